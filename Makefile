@@ -1,0 +1,57 @@
+# A fresh machine needs Python 3.11 or newer, pip and make; the first target that needs packages installs them
+# into .venv, and again when pyproject.toml has changed.
+
+# The first of these that runs and is new enough. Another one: make PYTHON=/path/to/python
+candidates := python3 python3.13 python3.12 python3.11
+PYTHON ?= $(shell for p in $(candidates); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+PIP_INSTALL := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
+PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+extras_check := check
+extras_demo := models
+extras_docs := docs
+extras_test := models,peers,tests
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.for-demo ## run examples/guide.py
+	.venv/bin/python examples/guide.py
+
+test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS='-k scan'
+	$(PYTEST) $(ARGS)
+
+check: .venv/.for-check ## lint, formatting, types, import contracts
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+docs: .venv/.for-docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+clean: ## remove what the other targets and .ci/run made
+	rm -rf .venv .venvs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	find brainir examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "brainir needs Python 3.11 or newer; tried: $(or $(PYTHON),$(candidates));" \
+			"to name another: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Creating .venv with $(PYTHON)"
+	@# Some systems ship ensurepip apart from Python; an outer pip can fill the environment too.
+	@if "$(PYTHON)" -c 'import ensurepip' 2>/dev/null; then \
+		"$(PYTHON)" -m venv --clear .venv; \
+	else \
+		"$(PYTHON)" -m venv --clear --without-pip .venv && "$(PYTHON)" -m pip --python .venv install --quiet pip; \
+	fi
+
+.venv/.for-%: pyproject.toml | .venv/bin/python
+	@echo "Installing brainir with the extras $(extras_$*) into .venv"
+	@$(PIP_INSTALL) --editable '.[$(extras_$*)]'
+	@touch $@

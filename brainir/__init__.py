@@ -1,0 +1,88 @@
+"""A typed, serializable SSA graph IR for JAX programs, above all for recurrent and spiking networks.
+
+Importing this package does not import JAX; the parts that need it are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import brainscale
+    from .analysis import (
+        add_hidden_perturbation,
+        find_hidden_groups,
+        find_hidden_param_op_relations,
+        module_info,
+        position_dependence,
+    )
+    from .backend.callable import to_callable
+    from .backend.source import to_source
+    from .frontend.function import lower, lower_step
+    from .frontend.module import lower_module, read_states, write_states
+    from .ir.canonical import fingerprint
+    from .ir.errors import BrainIRError
+    from .ir.program import Program
+    from .ir.serialization import dumps, load, loads, save
+    from .ir.verifier import verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    ".analysis": (
+        "add_hidden_perturbation",
+        "find_hidden_groups",
+        "find_hidden_param_op_relations",
+        "module_info",
+        "position_dependence",
+    ),
+    ".backend.callable": ("to_callable",),
+    ".backend.source": ("to_source",),
+    ".frontend.function": ("lower", "lower_step"),
+    ".frontend.module": ("lower_module", "read_states", "write_states"),
+    ".ir.canonical": ("fingerprint",),
+    ".ir.errors": ("BrainIRError",),
+    ".ir.program": ("Program",),
+    ".ir.serialization": ("dumps", "load", "loads", "save"),
+    ".ir.verifier": ("verify",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BrainIRError",
+    "Program",
+    "add_hidden_perturbation",
+    "brainscale",
+    "dumps",
+    "find_hidden_groups",
+    "find_hidden_param_op_relations",
+    "fingerprint",
+    "load",
+    "loads",
+    "lower",
+    "lower_module",
+    "lower_step",
+    "module_info",
+    "position_dependence",
+    "read_states",
+    "save",
+    "to_callable",
+    "to_source",
+    "verify",
+    "write_states",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "brainscale":
+        return importlib.import_module(".brainscale", __name__)
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,155 @@
+"""Position dependence: how every value of a step depends on the old value of every hidden state."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal
+
+from ..ir.errors import AnalysisError
+from ..ir.model import StatePath
+from ..ir.printer import format_path
+from ..ir.program import Function, Program
+from .facts import Facts
+from .flow import NOTHING, Dependence, DependenceFlow
+from .index_maps import IndexMap
+from .states import StepStates
+from .weights import WeightScan
+
+__all__ = ["PositionDependence", "Verdict", "position_dependence"]
+
+Verdict = Literal["none", "elementwise", "mixing"]
+_VERDICTS: dict[str, Verdict] = {".": "none", "e": "elementwise", "m": "mixing"}
+
+
+class PositionDependence(Facts):
+    """How each value of the entry depends on the old value of each hidden state.
+
+    Parameters
+    ----------
+    states : tuple of paths
+        The hidden states, in state order.
+    rows : tuple of pairs of str
+        For each value that depends on any: its name, and one letter for each state, ``.`` none, ``e`` elementwise,
+        ``m`` mixing.
+    program : Program
+    """
+
+    states: tuple[StatePath, ...]
+    rows: tuple[tuple[str, str], ...]
+    program: Program
+
+    @functools.cached_property
+    def _letters(self) -> dict[str, str]:
+        return dict(self.rows)
+
+    @functools.cached_property
+    def _numbers(self) -> dict[StatePath, int]:
+        return {path: number for number, path in enumerate(self.states)}
+
+    @functools.cached_property
+    def _flow(self) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
+        return _flow(self.program)
+
+    def _number(self, path: StatePath) -> int:
+        try:
+            return self._numbers[tuple(path)]
+        except KeyError:
+            known = ", ".join(map(format_path, self.states))
+            raise AnalysisError(f"{path!r} is not a hidden state; the hidden states are {known}") from None
+
+    def _check(self, value: str) -> None:
+        if value not in self.program.entry_function.value_types:
+            raise AnalysisError(f"the entry {self.program.entry!r} has no value {value!r}")
+
+    def of(self, value: str, path: StatePath) -> Verdict:
+        """Return how a value depends on the old value of a hidden state.
+
+        Parameters
+        ----------
+        value : str
+            Name of a value of the entry function.
+        path : tuple of str and int
+            Path of the hidden state.
+
+        Returns
+        -------
+        {"none", "elementwise", "mixing"}
+            ``elementwise`` if each element depends on at most one position of the state, and :meth:`index_map` says which.
+
+        Raises
+        ------
+        AnalysisError
+            If there is no such value or hidden state.
+        """
+        number = self._number(path)
+        self._check(value)
+        letters = self._letters.get(value)
+        return "none" if letters is None else _VERDICTS[letters[number]]
+
+    def index_map(self, value: str, path: StatePath) -> IndexMap | None:
+        """Return which position of a hidden state feeds each element of a value.
+
+        Returns
+        -------
+        ndarray of int64 or None
+            In the shape of the value: flat positions of the state (its shape, without the last axis for a grouped state),
+            -1 where the element does not depend on it. None unless the dependence is elementwise.
+
+        Raises
+        ------
+        AnalysisError
+            If there is no such value or hidden state.
+        """
+        if self.of(value, path) != "elementwise":
+            return None
+        function, flow, known = self._flow
+        (only,) = flow.maps(known[value], self._number(path), function.type_of(value).shape)
+        return only
+
+    def __repr__(self) -> str:
+        width = max((len(name) for name, _ in self.rows), default=0)
+        lines = [f"position dependence on {len(self.states)} hidden states (. none, e elementwise, m mixing)"]
+        lines += [f"  {number}: {format_path(path)}" for number, path in enumerate(self.states)]
+        return "\n".join([*lines, *(f"  {name:<{width}}  {letters}" for name, letters in self.rows)])
+
+
+def _flow(program: Program) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
+    states = StepStates.of(program)
+    scan = WeightScan(program)
+    flow = DependenceFlow(program, states.sources)
+    starts = {state.old: flow.start(number) for number, state in enumerate(states.hidden)}
+    return scan.function, flow, flow.run(scan.function, starts, scan.blocking)
+
+
+def position_dependence(program: Program) -> PositionDependence:
+    """Find how every value of the entry depends on the old value of every hidden state.
+
+    Exact for structural operations: a value that is transposed, reshaped, cut and joined again still knows, for each of its
+    elements, the position it came from. Matrix products with a parameter always mix, as does control flow.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    PositionDependence
+
+    Raises
+    ------
+    AnalysisError
+        If a state of the program breaks the rules of a step; see :func:`module_info`.
+    """
+    states = StepStates.of(program)
+    flow = _flow(program)
+    known = flow[2]
+    rows = []
+    for name in program.entry_function.value_types:
+        dependence = known.get(name, NOTHING)
+        if dependence is not NOTHING:
+            letters = {"none": ".", "elementwise": "e", "mixing": "m"}
+            verdicts = (letters[dependence.verdict(number)] for number in range(len(states.hidden)))
+            rows.append((name, "".join(verdicts)))
+    found = PositionDependence(states=tuple(state.path for state in states.hidden), rows=tuple(rows), program=program)
+    found.__dict__["_flow"] = flow
+    return found

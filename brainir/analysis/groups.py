@@ -1,0 +1,371 @@
+"""Hidden groups: hidden states that depend on each other position by position, and their joint transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from ..ir.interface import State
+from ..ir.model import StatePath
+from ..ir.node import Node
+from ..ir.ops import BitcastConvertType, Cumulative, DotGeneral
+from ..ir.printer import format_node, format_path
+from ..ir.program import Function, Program, Value
+from ..ir.types import is_literal
+from .facts import Facts, format_paths, format_values
+from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, mixing_kind
+from .index_maps import IndexMap, agrees, canonical, merge, nowhere, product_layouts, rearrange, same
+from .slices import Cutting, reached, reaching
+from .states import HiddenLeaf
+from .weights import WeightScan
+
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "groups_of"]
+
+BlockedKind = Literal[
+    "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",
+    "different_shape", "stop_gradient", "unknown",
+]  # fmt: skip
+
+
+class Blocked(Facts):
+    """A place where hidden states see old hidden states, but not position by position, so that it joins none.
+
+    Parameters
+    ----------
+    kind : str
+        ``weight``: a product with a parameter; ``contraction``, ``reduction``, ``cumulative``, ``dynamic_index``,
+        ``control_flow``, ``random``, ``unknown``: the operation mixes positions; ``moved``: each element sees one
+        position, but not its own; ``different_shape``: the states have different positions; ``stop_gradient``: the
+        derivative is zero.
+    node : str
+        The operation.
+    source : str
+        The model's line.
+    from_paths, to_paths : tuple of paths
+        The old states that go in, and the states whose new value it reaches.
+    """
+
+    kind: BlockedKind
+    node: str
+    source: str
+    from_paths: tuple[StatePath, ...]
+    to_paths: tuple[StatePath, ...]
+
+    def __repr__(self) -> str:
+        where = f"  # {self.source}" if self.source else ""
+        return f"{self.kind}: {format_paths(self.from_paths)} -> {format_paths(self.to_paths)} at {self.node}{where}"
+
+
+class HiddenGroup(Facts):
+    """Hidden states that belong together, because each depends on the others position by position.
+
+    Parameters
+    ----------
+    index : int
+        Place of the group in the order of the groups.
+    hidden_paths : tuple of paths
+        The members, in state order.
+    hidden_states : tuple of State
+        Their records in the interface.
+    hidden_invars, hidden_outvars : tuple of Value
+        Old and new values in the entry.
+    varshape : tuple of int
+        Shape of the positions.
+    num_state : int
+        States at each position: one for each member, ``num_state`` for a grouped state.
+    transition : Program
+        From the old values of the members, then everything else that is needed, to the tuple of their new values. Each new
+        value depends on the old ones position by position only: what mixes positions comes in as a further input, as does
+        the old value of a member where it is seen at another position. Its derivative for a tangent of ones is therefore
+        the sum over the members of the block diagonal of the Jacobian.
+    transition_invars : tuple of Value
+        The values of the flat entry (:func:`inline_calls`) that the inputs of `transition` stand for.
+    blocked : tuple of Blocked
+        Dependence from or to a member that joins no states.
+    """
+
+    index: int
+    hidden_paths: tuple[StatePath, ...]
+    hidden_states: tuple[State, ...]
+    hidden_invars: tuple[Value, ...]
+    hidden_outvars: tuple[Value, ...]
+    varshape: tuple[int, ...]
+    num_state: int
+    transition: Program
+    transition_invars: tuple[Value, ...]
+    blocked: tuple[Blocked, ...] = ()
+
+    def __repr__(self) -> str:
+        shape = ",".join(map(str, self.varshape))
+        lines = [f"hidden group {self.index}: {len(self.hidden_paths)} states at positions [{shape}]"]
+        rows = zip(self.hidden_paths, self.hidden_invars, self.hidden_outvars, strict=True)
+        lines += [f"  {format_path(path)}: {old} -> {new.name}" for path, old, new in rows]
+        nodes = len(self.transition.entry_function.nodes)
+        lines.append(f"  transition: {nodes} nodes, {len(self.transition_invars) - len(self.hidden_paths)} further inputs")
+        lines += [f"  not joined by {each!r}" for each in self.blocked]
+        return "\n".join(lines)
+
+
+def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
+    """Find the groups of hidden states that update in step.
+
+    Two states share a group when the new value of one depends on the old value of the other element by element, each
+    position on the same position, directly or through other states; a weight operation, control flow, and whatever mixes
+    or moves positions does not join, and neither does ``stop_gradient``, through which the derivative is zero.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    tuple of HiddenGroup
+        Ordered by first member, members in state order.
+
+    Raises
+    ------
+    AnalysisError
+        If a state breaks the rules of a step; see :func:`module_info`.
+    """
+    return groups_of(WeightScan(program))
+
+
+def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
+    """Find the groups of a scanned program; see :func:`find_hidden_groups`."""
+    return tuple(_GroupFinder(scan).groups())
+
+
+class _GroupFinder:
+    def __init__(self, scan: WeightScan) -> None:
+        self.scan = scan
+        self.function = scan.function
+        self.hidden = scan.states.hidden
+        self.flow = DependenceFlow(scan.program, scan.states.sources, through_stop_gradient=False)
+        self.starts = {hidden.old: self.flow.start(number) for number, hidden in enumerate(self.hidden)}
+        self.known = self.flow.run(self.function, self.starts, scan.blocking)
+
+    def groups(self) -> Iterator[HiddenGroup]:
+        blocked = list(self._mixing_nodes())
+        parent = list(range(len(self.hidden)))
+
+        def root(number: int) -> int:
+            while parent[number] != number:
+                parent[number] = parent[parent[number]]
+                number = parent[number]
+            return number
+
+        for target in range(len(self.hidden)):
+            joined, misplaced = self._joins(target)
+            for source in bits(joined):
+                low, high = sorted((root(source), root(target)))
+                parent[high] = low
+            blocked += misplaced
+        blocked += self._stopped()
+        members: dict[int, list[int]] = {}
+        for number in range(len(self.hidden)):
+            members.setdefault(root(number), []).append(number)
+        for index, numbers in enumerate(members.values()):
+            yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
+
+    def _joins(self, target: int) -> tuple[int, list[Blocked]]:
+        """Return the states that a new value sees position by position, and those it sees at other positions."""
+        hidden = self.hidden[target]
+        dependence = self.known.get(hidden.new, NOTHING)
+        joined = moved = reshaped = 0
+        own = canonical(hidden.kind.shape, hidden.state.num_state)
+        for number in bits(dependence.mapped):
+            other = self.hidden[number].varshape
+            fits = [agrees(each, own) for each in self.flow.maps(dependence, number, hidden.kind.shape)]
+            if other != hidden.varshape:
+                reshaped |= 1 << number
+            elif any(fits):
+                joined |= 1 << number
+            if other == hidden.varshape and not all(fits):
+                moved |= 1 << number
+        node = self.function.producers.get(hidden.new)
+        misplaced: list[tuple[BlockedKind, int]] = [("moved", moved), ("different_shape", reshaped)]
+        return joined, [self._blocked(kind, node, mask, 1 << target) for kind, mask in misplaced if mask]
+
+    def _mixing_nodes(self) -> Iterator[Blocked]:
+        """Yield the nodes whose results mix positions that their operands do not, and that reach a hidden state."""
+        targets: dict[str, int] = {}
+        for number, hidden in enumerate(self.hidden):
+            if not is_literal(hidden.new):
+                targets[hidden.new] = targets.get(hidden.new, 0) | 1 << number
+        reach = reaching(self.function, targets)
+        for node in self.function.nodes:
+            mixed = lost = to = 0
+            for name in node.outputs:
+                result = self.known.get(name, NOTHING)
+                mixed |= result.mixing
+                lost |= result.mixing & ~result.mapped
+                to |= reach.get(name, 0)
+            if not (mixed and to):
+                continue
+            before = seen = 0
+            for operand in node.inputs:
+                dependence = self.known.get(operand, NOTHING)
+                before |= dependence.mixing
+                seen |= dependence.mapped
+            new = (mixed & ~before) | (lost & seen)
+            if new:
+                blocking = node.outputs[0] in self.scan.blocking
+                yield self._blocked("weight" if blocking else mixing_kind(node), node, new, to)
+
+    def _stopped(self) -> Iterator[Blocked]:
+        """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""
+        stops = [node for node in self.function.nodes if node.traits.blocks_gradient]
+        if not stops:
+            return
+        flow = DependenceFlow(self.scan.program, self.scan.states.sources)
+        whole = flow.run(self.function, self.starts, self.scan.blocking)
+        lost: dict[str, int] = {}
+        for number, hidden in enumerate(self.hidden):
+            missing = whole.get(hidden.new, NOTHING).any & ~self.known.get(hidden.new, NOTHING).any
+            if missing:
+                lost[hidden.new] = lost.get(hidden.new, 0) | 1 << number
+        reach = reaching(self.function, lost)
+        for node in stops:
+            seen, to = whole.get(node.inputs[0], NOTHING).any, reach.get(node.outputs[0], 0)
+            for number in bits(to):
+                new = self.hidden[number].new
+                missing = seen & whole.get(new, NOTHING).any & ~self.known.get(new, NOTHING).any
+                if missing:
+                    yield self._blocked("stop_gradient", node, missing, 1 << number)
+
+    def _blocked(self, kind: str, node: Node | None, sources: int, targets: int) -> Blocked:
+        return Blocked(
+            kind=kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            node=format_node(node) if node is not None else "the value that is passed on",
+            source=node.source if node is not None else "",
+            from_paths=tuple(self.hidden[number].path for number in bits(sources)),
+            to_paths=tuple(self.hidden[number].path for number in bits(targets)),
+        )
+
+    def _group(self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]) -> HiddenGroup:
+        aligned = _AlignedSlice(self.scan, self.flow, self.known, numbers)
+        transition, invars = aligned.cut(f"transition_{index}", members)
+        paths = {member.path for member in members}
+        return HiddenGroup(
+            index=index,
+            hidden_paths=tuple(member.path for member in members),
+            hidden_states=tuple(member.state for member in members),
+            hidden_invars=tuple(self.function.value(member.old) for member in members),
+            hidden_outvars=tuple(self.function.value(member.new) for member in members),
+            varshape=members[0].varshape,
+            num_state=sum(member.state.num_state for member in members),
+            transition=transition,
+            transition_invars=invars,
+            blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
+        )
+
+
+class _AlignedSlice:
+    """The part of a step through which new values see old ones of a group at their own position.
+
+    Walks back from the new values. Each value on the way is wanted at certain positions; an operand that sees no member at
+    the wanted positions is held: it comes into the transition as an input.
+    """
+
+    def __init__(
+        self, scan: WeightScan, flow: DependenceFlow, known: dict[str, Dependence], members: list[int]
+    ) -> None:
+        self.scan = scan
+        self.function: Function = scan.function
+        self.flow = flow
+        self.known = known
+        self.members = sum(1 << number for number in members)
+        self.wanted: dict[str, IndexMap] = {}
+
+    def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
+        """Return the transition, and the values that its inputs stand for."""
+        live_results = [
+            self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
+        ]
+        live: dict[int, list[bool]] = {}
+        for index in range(len(self.function.nodes) - 1, -1, -1):
+            node = self.function.nodes[index]
+            if any(output in self.wanted for output in node.outputs):
+                live[index] = list(self._operands(node))
+        cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
+        sees = {*(member.old for member in members), *self.wanted}
+        for index in sorted(live):
+            node = self.function.nodes[index]
+            operands = zip(node.inputs, live[index], strict=True)
+            cutting.add(node, [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands])
+        results = zip(members, live_results, strict=True)
+        return cutting.finish(
+            [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
+        )
+
+    def _want(self, operand: str, positions: IndexMap) -> bool:
+        """Ask for a value at some positions; false if it does not see the group there."""
+        if is_literal(operand):
+            return False
+        dependence = self.known.get(operand, NOTHING)
+        seen = dependence.mapped & self.members
+        if not seen:
+            return False
+        shape = self.function.type_of(operand).shape
+        positions = positions.reshape(shape)
+        if not any(agrees(each, positions) for number in bits(seen) for each in self.flow.maps(dependence, number, shape)):
+            return False
+        before = self.wanted.get(operand)
+        both = positions if before is None else merge(before, positions)
+        if both is None:
+            return False
+        self.wanted[operand] = both
+        return True
+
+    def _operands(self, node: Node) -> Iterator[bool]:
+        """Ask for each operand of a node at the positions at which its results are wanted."""
+        results = [self.wanted.get(name) for name in node.outputs]
+        for index, operand in enumerate(node.inputs):
+            positions = None if is_literal(operand) else self._positions(node, results, index)
+            yield positions is not None and self._want(operand, positions)
+
+    def _positions(self, node: Node, results: list[IndexMap | None], index: int) -> IndexMap | None:
+        operand = node.inputs[index]
+        kinds = [self.function.type_of(each) for each in node.inputs]
+        shape = kinds[index].shape
+        wanted = next(result for result in results if result is not None)
+        if (
+            isinstance(node, Cumulative)
+            or (isinstance(node, BitcastConvertType) and shape == wanted.shape)
+            or (not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program))
+        ):
+            for result in results:
+                if result is not None:
+                    both = merge(wanted, result)
+                    if both is None:
+                        return None
+                    wanted = both
+            if shape == wanted.shape:
+                return wanted
+            places = np.unique(wanted[wanted >= 0])
+            return np.full(shape, places[0]) if places.size == 1 and not shape else None
+        blank = [nowhere(kind.shape) for kind in kinds]
+        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
+        if isinstance(node, DotGeneral):
+            layouts = product_layouts(node, *elements)
+            moved = None if layouts is None else [layouts[index]]
+        else:
+            moved = rearrange(node, elements, kinds)
+        if moved is None:
+            return self._own(operand, shape)
+        positions = np.full(kinds[index].size, -1, dtype=np.int64)
+        for origin, result in zip(moved, results, strict=True):
+            if result is not None:
+                used = (origin >= 0) & (result >= 0)
+                positions[origin[used]] = result[used]
+                if (positions[origin[used]] != result[used]).any():
+                    return None
+        return positions.reshape(shape)
+
+    def _own(self, operand: str, shape: tuple[int, ...]) -> IndexMap | None:
+        """Return the one map by which an operand of an opaque node sees the group."""
+        dependence = self.known.get(operand, NOTHING)
+        maps = [each for number in bits(dependence.mapped & self.members) for each in self.flow.maps(dependence, number, shape)]
+        return maps[0] if maps and all(same(each, maps[0]) for each in maps) else None

@@ -1,0 +1,227 @@
+"""Walks over the graph of a function, and parts of it cut out as programs of their own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from ..ir.interface import Argument, Interface, LeafTree, SequenceTree
+from ..ir.node import Node
+from ..ir.program import Function, Program, Value
+from ..ir.types import is_literal
+from .inline import fresh_name
+
+__all__ = ["Cutting", "extract", "reached", "reaching", "use_count"]
+
+_MAX_RECOMPUTED = 64
+
+
+def reached(
+    function: Function, seeds: Mapping[str, int], stops: Callable[[Node, str], bool] = lambda node, name: False
+) -> dict[str, int]:
+    """Carry bit sets forward: return, for each value, the seeds that it depends on.
+
+    Parameters
+    ----------
+    function : Function
+    seeds : mapping of str to int
+    stops : callable
+        ``stops(node, result)`` is true where dependence ends at a result of a node.
+    """
+    found = dict(seeds)
+    for node in function.nodes:
+        mask = 0
+        for operand in node.inputs:
+            mask |= found.get(operand, 0)
+        if mask:
+            for name in node.outputs:
+                if not stops(node, name):
+                    found[name] = found.get(name, 0) | mask
+    return found
+
+
+def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
+    """Carry bit sets backward: return, for each value, the seeds that depend on it."""
+    found = dict(seeds)
+    for node in reversed(function.nodes):
+        mask = 0
+        for name in node.outputs:
+            mask |= found.get(name, 0)
+        if mask:
+            for operand in node.inputs:
+                if not is_literal(operand):
+                    found[operand] = found.get(operand, 0) | mask
+    return found
+
+
+def use_count(function: Function) -> dict[str, int]:
+    """Return how often each value is used, as an operand or as an output."""
+    counts: dict[str, int] = {}
+    for operand in (*(operand for node in function.nodes for operand in node.inputs), *function.outputs):
+        counts[operand] = counts.get(operand, 0) + 1
+    return counts
+
+
+class Cutting:
+    """Builds a program out of nodes of a function.
+
+    Values that the nodes use and do not define become inputs, after the given ones and in order of first use; what is
+    made of constants only is computed inside instead.
+
+    Parameters
+    ----------
+    name : str
+        Name of the new entry.
+    function : Function
+    program : Program
+        Holds the functions that the nodes call.
+    inputs : sequence of str
+        Values of `function` that are inputs first.
+    """
+
+    def __init__(self, name: str, function: Function, program: Program, inputs: Sequence[str]) -> None:
+        self.name = name
+        self.function = function
+        self.program = program
+        self.taken = set(function.value_types)
+        self.sources = {name: name for name in inputs}
+        self.held: dict[str, str] = {}
+        self.nodes: list[Node] = []
+        self.defined: set[str] = set(inputs)
+        self.constants = {constant.name: constant for constant in function.constants}
+
+    def operand(self, name: str, *, live: bool = True) -> str:
+        """Return the name under which the new function has a value.
+
+        Parameters
+        ----------
+        name : str
+            A value of the old function, or a literal.
+        live : bool
+            If False, the value is held: it comes in as an input of its own, whatever the new function computes.
+        """
+        if is_literal(name) or (live and name in self.defined):
+            return name
+        if not live:
+            if name not in self.held:
+                self.held[name] = fresh_name(f"{name}_held", self.taken)
+                self.sources[self.held[name]] = name
+            return self.held[name]
+        if name not in self.constants and not self._recompute(name):
+            self.sources[name] = name
+        self.defined.add(name)
+        return name
+
+    def _recompute(self, name: str) -> bool:
+        """Add the nodes behind a value that is made of constants only; False if it is not."""
+        wanted: dict[int, Node] = {}
+        pending = [name]
+        while pending:
+            value = pending.pop()
+            if is_literal(value) or value in self.constants:
+                continue
+            node = self.function.producers.get(value)
+            if node is None or node.traits.effectful or len(wanted) > _MAX_RECOMPUTED:
+                return False
+            if self._order[id(node)] not in wanted:
+                wanted[self._order[id(node)]] = node
+                pending += node.inputs
+        for _, node in sorted(wanted.items()):
+            if not self.defined & {*node.outputs}:
+                self.nodes.append(node)
+                self.defined.update(node.outputs)
+                self.defined.update(operand for operand in node.inputs if operand in self.constants)
+        return True
+
+    @functools.cached_property
+    def _order(self) -> dict[int, int]:
+        return {id(node): index for index, node in enumerate(self.function.nodes)}
+
+    def add(self, node: Node, operands: Iterable[str]) -> None:
+        """Append a node with other operands; results whose names are inputs already get other names."""
+        inputs = tuple(operands)
+        outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs)
+        if (inputs, outputs) != (node.inputs, node.outputs):
+            node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
+        self.nodes.append(node)
+        self.defined.update(outputs)
+
+    def finish(self, outputs: Sequence[str]) -> tuple[Program, tuple[Value, ...]]:
+        """Return the program, whose result is a tuple, and the values of the old function that its inputs stand for."""
+        functions = self._callees()
+        name = fresh_name(self.name, {function.name for function in functions})
+        used = {operand for node in self.nodes for operand in node.inputs} | {*outputs}
+        entry = Function(
+            name=name,
+            inputs=tuple(self.sources),
+            types=tuple(self.function.value_types[source] for source in self.sources.values()),
+            constants=tuple(constant for constant in self.function.constants if constant.name in used),
+            nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
+            outputs=tuple(outputs),
+        )
+        interface = Interface(
+            kind="function",
+            arguments=tuple(Argument(name=argument, tree=LeafTree()) for argument in self.sources),
+            result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(outputs)),
+        )
+        program = Program(entry=name, interface=interface, functions=(entry, *functions))
+        return program, tuple(self.function.value(source) for source in self.sources.values())
+
+    def _callees(self) -> list[Function]:
+        needed: set[str] = set()
+        pending = [callee for node in self.nodes for callee in node.callees()]
+        while pending:
+            name = pending.pop()
+            if name not in needed:
+                needed.add(name)
+                pending += [callee for node in self.program.function(name).nodes for callee in node.callees()]
+        return [function for function in self.program.functions if function.name in needed]
+
+
+def extract(
+    name: str,
+    function: Function,
+    program: Program,
+    sources: Sequence[str],
+    targets: Sequence[str],
+    *,
+    cut: Collection[str] = (),
+    stop: Collection[str] = (),
+) -> tuple[Program, tuple[Value, ...]]:
+    """Cut out the function from some values to others.
+
+    Parameters
+    ----------
+    name : str
+        Name of the new entry.
+    function : Function
+    program : Program
+    sources, targets : sequence of str
+        Values of `function`; what the targets need besides the sources becomes further inputs.
+    cut : collection of str
+        First results of nodes that are left out: their results come in as inputs.
+    stop : collection of str
+        Values that come in as inputs even if they depend on the sources.
+
+    Returns
+    -------
+    program : Program
+        From the sources and the further inputs to a tuple of the targets.
+    inputs : tuple of Value
+        The values of `function` that its inputs stand for.
+    """
+    dependent = set(sources)
+    for node in function.nodes:
+        if node.outputs and node.outputs[0] not in cut and not dependent.isdisjoint(node.inputs):
+            dependent.update(output for output in node.outputs if output not in stop)
+    needed = {target for target in targets if target in dependent}
+    kept: list[Node] = []
+    for node in reversed(function.nodes):
+        outputs = {*node.outputs} - {*sources}
+        if not needed.isdisjoint(outputs) and node.outputs[0] not in cut:
+            kept.append(node)
+            needed.update(operand for operand in node.inputs if operand in dependent)
+    cutting = Cutting(name, function, program, sources)
+    for node in reversed(kept):
+        cutting.add(node, [cutting.operand(operand) for operand in node.inputs])
+    return cutting.finish([cutting.operand(target) for target in targets])

@@ -1,0 +1,156 @@
+"""Where parameters meet data: the weight operations of a step."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..ir.node import Node
+from ..ir.ops import CustomJvp, CustomVjp, DotGeneral, DynamicSlice
+from ..ir.program import Program
+from ..ir.types import TensorType, is_literal
+from .flow import acts_elementwise
+from .inline import inline_calls
+from .states import ParamLeaf, StepStates
+
+__all__ = ["Meeting", "WeightScan", "union", "weight_kind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A node in which a value made of parameters meets data.
+
+    Parameters
+    ----------
+    index : int
+        Place of the node in the flat entry.
+    node : Node
+    weights : tuple of str
+        Operands made of parameters and constants only.
+    data : tuple of str
+        Operands that depend on inputs or states.
+    blocking : bool
+        Whether the node mixes positions, so that no trace passes it.
+    """
+
+    index: int
+    node: Node
+    weights: tuple[str, ...]
+    data: tuple[str, ...]
+    blocking: bool
+
+
+class WeightScan:
+    """What each value of the flat entry is made of, and where parameters meet data.
+
+    Calls are inlined; custom derivatives are not, since a rule belongs to the whole node.
+
+    Attributes
+    ----------
+    states : StepStates
+    function : Function
+        The flat entry.
+    leaves : dict
+        For each value made of parameters and constants only: the parameter leaves behind it, as bits.
+    frozen : dict
+        The same for leaves that the value sees through a ``stop_gradient`` only.
+    data : set of str
+        Values that depend on inputs or on states that are no parameters.
+    meetings : list of Meeting
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.states = StepStates.of(program)
+        self.function = inline_calls(program.entry_function, program)
+        self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
+        self.frozen: dict[str, int] = {}
+        self.data = {name for name in self.function.inputs if name not in self.leaves}
+        self.meetings: list[Meeting] = []
+        for index, node in enumerate(self.function.nodes):
+            operands = tuple(dict.fromkeys(node.inputs))
+            weights = tuple(name for name in operands if self.leaves.get(name) or self.frozen.get(name))
+            seen = tuple(name for name in operands if name in self.data)
+            if seen:
+                self.data.update(node.outputs)
+                if weights:
+                    self.meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
+            elif weights:
+                mine, stopped = union(self.leaves, weights), union(self.frozen, weights)
+                if node.traits.blocks_gradient:
+                    mine, stopped = 0, mine | stopped
+                for name in node.outputs:
+                    self.leaves[name] = mine
+                    self.frozen[name] = stopped & ~mine
+
+    def _blocks(self, node: Node) -> bool:
+        if node.traits.structural:
+            return False
+        return not acts_elementwise(node, [self.function.type_of(operand) for operand in node.inputs], self.program)
+
+    @functools.cached_property
+    def blocking(self) -> frozenset[str]:
+        """First results of the weight operations that mix positions."""
+        return frozenset(
+            meeting.node.outputs[0]
+            for meeting in self.meetings
+            if meeting.blocking and union(self.leaves, meeting.weights) and meeting.node.outputs
+        )
+
+    @functools.cached_property
+    def index_of(self) -> dict[str, int]:
+        """Place of the node behind each value; -1 for inputs and constants."""
+        places = dict.fromkeys(self.function.value_types, -1)
+        places.update((name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs)
+        return places
+
+    def param_leaves(self, name: str) -> list[ParamLeaf]:
+        """Return the parameter leaves behind a value, in state order."""
+        mask = self.leaves.get(name, 0)
+        return [leaf for number, leaf in enumerate(self.states.params) if mask >> number & 1]
+
+    def is_param(self, operand: str) -> bool:
+        """Whether a value is made of parameters and constants only, and of at least one parameter."""
+        return not is_literal(operand) and bool(self.leaves.get(operand))
+
+    def chain(self, leaf: ParamLeaf, end: str) -> tuple[Node, ...]:
+        """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
+        number = self.states.params.index(leaf)
+        found: dict[int, Node] = {}
+        pending = [end]
+        while pending:
+            name = pending.pop()
+            index = self.index_of[name]
+            if index < 0 or index in found:
+                continue
+            found[index] = self.function.nodes[index]
+            pending += [each for each in found[index].inputs if self.leaves.get(each, 0) >> number & 1]
+        return tuple(found[index] for index in sorted(found))
+
+
+def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
+    """Return the union of the bit sets of some values; those without one count as empty."""
+    mask = 0
+    for name in names:
+        mask |= masks.get(name, 0)
+    return mask
+
+
+def weight_kind(node: Node, weight: TensorType) -> str:
+    """Name the kind of a weight operation that mixes positions.
+
+    Parameters
+    ----------
+    node : Node
+    weight : TensorType
+        Type of the operand that is made of parameters.
+    """
+    if isinstance(node, DotGeneral):
+        (left, _), (batch, _) = node.dimension_numbers
+        if batch:
+            return "grouped"
+        return "dense" if len(left) == 1 and weight.ndim == 2 else "einsum"
+    if isinstance(node, CustomJvp | CustomVjp):
+        return "custom"
+    return "embedding" if isinstance(node, DynamicSlice) else "other"

@@ -1,0 +1,1 @@
+"""Programs to JAX: a callable, and Python source. Both execute the one table in :mod:`brainir.backend.rules`."""

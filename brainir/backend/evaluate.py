@@ -1,0 +1,263 @@
+"""Evaluation of backend expressions: programs as Python closures over JAX."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.extend
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+from ..ir.errors import EmissionError
+from ..ir.program import Constant, Function, Program
+from ..ir.types import TensorType, is_literal, literal_array, literal_type
+from .expressions import (
+    Apply,
+    CustomJvpOf,
+    CustomVjpOf,
+    Expression,
+    FunctionOf,
+    Item,
+    JitOf,
+    Join,
+    Lambda,
+    Literal,
+    Name,
+    Operand,
+    Splat,
+    SplitAt,
+    Tuple,
+    Variable,
+)
+from .rules import KEY_IMPLEMENTATIONS, expression_of
+
+__all__ = ["Evaluator"]
+
+Environment = dict[str, Any]
+Compiled = Callable[[Environment], Any]
+
+_MODULES: dict[str, Any] = {"jax": jax, "jnp": jnp, "lax": lax, "primitives": jax.extend.core.primitives}
+_WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
+
+
+class Evaluator:
+    """Builds and keeps one Python function for each function of a program.
+
+    Raises
+    ------
+    EmissionError
+        If the program needs 64-bit types and JAX has them switched off.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._built: dict[Any, Callable[..., Any]] = {}
+        self._check_wide_types()
+
+    def _check_wide_types(self) -> None:
+        if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # set by name at run time
+            return
+        for function in self._program.functions:
+            for name, kind in function.value_types.items():
+                if TensorType.parse(kind).dtype in _WIDE:
+                    raise EmissionError(
+                        f"value {name!r} of function {function.name!r} is {kind}, and JAX has 64-bit types switched off; "
+                        "call jax.config.update('jax_enable_x64', True) first"
+                    )
+
+    def function(self, name: str) -> Callable[..., tuple[Any, ...]]:
+        """Return a Python function from inputs to a tuple of outputs."""
+        if name not in self._built:
+            self._built[name] = self._build(self._program.function(name))
+        return self._built[name]
+
+    def _build(self, function: Function) -> Callable[..., tuple[Any, ...]]:
+        fixed: Environment = {constant.name: _constant_value(constant) for constant in function.constants}
+        for operand in {*function.outputs, *(name for node in function.nodes for name in node.inputs)}:
+            if is_literal(operand):
+                fixed[operand] = _literal_value(operand)
+        steps = [
+            (self._compile(expression_of(node, function.type_of)), node.outputs, node.traits.control or len(node.outputs) > 1)
+            for node in function.nodes
+        ]
+        inputs, outputs = function.inputs, function.outputs
+
+        def run(*operands: Any) -> tuple[Any, ...]:
+            env = {**fixed, **dict(zip(inputs, operands, strict=True))}
+            for step, names, several in steps:
+                if several:
+                    env.update(zip(names, step(env), strict=True))
+                else:
+                    env[names[0]] = step(env)
+            return tuple([env[name] for name in outputs])
+
+        run.__name__ = run.__qualname__ = function.name
+        return run
+
+    def _compile(self, expression: Expression) -> Compiled:
+        """Turn an expression into a function of the environment."""
+        match expression:
+            case Operand(name) | Variable(name):
+                return lambda env: env[name]
+            case Literal(value):
+                return lambda env: value
+            case Name(dotted):
+                found = _resolve(dotted)
+                return lambda env: found
+            case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
+                # Looked up on use: a derivative rule may call the function that it belongs to.
+                return lambda env: self._callable(expression)
+            case Apply(function, arguments, keywords):
+                return self._compile_call(function, arguments, keywords)
+            case Tuple(items):
+                return self._compile_tuple(items)
+            case SplitAt(value, index):
+                whole = self._compile(value)
+                return lambda env: _split_at(whole(env), index)
+            case Join(value):
+                pair = self._compile(value)
+                return lambda env: _join(pair(env))
+            case Item(value, index):
+                sequence = self._compile(value)
+                return lambda env: sequence(env)[index]
+            case Lambda(parameters, body):
+                result = self._compile(body)
+                return lambda env: lambda *values: result({**env, **dict(zip(parameters, values, strict=True))})
+            case Splat():
+                raise TypeError("a Splat stands only among arguments or items")
+
+    def _compile_call(
+        self, function: Expression, arguments: Sequence[Expression], keywords: Mapping[str, Expression]
+    ) -> Compiled:
+        called = self._compile(function)
+        positional = self._compile_tuple(arguments)
+        named = {name: self._compile(value) for name, value in keywords.items()}
+        if all(isinstance(value, Operand) for value in arguments) and not _varies(keywords.values()):
+            fixed = {name: value({}) for name, value in named.items()}
+            names = [value.name for value in arguments if isinstance(value, Operand)]
+            return lambda env: called(env)(*[env[name] for name in names], **fixed)
+        return lambda env: called(env)(*positional(env), **{name: value(env) for name, value in named.items()})
+
+    def _compile_tuple(self, items: Sequence[Expression]) -> Compiled:
+        parts = [
+            (self._compile(item.value), True) if isinstance(item, Splat) else (self._compile(item), False)
+            for item in items
+        ]
+
+        def build(env: Environment) -> tuple[Any, ...]:
+            values: list[Any] = []
+            for part, several in parts:
+                values.extend(part(env)) if several else values.append(part(env))
+            return tuple(values)
+
+        return build
+
+    def _callable(self, key: FunctionOf | JitOf | CustomJvpOf | CustomVjpOf) -> Callable[..., Any]:
+        if key not in self._built:
+            match key:
+                case FunctionOf(name):
+                    self._built[key] = self.function(name)
+                case JitOf(name, inline, keep_unused, donated):
+                    self._built[key] = jax.jit(
+                        self.function(name), inline=inline, keep_unused=keep_unused, donate_argnums=donated
+                    )
+                case CustomJvpOf():
+                    self._built[key] = self._custom_jvp(key)
+                case CustomVjpOf():
+                    self._built[key] = self._custom_vjp(key)
+        return self._built[key]
+
+    def _custom_jvp(self, key: CustomJvpOf) -> Callable[..., Any]:
+        run = self.function(key.function)
+        kinds, results = self._signature(key.function)
+        wrapped = jax.custom_jvp(run)
+
+        def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if kind.is_inexact]
+            values = self.function(key.jvp)(*primals, *moving)
+            given = iter(values[len(results) :])
+            full = [next(given) if kind.is_inexact else np.zeros(kind.shape, jax.dtypes.float0) for kind in results]
+            return values[: len(results)], tuple(full)
+
+        wrapped.defjvp(rule)
+        return wrapped
+
+    def _custom_vjp(self, key: CustomVjpOf) -> Callable[..., Any]:
+        run = self.function(key.function)
+        kinds, results = self._signature(key.function)
+        wrapped = jax.custom_vjp(run)
+
+        def forward(*operands: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            return _split_at(self.function(key.fwd)(*operands), len(results))
+
+        def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
+            moving = [cotangent for cotangent, kind in zip(cotangents, results, strict=True) if kind.is_inexact]
+            given = iter(self.function(key.bwd)(*residuals, *moving))
+            return tuple(next(given) if kind.is_inexact else None for kind in kinds)
+
+        wrapped.defvjp(forward, backward)
+        return wrapped
+
+    def _signature(self, name: str) -> tuple[list[TensorType], list[TensorType]]:
+        function = self._program.function(name)
+        return [TensorType.parse(kind) for kind in function.types], [function.type_of(name) for name in function.outputs]
+
+
+def _varies(expressions: Any) -> bool:
+    """Whether any of the expressions depends on the environment."""
+    for expression in expressions:
+        match expression:
+            case Literal() | Name():
+                continue
+            case Apply(function, arguments, keywords):
+                if _varies((function, *arguments, *keywords.values())):
+                    return True
+            case Tuple(items):
+                if _varies(items):
+                    return True
+            case _:
+                return True
+    return False
+
+
+@functools.cache
+def _resolve(dotted: str) -> Any:
+    module, *path = dotted.split(".")
+    return functools.reduce(getattr, path, _MODULES[module])
+
+
+def _split_at(values: Sequence[Any], index: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return tuple(values[:index]), tuple(values[index:])
+
+
+def _join(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    first, second = pair
+    return (*first, *second)
+
+
+def _literal_value(operand: str) -> Any:
+    value, kind = literal_array(operand)[()], literal_type(operand)
+    if not kind.weak_type:
+        return value
+    plain = value.item()
+    if jnp.asarray(plain).dtype == kind.dtype:
+        return plain
+    with jax.ensure_compile_time_eval():
+        return lax.convert_element_type_p.bind(value, new_dtype=value.dtype, weak_type=True, sharding=None)
+
+
+def _constant_value(constant: Constant) -> Any:
+    kind = TensorType.parse(constant.type)
+    if kind.dtype == "float0":
+        return np.zeros(kind.shape, jax.dtypes.float0)
+    with jax.ensure_compile_time_eval():
+        if kind.is_key:
+            return jax.random.wrap_key_data(constant.array(), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
+        array = jnp.asarray(constant.array())
+        if not kind.weak_type:
+            return array
+        return lax.convert_element_type_p.bind(array, new_dtype=array.dtype, weak_type=True, sharding=None)

@@ -1,0 +1,167 @@
+"""The little language in which backend rules say what JAX call a node is.
+
+An expression is data: the callable evaluates it, the source printer writes it. Dotted names in it come from the rules,
+never from a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+__all__ = [
+    "Apply",
+    "CustomJvpOf",
+    "CustomVjpOf",
+    "Expression",
+    "FunctionOf",
+    "Item",
+    "JitOf",
+    "Join",
+    "Lambda",
+    "Literal",
+    "Name",
+    "Operand",
+    "Splat",
+    "SplitAt",
+    "Tuple",
+    "Variable",
+]
+
+Plain: TypeAlias = "None | bool | int | float | str | tuple[Plain, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """The value of an operand: a name of the function, or a scalar literal."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A parameter of an enclosing :class:`Lambda`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A Python literal."""
+
+    value: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Something that a module holds: ``lax.Precision.HIGHEST``."""
+
+    dotted: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionOf:
+    """A function of the program: it takes its inputs and returns a tuple of its outputs."""
+
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class JitOf:
+    """A function of the program under ``jax.jit``."""
+
+    function: str
+    inline: bool = False
+    keep_unused: bool = False
+    donated: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomJvpOf:
+    """A function of the program with its own JVP rule."""
+
+    function: str
+    jvp: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomVjpOf:
+    """A function of the program with its own forward and backward rules."""
+
+    function: str
+    fwd: str
+    bwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple:
+    """A tuple of values."""
+
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Splat:
+    """``*value`` among arguments or in a tuple."""
+
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Lambda:
+    """An anonymous function."""
+
+    parameters: tuple[str, ...]
+    body: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class SplitAt:
+    """The items of a sequence before and from an index, as a pair of tuples."""
+
+    value: Expression
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The items of a pair of tuples, as one tuple."""
+
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a sequence."""
+
+    value: Expression
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A call."""
+
+    function: Expression
+    arguments: tuple[Expression, ...]
+    keywords: Mapping[str, Expression] = field(default_factory=dict)
+
+
+Expression: TypeAlias = (
+    Operand
+    | Variable
+    | Literal
+    | Name
+    | FunctionOf
+    | JitOf
+    | CustomJvpOf
+    | CustomVjpOf
+    | Tuple
+    | Splat
+    | Lambda
+    | SplitAt
+    | Join
+    | Item
+    | Apply
+)

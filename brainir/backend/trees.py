@@ -1,0 +1,168 @@
+"""Pytree structures of an interface applied to Python values: taking leaves out and putting them back.
+
+Classes that a file names are used only if the caller has imported them; otherwise a class with the same name and fields
+stands in. Nothing is imported because a file says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import sys
+from collections import OrderedDict, namedtuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from ..ir.errors import EmissionError
+from ..ir.interface import (
+    DataclassTree,
+    DictTree,
+    LeafTree,
+    NamedTupleTree,
+    NoneTree,
+    SequenceTree,
+    Tree,
+    Unit,
+)
+
+__all__ = ["TreeBuilder"]
+
+
+class TreeBuilder:
+    """Flattens and unflattens values of one interface.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+        The units that leaves name.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = {unit.text: unit for unit in units}
+
+    @functools.cached_property
+    def _saiunit(self) -> Any:
+        try:
+            return importlib.import_module("saiunit")
+        except ImportError as error:
+            raise EmissionError("the program has physical units; install brainunit to call it") from error
+
+    @functools.cache  # noqa: B019  # one builder for each emitted function; both live as long
+    def _unit(self, text: str) -> Any:
+        stored, saiunit = self._units[text], self._saiunit
+        unit = saiunit.parse_unit(text)
+        found = (*map(float, unit.dim._dims), float(unit.scale), float(unit.base), float(unit.factor))
+        if found == (*stored.dimension, stored.scale, stored.base, stored.factor):
+            return unit
+        dimension = saiunit.get_or_create_dimension(list(stored.dimension))
+        return saiunit.Unit(dim=dimension, scale=stored.scale, base=stored.base, factor=stored.factor)
+
+    def flatten(self, tree: Tree, value: Any, where: str) -> Iterator[tuple[Any, str]]:
+        """Yield each leaf of `value` with its place, checking the structure and converting units.
+
+        Raises
+        ------
+        EmissionError
+            If the structure is another, or a unit has another dimension, naming the place.
+        """
+        match tree:
+            case LeafTree(unit=unit):
+                yield self._mantissa(value, unit, where), where
+            case NoneTree():
+                if value is not None:
+                    raise EmissionError(f"{where} must be None, not {_kind(value)}")
+            case SequenceTree(kind=kind, children=children):
+                if type(value) not in ((tuple,) if kind == "tuple" else (list,)) or len(value) != len(children):
+                    raise EmissionError(f"{where} must be a {kind} of {len(children)} items, not {_kind(value)}")
+                for index, child in enumerate(children):
+                    yield from self.flatten(child, value[index], f"{where}[{index}]")
+            case DictTree(keys=keys, children=children):
+                if not isinstance(value, Mapping) or set(value) != set(keys):
+                    raise EmissionError(f"{where} must be a dict with keys {list(keys)}, not {_kind(value)}")
+                for key, child in zip(keys, children, strict=True):
+                    yield from self.flatten(child, value[key], f"{where}[{key!r}]")
+            case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
+                if not all(hasattr(value, field) for field in fields):
+                    raise EmissionError(f"{where} must have the fields {list(fields)}, not be {_kind(value)}")
+                for field, child in zip(fields, children, strict=True):
+                    yield from self.flatten(child, getattr(value, field), f"{where}.{field}")
+
+    def _mantissa(self, value: Any, unit: str | None, where: str) -> Any:
+        quantity = getattr(sys.modules.get("saiunit"), "Quantity", None)
+        given = quantity is not None and isinstance(value, quantity)
+        if unit is None:
+            if given and not value.unit.is_unitless:
+                raise EmissionError(f"{where} must be a plain array, not a quantity in {value.unit}")
+            return value.mantissa if given else value
+        wanted = self._unit(unit)
+        if not given:
+            if wanted.is_unitless:
+                return value
+            raise EmissionError(f"{where} must be a quantity in {unit}, not {_kind(value)}")
+        if value.unit == wanted:
+            return value.mantissa
+        if value.unit.dim != wanted.dim:
+            raise EmissionError(f"{where} must be a quantity in {unit}, not in {value.unit}")
+        return value.to_decimal(wanted)
+
+    def unflatten(self, tree: Tree, leaves: Iterator[Any]) -> Any:
+        """Build a value from its leaves."""
+        match tree:
+            case LeafTree(unit=None):
+                return next(leaves)
+            case LeafTree(unit=unit):
+                return self._saiunit.Quantity(next(leaves), unit=self._unit(unit or ""))
+            case NoneTree():
+                return None
+            case SequenceTree(kind=kind):
+                items = [self.unflatten(child, leaves) for child in tree.children]
+                return tuple(items) if kind == "tuple" else items
+            case DictTree(kind=kind, keys=keys):
+                pairs = [(key, self.unflatten(child, leaves)) for key, child in zip(keys, tree.children, strict=True)]
+                return OrderedDict(pairs) if kind == "ordered_dict" else dict(pairs)
+            case NamedTupleTree():
+                return _namedtuple_class(tree.type, tree.fields)(*(self.unflatten(child, leaves) for child in tree.children))
+            case DataclassTree():
+                values = {
+                    name: self.unflatten(child, leaves) for name, child in zip(tree.fields, tree.children, strict=True)
+                }
+                static = tuple(name for name, _ in tree.static)
+                return _dataclass_class(tree.type, tree.fields, static)(**values, **dict(tree.static))
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a {type(value).__name__} with keys {list(value)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)} items"
+    return f"of type {type(value).__name__}"
+
+
+def _imported(name: str) -> Any:
+    """Return what ``module:qualified.name`` means if the module is imported already, else None."""
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) else None
+
+
+@functools.cache
+def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
+    found = _imported(name)
+    if found is not None and issubclass(found, tuple) and getattr(found, "_fields", None) == fields:
+        return found
+    return namedtuple(name.rpartition(".")[2].rpartition(":")[2], fields)  # noqa: PYI024  # fields are known only now
+
+
+@functools.cache
+def _dataclass_class(name: str, fields: tuple[str, ...], static: tuple[str, ...]) -> Any:
+    found = _imported(name)
+    if found is not None and dataclasses.is_dataclass(found):
+        if {*fields, *static} <= {field.name for field in dataclasses.fields(found)}:
+            return found
+    made = dataclasses.make_dataclass(name.rpartition(".")[2].rpartition(":")[2], [*fields, *static], frozen=True)
+    return jax.tree_util.register_dataclass(made, data_fields=fields, meta_fields=static)

@@ -1,0 +1,208 @@
+"""Plain functions and pure step functions to programs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from ..ir.errors import LoweringError, StateError
+from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, leaf_paths
+from ..ir.model import StatePath
+from ..ir.printer import format_path
+from ..ir.program import Program
+from ..ir.verifier import verify
+from . import jax_compat
+from .jax_compat import OpenJaxpr, open_jaxpr
+from .lowering import Lowering, identifier
+from .naming import value_names
+from .trees import TreeReader
+
+__all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
+
+
+def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
+    """Turn a JAX function into a program.
+
+    Parameters
+    ----------
+    fn : callable
+        Any function that JAX can trace.
+    *args, **kwargs
+        Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
+
+    Returns
+    -------
+    Program
+        With ``to_callable`` it becomes a function of the same arguments and result.
+
+    Raises
+    ------
+    LoweringError
+        If `fn` uses operations or containers that cannot be stored; every place is listed.
+    """
+    positional, keywords = bind_arguments(fn, args, kwargs)
+    reader = TreeReader()
+    arguments = tuple(
+        Argument(name=name, tree=reader.read(value, name), keyword=keyword)
+        for name, value, keyword in argument_list(fn, positional, keywords)
+    )
+    closed, result = _trace(fn, positional, keywords)
+    interface = Interface(
+        kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
+    )
+    return build_program(open_jaxpr(closed), function_name(fn), interface)
+
+
+def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -> Program:
+    """Turn a pure step of a recurrent network into a program that knows parameters and hidden states.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(params, hidden, *inputs) -> (hidden, out)``.
+    params, hidden : pytree
+        Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path.
+    *inputs : pytree
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    LoweringError
+        If `fn` uses operations or containers that cannot be stored.
+    StateError
+        If `fn` does not return ``(hidden, out)`` with hidden as it came in: structure, shapes, dtypes, units.
+    """
+    reader = TreeReader()
+    param_tree, hidden_tree = reader.read(params, "params"), reader.read(hidden, "hidden")
+    positional, _ = bind_arguments(fn, (params, hidden, *inputs), {})
+    listed = argument_list(fn, positional, {})[2:]
+    arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed)
+    closed, result = _trace(fn, positional, {})
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise StateError(f"the step must return (hidden, out), not {type(result).__name__}")
+    new_tree = reader.read(result[0], "new hidden")
+    if new_tree != hidden_tree:
+        raise StateError(
+            f"the step must return hidden with the structure and units it has\n  in:  {hidden_tree}\n  out: {new_tree}"
+        )
+    states = (*_leaf_states(param_tree, "param"), *_leaf_states(hidden_tree, "hidden"))
+    check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
+    interface = Interface(
+        kind="step",
+        states=states,
+        arguments=arguments,
+        result=reader.read(result[1], "out"),
+        units=reader.units,
+        params=param_tree,
+        hidden=hidden_tree,
+    )
+    return build_program(open_jaxpr(closed), function_name(fn), interface)
+
+
+def _leaf_states(tree: Tree, role: Role) -> tuple[State, ...]:
+    return tuple(
+        State(path=path, role=role, type=role, tree=LeafTree(unit=leaf.unit), returned=role == "hidden")
+        for path, leaf in leaf_paths(tree)
+    )
+
+
+def check_state_types(paths: Sequence[StatePath], old: Sequence[Any], new: Sequence[Any]) -> None:
+    """Check that each state leaf keeps dtype and shape.
+
+    Raises
+    ------
+    StateError
+        Naming the path of the state that does not.
+    """
+    for path, before, after in zip(paths, old, new, strict=False):
+        kept = jax_compat.tensor_type(jax.typeof(before) if not hasattr(before, "dtype") else before)
+        kind = jax_compat.tensor_type(after)
+        if (kept.dtype, kept.shape) != (kind.dtype, kind.shape):
+            raise StateError(
+                f"state {format_path(path)} changes its type in the step, from {kept} to {kind}; "
+                "a state must keep dtype and shape (convert or reshape the new value before it is stored)"
+            )
+
+
+def bind_arguments(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with as many as possible positional, as the signature of `fn` has them."""
+    try:
+        bound = inspect.signature(fn).bind(*args, **kwargs)
+    except ValueError:
+        return args, kwargs
+    except TypeError as error:
+        raise LoweringError(f"{function_name(fn)} cannot be called with the example arguments: {error}") from error
+    return bound.args, bound.kwargs
+
+
+def argument_list(
+    fn: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]
+) -> list[tuple[str, Any, bool]]:
+    """Return name, value and whether it is passed by keyword for each argument; keywords sorted as JAX does."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())
+    except ValueError:
+        parameters = []
+    plain = [part.name for part in parameters if part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD)]
+    rest = next((part.name for part in parameters if part.kind is part.VAR_POSITIONAL), "arg")
+    names = [*plain[: len(positional)], *(f"{rest}_{index}" for index in range(len(positional) - len(plain)))]
+    listed = [(name, value, False) for name, value in zip(names, positional, strict=True)]
+    return listed + [(name, keywords[name], True) for name in sorted(keywords)]
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """Return an identifier for a callable."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return identifier(getattr(fn, "__name__", type(fn).__name__))
+
+
+def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Trace `fn`; return the closed jaxpr and the result with abstract leaves."""
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    bad = [leaf for leaf in leaves if not _is_array_like(leaf)]
+    if bad:
+        raise LoweringError(
+            f"an example argument holds {bad[0]!r}, which is not an array; fix such arguments with functools.partial"
+        )
+    results: list[Any] = []
+
+    def flat(*operands: Any) -> list[Any]:
+        inner_args, inner_kwargs = jax.tree.unflatten(structure, operands)
+        result = fn(*inner_args, **inner_kwargs)
+        results.append(jax.tree.structure(result))
+        return jax.tree.leaves(result)
+
+    closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+    return closed, jax.tree.unflatten(results[-1], shapes)
+
+
+def _is_array_like(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") or isinstance(leaf, bool | int | float | complex)
+
+
+def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface) -> Program:
+    """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
+    owners = [
+        (*(owner.path if isinstance(owner, State) else (owner.name,)), *keys)
+        for owner, keys, _ in interface.input_leaves()
+    ]
+    inputs = value_names(owners)
+    new_names = [
+        f"{inputs[index]}_new"
+        for index, (owner, _, _) in enumerate(interface.input_leaves())
+        if isinstance(owner, State) and owner.returned
+    ]
+    functions = Lowering().program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
+    program = Program(entry=functions[0].name, interface=interface, functions=functions)
+    verify(program)
+    return program

@@ -1,0 +1,253 @@
+"""Every name that JAX may move or rename between versions, in one place.
+
+A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core as jex_core
+from jax.interpreters import ad
+
+from ..ir.types import TensorType, literal_text
+
+__all__ = [
+    "OpenJaxpr",
+    "constant_array",
+    "equation_traceback",
+    "is_literal",
+    "jit_inlines",
+    "literal_operand",
+    "name_stack",
+    "open_jaxpr",
+    "scan_arity",
+    "tensor_type",
+    "trace_custom_jvp",
+    "trace_primitive",
+    "trace_primitive_jvp",
+    "trace_vjp_rules",
+    "unusual_jit_params",
+]
+
+Equation = Any
+
+
+@dataclass(frozen=True)
+class OpenJaxpr:
+    """What lowering reads of a jaxpr: variables, equations, constants, and the Python function it was traced from."""
+
+    invars: Sequence[Any]
+    outvars: Sequence[Any]
+    constvars: Sequence[Any]
+    consts: Sequence[Any]
+    equations: Sequence[Equation]
+    function_name: str
+    function_file: str
+
+
+def open_jaxpr(closed: Any) -> OpenJaxpr:
+    """Read a closed jaxpr."""
+    jaxpr = closed.jaxpr
+    info = jaxpr.debug_info
+    return OpenJaxpr(
+        jaxpr.invars,
+        jaxpr.outvars,
+        jaxpr.constvars,
+        closed.consts,
+        jaxpr.eqns,
+        (info.func_name or "") if info is not None else "",
+        (info.func_filename or "") if info is not None else "",
+    )
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an operand of an equation is a literal rather than a variable."""
+    return isinstance(atom, jex_core.Literal)
+
+
+def literal_operand(atom: Any) -> str:
+    """Write a jaxpr literal as an IR operand."""
+    return literal_text(np.asarray(atom.val).astype(atom.aval.dtype), bool(getattr(atom.aval, "weak_type", False)))
+
+
+def tensor_type(aval: Any) -> TensorType:
+    """Return the IR type of an abstract value."""
+    name = str(aval.dtype) if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else np.dtype(aval.dtype).name
+    if aval.dtype == jax.dtypes.float0:
+        name = "float0"
+    return TensorType(name, tuple(int(dim) for dim in aval.shape), bool(getattr(aval, "weak_type", False)))
+
+
+def name_stack(equation: Equation) -> str:
+    """Return the name scopes around an equation, separated by ``/``."""
+    stack = equation.source_info.name_stack
+    return str(stack) if stack.stack else ""
+
+
+def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
+    """Return a constant's elements as they are stored; for keys, their words."""
+    array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
+    return array.astype(kind.storage[0], copy=False)
+
+
+def jit_inlines(inline: Any) -> bool:
+    """Read the ``inline`` parameter of a nested jit: a bool before JAX 0.12, an enum since."""
+    return inline if isinstance(inline, bool) else inline.name == "JAX_LATE"
+
+
+def unusual_jit_params(params: Any) -> list[str]:
+    """Name the parameters of a nested jit that say more than how to call its body."""
+    unusual = [f"{name}={value!r}" for name in ("in_layouts", "out_layouts") if any((value := params[name]))]
+    for name in ("in_shardings", "out_shardings"):
+        if any(type(sharding).__name__ != "UnspecifiedValue" for sharding in params[name]):
+            unusual.append(f"{name}={params[name]!r}")
+    if params["compiler_options_kvs"]:
+        unusual.append(f"compiler_options={dict(params['compiler_options_kvs'])!r}")
+    return unusual
+
+
+def scan_arity(params: Any) -> tuple[int, int]:
+    """Return the numbers of constants and of carried values of a ``scan``."""
+    if "num_consts" in params:
+        return int(params["num_consts"]), int(params["num_carry"])
+    consts, carry, _ = params["ft_in"].unpack()
+    return len(consts), len(carry)
+
+
+def equation_traceback(equation: Equation) -> tuple[Sequence[CodeType], Sequence[int], Callable[[CodeType, int], int]]:
+    """Return code objects and instruction offsets of the frames behind an equation, innermost first.
+
+    The third result turns a code object and an offset into a line number.
+    """
+    traceback = equation.source_info.traceback
+    if traceback is None:
+        return (), (), lambda code, offset: 0
+    codes, offsets = traceback.raw_frames()
+    return codes, offsets, type(traceback).code_addr2line
+
+
+def trace_primitive(equation: Equation) -> Any:
+    """Trace the implementation of a primitive that is defined outside JAX.
+
+    Raises
+    ------
+    Exception
+        Whatever the implementation raises when it cannot be traced.
+    """
+    primitive, params = equation.primitive, equation.params
+    return jax.make_jaxpr(lambda *operands: primitive.impl(*operands, **params))(*_operand_specs(equation))
+
+
+def trace_primitive_jvp(equation: Equation) -> Any:
+    """Trace the derivative rule of a primitive: operands and inexact tangents to results and inexact tangents.
+
+    Raises
+    ------
+    NotImplementedError
+        If the primitive has no such rule.
+    """
+    primitive, params = equation.primitive, equation.params
+    kinds, outputs = _avals(equation)
+
+    def run(*operands: Any) -> list[Any]:
+        results = primitive.bind(*operands, **params)
+        return list(results) if primitive.multiple_results else [results]
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        results, moved = jax.jvp(run, tuple(primals), tuple(_with_float0(tangents, kinds)))
+        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if _moves(kind)]
+
+    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+
+
+def trace_custom_jvp(equation: Equation) -> Any:
+    """Trace the rule of a ``custom_jvp_call``; signature as in :func:`trace_primitive_jvp`."""
+    kinds, outputs = _avals(equation)
+    own = equation.params["num_consts"]
+    still = [not _moves(kind) for kind in kinds[own:]]
+    jaxpr, consts, zero_tangents = equation.params["jvp_jaxpr_fun"].call_wrapped(*still)
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        closed_over = sum(map(_moves, kinds[:own]))
+        results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
+        given = iter(results[len(outputs) :])
+        full = [None if zero else next(given) for zero in zero_tangents]
+        moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if _moves(kind)]
+        return results[: len(outputs)], moved
+
+    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+
+
+def _avals(equation: Equation) -> tuple[list[Any], list[Any]]:
+    return [atom.aval for atom in equation.invars], [var.aval for var in equation.outvars]
+
+
+def _operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
+    return [_spec(atom.aval) for atom in equation.invars]
+
+
+def _rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
+    return [_spec(kind) for kind in kinds], [_spec(kind) for kind in kinds if _moves(kind)]
+
+
+def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
+    """Trace the rules of a ``custom_vjp_call``.
+
+    Returns
+    -------
+    fwd, bwd : closed jaxprs
+        ``fwd`` takes the operands and returns results, then residuals; ``bwd`` takes residuals and inexact cotangents and
+        returns inexact cotangents of the operands, zero for those that the user's function closed over.
+    """
+    params = equation.params
+    num_consts = params["num_consts"]
+    kinds, outputs = _avals(equation)
+    fwd_jaxpr, fwd_consts = params["fwd_jaxpr_thunk"].call_wrapped(*[True] * (len(kinds) - num_consts))
+    # A residual that is an operand is not computed: the third tree entry names the operand instead.
+    forwarded = params["out_trees"]()[2]
+
+    def run_fwd(*operands: Any) -> list[Any]:
+        own = operands[num_consts:]
+        computed = jax.core.eval_jaxpr(fwd_jaxpr, fwd_consts, *own)
+        split = len(computed) - len(outputs)
+        fresh, results = iter(computed[:split]), computed[split:]
+        return [*results, *(next(fresh) if index is None else own[index] for index in forwarded)]
+
+    def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        full = _with_float0(cotangents, outputs)
+        returned = params["bwd"].call_wrapped(*residuals, *full)
+        # JAX 0.12 returns the cotangents and a log.
+        returned = returned[0] if len(returned) == 2 and isinstance(returned[0], list | tuple) else returned
+        own = [_instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[num_consts:], strict=True)]
+        closed_over = [jax.numpy.zeros(kind.shape, kind.dtype) for kind in kinds[:num_consts] if _moves(kind)]
+        return [*closed_over, *(ct for ct, kind in zip(own, kinds[num_consts:], strict=True) if _moves(kind))]
+
+    fwd = jax.make_jaxpr(run_fwd)(*map(_spec, kinds))
+    residuals = [_spec(kind) for kind in fwd.out_avals[len(outputs) :]]
+    bwd = jax.make_jaxpr(run_bwd)(residuals, [_spec(kind) for kind in outputs if _moves(kind)])
+    return fwd, bwd
+
+
+def _moves(aval: Any) -> bool:
+    return bool(jax.dtypes.issubdtype(aval.dtype, np.inexact))
+
+
+def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+    values = iter(given)
+    return [next(values) if _moves(kind) else np.zeros(kind.shape, jax.dtypes.float0) for kind in kinds]
+
+
+def _instantiate(cotangent: Any, kind: Any) -> Any:
+    if cotangent is None or isinstance(cotangent, ad.Zero):
+        return jax.numpy.zeros(kind.shape, kind.dtype if _moves(kind) else jax.dtypes.float0)
+    return cotangent
+
+
+def _spec(aval: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))

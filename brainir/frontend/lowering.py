@@ -1,0 +1,318 @@
+"""Jaxprs to functions of a program."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from ..ir.canonical import structural_key
+from ..ir.errors import LoweringError
+from ..ir.node import Node
+from ..ir.ops import schema_of
+from ..ir.program import Constant, Function
+from ..ir.sharing import share_equal_functions
+from ..ir.types import literal_text
+from . import jax_compat
+from .jax_compat import OpenJaxpr
+from .rules import RULES, Attributes, Unsupported, node_attributes
+from .sources import is_model_file, source_of
+
+__all__ = ["Lowering", "identifier"]
+
+Lowered = tuple[str, Attributes]
+
+def identifier(text: str, default: str = "fn") -> str:
+    """Turn a text into a Python identifier; `default` if nothing of it can be kept."""
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text) if text != "<lambda>" else ""
+    if not name.strip("_"):
+        return default
+    return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+
+
+class Lowering:
+    """Lowers one program: collects functions, shares equal ones, and gathers everything that cannot be lowered."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, Function] = {}
+        self._wanted: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._by_key: dict[str, str] = {}
+        self._by_jaxpr: dict[int, tuple[Any, str]] = {}
+        self._foreign: dict[Any, tuple[str, str | None]] = {}
+        self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._problems: list[str] = []
+
+    def program(self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str], outputs: dict[int, str]) -> tuple[Function, ...]:
+        """Lower the outermost jaxpr and everything in it.
+
+        Parameters
+        ----------
+        jaxpr : OpenJaxpr
+        name : str
+            Name of the entry function.
+        inputs : sequence of str
+            Names of its inputs.
+        outputs : dict of int to str
+            Names for results by position, where a node defines them.
+
+        Returns
+        -------
+        tuple of Function
+            The entry first; then the functions that it needs in order of first reference, equal ones once.
+
+        Raises
+        ------
+        LoweringError
+            Listing everything that cannot be lowered.
+        """
+        name = self._new_name(name)
+        self._functions[name] = self._function(jaxpr, name, inputs, outputs)
+        if self._problems:
+            listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self._problems), 1))
+            raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
+        return _renamed(share_equal_functions(self._functions, name), self._wanted)
+
+    def _new_name(self, wanted: str) -> str:
+        name, count = wanted, 0
+        while name in self._wanted:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._wanted[name] = wanted
+        return name
+
+    def _shared(self, closed: Any, name: str) -> str:
+        """Lower a nested jaxpr, or find the equal function lowered before."""
+        known = self._by_jaxpr.get(id(closed))
+        if known is not None:
+            return known[1]
+        function = self._function(jax_compat.open_jaxpr(closed), identifier(name))
+        key = structural_key(function, self._keys)
+        if key not in self._by_key:
+            name = self._new_name(function.name)
+            self._functions[name] = function.replace(name=name)
+            self._by_key[key] = name
+            self._keys[name] = key
+        # The jaxpr is kept alive, because its id is the key.
+        self._by_jaxpr[id(closed)] = (closed, self._by_key[key])
+        return self._by_key[key]
+
+    def _function(
+        self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
+    ) -> Function:
+        return _Body(self, jaxpr, inputs, outputs or {}).function(name)
+
+    def lower_equation(self, equation: Any) -> Lowered:
+        """Return operation and attributes of an equation; note it and return a stand-in if it cannot be lowered."""
+        name = equation.primitive.name
+        try:
+            if name in _HARD:
+                return _HARD[name](self, equation)
+            if name in RULES:
+                return node_attributes(name, equation.params)
+            return self.foreign(equation)
+        except Unsupported as error:
+            where = source_of(equation)
+            self._problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
+            return "stop_gradient", {}
+
+    def call(self, equation: Any) -> Lowered:
+        """Lower a nested jit."""
+        params = equation.params
+        unusual = jax_compat.unusual_jit_params(params)
+        if unusual:
+            raise Unsupported(f"a nested jit with {', '.join(unusual)}")
+        return "call", dict(
+            function=self._shared(params["jaxpr"], params["name"]),
+            inline=jax_compat.jit_inlines(params["inline"]),
+            keep_unused=bool(params["keep_unused"]),
+            donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
+        )
+
+    def custom_jvp(self, equation: Any) -> Lowered:
+        """Lower ``custom_jvp_call`` with its rule."""
+        closed = equation.params["call_jaxpr"]
+        function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        rules = self._rules(f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),))
+        return "custom_jvp", dict(function=function, jvp=rules[0])
+
+    def custom_vjp(self, equation: Any) -> Lowered:
+        """Lower ``custom_vjp_call`` with its rules."""
+        if equation.params["symbolic_zeros"]:
+            raise Unsupported("custom_vjp rules that ask for symbolic_zeros=True")
+        closed = equation.params["call_jaxpr"]
+        function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
+        fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
+        return "custom_vjp", dict(function=function, fwd=fwd, bwd=bwd)
+
+    def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
+        """Lower derivative rules.
+
+        A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a rule
+        is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where both rules
+        are equal, which is the common case, :func:`share_equal_functions` makes them one.
+        """
+        levels = self._open_rules.setdefault(occasion, [])
+        if len(levels) == 2:
+            return levels[-1]
+        names = tuple(map(self._new_name, wanted))
+        levels.append(names)
+        try:
+            for name, closed in zip(names, trace(), strict=True):
+                self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
+        finally:
+            levels.pop()
+        return names
+
+    def foreign(self, equation: Any) -> Lowered:
+        """Lower a primitive that another package defines, from its implementation and its JVP rule."""
+        kinds = tuple(str(jax_compat.tensor_type(atom.aval)) for atom in equation.invars)
+        key = (equation.primitive, str(sorted(equation.params.items(), key=lambda item: item[0])), kinds)
+        if key not in self._foreign:
+            self._lower_foreign(equation, key)
+        function, jvp = self._foreign[key]
+        return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
+
+    def _lower_foreign(self, equation: Any, key: Any) -> None:
+        try:
+            traced = jax_compat.trace_primitive(equation)
+        except (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError) as error:
+            raise Unsupported(f"brainir has no rule for this primitive, and its own code cannot be traced: {error}") from error
+        function = self._shared(traced, equation.primitive.name)
+        jvp = self._new_name(f"{self._wanted[function]}_jvp")
+        # Known before its rule is lowered, because the rule may use the primitive.
+        self._foreign[key] = (function, jvp)
+        try:
+            rule = jax_compat.open_jaxpr(jax_compat.trace_primitive_jvp(equation))
+            self._functions[jvp] = self._function(rule, jvp)
+        except NotImplementedError:
+            self._foreign[key] = (function, None)
+
+    def cond(self, equation: Any) -> Lowered:
+        """Lower ``cond`` and ``switch``."""
+        branches = equation.params["branches"]
+        return "cond", dict( branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches))
+        )
+
+    def scan(self, equation: Any) -> Lowered:
+        """Lower ``scan``."""
+        params = equation.params
+        num_consts, num_carry = jax_compat.scan_arity(params)
+        return "scan", dict(
+            body=self._shared(params["jaxpr"], "body"),
+            length=int(params["length"]),
+            num_consts=num_consts,
+            num_carry=num_carry,
+            reverse=bool(params["reverse"]),
+            unroll=int(params["unroll"]),
+        )
+
+    def while_loop(self, equation: Any) -> Lowered:
+        """Lower ``while``."""
+        params = equation.params
+        return "while", dict(
+            cond=self._shared(params["cond_jaxpr"], "cond"),
+            body=self._shared(params["body_jaxpr"], "body"),
+            cond_nconsts=int(params["cond_nconsts"]),
+            body_nconsts=int(params["body_nconsts"]),
+        )
+
+
+_HARD: dict[str, Callable[[Lowering, Any], Lowered]] = {
+    "jit": Lowering.call,
+    "custom_jvp_call": Lowering.custom_jvp,
+    "custom_vjp_call": Lowering.custom_vjp,
+    "cond": Lowering.cond,
+    "scan": Lowering.scan,
+    "while": Lowering.while_loop,
+}
+"""Primitives that run other functions."""
+
+
+class _Body:
+    """Lowers the equations of one jaxpr."""
+
+    def __init__(self, lowering: Lowering, jaxpr: OpenJaxpr, inputs: Sequence[str], outputs: dict[int, str]) -> None:
+        self._lowering = lowering
+        self._jaxpr = jaxpr
+        self._operands: dict[Any, str] = {}
+        self._taken: set[str] = set()
+        self._count = 0
+        self._constants: list[Constant] = []
+        self._keeps_sources = bool(inputs) or is_model_file(jaxpr.function_file)
+        names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
+        self._inputs = tuple(map(self._name, names))
+        self._operands.update(zip(jaxpr.invars, names, strict=True))
+        for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
+            self._operands[var] = self._constant(var.aval, value)
+        results = {index: var for index, var in enumerate(jaxpr.outvars) if not jax_compat.is_literal(var)}
+        self._wanted = {results[index]: name for index, name in reversed(outputs.items()) if index in results}
+
+    def _name(self, name: str) -> str:
+        self._taken.add(name)
+        return name
+
+    def _constant(self, aval: Any, value: Any) -> str:
+        kind = jax_compat.tensor_type(aval)
+        array = jax_compat.constant_array(value, kind)
+        if kind.shape == () and not kind.is_key:
+            return literal_text(array, kind.weak_type)
+        name = self._name(f"c{len(self._constants)}")
+        self._constants.append(Constant.of(name, kind, array))
+        return name
+
+    def function(self, name: str) -> Function:
+        """Return the lowered function."""
+        nodes = tuple(map(self._node, self._jaxpr.equations))
+        return Function(
+            name=name,
+            inputs=self._inputs,
+            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in self._jaxpr.invars),
+            constants=tuple(self._constants),
+            nodes=nodes,
+            outputs=tuple(map(self._operand, self._jaxpr.outvars)),
+        )
+
+    def _operand(self, atom: Any) -> str:
+        return jax_compat.literal_operand(atom) if jax_compat.is_literal(atom) else self._operands[atom]
+
+    def _result(self, var: Any) -> str:
+        name = self._wanted.get(var, "")
+        while not name or name in self._taken:
+            name = f"v{self._count}"
+            self._count += 1
+        self._operands[var] = name
+        return self._name(name)
+
+    def _node(self, equation: Any) -> Node:
+        op, attributes = self._lowering.lower_equation(equation)
+        return schema_of(op)(
+            op=op,
+            inputs=tuple(map(self._operand, equation.invars)),
+            outputs=tuple(map(self._result, equation.outvars)),
+            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in equation.outvars),
+            scope=jax_compat.name_stack(equation),
+            source=source_of(equation) if self._keeps_sources else "",
+            **attributes,
+        )
+
+
+def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[Function, ...]:
+    """Number functions of one name in the order of the table, so that dropped duplicates leave no gaps."""
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for function in functions:
+        base = wanted[function.name]
+        name = base if base not in counts else f"{base}_{counts[base]}"
+        counts[base] = counts.get(base, 0) + 1
+        names[function.name] = name
+    return tuple(
+        function.replace(
+            name=names[function.name], nodes=tuple(node.with_callees(names) for node in function.nodes)
+        )
+        for function in functions
+    )

@@ -1,0 +1,259 @@
+"""brainstate modules to programs, and the values of their states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import brainstate
+import jax
+
+from ..ir.errors import LoweringError, StateError
+from ..ir.interface import Argument, Interface, Role, State, Tree, leaf_paths
+from ..ir.model import StatePath
+from ..ir.printer import format_path
+from ..ir.program import Program
+from .function import argument_list, bind_arguments, build_program, check_state_types
+from .jax_compat import OpenJaxpr, open_jaxpr
+from .trees import TreeReader
+
+__all__ = ["lower_module", "read_states", "write_states"]
+
+_DEFAULT_RANDOM: StatePath = ("brainstate", "random", "DEFAULT")
+
+
+def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
+    """Turn one step of a brainstate module into a program.
+
+    Parameters
+    ----------
+    module : brainstate.nn.Module
+        With its states initialised.
+    *inputs, **kwargs : pytree
+        Example arguments of ``module.update``.
+
+    Returns
+    -------
+    Program
+        With ``to_callable`` it becomes ``fn(states, *inputs, **kwargs) -> (new_states, out)``, where `states` is what
+        :func:`read_states` returns.
+
+    Raises
+    ------
+    StateError
+        If states are not initialised, if the step writes a parameter, or changes the structure, unit, shape or dtype of
+        a state; the message names the path.
+    LoweringError
+        If the step uses operations or containers that cannot be stored; every place is listed.
+
+    Notes
+    -----
+    States come in the order in which the step first reads or writes them.
+    """
+    if not isinstance(module, brainstate.nn.Module):
+        raise LoweringError(
+            f"lower_module takes a brainstate.nn.Module, not {type(module).__name__}; "
+            "use brainir.lower for a function, brainir.lower_step for a pure step"
+        )
+    positional, keywords = bind_arguments(module.update, inputs, kwargs)
+    traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
+    try:
+        traced.make_jaxpr(*positional, **keywords)
+    except AttributeError as error:
+        raise _uninitialised(module, error) from error
+    jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
+    accessed = traced.get_states(*positional, **keywords)
+    result, new_values = traced.get_out_shapes(*positional, **keywords)
+
+    reader = TreeReader()
+    paths = {id(state): path for path, state in _module_states(module).items()}
+    states = _state_records(accessed, paths, reader)
+    arguments = tuple(
+        Argument(name=name, tree=reader.read(value, name), keyword=keyword)
+        for name, value, keyword in argument_list(module.update, positional, keywords)
+    )
+    result_tree = reader.read(result, "result")
+    for record, value in zip(states, new_values, strict=True):
+        _check_new_value(record, reader.read(value, format_path(record.path)))
+
+    jaxpr, states = _states_first(jaxpr, states, len(jax.tree.leaves((positional, keywords))))
+    used = {id(state) for state in accessed}
+    unused = tuple(path for key, path in paths.items() if key not in used)
+    interface = Interface(
+        kind="module", states=states, arguments=arguments, result=result_tree, units=reader.units, unused=unused
+    )
+    return build_program(jaxpr, type(module).__name__, interface)
+
+
+def _module_states(module: Any) -> dict[StatePath, Any]:
+    return {tuple(path): state for path, state in module.states().items()}
+
+
+def _state_records(accessed: Any, paths: Mapping[int, StatePath], reader: TreeReader) -> tuple[State, ...]:
+    records = []
+    strangers = 0
+    for state in accessed:
+        path = paths.get(id(state))
+        reachable = path is not None
+        if state is brainstate.random.DEFAULT:
+            path = _DEFAULT_RANDOM
+        elif path is None:
+            path = ("_unreachable", strangers)
+            strangers += 1
+        for key in path:
+            if type(key) not in (str, int):
+                raise StateError(f"state path {path!r} has a key that is neither text nor a whole number: {key!r}")
+        value = state.value
+        if not jax.tree.leaves(value):
+            raise StateError(f"state {format_path(path)} holds no array; initialise it before lowering")
+        records.append(
+            State(
+                path=path,
+                role=_role(state),
+                type=type(state).__name__,
+                tree=reader.read(value, format_path(path)),
+                num_state=int(state.num_state) if isinstance(state, brainstate.HiddenGroupState) else 1,
+                reachable=reachable,
+            )
+        )
+    return tuple(records)
+
+
+def _role(state: Any) -> Role:
+    if isinstance(state, brainstate.HiddenState):
+        return "hidden"
+    return "param" if isinstance(state, brainstate.ParamState) else "other"
+
+
+def _check_new_value(record: State, new: Tree) -> None:
+    if new == record.tree:
+        return
+    old_units = [leaf.unit for _, leaf in leaf_paths(record.tree)]
+    new_units = [leaf.unit for _, leaf in leaf_paths(new)]
+    what = (
+        f"its unit from {old_units} to {new_units}"
+        if len(old_units) == len(new_units) and old_units != new_units
+        else f"its structure from {record.tree} to {new}"
+    )
+    raise StateError(
+        f"state {format_path(record.path)} ({record.type}) changes {what} in the step; "
+        "give the new value the unit and structure of the old one, or initialise the state with those of the new"
+    )
+
+
+def _states_first(
+    jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int
+) -> tuple[OpenJaxpr, tuple[State, ...]]:
+    """Reorder a stateful jaxpr to states, inputs -> states, result; parameters are not returned.
+
+    Raises
+    ------
+    StateError
+        If a parameter is written, or a state leaf changes shape or dtype.
+    """
+    inputs, state_inputs = jaxpr.invars[:num_inputs], jaxpr.invars[num_inputs:]
+    num_results = len(jaxpr.outvars) - len(state_inputs)
+    results, state_outputs = jaxpr.outvars[:num_results], jaxpr.outvars[num_results:]
+    kept: list[State] = []
+    outputs: list[Any] = []
+    position = 0
+    for state in states:
+        paths = [(*state.path, *keys) for keys, _ in leaf_paths(state.tree)]
+        old = state_inputs[position : position + len(paths)]
+        new = state_outputs[position : position + len(paths)]
+        position += len(paths)
+        if state.role == "param":
+            if any(before is not after for before, after in zip(old, new, strict=True)):
+                raise StateError(
+                    f"the step writes the parameter {format_path(state.path)}; a parameter stays fixed during a step "
+                    "(make it a HiddenState or ShortTermState if it is part of the dynamics)"
+                )
+            kept.append(state.replace(returned=False))
+            continue
+        check_state_types(paths, [var.aval for var in old], [var.aval for var in new])
+        kept.append(state)
+        outputs.extend(new)
+    return replace(jaxpr, invars=[*state_inputs, *inputs], outvars=[*outputs, *results]), tuple(kept)
+
+
+def _uninitialised(module: Any, error: AttributeError) -> Exception:
+    """Turn the error that a missing state gives into one that says so; other errors stay as they are."""
+    owner = getattr(error, "obj", None)
+    if not isinstance(owner, brainstate.nn.Module) or type(owner).init_state is brainstate.nn.Module.init_state:
+        return error
+    nodes = {id(node): path for path, node in module.nodes().items()}
+    where = format_path(nodes.get(id(owner), ()))
+    return StateError(
+        f"{type(owner).__name__} at {where} has no state {error.name!r}: its states are not initialised; "
+        "call brainstate.nn.init_all_states(module) before lowering"
+    )
+
+
+def read_states(module: Any, program: Program) -> dict[StatePath, Any]:
+    """Return the values of a module's states as the program of its step takes them.
+
+    Parameters
+    ----------
+    module : brainstate.nn.Module
+    program : Program
+        From :func:`lower_module`.
+
+    Returns
+    -------
+    dict
+        From path to value as the module holds it, quantities and pytrees included.
+
+    Raises
+    ------
+    StateError
+        If the module has no state under a path of the program.
+    """
+    states = _matched(module, program)
+    return {path: state.value for path, state in states.items()}
+
+
+def write_states(module: Any, program: Program, states: Mapping[StatePath, Any]) -> None:
+    """Put new values into a module's states.
+
+    Parameters
+    ----------
+    module : brainstate.nn.Module
+    program : Program
+        From :func:`lower_module`.
+    states : mapping
+        As :func:`read_states` returns it. Parameters may be left out.
+
+    Raises
+    ------
+    StateError
+        If a path is not a state of the program, or a state that the step writes is missing. Nothing is written then.
+    """
+    matched = _matched(module, program)
+    unknown = [path for path in states if path not in matched]
+    if unknown:
+        raise StateError(f"{format_path(unknown[0])} is not a state of program {program.entry!r}")
+    missing = [state.path for state in program.interface.states if state.returned and state.path not in states]
+    if missing:
+        raise StateError(f"no value is given for state {format_path(missing[0])}")
+    for path, value in states.items():
+        matched[path].value = value
+
+
+def _matched(module: Any, program: Program) -> dict[StatePath, Any]:
+    if program.interface.kind != "module":
+        raise StateError(f"program {program.entry!r} is a {program.interface.kind}, it has no module states")
+    present = _module_states(module)
+    present[_DEFAULT_RANDOM] = brainstate.random.DEFAULT
+    matched = {}
+    for state in program.interface.states:
+        if not state.reachable and state.path not in present:
+            raise StateError(
+                f"the step uses a {state.type} that the module graph does not lead to, so its value cannot be found; "
+                "make it an attribute of the module"
+            )
+        if state.path not in present:
+            listed = ", ".join(format_path(path) for path in present)
+            raise StateError(f"the module has no state {format_path(state.path)}; it has {listed}")
+        matched[state.path] = present[state.path]
+    return matched

@@ -1,0 +1,62 @@
+"""The model's line behind an equation, written so that it does not depend on the machine."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sysconfig
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from . import jax_compat
+
+__all__ = ["is_model_file", "source_of"]
+
+_FRAMEWORKS = frozenset(
+    "brainevent brainir brainpy brainpy_state brainscale brainstate braintools braintrace brainunit jax jaxlib numpy "
+    "saiunit".split()
+)
+_STDLIB = os.path.join(sysconfig.get_path("stdlib"), "")
+_OWN = os.path.join(str(Path(__file__).parent.parent), "")
+
+
+@functools.lru_cache(maxsize=4096)
+def is_model_file(file: str) -> bool:
+    """Whether a file is model code rather than part of Python, JAX or the frameworks on top of it."""
+    if not file or file.startswith(_OWN):
+        return False
+    _, installed, inside = file.replace(os.sep, "/").rpartition("/site-packages/")
+    if installed:
+        return inside.partition("/")[0].removesuffix(".py") not in _FRAMEWORKS
+    return not file.startswith(_STDLIB)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shown(file: str) -> str:
+    """Return the path from the top-level package on; nothing for code typed into a console or notebook."""
+    if file.startswith("<") or re.search(r"ipykernel_\d+", file):
+        return ""
+    path = Path(file)
+    top = path.parent
+    while (top / "__init__.py").exists() and top != top.parent:
+        top = top.parent
+    return path.relative_to(top).as_posix()
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _line(code: CodeType, offset: int, line: int) -> str:
+    shown = _shown(code.co_filename)
+    return f"{shown}:{line} ({code.co_name})" if shown else f"({code.co_name})"
+
+
+def source_of(equation: Any) -> str:
+    """Return ``file.py:12 (function)`` for the innermost model code behind an equation, or an empty string."""
+    codes, offsets, line_number = jax_compat.equation_traceback(equation)
+    for code, offset in zip(codes, offsets, strict=True):
+        if code.co_filename.startswith(_OWN):
+            return ""
+        if is_model_file(code.co_filename):
+            return _line(code, offset, line_number(code, offset))
+    return ""

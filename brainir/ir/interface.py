@@ -1,0 +1,228 @@
+"""How users see the entry function of a program: arguments, result, states, pytrees and physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator
+
+from .model import Model, PathKey, StatePath
+
+__all__ = [
+    "Argument",
+    "DataclassTree",
+    "DictTree",
+    "Interface",
+    "LeafTree",
+    "NamedTupleTree",
+    "NoneTree",
+    "Role",
+    "SequenceTree",
+    "State",
+    "Tree",
+    "Unit",
+    "leaf_count",
+    "leaf_paths",
+    "leaves",
+]
+
+Scalar = bool | int | float | str | None
+
+
+class Unit(Model):
+    """A physical unit: ``factor * base**scale`` times powers of the seven SI base units.
+
+    Parameters
+    ----------
+    text : str
+        How the unit is written, ``mV``; the name by which leaves refer to it.
+    dimension : tuple of seven numbers
+        Exponents of metre, kilogram, second, ampere, kelvin, mole, candela.
+    scale, base, factor : float
+    """
+
+    text: str
+    dimension: tuple[float, float, float, float, float, float, float]
+    scale: float = 0.0
+    base: float = 10.0
+    factor: float = 1.0
+
+
+class LeafTree(Model):
+    """One array; with ``unit``, a quantity whose mantissa it is."""
+
+    kind: Literal["leaf"] = "leaf"
+    unit: str | None = None
+
+
+class NoneTree(Model):
+    """``None``: a node without leaves."""
+
+    kind: Literal["none"] = "none"
+
+
+class SequenceTree(Model):
+    """A tuple or a list."""
+
+    kind: Literal["tuple", "list"]
+    children: tuple[Tree, ...]
+
+
+class DictTree(Model):
+    """A dict; leaves follow the order of the keys here (JAX sorts them, but for ``OrderedDict``)."""
+
+    kind: Literal["dict", "ordered_dict"]
+    keys: tuple[PathKey, ...]
+    children: tuple[Tree, ...]
+
+
+class NamedTupleTree(Model):
+    """A namedtuple; ``type`` is ``module:qualified.name`` of its class."""
+
+    kind: Literal["namedtuple"] = "namedtuple"
+    type: str
+    fields: tuple[str, ...]
+    children: tuple[Tree, ...]
+
+
+class DataclassTree(Model):
+    """A dataclass that is registered as a pytree; ``static`` holds its other fields."""
+
+    kind: Literal["dataclass"] = "dataclass"
+    type: str
+    fields: tuple[str, ...]
+    children: tuple[Tree, ...]
+    static: tuple[tuple[str, Scalar], ...] = ()
+
+
+Tree: TypeAlias = Annotated[
+    LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree, Discriminator("kind")
+]
+"""The structure of a pytree."""
+
+for _model in (SequenceTree, DictTree, NamedTupleTree, DataclassTree):
+    _model.model_rebuild()
+
+
+def leaves(tree: Tree) -> Iterator[LeafTree]:
+    """Yield the leaves of a tree in order."""
+    for _, leaf in leaf_paths(tree):
+        yield leaf
+
+
+def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, LeafTree]]:
+    """Yield each leaf with its keys from the root: dict keys, field names, indices."""
+    if isinstance(tree, LeafTree):
+        yield prefix, tree
+    elif isinstance(tree, SequenceTree):
+        for index, child in enumerate(tree.children):
+            yield from leaf_paths(child, (*prefix, index))
+    elif isinstance(tree, DictTree):
+        for key, child in zip(tree.keys, tree.children, strict=True):
+            yield from leaf_paths(child, (*prefix, key))
+    elif isinstance(tree, NamedTupleTree | DataclassTree):
+        for field, child in zip(tree.fields, tree.children, strict=True):
+            yield from leaf_paths(child, (*prefix, field))
+
+
+def leaf_count(tree: Tree) -> int:
+    """Return the number of leaves."""
+    return sum(1 for _ in leaves(tree))
+
+
+Role = Literal["hidden", "param", "other"]
+
+
+class State(Model):
+    """One state of the model.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+        Where the state sits in the module, or in the pytree of a pure step function.
+    role : {"hidden", "param", "other"}
+    type : str
+        Name of the state class, such as ``HiddenState``; for a pure step the role.
+    tree : Tree
+        Structure and units of the value.
+    returned : bool
+        Whether the entry function returns the new value; if not, the state stays as it is.
+    num_state : int
+        States held along the last axis of a grouped state, else 1.
+    reachable : bool
+        False if the module graph does not lead to the state; `path` is then made up.
+    """
+
+    path: StatePath
+    role: Role
+    type: str
+    tree: Tree
+    returned: bool = True
+    num_state: int = 1
+    reachable: bool = True
+
+
+class Argument(Model):
+    """One argument of the entry function after the states."""
+
+    name: str
+    tree: Tree
+    keyword: bool = False
+
+
+class Interface(Model):
+    """How the leaves of the entry function's inputs and outputs form arguments, states and the result.
+
+    Inputs of the entry are the leaves of the states, then of the arguments, in order. Outputs are the leaves of the
+    states with ``returned``, then of the result.
+
+    Parameters
+    ----------
+    kind : {"function", "step", "module"}
+        Calling convention: ``fn(*arguments)``, ``fn(params, hidden, *arguments) -> (hidden, result)``, or
+        ``fn(states, *arguments) -> (states, result)`` with states in a dict by path.
+    states : tuple of State
+    arguments : tuple of Argument
+    result : Tree
+    units : tuple of Unit
+        Every unit that a leaf names.
+    params, hidden : Tree or None
+        For a step: the pytrees of its first two arguments, whose leaves are the states.
+    unused : tuple of paths
+        States of the module that the step neither reads nor writes.
+    """
+
+    kind: Literal["function", "step", "module"]
+    states: tuple[State, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    result: Tree
+    units: tuple[Unit, ...] = ()
+    params: Tree | None = None
+    hidden: Tree | None = None
+    unused: tuple[StatePath, ...] = ()
+
+    def trees(self) -> Iterator[Tree]:
+        """Yield every tree of the interface."""
+        for state in self.states:
+            yield state.tree
+        for argument in self.arguments:
+            yield argument.tree
+        yield self.result
+        yield from (tree for tree in (self.params, self.hidden) if tree is not None)
+
+    def input_leaves(self) -> Iterator[tuple[State | Argument, StatePath, LeafTree]]:
+        """Yield the leaf behind each input of the entry: its owner, its keys within the owner, and the leaf."""
+        owners: tuple[State | Argument, ...] = (*self.states, *self.arguments)
+        for owner in owners:
+            for path, leaf in leaf_paths(owner.tree):
+                yield owner, path, leaf
+
+    def output_leaves(self) -> Iterator[tuple[State | None, StatePath, LeafTree]]:
+        """Yield the leaf behind each output of the entry: its state, or None for the result."""
+        for state in self.states:
+            if state.returned:
+                for path, leaf in leaf_paths(state.tree):
+                    yield state, path, leaf
+        for path, leaf in leaf_paths(self.result):
+            yield None, path, leaf

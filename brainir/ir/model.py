@@ -1,0 +1,45 @@
+"""The base of everything that is stored: frozen, strict pydantic models that refuse unknown fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["FunctionRef", "Model", "PathKey", "StatePath", "refers_to_functions"]
+
+
+class Model(BaseModel):
+    """A frozen record, checked strictly; collections inside are tuples, so nothing in it can change."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like a new record.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a name is not a field or a value does not fit it.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, **changes})
+
+
+class _Reference:
+    """Marks a string as the name of a function of the program."""
+
+
+FunctionRef = Annotated[str, _Reference()]
+"""The name of a function in the program's table."""
+
+
+def refers_to_functions(annotation: object, metadata: object = ()) -> bool:
+    """Whether a field is a :data:`FunctionRef`, or a tuple or option of them."""
+    marks = (*getattr(annotation, "__metadata__", ()), *(metadata if isinstance(metadata, list) else ()))
+    return any(isinstance(mark, _Reference) for mark in marks) or any(map(refers_to_functions, get_args(annotation)))
+
+
+PathKey = str | int
+StatePath = tuple[PathKey, ...]
+"""Where a state sits in its module: attribute names, dict keys and list indices."""

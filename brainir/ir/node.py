@@ -1,0 +1,132 @@
+"""The base of all node schemas, and the traits that analyses ask for instead of operation names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
+
+from .model import Model, refers_to_functions
+
+__all__ = ["Node", "Traits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an operation does, as far as analyses need to know.
+
+    Parameters
+    ----------
+    elementwise : bool
+        Element k of each result depends on element k of each operand only (a rank-0 operand counts for all k).
+    structural : bool
+        Elements are moved, repeated or dropped; no arithmetic.
+    linear : tuple of int
+        The operands in which the result is linear, the others held fixed, each taken alone.
+    contraction : bool
+        Products of elements of two operands are summed over shared axes.
+    reduction : bool
+        Elements of one operand are combined along axes.
+    control : bool
+        Runs functions of the program's table.
+    random : bool
+        Draws random bits or handles PRNG keys.
+    effectful : bool
+        Must run, in order, even if nothing uses its results.
+    blocks_gradient : bool
+        The derivative with respect to every operand is zero by definition.
+    """
+
+    elementwise: bool = False
+    structural: bool = False
+    linear: tuple[int, ...] = ()
+    contraction: bool = False
+    reduction: bool = False
+    control: bool = False
+    random: bool = False
+    effectful: bool = False
+    blocks_gradient: bool = False
+
+
+class Node(Model):
+    """One operation of a function: operands, results with their types, and typed attributes.
+
+    Parameters
+    ----------
+    op : str
+        Name of the operation; it selects the schema.
+    inputs : tuple of str
+        Operands: names of values defined before, or scalar literals such as ``0.3:f32``.
+    outputs : tuple of str
+        Names of the results, new in this function.
+    types : tuple of str
+        Types of the results, as :class:`~brainir.ir.types.TensorType` writes them.
+    scope : str
+        Name scopes around the operation, separated by ``/``.
+    source : str
+        The model's line, ``file.py:12 (function)``, or empty.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    types: tuple[str, ...]
+    scope: str = ""
+    source: str = ""
+
+    family_traits: ClassVar[Traits] = Traits()
+    op_traits: ClassVar[dict[str, Traits]] = {}
+
+    @property
+    def traits(self) -> Traits:
+        """What this operation does."""
+        return self.op_traits.get(self.op, self.family_traits)
+
+    @classmethod
+    def ops(cls) -> tuple[str, ...]:
+        """Names of the operations that this schema covers."""
+        names: tuple[str, ...] = get_args(cls.model_fields["op"].annotation)
+        return names
+
+    @classmethod
+    @functools.cache
+    def attribute_names(cls) -> tuple[str, ...]:
+        """Names of the typed attributes, in the order of their declaration."""
+        return tuple(name for name in cls.model_fields if name not in Node.model_fields)
+
+    @classmethod
+    @functools.cache
+    def reference_names(cls) -> tuple[str, ...]:
+        """Names of the attributes that refer to functions, one name or a tuple of names each."""
+        fields = ((name, cls.model_fields[name]) for name in cls.attribute_names())
+        return tuple(name for name, info in fields if refers_to_functions(info.annotation, info.metadata))
+
+    @classmethod
+    def rule_names(cls) -> tuple[str, ...]:
+        """Names of the references that are derivative rules: they say how to differentiate, not what to compute."""
+        return ()
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the typed attributes by name."""
+        return {name: getattr(self, name) for name in self.attribute_names()}
+
+    def callees(self) -> Iterator[str]:
+        """Yield the names of the functions that this node refers to, derivative rules included."""
+        for name in self.reference_names():
+            value = getattr(self, name)
+            if isinstance(value, str):
+                yield value
+            elif value is not None:
+                yield from value
+
+    def with_callees(self, names: dict[str, str]) -> Node:
+        """Return the node with its function references renamed."""
+        changes: dict[str, Any] = {}
+        for attribute in self.reference_names():
+            value = getattr(self, attribute)
+            if isinstance(value, str):
+                changes[attribute] = names.get(value, value)
+            elif value is not None:
+                changes[attribute] = tuple(names.get(name, name) for name in value)
+        return self.replace(**changes) if changes else self

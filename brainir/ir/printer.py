@@ -1,0 +1,98 @@
+"""Programs as text for people, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from .interface import Interface, State, Tree, leaf_paths
+from .model import StatePath
+from .node import Node
+from .program import Constant, Function, Program, Value
+from .types import is_literal
+
+__all__ = ["format_function", "format_html", "format_node", "format_path", "format_program"]
+
+
+def format_path(path: StatePath) -> str:
+    """Write a state path as one dotted name; unwieldy keys are shortened."""
+    return ".".join(text if len(text := str(key)) <= 24 else f"<{text[:20].strip()}…>" for key in path) or "()"
+
+
+def format_node(node: Node) -> str:
+    """Write one node on one line, as ``y: f32[4] = dot_general[...] x W``."""
+    results = ", ".join(f"{name}: {kind}" for name, kind in zip(node.outputs, node.types, strict=False)) or "()"
+    shown = [
+        f"{name}={_attribute(value)}"
+        for name, value in node.attributes().items()
+        if value is not None and value is not False and value != ()
+    ]
+    attributes = f"[{', '.join(shown)}]" if shown else ""
+    operands = " ".join(operand.partition(":")[0] if is_literal(operand) else operand for operand in node.inputs)
+    return f"{results} = {node.op}{attributes} {operands}".rstrip()
+
+
+def _attribute(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({','.join(map(_attribute, value))})"
+    return str(value)
+
+
+def format_function(function: Function) -> str:
+    """Write a function: its signature, constants and nodes, each with the model's line."""
+    inputs = ", ".join(f"{name}: {kind}" for name, kind in zip(function.inputs, function.types, strict=False))
+    lines = [f"def {function.name}({inputs}) {{"]
+    lines += [f"  {_constant(constant)}" for constant in function.constants]
+    for node in function.nodes:
+        where = " ".join(part for part in (node.scope, node.source) if part)
+        lines.append(f"  {format_node(node)}" + (f"  # {where}" if where else ""))
+    return "\n".join([*lines, f"  return {', '.join(function.outputs)}", "}"])
+
+
+def _constant(constant: Constant) -> str:
+    stored = constant.model_dump()
+    shown = stored.get("values") or f"sha256 {constant.digest()[:12]}"
+    return f"{constant.name}: {constant.type} = constant({shown})"
+
+
+def format_program(program: Program) -> str:
+    """Write a program: states, arguments, result, then every function."""
+    blocks = [f"program {program.entry}  # {program.interface.kind}, {program.node_count()} nodes"]
+    states = [
+        f"  {state.role:<6} {format_path(state.path)}: {_values(state.tree, old)}"
+        + (f" -> {', '.join(value.name for value in new)}" if state.returned else "")
+        for (state, old), (_, new) in zip(program.state_inputs(), program.state_outputs(), strict=True)
+    ]
+    if states:
+        blocks.append("\n".join(["states:", *states]))
+    return "\n\n".join([*blocks, *(format_function(function) for function in program.functions)]) + "\n"
+
+
+def _values(tree: Tree, values: Iterable[Value]) -> str:
+    return ", ".join(
+        f"{value.name} {value.type}{f' {leaf.unit}' if leaf.unit else ''}"
+        for (_, leaf), value in zip(leaf_paths(tree), values, strict=True)
+    )
+
+
+def format_html(program: Program) -> str:
+    """Write a program as an HTML fragment: a table of its states, and each function folded."""
+    rows = "".join(_state_row(state, old) for state, old in program.state_inputs())
+    table = f"<table><tr><th>role</th><th>state</th><th>value</th></tr>{rows}</table>" if rows else ""
+    functions = "".join(
+        f"<details{' open' if function.name == program.entry and len(function.nodes) <= 200 else ''}>"
+        f"<summary><code>{html.escape(function.name)}</code> · {len(function.nodes)} nodes</summary>"
+        f"<pre>{html.escape(format_function(function))}</pre></details>"
+        for function in program.functions
+    )
+    return f"<div class='brainir-program'><b>{html.escape(program.entry)}</b>{_summary(program.interface)}{table}{functions}</div>"
+
+
+def _summary(interface: Interface) -> str:
+    names = ", ".join(argument.name for argument in interface.arguments)
+    return f" <span>{interface.kind}, arguments: {html.escape(names or 'none')}</span>"
+
+
+def _state_row(state: State, values: tuple[Value, ...]) -> str:
+    cells = (state.role, format_path(state.path), _values(state.tree, values))
+    return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

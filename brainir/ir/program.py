@@ -1,0 +1,308 @@
+"""Functions and programs."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import model_serializer, model_validator
+
+from .errors import BrainIRError, FormatError
+from .interface import Interface, State, leaf_count
+from .model import Model
+from .node import Node
+from .ops import AnyNode
+from .types import TensorType, is_literal, literal_type, parse_scalar, scalar_text
+
+__all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value"]
+
+SCHEMA_VERSION: Final = 1
+"""Version of the stored form that this release writes."""
+
+_READABLE_SIZE = 16
+
+
+class Value(Model):
+    """An SSA value seen from outside its function: a name and a type.
+
+    Parameters
+    ----------
+    name : str
+    type : str
+        As :class:`~brainir.ir.types.TensorType` writes it.
+    """
+
+    name: str
+    type: str
+
+    @property
+    def aval(self) -> TensorType:
+        """Element type and shape."""
+        return TensorType.parse(self.type)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> str:
+        """Standard name of the element type, such as ``"float32"``."""
+        return self.aval.dtype
+
+    def __repr__(self) -> str:
+        return f"{self.name}:{self.type}"
+
+    __str__ = __repr__
+
+
+class Constant(Model):
+    """An array that is part of a function.
+
+    Small arrays are written as numbers, larger ones as base64 of their bytes; both are exact to the bit. A constant
+    that is stored elsewhere has no data but the sha256 of its bytes.
+
+    Parameters
+    ----------
+    name : str
+    type : str
+    data : bytes or None
+        Little-endian bytes in row-major order.
+    sha256 : str or None
+        Hash of bytes that were left out.
+    """
+
+    name: str
+    type: str
+    data: bytes | None = None
+    sha256: str | None = None
+
+    @staticmethod
+    def of(name: str, kind: TensorType, array: np.ndarray[Any, Any]) -> Constant:
+        """Make a constant from an array in the storage dtype and shape of `kind`."""
+        return Constant(name=name, type=str(kind), data=np.ascontiguousarray(array).tobytes())
+
+    def array(self) -> np.ndarray[Any, Any]:
+        """Return the elements, read-only; for keys, their ``uint32`` words.
+
+        Raises
+        ------
+        BrainIRError
+            If the data was left out of the file.
+        """
+        if self.data is None:
+            raise BrainIRError(
+                f"constant {self.name!r}: {self.type} (sha256 {self.sha256}) was left out of this file; "
+                "load the program with the .safetensors file that was saved beside it"
+            )
+        dtype, shape = TensorType.parse(self.type).storage
+        if self.data == b"":
+            return np.zeros(shape, dtype)
+        return np.frombuffer(self.data, dtype).reshape(shape)
+
+    def digest(self) -> str:
+        """Return the sha256 of the bytes, as hexadecimal text."""
+        return hashlib.sha256(self.data).hexdigest() if self.data is not None else self.sha256 or ""
+
+    @model_serializer(mode="plain")
+    def _write(self) -> dict[str, Any]:
+        stored: dict[str, Any] = {"name": self.name, "type": self.type}
+        if self.data is None:
+            return {**stored, "sha256": self.sha256}
+        kind = TensorType.parse(self.type)
+        if 0 < kind.size <= _READABLE_SIZE and not kind.is_key and len(self.data) == kind.nbytes > 0:
+            elements = np.frombuffer(self.data, kind.storage[0])
+            return {**stored, "values": " ".join(scalar_text(element.reshape(())) for element in elements)}
+        return {**stored, "base64": base64.b64encode(self.data).decode("ascii")}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, stored: Any) -> Any:
+        if not isinstance(stored, dict) or not ({"values", "base64"} & stored.keys()):
+            return stored
+        rest = {key: value for key, value in stored.items() if key not in ("values", "base64")}
+        values, encoded = stored.get("values"), stored.get("base64")
+        if {"values", "base64", "data", "sha256"} & stored.keys() != {"values" if encoded is None else "base64"}:
+            raise ValueError("give exactly one of values, base64, sha256")
+        if encoded is not None:
+            if not isinstance(encoded, str):
+                raise ValueError("base64 must be text")
+            return {**rest, "data": base64.b64decode(encoded, validate=True)}
+        try:
+            kind = TensorType.parse(str(stored.get("type")))
+            words = values.split(" ") if isinstance(values, str) else []
+            if len(words) != kind.size or kind.size > _READABLE_SIZE or kind.is_key:
+                raise ValueError(f"values must hold the {kind.size} elements of {kind}")
+            return {**rest, "data": b"".join(parse_scalar(word, kind.dtype).tobytes() for word in words)}
+        except FormatError as error:
+            # pydantic adds the place to a ValueError only.
+            raise ValueError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _shared(kinds: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
+    # Comparing equal signatures then takes no time, however long they are.
+    return kinds
+
+
+class Function(Model):
+    """A list of nodes in order, from inputs to outputs.
+
+    Parameters
+    ----------
+    name : str
+        A Python identifier, unique in the program.
+    inputs, types : tuple of str
+        Names of the parameters and their types.
+    constants : tuple of Constant
+    nodes : tuple of Node
+        Each uses only inputs, constants and results of earlier nodes.
+    outputs : tuple of str
+        Names of values, or literals.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    types: tuple[str, ...]
+    constants: tuple[Constant, ...] = ()
+    nodes: tuple[AnyNode, ...] = ()
+    outputs: tuple[str, ...]
+
+    @functools.cached_property
+    def value_types(self) -> dict[str, str]:
+        """The type of every value that the function defines, as text."""
+        types = dict(zip(self.inputs, self.types, strict=False))
+        types.update((constant.name, constant.type) for constant in self.constants)
+        for node in self.nodes:
+            types.update(zip(node.outputs, node.types, strict=False))
+        return types
+
+    def type_of(self, operand: str) -> TensorType:
+        """Return the type of a value or literal.
+
+        Raises
+        ------
+        KeyError
+            If the function defines no such value.
+        """
+        return literal_type(operand) if is_literal(operand) else TensorType.parse(self.value_types[operand])
+
+    def value(self, operand: str) -> Value:
+        """Return name and type of a value or literal."""
+        return Value(name=operand, type=str(self.type_of(operand)))
+
+    @functools.cached_property
+    def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
+        """Types of the inputs and of the outputs, without weak types."""
+        kinds = [TensorType.parse(text) for text in self.types], [self.type_of(name) for name in self.outputs]
+        inputs, outputs = (tuple([TensorType(kind.dtype, kind.shape) for kind in part]) for part in kinds)
+        return _shared(inputs), _shared(outputs)
+
+    @functools.cached_property
+    def producers(self) -> dict[str, Node]:
+        """The node behind each value that a node defines."""
+        return {name: node for node in self.nodes for name in node.outputs}
+
+    @functools.cached_property
+    def users(self) -> dict[str, tuple[Node, ...]]:
+        """The nodes that use each value, in order, each once."""
+        users: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for operand in dict.fromkeys(node.inputs):
+                if not is_literal(operand):
+                    users.setdefault(operand, []).append(node)
+        return {name: tuple(nodes) for name, nodes in users.items()}
+
+
+class Program(Model):
+    """A typed, serializable JAX program: a table of functions, one of them the entry, and its interface.
+
+    Parameters
+    ----------
+    format : {"brainir"}
+    version : int
+        Version of the stored form.
+    entry : str
+        Name of the entry function.
+    interface : Interface
+    functions : tuple of Function
+        The entry first; functions that are equal are stored once.
+    metadata : tuple of pairs of str
+        Free notes; they do not count for :func:`~brainir.ir.canonical.fingerprint`.
+    """
+
+    format: Literal["brainir"] = "brainir"
+    version: Literal[1] = SCHEMA_VERSION
+    entry: str
+    interface: Interface
+    functions: tuple[Function, ...]
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @functools.cached_property
+    def table(self) -> dict[str, Function]:
+        """The functions by name."""
+        return {function.name: function for function in self.functions}
+
+    def function(self, name: str) -> Function:
+        """Return a function of the table.
+
+        Raises
+        ------
+        BrainIRError
+            If the program has no such function.
+        """
+        try:
+            return self.table[name]
+        except KeyError:
+            known = ", ".join(self.table)
+            raise BrainIRError(f"the program has no function {name!r}; it has {known}") from None
+
+    @property
+    def entry_function(self) -> Function:
+        """The entry."""
+        return self.function(self.entry)
+
+    def state_inputs(self) -> Iterator[tuple[State, tuple[Value, ...]]]:
+        """Yield each state with the entry inputs that hold its old value."""
+        entry, position = self.entry_function, 0
+        for state in self.interface.states:
+            count = leaf_count(state.tree)
+            yield state, tuple(entry.value(name) for name in entry.inputs[position : position + count])
+            position += count
+
+    def state_outputs(self) -> Iterator[tuple[State, tuple[Value, ...]]]:
+        """Yield each state with the entry outputs that hold its new value; its inputs where it stays as it is."""
+        entry, position = self.entry_function, 0
+        for state, old in self.state_inputs():
+            if not state.returned:
+                yield state, old
+                continue
+            count = len(old)
+            yield state, tuple(entry.value(name) for name in entry.outputs[position : position + count])
+            position += count
+
+    def node_count(self) -> int:
+        """Return the number of nodes in all functions."""
+        return sum(len(function.nodes) for function in self.functions)
+
+    def constant_bytes(self) -> int:
+        """Return the bytes that all constants take."""
+        kinds = (TensorType.parse(constant.type) for function in self.functions for constant in function.constants)
+        return sum(kind.nbytes for kind in kinds)
+
+    def __str__(self) -> str:
+        from .printer import format_program
+
+        return format_program(self)
+
+    def __repr__(self) -> str:
+        return f"<brainir.Program {self.entry}: {len(self.functions)} functions, {self.node_count()} nodes>"
+
+    def _repr_html_(self) -> str:
+        from .printer import format_html
+
+        return format_html(self)

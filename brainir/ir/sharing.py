@@ -1,0 +1,43 @@
+"""The function table of a program without duplicates and without functions that nothing refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .canonical import function_keys
+from .program import Function
+
+__all__ = ["reachable_functions", "share_equal_functions"]
+
+
+def reachable_functions(functions: Mapping[str, Function], entry: str) -> tuple[Function, ...]:
+    """Return the entry and the functions it leads to, in order of first reference."""
+    order: dict[str, None] = {}
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if name not in order:
+            order[name] = None
+            callees = [callee for node in functions[name].nodes for callee in node.callees()]
+            waiting.extend(reversed(callees))
+    return tuple(functions[name] for name in order)
+
+
+def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tuple[Function, ...]:
+    """Return the functions that the entry leads to, one for each set of equal ones.
+
+    Functions are equal if their canonical forms are, derivative rules that refer to themselves included. The first of
+    each set in order of reference keeps its name.
+    """
+    reached = reachable_functions(functions, entry)
+    keys = function_keys({function.name: function for function in reached})
+    first: dict[str, str] = {}
+    for function in reached:
+        first.setdefault(keys[function.name], function.name)
+    kept = {function.name: first[keys[function.name]] for function in reached}
+    shared = {
+        function.name: function.replace(nodes=tuple(node.with_callees(kept) for node in function.nodes))
+        for function in reached
+        if kept[function.name] == function.name
+    }
+    return reachable_functions(shared, kept[entry])
