@@ -241,7 +241,7 @@ class ExpCoDense(brainstate.nn.Module):
         return spikes
 
 
-class GroupedALIF(brainpy.state.Neuron):
+class GroupedALIF(brainpy.state.Neuron):  # type: ignore[misc]  # mypy skips brainpy
     """Adaptive neurons whose potential and adaptation are one grouped state ``st`` of shape ``(n, 2)``.
 
     Parameters
@@ -571,7 +571,8 @@ class TwoTimescales(brainstate.nn.Module):
 
     def update(self, x: jax.Array) -> jax.Array:
         """Take one step and return the new fast values."""
-        fast, slow = self.st.value[..., 0], self.st.value[..., 1]
+        st: Any = self.st.value
+        fast, slow = st[..., 0], st[..., 1]
         drive = jnp.tanh(self.weight(jnp.concatenate([x, fast], axis=-1)))
         new_fast: jax.Array = 0.8 * fast - 0.1 * slow + drive
         self.st.value = jnp.stack([new_fast, 0.95 * slow + 0.05 * new_fast], axis=-1)
@@ -706,12 +707,13 @@ class CountingRNN(RateCell):
 
     def update(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Take one step; the drive fades with the number of steps taken."""
-        gain = self.gain.value
-        fade = 1.0 / (1.0 + self.steps.value.astype(jnp.float32))
+        gain: Any = self.gain.value
+        steps: Any = self.steps.value
+        fade = 1.0 / (1.0 + steps.astype(jnp.float32))
         self.h.value = gain["leak"] * self.h.value + jnp.tanh(gain["scale"] * fade * self.weight(x))
         self.total.value = self.total.value + jnp.sum(self.h.value)
         self.record.value = x
-        self.steps.value = self.steps.value + 1
+        self.steps.value = steps + 1
         return self.h.value, self.steps.value
 
 

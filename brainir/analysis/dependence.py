@@ -29,8 +29,8 @@ class PositionDependence(Facts):
     states : tuple of paths
         The hidden states, in state order.
     rows : tuple of pairs of str
-        For each value that depends on any: its name, and one letter for each state, ``.`` none, ``e`` elementwise,
-        ``m`` mixing.
+        For each value that depends on any: its name, and one letter for each state, ``.`` none, ``e``
+        elementwise, ``m`` mixing.
     program : Program
     """
 
@@ -74,7 +74,8 @@ class PositionDependence(Facts):
         Returns
         -------
         {"none", "elementwise", "mixing"}
-            ``elementwise`` if each element depends on at most one position of the state, and :meth:`index_map` says which.
+            ``elementwise`` if each element depends on at most one position of the state, and
+            :meth:`index_map` says which.
 
         Raises
         ------
@@ -92,8 +93,9 @@ class PositionDependence(Facts):
         Returns
         -------
         ndarray of int64 or None
-            In the shape of the value: flat positions of the state (its shape, without the last axis for a grouped state),
-            -1 where the element does not depend on it. None unless the dependence is elementwise.
+            In the shape of the value: flat positions of the state (its shape, without the last axis for a
+            grouped state), -1 where the element does not depend on it. None unless the dependence is
+            elementwise.
 
         Raises
         ------
@@ -124,8 +126,9 @@ def _flow(program: Program) -> tuple[Function, DependenceFlow, dict[str, Depende
 def position_dependence(program: Program) -> PositionDependence:
     """Find how every value of the entry depends on the old value of every hidden state.
 
-    Exact for structural operations: a value that is transposed, reshaped, cut and joined again still knows, for each of its
-    elements, the position it came from. Matrix products with a parameter always mix, as does control flow.
+    Exact for structural operations: a value that is transposed, reshaped, cut and joined again still knows,
+    for each of its elements, the position it came from. Matrix products with a parameter always mix, as does
+    control flow.
 
     Parameters
     ----------
@@ -150,6 +153,8 @@ def position_dependence(program: Program) -> PositionDependence:
             letters = {"none": ".", "elementwise": "e", "mixing": "m"}
             verdicts = (letters[dependence.verdict(number)] for number in range(len(states.hidden)))
             rows.append((name, "".join(verdicts)))
-    found = PositionDependence(states=tuple(state.path for state in states.hidden), rows=tuple(rows), program=program)
+    found = PositionDependence(
+        states=tuple(state.path for state in states.hidden), rows=tuple(rows), program=program
+    )
     found.__dict__["_flow"] = flow
     return found

@@ -12,8 +12,8 @@ __all__ = ["Code", "Diagnostic"]
 
 Code = Literal[
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
-    "weight_in_control_flow", "opaque_weight_operation", "recurrence_through_other_state", "unreachable_state",
-    "unused_parameter",
+    "weight_in_control_flow", "opaque_weight_operation", "recurrence_through_other_state",
+    "unreachable_state", "unused_parameter",
 ]  # fmt: skip
 
 

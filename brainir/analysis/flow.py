@@ -1,4 +1,4 @@
-"""The data flow behind position dependence: which positions of each source does each element of each value see?"""
+"""The data flow behind position dependence: which positions of a source each element of a value sees."""
 
 from __future__ import annotations
 
@@ -13,16 +13,9 @@ from ..ir.node import Node
 from ..ir.ops import BitcastConvertType, Call, Cumulative, CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .index_maps import (
-    MAX_MAP_SIZE,
-    IndexMap,
-    canonical,
-    is_order_preserving,
-    merge,
-    nowhere,
-    product_layouts,
-    rearrange,
-)
+from .constants import Constants
+from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
+from .rearrange import Known, is_order_preserving, product_layouts, rearrange
 
 __all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "mixing_kind"]
 
@@ -51,7 +44,7 @@ class Source:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def members_in(self, size: int) -> int | None:
-        """Return how many elements share a position in a value of that size laid out like the source, or None."""
+        """Return how many elements of a value of that size share a position of the source, or None."""
         if size == self.size:
             return 1
         return self.members if size == self.size * self.members else None
@@ -123,8 +116,9 @@ def mixing_kind(node: Node) -> str:
 class DependenceFlow:
     """Carries dependence on sources forward through functions.
 
-    Nested functions are followed through calls and custom derivatives. What a custom derivative's result depends on is
-    what its value or its derivative rule depends on. Results of control flow see every source that feeds it as mixing.
+    Nested functions are followed through calls and custom derivatives. What a custom derivative's result
+    depends on is what its value or its derivative rule depends on. Results of control flow see every source
+    that feeds it as mixing.
 
     Parameters
     ----------
@@ -134,10 +128,13 @@ class DependenceFlow:
         Whether a value depends on what it is a ``stop_gradient`` of.
     """
 
-    def __init__(self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True) -> None:
+    def __init__(
+        self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True
+    ) -> None:
         self.program = program
         self.sources = tuple(sources)
         self.through_stop_gradient = through_stop_gradient
+        self.open_rules: set[str] = set()
         self.alike: dict[Source, int] = {}
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
@@ -168,20 +165,23 @@ class DependenceFlow:
             First results of nodes all of whose results mix what their operands see.
         """
         known = {name: dependence for name, dependence in inputs.items() if dependence is not NOTHING}
+        constants = Constants(function)
         for node in function.nodes:
             operands = [known.get(operand, NOTHING) for operand in node.inputs]
             if all(operand is NOTHING for operand in operands):
                 continue
             if node.outputs and node.outputs[0] in blocking:
-                results = self._mixed(node, operands)
+                results: Sequence[Dependence] = self._mixed(node, operands)
             else:
-                results = self._step(node, operands, [function.type_of(operand) for operand in node.inputs])
-            for name, result in zip(node.outputs, results, strict=True):
-                if result.aligned or result.maps or result.mixing:
-                    known[name] = result
+                kinds = [function.type_of(operand) for operand in node.inputs]
+                results = self._step(node, operands, kinds, constants)
+            found = zip(node.outputs, results, strict=True)
+            known.update((name, each) for name, each in found if each.aligned or each.maps or each.mixing)
         return known
 
-    def _step(self, node: Node, operands: list[Dependence], kinds: list[TensorType]) -> Sequence[Dependence]:
+    def _step(
+        self, node: Node, operands: list[Dependence], kinds: list[TensorType], constants: Known
+    ) -> Sequence[Dependence]:
         traits = node.traits
         if traits.blocks_gradient and not self.through_stop_gradient:
             return [NOTHING] * len(node.outputs)
@@ -192,11 +192,13 @@ class DependenceFlow:
         if isinstance(node, CustomVjp):
             return self._custom_vjp(node, operands, kinds)
         results = [TensorType.parse(kind) for kind in node.types]
-        if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
+        if traits.elementwise or (
+            isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape
+        ):
             return [self._elementwise(operands, kinds, results[0].shape)]
         if isinstance(node, DotGeneral):
             return self._product(node, operands, kinds, results[0])
-        return self._moved(node, operands, kinds, results)
+        return self._moved(node, operands, kinds, results, constants)
 
     def _mixed(self, node: Node, operands: Iterable[Dependence]) -> list[Dependence]:
         seen = 0
@@ -204,7 +206,9 @@ class DependenceFlow:
             seen |= operand.any
         return [Dependence(mixing=seen)] * len(node.outputs)
 
-    def _elementwise(self, operands: list[Dependence], kinds: list[TensorType], shape: tuple[int, ...]) -> Dependence:
+    def _elementwise(
+        self, operands: list[Dependence], kinds: list[TensorType], shape: tuple[int, ...]
+    ) -> Dependence:
         aligned = mixing = 0
         found: list[tuple[int, IndexMap]] = []
         for operand, kind in zip(operands, kinds, strict=True):
@@ -215,7 +219,9 @@ class DependenceFlow:
                 aligned |= operand.aligned
                 found += [(1 << number, each) for number, maps in operand.maps.items() for each in maps]
             else:
-                found += [(mask, np.broadcast_to(each, shape)) for mask, each in self._layouts(operand, kind.shape)]
+                found += [
+                    (mask, np.broadcast_to(each, shape)) for mask, each in self._layouts(operand, kind.shape)
+                ]
         return self._pack(aligned, mixing, found)
 
     def _layouts(self, dependence: Dependence, shape: tuple[int, ...]) -> Iterator[tuple[int, IndexMap]]:
@@ -230,17 +236,22 @@ class DependenceFlow:
                 yield 1 << number, each
 
     def _moved(
-        self, node: Node, operands: list[Dependence], kinds: list[TensorType], results: list[TensorType]
+        self,
+        node: Node,
+        operands: list[Dependence],
+        kinds: list[TensorType],
+        results: list[TensorType],
+        known: Known,
     ) -> Sequence[Dependence]:
         first = operands[0]
         if node.traits.structural and len(operands) == 1 and is_order_preserving(node, kinds[0], results[0]):
             if not first.maps:
                 return [first]
             shape = results[0].shape
-            maps = {number: tuple(each.reshape(shape) for each in maps) for number, maps in first.maps.items()}
+            maps = {
+                number: tuple(each.reshape(shape) for each in maps) for number, maps in first.maps.items()
+            }
             return [first._replace(maps=maps)]
-        if isinstance(node, Cumulative) and kinds[0].shape[node.axis] <= 1:
-            return [first]
         if max(kind.size for kind in (*kinds, *results)) > MAX_MAP_SIZE:
             return self._mixed(node, operands)
         blank = [nowhere(kind.shape) for kind in kinds]
@@ -249,12 +260,12 @@ class DependenceFlow:
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
             mixing |= operand.mixing
             for mask, each in self._layouts(operand, kind.shape):
-                moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], kinds)
+                moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
                 if moved is None:
                     return self._mixed(node, operands)
                 for places, result in zip(found, moved, strict=True):
                     places.append((mask, result))
-        if mixing and rearrange(node, blank, kinds) is None:
+        if mixing and rearrange(node, blank, known) is None:
             return self._mixed(node, operands)
         return [self._pack(0, mixing, places) for places in found]
 
@@ -323,25 +334,33 @@ class DependenceFlow:
         known = self.run(body, dict(zip(body.inputs, operands, strict=True)))
         return [known.get(output, NOTHING) for output in body.outputs]
 
-    def _custom_jvp(self, node: CustomJvp, operands: list[Dependence], kinds: list[TensorType]) -> list[Dependence]:
+    def _custom_jvp(
+        self, node: CustomJvp, operands: list[Dependence], kinds: list[TensorType]
+    ) -> Sequence[Dependence]:
+        if node.jvp in self.open_rules:
+            return self._mixed(node, operands)
         primal = self._enter(node.function, operands)
         tangents = [operand for operand, kind in zip(operands, kinds, strict=True) if kind.is_inexact]
+        self.open_rules.add(node.jvp)
         rule = iter(self._enter(node.jvp, [*[NOTHING] * len(operands), *tangents])[len(primal) :])
+        self.open_rules.remove(node.jvp)
         results = [TensorType.parse(kind) for kind in node.types]
         return [
             self._union(result, next(rule), kind.shape) if kind.is_inexact else result
             for result, kind in zip(primal, results, strict=True)
         ]
 
-    def _custom_vjp(self, node: CustomVjp, operands: list[Dependence], kinds: list[TensorType]) -> list[Dependence]:
+    def _custom_vjp(
+        self, node: CustomVjp, operands: list[Dependence], kinds: list[TensorType]
+    ) -> Sequence[Dependence]:
+        if node.bwd in self.open_rules:
+            return self._mixed(node, operands)
         primal = self._enter(node.function, operands)
         results = [TensorType.parse(kind) for kind in node.types]
         inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
-        backward = DependenceFlow(
-            self.program,
-            [Source(results[index].shape) for index in inexact],
-            through_stop_gradient=self.through_stop_gradient,
-        )
+        shapes = [Source(results[index].shape) for index in inexact]
+        backward = DependenceFlow(self.program, shapes, through_stop_gradient=self.through_stop_gradient)
+        backward.open_rules = {*self.open_rules, node.bwd}
         residuals = len(self.program.function(node.bwd).inputs) - len(inexact)
         starts = [*[NOTHING] * residuals, *[backward.start(number) for number in range(len(inexact))]]
         cotangents = iter(backward._enter(node.bwd, starts))
@@ -350,12 +369,12 @@ class DependenceFlow:
                 continue
             cotangent = next(cotangents)
             for number, index in enumerate(inexact):
-                verdict = cotangent.verdict(number)
-                if verdict == "elementwise" and cotangent.aligned >> number & 1 and kind.shape == results[index].shape:
-                    primal[index] = self._union(primal[index], operand, kind.shape)
-                elif verdict != "none":
-                    seen = Dependence(mixing=operand.any)
-                    primal[index] = self._union(primal[index], seen, results[index].shape)
+                shape = results[index].shape
+                own = cotangent.verdict(number) == "elementwise" and bool(cotangent.aligned >> number & 1)
+                if own and kind.shape == shape:
+                    primal[index] = self._union(primal[index], operand, shape)
+                elif cotangent.any >> number & 1:
+                    primal[index] = self._union(primal[index], Dependence(mixing=operand.any), shape)
         return primal
 
     def _union(self, first: Dependence, second: Dependence, shape: tuple[int, ...]) -> Dependence:
@@ -366,8 +385,8 @@ class DependenceFlow:
 def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:
     """Whether element k of each result of a node depends on element k of each operand only.
 
-    Rank-0 operands may count for all k. Custom derivatives are looked into; products without a sum and without axes of
-    one operand alone count.
+    Rank-0 operands may count for all k. Custom derivatives are looked into; products without a sum and
+    without axes of one operand alone count.
     """
     if node.traits.elementwise:
         return True
@@ -377,7 +396,7 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    for result in flow._step(node, inputs, list(kinds)):
+    for result in flow._step(node, inputs, list(kinds), lambda operand: None):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):
                 return False

@@ -10,14 +10,16 @@ import numpy as np
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, Cumulative, DotGeneral
+from ..ir.ops import BitcastConvertType, DotGeneral
 from ..ir.printer import format_node, format_path
 from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
-from .facts import Facts, format_paths, format_values
+from .constants import Constants
+from .facts import Facts, format_paths
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, mixing_kind
-from .index_maps import IndexMap, agrees, canonical, merge, nowhere, product_layouts, rearrange, same
-from .slices import Cutting, reached, reaching
+from .index_maps import IndexMap, agrees, canonical, merge, nowhere, same
+from .rearrange import product_layouts, rearrange
+from .slices import Cutting, reaching
 from .states import HiddenLeaf
 from .weights import WeightScan
 
@@ -35,10 +37,10 @@ class Blocked(Facts):
     Parameters
     ----------
     kind : str
-        ``weight``: a product with a parameter; ``contraction``, ``reduction``, ``cumulative``, ``dynamic_index``,
-        ``control_flow``, ``random``, ``unknown``: the operation mixes positions; ``moved``: each element sees one
-        position, but not its own; ``different_shape``: the states have different positions; ``stop_gradient``: the
-        derivative is zero.
+        ``weight``: a product with a parameter; ``contraction``, ``reduction``, ``cumulative``,
+        ``dynamic_index``, ``control_flow``, ``random``, ``unknown``: the operation mixes positions;
+        ``moved``: each element sees one position, but not its own; ``different_shape``: the states have
+        different positions; ``stop_gradient``: the derivative is zero.
     node : str
         The operation.
     source : str
@@ -55,7 +57,8 @@ class Blocked(Facts):
 
     def __repr__(self) -> str:
         where = f"  # {self.source}" if self.source else ""
-        return f"{self.kind}: {format_paths(self.from_paths)} -> {format_paths(self.to_paths)} at {self.node}{where}"
+        paths = f"{format_paths(self.from_paths)} -> {format_paths(self.to_paths)}"
+        return f"{self.kind}: {paths} at {self.node}{where}"
 
 
 class HiddenGroup(Facts):
@@ -76,10 +79,11 @@ class HiddenGroup(Facts):
     num_state : int
         States at each position: one for each member, ``num_state`` for a grouped state.
     transition : Program
-        From the old values of the members, then everything else that is needed, to the tuple of their new values. Each new
-        value depends on the old ones position by position only: what mixes positions comes in as a further input, as does
-        the old value of a member where it is seen at another position. Its derivative for a tangent of ones is therefore
-        the sum over the members of the block diagonal of the Jacobian.
+        From the old values of the members, then everything else that is needed, to the tuple of their new
+        values. Each new value depends on the old ones position by position only: what mixes positions comes
+        in as a further input, as does the old value of a member where it is seen at another position. Its
+        derivative for a tangent of ones is therefore the sum over the members of the block diagonal of the
+        Jacobian.
     transition_invars : tuple of Value
         The values of the flat entry (:func:`inline_calls`) that the inputs of `transition` stand for.
     blocked : tuple of Blocked
@@ -103,7 +107,8 @@ class HiddenGroup(Facts):
         rows = zip(self.hidden_paths, self.hidden_invars, self.hidden_outvars, strict=True)
         lines += [f"  {format_path(path)}: {old} -> {new.name}" for path, old, new in rows]
         nodes = len(self.transition.entry_function.nodes)
-        lines.append(f"  transition: {nodes} nodes, {len(self.transition_invars) - len(self.hidden_paths)} further inputs")
+        further = len(self.transition_invars) - len(self.hidden_paths)
+        lines.append(f"  transition: {nodes} nodes, {further} further inputs")
         lines += [f"  not joined by {each!r}" for each in self.blocked]
         return "\n".join(lines)
 
@@ -111,9 +116,10 @@ class HiddenGroup(Facts):
 def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     """Find the groups of hidden states that update in step.
 
-    Two states share a group when the new value of one depends on the old value of the other element by element, each
-    position on the same position, directly or through other states; a weight operation, control flow, and whatever mixes
-    or moves positions does not join, and neither does ``stop_gradient``, through which the derivative is zero.
+    Two states share a group when the new value of one depends on the old value of the other element by
+    element, each position on the same position, directly or through other states; a weight operation, control
+    flow, and whatever mixes or moves positions does not join, and neither does ``stop_gradient``, through
+    which the derivative is zero.
 
     Parameters
     ----------
@@ -170,7 +176,7 @@ class _GroupFinder:
             yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
 
     def _joins(self, target: int) -> tuple[int, list[Blocked]]:
-        """Return the states that a new value sees position by position, and those it sees at other positions."""
+        """Return the states that a new value sees position by position, and where it sees others."""
         hidden = self.hidden[target]
         dependence = self.known.get(hidden.new, NOTHING)
         joined = moved = reshaped = 0
@@ -189,7 +195,7 @@ class _GroupFinder:
         return joined, [self._blocked(kind, node, mask, 1 << target) for kind, mask in misplaced if mask]
 
     def _mixing_nodes(self) -> Iterator[Blocked]:
-        """Yield the nodes whose results mix positions that their operands do not, and that reach a hidden state."""
+        """Yield the nodes that mix positions and reach a hidden state."""
         targets: dict[str, int] = {}
         for number, hidden in enumerate(self.hidden):
             if not is_literal(hidden.new):
@@ -244,7 +250,9 @@ class _GroupFinder:
             to_paths=tuple(self.hidden[number].path for number in bits(targets)),
         )
 
-    def _group(self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]) -> HiddenGroup:
+    def _group(
+        self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]
+    ) -> HiddenGroup:
         aligned = _AlignedSlice(self.scan, self.flow, self.known, numbers)
         transition, invars = aligned.cut(f"transition_{index}", members)
         paths = {member.path for member in members}
@@ -258,15 +266,17 @@ class _GroupFinder:
             num_state=sum(member.state.num_state for member in members),
             transition=transition,
             transition_invars=invars,
-            blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
+            blocked=tuple(
+                each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))
+            ),
         )
 
 
 class _AlignedSlice:
     """The part of a step through which new values see old ones of a group at their own position.
 
-    Walks back from the new values. Each value on the way is wanted at certain positions; an operand that sees no member at
-    the wanted positions is held: it comes into the transition as an input.
+    Walks back from the new values. Each value on the way is wanted at certain positions; an operand that sees
+    no member at the wanted positions is held: it comes into the transition as an input.
     """
 
     def __init__(
@@ -278,6 +288,7 @@ class _AlignedSlice:
         self.known = known
         self.members = sum(1 << number for number in members)
         self.wanted: dict[str, IndexMap] = {}
+        self.constants = Constants(scan.function)
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
@@ -294,7 +305,10 @@ class _AlignedSlice:
         for index in sorted(live):
             node = self.function.nodes[index]
             operands = zip(node.inputs, live[index], strict=True)
-            cutting.add(node, [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands])
+            cutting.add(
+                node,
+                [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands],
+            )
         results = zip(members, live_results, strict=True)
         return cutting.finish(
             [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
@@ -310,7 +324,11 @@ class _AlignedSlice:
             return False
         shape = self.function.type_of(operand).shape
         positions = positions.reshape(shape)
-        if not any(agrees(each, positions) for number in bits(seen) for each in self.flow.maps(dependence, number, shape)):
+        if not any(
+            agrees(each, positions)
+            for number in bits(seen)
+            for each in self.flow.maps(dependence, number, shape)
+        ):
             return False
         before = self.wanted.get(operand)
         both = positions if before is None else merge(before, positions)
@@ -331,10 +349,8 @@ class _AlignedSlice:
         kinds = [self.function.type_of(each) for each in node.inputs]
         shape = kinds[index].shape
         wanted = next(result for result in results if result is not None)
-        if (
-            isinstance(node, Cumulative)
-            or (isinstance(node, BitcastConvertType) and shape == wanted.shape)
-            or (not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program))
+        if (isinstance(node, BitcastConvertType) and shape == wanted.shape) or (
+            not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
         ):
             for result in results:
                 if result is not None:
@@ -352,7 +368,7 @@ class _AlignedSlice:
             layouts = product_layouts(node, *elements)
             moved = None if layouts is None else [layouts[index]]
         else:
-            moved = rearrange(node, elements, kinds)
+            moved = rearrange(node, elements, self.constants)
         if moved is None:
             return self._own(operand, shape)
         positions = np.full(kinds[index].size, -1, dtype=np.int64)
@@ -367,5 +383,9 @@ class _AlignedSlice:
     def _own(self, operand: str, shape: tuple[int, ...]) -> IndexMap | None:
         """Return the one map by which an operand of an opaque node sees the group."""
         dependence = self.known.get(operand, NOTHING)
-        maps = [each for number in bits(dependence.mapped & self.members) for each in self.flow.maps(dependence, number, shape)]
+        maps = [
+            each
+            for number in bits(dependence.mapped & self.members)
+            for each in self.flow.maps(dependence, number, shape)
+        ]
         return maps[0] if maps and all(same(each, maps[0]) for each in maps) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable
 
 from ..ir.node import Node
@@ -11,11 +12,13 @@ from ..ir.types import is_literal
 
 __all__ = ["fresh_name", "inline_calls"]
 
+_LONGEST_STEM = 60
+
 
 def fresh_name(wanted: str, taken: set[str]) -> str:
     """Return `wanted`, with a number behind it if it is taken, and take it."""
     name, count = wanted, 0
-    while name in taken:
+    while name in taken or keyword.iskeyword(name):
         count += 1
         name = f"{wanted}_{count}"
     taken.add(name)
@@ -31,8 +34,9 @@ def inline_calls(
 ) -> Function:
     """Replace calls by the bodies of the functions they call, however deeply nested.
 
-    The function's own values keep their names, so facts about the result are facts about `function`. Values that come
-    from a body are named after the first result of the call and their name there. The same program gives the same names.
+    The function's own values keep their names, so facts about the result are facts about `function`. Values
+    that come from a body are named after the first result of the call and their name there. The same program
+    gives the same names.
 
     Parameters
     ----------
@@ -40,8 +44,8 @@ def inline_calls(
     program : Program
         Holds the functions that `function` calls.
     keep_rules : bool
-        Leave ``custom_jvp`` and ``custom_vjp`` nodes, whose derivative rules an inlined body would lose. If False, they are
-        replaced by their primal bodies, which is right for values but not for derivatives.
+        Leave ``custom_jvp`` and ``custom_vjp`` nodes, whose derivative rules an inlined body would lose. If
+        False, they are replaced by their primal bodies, which is right for values but not for derivatives.
     select : callable, optional
         Inline only the nodes for which it is true; asked for nodes of `function`, not for those of bodies.
 
@@ -59,7 +63,13 @@ def inline_calls(
     wanted = {id(node) for node in chosen}
     for node in function.nodes:
         if id(node) in wanted:
-            flat.expand(node, {operand: operand for operand in node.inputs}, node.outputs, node.outputs[:1], node.scope)
+            flat.expand(
+                node,
+                {operand: operand for operand in node.inputs},
+                node.outputs,
+                node.outputs[:1],
+                node.scope,
+            )
         else:
             flat.nodes.append(node)
     return Function(
@@ -84,9 +94,9 @@ class _Inliner:
     def expand(
         self, call: Node, names: dict[str, str], results: tuple[str, ...], label: tuple[str, ...], scope: str
     ) -> None:
-        """Append the body of `call`; `names` maps its operands, `results` are the names that its results shall have."""
+        """Append the body of `call`: `names` maps its operands, `results` names its results."""
         body = self.program.function(next(iter(call.callees())))
-        stem = label[0] if label else body.name
+        stem = (label[0] if label else body.name)[-_LONGEST_STEM:].lstrip("0123456789.") or "x"
         inner = {name: names[operand] for name, operand in zip(body.inputs, call.inputs, strict=True)}
         for constant in body.constants:
             inner[constant.name] = self.constant(body, constant, stem)
@@ -95,21 +105,25 @@ class _Inliner:
             if name in made and name not in inner:
                 inner[name] = result
         for node in body.nodes:
-            for name in node.outputs:
-                if name not in inner:
-                    inner[name] = fresh_name(f"{stem}_{name}", self.taken)
+            new = (name for name in node.outputs if name not in inner)
+            inner.update({name: fresh_name(f"{stem}.{name[-_LONGEST_STEM:]}", self.taken) for name in new})
             self.append(node, inner, call, scope)
         for name, result, kind in zip(body.outputs, results, call.types, strict=True):
             value = name if is_literal(name) else inner[name]
             if value != result:
                 self.nodes.append(
-                    Unary(op="copy", inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=call.source)
+                    Unary(
+                        op="copy",
+                        inputs=(value,),
+                        outputs=(result,),
+                        types=(kind,),
+                        scope=scope,
+                        source=call.source,
+                    )
                 )
 
     def append(self, node: Node, names: dict[str, str], call: Node, scope: str) -> None:
-        for operand in node.inputs:
-            if is_literal(operand):
-                names[operand] = operand
+        names |= {operand: operand for operand in node.inputs if is_literal(operand)}
         outputs = tuple(names[name] for name in node.outputs)
         inner_scope = "/".join(part for part in (scope, node.scope) if part)
         if isinstance(node, self.kinds):  # type: ignore[arg-type]  # a class or a union of classes
@@ -127,6 +141,6 @@ class _Inliner:
         """Add a constant of a body once, however often the body is inlined."""
         key = (body.name, constant.name)
         if key not in self.shared:
-            self.shared[key] = fresh_name(f"{stem}_{constant.name}", self.taken)
+            self.shared[key] = fresh_name(f"{stem}.{constant.name[-_LONGEST_STEM:]}", self.taken)
             self.constants.append(constant.replace(name=self.shared[key]))
         return self.shared[key]

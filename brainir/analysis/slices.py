@@ -11,13 +11,15 @@ from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
 from .inline import fresh_name
 
-__all__ = ["Cutting", "extract", "reached", "reaching", "use_count"]
+__all__ = ["Cutting", "extract", "identifiers", "reached", "reaching", "use_count"]
 
 _MAX_RECOMPUTED = 64
 
 
 def reached(
-    function: Function, seeds: Mapping[str, int], stops: Callable[[Node, str], bool] = lambda node, name: False
+    function: Function,
+    seeds: Mapping[str, int],
+    stops: Callable[[Node, str], bool] = lambda node, name: False,
 ) -> dict[str, int]:
     """Carry bit sets forward: return, for each value, the seeds that it depends on.
 
@@ -65,8 +67,8 @@ def use_count(function: Function) -> dict[str, int]:
 class Cutting:
     """Builds a program out of nodes of a function.
 
-    Values that the nodes use and do not define become inputs, after the given ones and in order of first use; what is
-    made of constants only is computed inside instead.
+    Values that the nodes use and do not define become inputs, after the given ones and in order of first use;
+    what is made of constants only is computed inside instead.
 
     Parameters
     ----------
@@ -98,7 +100,8 @@ class Cutting:
         name : str
             A value of the old function, or a literal.
         live : bool
-            If False, the value is held: it comes in as an input of its own, whatever the new function computes.
+            If False, the value is held: it comes in as an input of its own, whatever the new function
+            computes.
         """
         if is_literal(name) or (live and name in self.defined):
             return name
@@ -140,14 +143,16 @@ class Cutting:
     def add(self, node: Node, operands: Iterable[str]) -> None:
         """Append a node with other operands; results whose names are inputs already get other names."""
         inputs = tuple(operands)
-        outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs)
+        outputs = tuple(
+            fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs
+        )
         if (inputs, outputs) != (node.inputs, node.outputs):
             node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
         self.nodes.append(node)
         self.defined.update(outputs)
 
     def finish(self, outputs: Sequence[str]) -> tuple[Program, tuple[Value, ...]]:
-        """Return the program, whose result is a tuple, and the values of the old function that its inputs stand for."""
+        """Return the program, whose result is a tuple, and the old values that its inputs stand for."""
         functions = self._callees()
         name = fresh_name(self.name, {function.name for function in functions})
         used = {operand for node in self.nodes for operand in node.inputs} | {*outputs}
@@ -161,7 +166,9 @@ class Cutting:
         )
         interface = Interface(
             kind="function",
-            arguments=tuple(Argument(name=argument, tree=LeafTree()) for argument in self.sources),
+            arguments=tuple(
+                Argument(name=argument, tree=LeafTree()) for argument in identifiers(self.sources)
+            ),
             result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(outputs)),
         )
         program = Program(entry=name, interface=interface, functions=(entry, *functions))
@@ -176,6 +183,12 @@ class Cutting:
                 needed.add(name)
                 pending += [callee for node in self.program.function(name).nodes for callee in node.callees()]
         return [function for function in self.program.functions if function.name in needed]
+
+
+def identifiers(names: Iterable[str]) -> list[str]:
+    """Turn value names, which may hold dots, into distinct Python identifiers."""
+    taken: set[str] = set()
+    return [fresh_name(name.replace(".", "_"), taken) for name in names]
 
 
 def extract(
@@ -222,6 +235,6 @@ def extract(
             kept.append(node)
             needed.update(operand for operand in node.inputs if operand in dependent)
     cutting = Cutting(name, function, program, sources)
-    for node in reversed(kept):
-        cutting.add(node, [cutting.operand(operand) for operand in node.inputs])
+    for part in reversed(kept):
+        cutting.add(part, [cutting.operand(operand) for operand in part.inputs])
     return cutting.finish([cutting.operand(target) for target in targets])

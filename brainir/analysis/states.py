@@ -81,8 +81,8 @@ class StepStates:
         Raises
         ------
         AnalysisError
-            If a hidden state has several leaves or none, a state changes its type, or the step writes a parameter; the
-            message names the path.
+            If a hidden state has several leaves or none, a state changes its type, or the step writes a
+            parameter; the message names the path.
         """
         hidden: list[HiddenLeaf] = []
         params: list[ParamLeaf] = []
@@ -92,15 +92,15 @@ class StepStates:
             for before, after in zip(old, new, strict=True):
                 if (before.shape, before.dtype) != (after.shape, after.dtype):
                     raise AnalysisError(
-                        f"state {name} changes its type from {before.type} to {after.type} in one step; a state must keep "
-                        "shape and element type: convert the new value before it is assigned"
+                        f"state {name} changes its type from {before.type} to {after.type} in one step; "
+                        "a state must keep shape and element type: convert the new value first"
                     )
             if state.role == "hidden":
                 hidden.append(_hidden(state, old, new))
             elif state.role == "param":
                 if any(before.name != after.name for before, after in zip(old, new, strict=True)):
                     raise AnalysisError(
-                        f"the step writes the parameter {name}; a parameter must stay as it is during a step: "
+                        f"the step writes the parameter {name}; a parameter must stay as it is in a step: "
                         "make it a hidden or short-term state, or write it between steps"
                     )
                 keys = (path for path, _ in leaf_paths(state.tree))
@@ -119,5 +119,7 @@ def _hidden(state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> Hid
         )
     kind = old[0].aval
     if state.num_state != 1 and (not kind.shape or kind.shape[-1] != state.num_state):
-        raise AnalysisError(f"grouped state {name} holds {state.num_state} states, but its last axis does not: {kind}")
+        raise AnalysisError(
+            f"grouped state {name} holds {state.num_state} states, but its last axis does not: {kind}"
+        )
     return HiddenLeaf(state, old[0].name, new[0].name, kind)

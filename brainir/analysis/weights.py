@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.node import Node
-from ..ir.ops import CustomJvp, CustomVjp, DotGeneral, DynamicSlice
+from ..ir.ops import CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
 from .flow import acts_elementwise
@@ -87,7 +87,9 @@ class WeightScan:
     def _blocks(self, node: Node) -> bool:
         if node.traits.structural:
             return False
-        return not acts_elementwise(node, [self.function.type_of(operand) for operand in node.inputs], self.program)
+        return not acts_elementwise(
+            node, [self.function.type_of(operand) for operand in node.inputs], self.program
+        )
 
     @functools.cached_property
     def blocking(self) -> frozenset[str]:
@@ -102,7 +104,9 @@ class WeightScan:
     def index_of(self) -> dict[str, int]:
         """Place of the node behind each value; -1 for inputs and constants."""
         places = dict.fromkeys(self.function.value_types, -1)
-        places.update((name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs)
+        places.update(
+            (name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs
+        )
         return places
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
@@ -137,6 +141,9 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
     return mask
 
 
+_KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
+
+
 def weight_kind(node: Node, weight: TensorType) -> str:
     """Name the kind of a weight operation that mixes positions.
 
@@ -153,4 +160,4 @@ def weight_kind(node: Node, weight: TensorType) -> str:
         return "dense" if len(left) == 1 and weight.ndim == 2 else "einsum"
     if isinstance(node, CustomJvp | CustomVjp):
         return "custom"
-    return "embedding" if isinstance(node, DynamicSlice) else "other"
+    return _KINDS.get(node.op, "other")

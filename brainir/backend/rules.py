@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..ir.node import Node
-from ..ir.ops import Binary, Compare, Cumulative, Reduce, Unary, UnaryAccuracy
-from ..ir.types import TensorType
+from ..ir.ops import Binary, Compare, Cumulative, Reduce, Scatter, Unary, UnaryAccuracy
+from ..ir.types import TensorType, parse_scalar
 from .expressions import (
     Apply,
     CustomJvpOf,
@@ -188,6 +188,49 @@ def _concatenate(node: Any, types: Types) -> Expression:
         return _call("lax.concatenate_p.bind", node, dimension=node.dimension)
     return Apply(
         Name("lax.concatenate"), (Tuple(_operands(node.inputs)),), {"dimension": Literal(node.dimension)}
+    )
+
+
+@_rule("stack")
+def _stack(node: Any, types: Types) -> Expression:
+    return Apply(Name("jnp.stack"), (Tuple(_operands(node.inputs)),), {"axis": Literal(node.axis)})
+
+
+@_rule("unstack")
+def _unstack(node: Any, types: Types) -> Expression:
+    pieces = _call("jnp.unstack", node, axis=node.axis)
+    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+
+
+@_rule("tile")
+def _tile(node: Any, types: Types) -> Expression:
+    return _call("jnp.tile", node, reps=node.reps)
+
+
+def _indexing(node: Any, numbers: str) -> dict[str, Expression]:
+    fields = {name: getattr(node.dimension_numbers, name) for name in type(node.dimension_numbers).model_fields}
+    return {
+        "dimension_numbers": Apply(Name(numbers), (), _keywords(fields)),
+        "indices_are_sorted": Literal(node.indices_are_sorted),
+        "unique_indices": Literal(node.unique_indices),
+        "mode": Name(f"lax.GatherScatterMode.{node.mode.upper()}"),
+    }
+
+
+@_rule("gather")
+def _gather(node: Any, types: Types) -> Expression:
+    keywords = _indexing(node, "lax.GatherDimensionNumbers")
+    keywords["slice_sizes"] = Literal(node.slice_sizes)
+    if node.fill_value is not None:
+        value = parse_scalar(node.fill_value, types(node.inputs[0]).dtype)
+        keywords["fill_value"] = Literal(value.item())
+    return Apply(Name("lax.gather"), _operands(node.inputs), keywords)
+
+
+@_rule(*Scatter.ops())
+def _scatter(node: Any, types: Types) -> Expression:
+    return Apply(
+        Name(f"lax.{node.op}"), _operands(node.inputs), _indexing(node, "lax.ScatterDimensionNumbers")
     )
 
 

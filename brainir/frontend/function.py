@@ -16,7 +16,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.verifier import verify
 from . import jax_compat
-from .jax_compat import OpenJaxpr, open_jaxpr
+from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .lowering import Lowering, identifier
 from .naming import value_names
 from .trees import TreeReader
@@ -65,7 +65,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     fn : callable
         ``fn(params, hidden, *inputs) -> (hidden, out)``.
     params, hidden : pytree
-        Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path.
+        Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path and strongly typed.
     *inputs : pytree
 
     Returns
@@ -79,6 +79,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     StateError
         If `fn` does not return ``(hidden, out)`` with hidden as it came in: structure, shapes, dtypes, units.
     """
+    params, hidden = jax.tree.map(strong, (params, hidden))
     reader = TreeReader()
     param_tree, hidden_tree = reader.read(params, "params"), reader.read(hidden, "hidden")
     positional, _ = bind_arguments(fn, (params, hidden, *inputs), {})

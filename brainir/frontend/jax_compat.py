@@ -21,12 +21,14 @@ __all__ = [
     "OpenJaxpr",
     "constant_array",
     "equation_traceback",
+    "is_defined_outside_jax",
     "is_literal",
     "jit_inlines",
     "literal_operand",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
+    "strong",
     "tensor_type",
     "trace_custom_jvp",
     "trace_primitive",
@@ -90,6 +92,15 @@ def name_stack(equation: Equation) -> str:
     return str(stack) if stack.stack else ""
 
 
+def strong(leaf: Any) -> Any:
+    """Return an array or Python number as an array without weak type; anything else as it is."""
+    if not isinstance(leaf, bool | int | float | complex) and not getattr(leaf, "weak_type", False):
+        return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return jax.lax.convert_element_type(leaf, jax.numpy.result_type(leaf))
+
+
 def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     """Return a constant's elements as they are stored; for keys, their words."""
     array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
@@ -130,6 +141,15 @@ def equation_traceback(equation: Equation) -> tuple[Sequence[CodeType], Sequence
         return (), (), lambda code, offset: 0
     codes, offsets = traceback.raw_frames()
     return codes, offsets, type(traceback).code_addr2line
+
+
+def is_defined_outside_jax(primitive: Any) -> bool:
+    """Whether another package made a primitive, so that its implementation says what it computes.
+
+    The implementation of JAX's own primitives compiles and runs the primitive itself.
+    """
+    function = getattr(primitive.impl, "func", primitive.impl)
+    return not (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib."))
 
 
 def trace_primitive(equation: Equation) -> Any:

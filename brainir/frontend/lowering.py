@@ -178,6 +178,10 @@ class Lowering:
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
 
     def _lower_foreign(self, equation: Any, key: Any) -> None:
+        if equation.effects:
+            raise Unsupported("brainir cannot store a primitive with side effects, such as a host callback")
+        if not jax_compat.is_defined_outside_jax(equation.primitive):
+            raise Unsupported("brainir has no rule for this primitive")
         try:
             traced = jax_compat.trace_primitive(equation)
         except (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
 from .function import argument_list, bind_arguments, build_program, check_state_types
-from .jax_compat import OpenJaxpr, open_jaxpr
+from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .trees import TreeReader
 
 __all__ = ["lower_module", "read_states", "write_states"]
@@ -49,7 +50,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
 
     Notes
     -----
-    States come in the order in which the step first reads or writes them.
+    States come in the order in which the step first reads or writes them. They are taken as strongly typed: initial values
+    are often weakly typed and lose that in the first step, and a model must not change its program by being run.
     """
     if not isinstance(module, brainstate.nn.Module):
         raise LoweringError(
@@ -59,7 +61,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     positional, keywords = bind_arguments(module.update, inputs, kwargs)
     traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
     try:
-        traced.make_jaxpr(*positional, **keywords)
+        with _strong_types(module):
+            traced.make_jaxpr(*positional, **keywords)
     except AttributeError as error:
         raise _uninitialised(module, error) from error
     jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
@@ -84,6 +87,19 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         kind="module", states=states, arguments=arguments, result=result_tree, units=reader.units, unused=unused
     )
     return build_program(jaxpr, type(module).__name__, interface)
+
+
+@contextlib.contextmanager
+def _strong_types(module: Any) -> Iterator[None]:
+    """Give the states of a module strongly typed values for the time of a trace."""
+    before = {id(state): (state, state.value) for state in _module_states(module).values()}
+    try:
+        for state, value in before.values():
+            state.value = jax.tree.map(strong, value)
+        yield
+    finally:
+        for state, value in before.values():
+            state.value = value
 
 
 def _module_states(module: Any) -> dict[StatePath, Any]:

@@ -12,7 +12,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..ir.ops import Binary, Compare, Cumulative, Reduce, Unary, UnaryAccuracy
+from ..ir.ops import (
+    Binary,
+    Compare,
+    Cumulative,
+    GatherNumbers,
+    Reduce,
+    Scatter,
+    ScatterNumbers,
+    Unary,
+    UnaryAccuracy,
+)
+from ..ir.types import scalar_text
 
 __all__ = ["RULES", "Attributes", "Unsupported", "node_attributes"]
 
@@ -165,6 +176,70 @@ def _split(*, sizes: Any, axis: int) -> Attributes:
 @_rule("concatenate")
 def _concatenate(*, dimension: int) -> Attributes:
     return {"dimension": int(dimension)}
+
+
+@_rule("stack", "unstack")
+def _axis(*, axis: int) -> Attributes:
+    return {"axis": int(axis)}
+
+
+@_rule("tile")
+def _tile(*, reps: Any) -> Attributes:
+    return {"reps": _ints(reps)}
+
+
+_MODES = {
+    jax.lax.GatherScatterMode.CLIP: "clip",
+    jax.lax.GatherScatterMode.FILL_OR_DROP: "fill_or_drop",
+    jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS: "promise_in_bounds",
+}
+
+
+@_rule("gather")
+def _gather(
+    *,
+    dimension_numbers: Any,
+    slice_sizes: Any,
+    indices_are_sorted: bool,
+    unique_indices: bool,
+    mode: Any,
+    fill_value: Any,
+    out_sharding: Any = None,
+) -> Attributes:
+    _no_sharding(out_sharding=out_sharding)
+    names = GatherNumbers.model_fields
+    return {
+        "dimension_numbers": GatherNumbers(**{name: _ints(getattr(dimension_numbers, name)) for name in names}),
+        "slice_sizes": _ints(slice_sizes),
+        "indices_are_sorted": bool(indices_are_sorted),
+        "unique_indices": bool(unique_indices),
+        "mode": _MODES[mode],
+        "fill_value": None if fill_value is None else scalar_text(np.asarray(fill_value)),
+    }
+
+
+def _scatter(
+    *,
+    dimension_numbers: Any,
+    indices_are_sorted: bool,
+    unique_indices: bool,
+    mode: Any,
+    update_jaxpr: Any,
+    update_consts: Any,
+    out_sharding: Any = None,
+) -> Attributes:
+    del update_jaxpr, update_consts  # follow from the operation
+    _no_sharding(out_sharding=out_sharding)
+    names = ScatterNumbers.model_fields
+    return {
+        "dimension_numbers": ScatterNumbers(**{name: _ints(getattr(dimension_numbers, name)) for name in names}),
+        "indices_are_sorted": bool(indices_are_sorted),
+        "unique_indices": bool(unique_indices),
+        "mode": _MODES[mode],
+    }
+
+
+RULES.update({op.replace("_", "-"): (op, _scatter) for op in Scatter.ops()})
 
 
 @_rule("pad")

@@ -337,6 +337,9 @@ class _Walk:
         pending = [dead]
         while pending:
             part = pending.pop()
+            if len(part) == 1:
+                self._visit(part[0])
+                continue
             for position in range(placed, len(self.order)):
                 outputs = self._nodes[self.order[position]].outputs
                 self._place.update((name, f"v{position}.{rank}") for rank, name in enumerate(outputs))
@@ -373,8 +376,6 @@ class _Walk:
         """Colour nodes by content, operands and users, until no colour splits."""
         colors = {index: content[index] for index in part}
         classes, refined = 0, len(set(colors.values()))
-        if len(part) == 1:
-            return colors
         while refined > classes:
             classes = refined
             for index in part:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator
 
-from .model import FunctionRef
+from .model import FunctionRef, Model
 from .node import Node, Traits
 
 __all__ = ["SCHEMAS", "AnyNode", "schema_of"]
@@ -198,6 +198,30 @@ class Concatenate(Node):
     family_traits: ClassVar[Traits] = STRUCTURAL
 
 
+class Stack(Node):
+    """Join operands of one shape along a new axis."""
+
+    op: Literal["stack"] = "stack"
+    axis: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Unstack(Node):
+    """Take one operand apart along an axis, which disappears; one result for each index."""
+
+    op: Literal["unstack"] = "unstack"
+    axis: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Tile(Node):
+    """Repeat the whole operand ``reps[k]`` times along axis k."""
+
+    op: Literal["tile"] = "tile"
+    reps: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
 class Pad(Node):
     """Put the second operand around and between the elements of the first: (low, high, interior) for each axis."""
 
@@ -227,6 +251,53 @@ class DynamicUpdateSlice(Node):
     """The first operand with a block replaced by the second; the start is given by integer operands."""
 
     op: Literal["dynamic_update_slice"] = "dynamic_update_slice"
+
+
+class GatherNumbers(Model):
+    """Which axes of operand, indices and result a gather relates (``jax.lax.GatherDimensionNumbers``)."""
+
+    offset_dims: Ints
+    collapsed_slice_dims: Ints
+    start_index_map: Ints
+    operand_batching_dims: Ints = ()
+    start_indices_batching_dims: Ints = ()
+
+
+class Gather(Node):
+    """Slices of the first operand at positions that the second, an integer array, gives.
+
+    ``mode`` says what an index out of bounds does: ``clip``, ``fill_or_drop`` or ``promise_in_bounds``. ``fill_value`` is
+    a literal of the operand's type without it, such as ``nan``.
+    """
+
+    op: Literal["gather"] = "gather"
+    dimension_numbers: GatherNumbers
+    slice_sizes: Ints
+    indices_are_sorted: bool = False
+    unique_indices: bool = False
+    mode: Literal["clip", "fill_or_drop", "promise_in_bounds"]
+    fill_value: str | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class ScatterNumbers(Model):
+    """Which axes of operand, indices and updates a scatter relates (``jax.lax.ScatterDimensionNumbers``)."""
+
+    update_window_dims: Ints
+    inserted_window_dims: Ints
+    scatter_dims_to_operand_dims: Ints
+    operand_batching_dims: Ints = ()
+    scatter_indices_batching_dims: Ints = ()
+
+
+class Scatter(Node):
+    """The first operand with the updates (third) written to, or combined at, the positions that the second gives."""
+
+    op: Literal["scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_mul", "scatter_sub"]
+    dimension_numbers: ScatterNumbers
+    indices_are_sorted: bool = False
+    unique_indices: bool = False
+    mode: Literal["clip", "fill_or_drop", "promise_in_bounds"]
 
 
 DimensionNumbers = tuple[tuple[Ints, Ints], tuple[Ints, Ints]]
@@ -397,8 +468,8 @@ class While(Node):
 
 SCHEMAS: tuple[type[Node], ...] = (
     Unary, UnaryAccuracy, IntegerPow, Round, ReducePrecision, Binary, Compare, SelectN, Clamp, ConvertElementType,
-    BitcastConvertType, BroadcastInDim, Reshape, Squeeze, Transpose, Rev, Slice, Split, Concatenate, Pad, Iota,
-    DynamicSlice, DynamicUpdateSlice, DotGeneral, Reduce, ArgReduce, Cumulative, RandomSeed, RandomWrap, RandomKeys,
+    BitcastConvertType, BroadcastInDim, Reshape, Squeeze, Transpose, Rev, Slice, Split, Concatenate, Stack, Unstack, Tile,
+    Pad, Iota, Gather, Scatter, DynamicSlice, DynamicUpdateSlice, DotGeneral, Reduce, ArgReduce, Cumulative, RandomSeed, RandomWrap, RandomKeys,
     RandomSplit, RandomBits, Call, CustomJvp, CustomVjp, Cond, Scan, While,
 )  # fmt: skip
 """Every node schema."""
@@ -406,7 +477,7 @@ SCHEMAS: tuple[type[Node], ...] = (
 AnyNode = Annotated[
     Unary | UnaryAccuracy | IntegerPow | Round | ReducePrecision | Binary | Compare | SelectN | Clamp
     | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
-    | Concatenate | Pad | Iota | DynamicSlice | DynamicUpdateSlice | DotGeneral | Reduce | ArgReduce | Cumulative
+    | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice | DotGeneral | Reduce | ArgReduce | Cumulative
     | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits | Call | CustomJvp | CustomVjp | Cond | Scan
     | While,
     Discriminator("op"),

@@ -1,9 +1,7 @@
 """Type rules: the result types of every operation, recomputed from its operands and attributes.
 
-The rules follow ``jax.lax`` with one exception: lax lets elementwise operands differ where one of them has an
-axis of length one. Here the operands of an elementwise operation have one shape, or are scalars; the frontend
-makes any other repetition explicit with ``broadcast_in_dim``, so that analyses can trust the ``elementwise``
-trait.
+The rules follow ``jax.lax``: operands of an elementwise operation have one shape, but for scalars and axes of length
+one, which are repeated.
 
 Rules compute element type and shape. Weak types are not recomputed: they are ignored in operands, in
 signatures of functions and in results. Rules do arithmetic on shapes only, so types too large to allocate
@@ -139,16 +137,15 @@ def _same_dtype(operands: Types) -> str:
 
 
 def _common_shape(operands: Types) -> Shape:
-    shape = operands[0].shape
-    for kind in operands:
-        if kind.shape != shape and kind.shape:
-            if shape:
-                raise TypeRuleError(
-                    f"operands must have one shape or be scalars, not {_list(operands)}; "
-                    "repeat the smaller one with broadcast_in_dim"
-                )
-            shape = kind.shape
-    return shape
+    shapes = {kind.shape for kind in operands if kind.shape}
+    if len(shapes) <= 1:
+        return shapes.pop() if shapes else ()
+    lengths = [{length for length in axis if length != 1} for axis in zip(*shapes, strict=False)]
+    if len({len(shape) for shape in shapes}) > 1 or any(len(axis) > 1 for axis in lengths):
+        raise TypeRuleError(
+            f"operands must be scalars or have one shape, but for axes of length 1, not {_list(operands)}"
+        )
+    return tuple([axis.pop() if axis else 1 for axis in lengths])
 
 
 def _list(kinds: Sequence[TensorType]) -> str:
@@ -445,6 +442,90 @@ def _concatenate(node: ops.Concatenate, operands: Types, _: Callees) -> Types:
     return (TensorType(dtype, (*before, sum(kind.shape[axis] for kind in operands), *after)),)
 
 
+@_rule(ops.Stack)
+def _stack(node: ops.Stack, operands: Types, _: Callees) -> Types:
+    if not operands:
+        raise TypeRuleError("it takes at least one operand")
+    dtype, shape = _same_dtype(operands), operands[0].shape
+    if any(kind.shape != shape for kind in operands):
+        raise TypeRuleError(f"operands must have one shape, not {_list(operands)}")
+    _axis(node.axis, len(shape) + 1, "axis")
+    return (TensorType(dtype, (*shape[: node.axis], len(operands), *shape[node.axis :])),)
+
+
+@_rule(ops.Unstack)
+def _unstack(node: ops.Unstack, operands: Types, _: Callees) -> Types:
+    _count(operands, 1)
+    (kind,) = operands
+    _axis(node.axis, kind.ndim, "axis")
+    if len(node.outputs) != kind.shape[node.axis]:
+        raise TypeRuleError(f"it has {_plural(len(node.outputs), 'result')} for an axis of {kind.shape[node.axis]}")
+    return (TensorType(kind.dtype, _without(kind.shape, frozenset({node.axis}))),) * len(node.outputs)
+
+
+@_rule(ops.Tile)
+def _tile(node: ops.Tile, operands: Types, _: Callees) -> Types:
+    _count(operands, 1)
+    (kind,) = operands
+    if len(_sizes(node.reps, "reps")) != kind.ndim:
+        raise TypeRuleError(f"reps {node.reps} must have one number for each axis of {kind}")
+    return (kind.with_shape(tuple([size * rep for size, rep in zip(kind.shape, node.reps, strict=True)])),)
+
+
+def _index_batch(indices: TensorType, mapped: Shape, name: str) -> Shape:
+    """Return the axes of an index array but the last, which holds one number for each entry of `mapped`."""
+    if _kind(indices.dtype) not in _INTEGER or not indices.shape:
+        raise TypeRuleError(f"the indices {indices} must be integers with an axis for their components")
+    if indices.shape[-1] != len(mapped):
+        raise TypeRuleError(f"the last axis of the indices {indices} must have the length of {name} {mapped}")
+    return indices.shape[:-1]
+
+
+@_rule(ops.Gather)
+def _gather(node: ops.Gather, operands: Types, _: Callees) -> Types:
+    _count(operands, 2)
+    kind, indices = operands
+    numbers = node.dimension_numbers
+    batch = _index_batch(indices, numbers.start_index_map, "start_index_map")
+    _axes(numbers.start_index_map, kind.ndim, "start_index_map")
+    dropped = _axes(
+        (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims), kind.ndim, "collapsed_slice_dims"
+    )
+    if len(_sizes(node.slice_sizes, "slice_sizes")) != kind.ndim or any(
+        size > length for size, length in zip(node.slice_sizes, kind.shape, strict=True)
+    ):
+        raise TypeRuleError(f"slice_sizes {node.slice_sizes} do not fit the operand {kind}")
+    if any(node.slice_sizes[axis] > 1 for axis in dropped):
+        raise TypeRuleError(f"slice_sizes {node.slice_sizes} must be at most 1 on the axes that disappear")
+    window = iter(_without(node.slice_sizes, dropped))
+    rank = len(batch) + kind.ndim - len(dropped)
+    offsets = _axes(numbers.offset_dims, rank, "offset_dims")
+    if len(offsets) != kind.ndim - len(dropped):
+        raise TypeRuleError(f"offset_dims {numbers.offset_dims} must name an axis for each one that is kept")
+    rest = iter(batch)
+    return (kind.with_shape(tuple([next(window if axis in offsets else rest) for axis in range(rank)])),)
+
+
+@_rule(ops.Scatter)
+def _scatter(node: ops.Scatter, operands: Types, _: Callees) -> Types:
+    _count(operands, 3)
+    kind, indices, updates = operands
+    numbers = node.dimension_numbers
+    _same_dtype((kind, updates))
+    batch = _index_batch(indices, numbers.scatter_dims_to_operand_dims, "scatter_dims_to_operand_dims")
+    _axes(numbers.scatter_dims_to_operand_dims, kind.ndim, "scatter_dims_to_operand_dims")
+    inserted = _axes(
+        (*numbers.inserted_window_dims, *numbers.operand_batching_dims), kind.ndim, "inserted_window_dims"
+    )
+    windows = _axes(numbers.update_window_dims, updates.ndim, "update_window_dims")
+    if len(windows) != kind.ndim - len(inserted) or _without(updates.shape, windows) != batch:
+        raise TypeRuleError(f"the updates {updates} do not fit the indices {indices} and the operand {kind}")
+    lengths = _without(kind.shape, inserted)
+    if any(updates.shape[axis] > length for axis, length in zip(sorted(windows), lengths, strict=True)):
+        raise TypeRuleError(f"the updates {updates} have windows larger than the operand {kind}")
+    return (kind,)
+
+
 @_rule(ops.Pad)
 def _pad(node: ops.Pad, operands: Types, _: Callees) -> Types:
     _count(operands, 2)
@@ -519,7 +600,7 @@ def _precedence(dtype: str) -> tuple[bool, int, int, int, bool]:
 
 
 def _dot_width(dtype: str) -> int:
-    return 1 if dtype == "bool" else _bits(dtype)
+    return 1 if dtype == "bool" else _bits(_REAL_OF.get(dtype, dtype))
 
 
 @_rule(ops.DotGeneral)

@@ -1,0 +1,295 @@
+"""Perturbation: a program with one more input for each hidden state, added to the state's new value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.errors import AnalysisError
+from ..ir.interface import Argument, State
+from ..ir.model import StatePath
+from ..ir.node import Node
+from ..ir.ops import Binary, Call, Cond
+from ..ir.printer import format_path
+from ..ir.program import Function, Program, Value
+from .facts import Facts
+from .inline import fresh_name, inline_calls
+from .states import HiddenLeaf, StepStates
+
+__all__ = ["HiddenPerturbation", "add_hidden_perturbation"]
+
+
+class HiddenPerturbation(Facts):
+    """A program in which the new value of each hidden state is ``h = f(...) + p``.
+
+    Parameters
+    ----------
+    perturb_vars : tuple of Value
+        The perturbations, inputs of the entry of `program`, in state order.
+    perturb_hidden_paths : tuple of paths
+        The hidden state of each.
+    perturb_hidden_states : tuple of State
+        Their records in the interface.
+    program : Program
+        The perturbed program; the perturbations are its last arguments.
+    """
+
+    perturb_vars: tuple[Value, ...]
+    perturb_hidden_paths: tuple[StatePath, ...]
+    perturb_hidden_states: tuple[State, ...]
+    program: Program
+
+    def init_perturb_data(self) -> tuple[NDArray[np.generic], ...]:
+        """Return a zero for each perturbation, in its type and without its unit."""
+        return tuple(np.zeros(value.shape, value.aval.storage[0]) for value in self.perturb_vars)
+
+    def __repr__(self) -> str:
+        lines = [f"perturbation of {len(self.perturb_vars)} hidden states in {self.program.entry}"]
+        rows = zip(self.perturb_hidden_paths, self.perturb_vars, strict=True)
+        lines += [f"  {format_path(path)}: + {value}" for path, value in rows]
+        return "\n".join(lines)
+
+
+def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
+    """Add an input to the new value of each hidden state, which every later use in the step sees.
+
+    With zero perturbations the program computes what it did. The gradient with respect to a perturbation is
+    the total derivative along all paths from that new value in the step. The perturbations are trailing
+    positional arguments named ``perturb_<state>``, with type and unit of the state.
+
+    A new value that the step only passes on (an input, possibly of another state) is perturbed where it is
+    returned; other uses see the old value. Where states share one new value, each returns its own sum, and
+    later uses see all perturbations. A new value that a call or a branch of a ``cond`` computes is perturbed
+    inside, where it is computed; one that comes out of a loop or of a function with derivative rules of its
+    own is perturbed after it.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    HiddenPerturbation
+
+    Raises
+    ------
+    AnalysisError
+        If a hidden state cannot be added to (booleans, keys), or breaks the rules of a step; see
+        :func:`module_info`.
+    """
+    program = _with_hidden_returned(program)
+    hidden = StepStates.of(program).hidden
+    for leaf in hidden:
+        if not (leaf.kind.is_inexact or leaf.kind.is_integer):
+            raise AnalysisError(
+                f"hidden state {format_path(leaf.path)} has type {leaf.kind}, which cannot be perturbed; "
+                "make it a floating point array, or a state that is not hidden"
+            )
+    rewriter = _Rewriter(program)
+    entry, names = rewriter.perturb_entry(hidden)
+    interface = program.interface
+    arguments = tuple(
+        Argument(name=name, tree=leaf.state.tree)
+        for name, leaf in zip(_argument_names(interface.arguments, hidden), hidden, strict=True)
+    )
+    changed = program.replace(
+        interface=interface.replace(arguments=(*interface.arguments, *arguments)),
+        functions=(
+            entry,
+            *(each for each in program.functions if each.name != program.entry),
+            *rewriter.branches,
+        ),
+    )
+    perturbed = _without_unused_functions(changed)
+    return HiddenPerturbation(
+        perturb_vars=tuple(perturbed.entry_function.value(name) for name in names),
+        perturb_hidden_paths=tuple(leaf.path for leaf in hidden),
+        perturb_hidden_states=tuple(leaf.state for leaf in hidden),
+        program=perturbed,
+    )
+
+
+def _argument_names(arguments: tuple[Argument, ...], hidden: Sequence[HiddenLeaf]) -> list[str]:
+    taken = {argument.name for argument in arguments}
+    return [fresh_name(f"perturb_{re.sub(r'[^A-Za-z0-9_]+', '_', leaf.old)}", taken) for leaf in hidden]
+
+
+def _without_unused_functions(program: Program) -> Program:
+    needed = {program.entry}
+    pending = [program.entry]
+    while pending:
+        callees = {
+            callee for node in program.function(pending.pop()).nodes for callee in node.callees()
+        } - needed
+        needed |= callees
+        pending += callees
+    return program.replace(functions=tuple(each for each in program.functions if each.name in needed))
+
+
+class _Rewriter:
+    """Adds inputs to results of functions, and follows results into the branches that compute them."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.function_names = {function.name for function in program.functions}
+        self.branches: list[Function] = []
+
+    def perturb_entry(self, hidden: Sequence[HiddenLeaf]) -> tuple[Function, list[str]]:
+        """Return the perturbed entry and the names of its new inputs."""
+        entry = self.program.entry_function
+        position = {leaf.path: index for index, leaf in enumerate(hidden)}
+        outputs: dict[int, int] = {}
+        owners = [state for state, _, _ in self.program.interface.output_leaves()]
+        for index, state in enumerate(owners):
+            if state is not None and state.path in position:
+                outputs[index] = position[state.path]
+        # The new value's own type, weak or not, keeps the types of the sum and of all later results.
+        types = [str(entry.type_of(leaf.new)) for leaf in hidden]
+        return self.perturb(entry, outputs, types, [f"perturb.{leaf.old}" for leaf in hidden])
+
+    def perturb(
+        self, function: Function, outputs: dict[int, int], types: Sequence[str], wanted: Sequence[str]
+    ) -> tuple[Function, list[str]]:
+        """Add perturbations to outputs of a function.
+
+        Parameters
+        ----------
+        function : Function
+        outputs : dict
+            Output index to perturbation index.
+        types, wanted : sequence of str
+            Type and wanted name of each perturbation.
+        """
+        function = self._open_calls(function, outputs)
+        taken = set(function.value_types)
+        names = [fresh_name(name, taken) for name in wanted]
+        made = {name for node in function.nodes for name in node.outputs}
+        shared: dict[str, list[int]] = {}
+        for index, which in outputs.items():
+            shared.setdefault(function.outputs[index], []).append(which)
+        results = list(function.outputs)
+        sums: dict[str, str] = {}
+        nodes: list[Node] = []
+        inside: set[str] = set()
+        for node in function.nodes:
+            inputs = tuple(sums.get(operand, operand) for operand in node.inputs)
+            current = node if inputs == node.inputs else node.model_copy(update={"inputs": inputs})
+            mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
+            if not mine:
+                nodes.append(current)
+                continue
+            if isinstance(current, Cond):
+                alone = {index: several[0] for index, several in mine.items() if len(several) == 1}
+                current = self._perturb_branches(current, alone, types, names)
+                inside.update(node.outputs[index] for index in alone)
+            nodes.append(current)
+            for index, several in mine.items():
+                if node.outputs[index] in inside:
+                    continue
+                value, kind = node.outputs[index], node.types[index]
+                total = value
+                for which in several:
+                    total = self._add(nodes, total, names[which], kind, taken, f"{value}.perturbed", node)
+                sums[value] = total
+        for index, which in outputs.items():
+            value = function.outputs[index]
+            several = shared[value]
+            if value in inside:
+                continue
+            if value in made and len(several) == 1:
+                results[index] = sums[value]
+                continue
+            kind = str(function.type_of(value))
+            wanted_name = f"{names[which]}.sum"
+            results[index] = self._add(
+                nodes, value, names[which], kind, taken, wanted_name, function.producers.get(value)
+            )
+        for index in range(len(results)):
+            if index not in outputs:
+                results[index] = sums.get(results[index], results[index])
+        rewritten = function.replace(
+            inputs=(*function.inputs, *names),
+            types=(*function.types, *types),
+            nodes=tuple(nodes),
+            outputs=tuple(results),
+        )
+        return rewritten, names
+
+    def _open_calls(self, function: Function, outputs: dict[int, int]) -> Function:
+        """Inline the calls that compute perturbed outputs, so that uses inside them see the sums."""
+        while True:
+            wanted = {function.outputs[index] for index in outputs}
+
+            def computes(node: Node, wanted: set[str] = wanted) -> bool:
+                return isinstance(node, Call) and not wanted.isdisjoint(node.outputs)
+
+            opened = inline_calls(function, self.program, select=computes)
+            if opened is function:
+                return function
+            function = opened
+
+    def _add(
+        self,
+        nodes: list[Node],
+        value: str,
+        perturbation: str,
+        kind: str,
+        taken: set[str],
+        wanted: str,
+        origin: Node | None,
+    ) -> str:
+        total = fresh_name(wanted, taken)
+        scope, source = ("", "") if origin is None else (origin.scope, origin.source)
+        nodes.append(
+            Binary(
+                op="add",
+                inputs=(value, perturbation),
+                outputs=(total,),
+                types=(kind,),
+                scope=scope,
+                source=source,
+            )
+        )
+        return total
+
+    def _perturb_branches(
+        self, node: Cond, outputs: dict[int, int], types: Sequence[str], names: Sequence[str]
+    ) -> Cond:
+        """Hand perturbations to the branches of a ``cond``, which add them where they compute the results."""
+        if not outputs:
+            return node
+        chosen = list(outputs.values())
+        local = {index: chosen.index(which) for index, which in outputs.items()}
+        branches = []
+        for name in node.branches:
+            branch, _ = self.perturb(
+                self.program.function(name),
+                local,
+                [types[which] for which in chosen],
+                [names[which] for which in chosen],
+            )
+            self.branches.append(branch.replace(name=fresh_name(f"{name}_perturbed", self.function_names)))
+            branches.append(self.branches[-1].name)
+        operands = (*node.inputs, *(names[which] for which in chosen))
+        return node.model_copy(update={"inputs": operands, "branches": tuple(branches)})
+
+
+def _with_hidden_returned(program: Program) -> Program:
+    """Return a program that returns every hidden state, those that it leaves alone too."""
+    interface = program.interface
+    if all(state.returned for state in interface.states if state.role == "hidden"):
+        return program
+    outputs: list[str] = []
+    states: list[State] = []
+    for (state, _), (_, new) in zip(program.state_inputs(), program.state_outputs(), strict=True):
+        kept = state.returned or state.role == "hidden"
+        states.append(state.replace(returned=kept))
+        outputs += [value.name for value in new] if kept else []
+    entry = program.entry_function
+    returned = sum(1 for state, _, _ in interface.output_leaves() if state is not None)
+    entry = entry.replace(outputs=(*outputs, *entry.outputs[returned:]))
+    others = (each for each in program.functions if each.name != program.entry)
+    return program.replace(interface=interface.replace(states=tuple(states)), functions=(entry, *others))

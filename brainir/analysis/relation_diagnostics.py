@@ -1,0 +1,184 @@
+"""What the relations leave out, and why: parameters and states that are not learned online, or not fully."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..ir.model import StatePath
+from ..ir.node import Node
+from ..ir.printer import format_node, format_path
+from ..ir.program import Program
+from ..ir.types import TensorType
+from .diagnostics import Code, Diagnostic
+from .facts import format_paths
+from .flow import bits
+from .slices import reached
+from .weight_operations import Operation, WeightOperations
+from .weights import Meeting, WeightScan
+
+__all__ = ["relation_diagnostics"]
+
+_REMEDIES: dict[Code, str] = {
+    "readout": "nothing to do: it gets the ordinary gradient of each step",
+    "only_through_another_weight": "it gets the ordinary gradient of each step; a window credits more",
+    "through_another_weight": "the trace credits the direct paths only; a window credits the others too",
+    "blocked_by_stop_gradient": "remove the stop_gradient if the parameter is to be learned through it",
+    "weight_in_control_flow": "move the weight operation out of the cond, scan or while loop",
+    "opaque_weight_operation": "return one floating point array from the function that holds the operation",
+    "recurrence_through_other_state": "make it a HiddenState, so that credit flows through it",
+    "unreachable_state": "keep the state as an attribute of the module, so that it has a path",
+    "unused_parameter": "nothing to do: the step does not use it",
+}
+
+
+def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
+    """Explain what :func:`find_hidden_param_op_relations` leaves out.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    tuple of Diagnostic
+        In the order of the states, then of the operations. Codes: ``readout``,
+        ``only_through_another_weight``, ``through_another_weight`` (some paths of a relation are not
+        credited), ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``opaque_weight_operation``,
+        ``recurrence_through_other_state``, ``unreachable_state``, ``unused_parameter``.
+
+    Raises
+    ------
+    AnalysisError
+        If a state breaks the rules of a step; see :func:`module_info`.
+    """
+    operations = WeightOperations(WeightScan(program))
+    order = {state.path: number for number, state in enumerate(program.interface.states)}
+    found = [
+        *(each for operation in operations.operations for each in _of_operation(operations, operation)),
+        *_of_meetings(operations),
+        *_recurrences(operations.scan),
+        *_states(operations.scan),
+    ]
+    return tuple(sorted(dict.fromkeys(found), key=lambda each: order[each.path]))
+
+
+def _diagnostic(code: Code, path: StatePath, message: str, node: Node | None = None) -> Diagnostic:
+    return Diagnostic(
+        code=code,
+        message=message,
+        path=path,
+        node=format_node(node) if node is not None else "",
+        source=node.source if node is not None else "",
+        remedy=_REMEDIES[code],
+    )
+
+
+def _of_operation(operations: WeightOperations, operation: Operation) -> Iterator[Diagnostic]:
+    hidden = operations.scan.states.hidden
+    ways = {each.path: operations.reaches(operation, each.new) for each in hidden}
+    node = operations.scan.function.nodes[operation.nodes[0]] if operation.nodes else None
+    through = tuple(path for path, (_, indirect) in ways.items() if indirect)
+    if any(direct for direct, _ in ways.values()):
+        if through:
+            message = (
+                f"reaches {format_paths(through)} through another weight operation too, which is not credited"
+            )
+            yield _diagnostic("through_another_weight", operation.path, message, node)
+    elif through:
+        message = f"reaches {format_paths(through)} only through another weight operation in the same step"
+        yield _diagnostic("only_through_another_weight", operation.path, message, node)
+    elif stopped := tuple(each.path for each in hidden if operations.stops(operation, each.new)):
+        message = f"reaches {format_paths(stopped)} only through stop_gradient"
+        yield _diagnostic("blocked_by_stop_gradient", operation.path, message, node)
+    else:
+        yield _diagnostic("readout", operation.path, "reaches no hidden state within a step", node)
+
+
+def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
+    reasons: list[tuple[Code, str, list[tuple[StatePath, Meeting]]]] = [
+        (
+            "weight_in_control_flow",
+            "is used inside {op}, where weight operations are not followed",
+            operations.in_control_flow,
+        ),
+        ("opaque_weight_operation", "is used in {op}, which has several results", operations.opaque),
+        (
+            "blocked_by_stop_gradient",
+            "is used behind a stop_gradient, so its gradient there is zero",
+            operations.frozen,
+        ),
+    ]
+    for code, message, meetings in reasons:
+        for path, meeting in meetings:
+            yield _diagnostic(code, path, message.format(op=meeting.node.op), meeting.node)
+
+
+def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
+    """Find states that are not hidden but carry a derivative into the next step."""
+    others = scan.states.others
+    sources = [
+        *(hidden.old for hidden in scan.states.hidden),
+        *(leaf.value.name for leaf in scan.states.params),
+    ]
+    marks = dict.fromkeys(sources, 1)
+    for number, (_, old, _) in enumerate(others, start=1):
+        marks.update({value.name: 1 << number for value in old})
+    found = reached(scan.function, marks, _has_no_derivative)
+    ends = {hidden.new for hidden in scan.states.hidden} | {*scan.function.outputs[_returned(scan) :]}
+    used = 0
+    for name in ends:
+        used |= found.get(name, 0)
+    fed = dict.fromkeys(range(1, len(others) + 1), 0)
+    for number, (_, _, new) in enumerate(others, start=1):
+        for value in new:
+            fed[number] |= found.get(value.name, 0)
+    credit = {number for number, mask in fed.items() if mask & 1}
+    while more := {number for number, mask in fed.items() if number not in credit and credit & {*bits(mask)}}:
+        credit |= more
+    carried = _carried(fed, used)
+    for number in sorted(credit & carried):
+        path = others[number - 1][0].path
+        message = (
+            f"{format_path(path)} is not a hidden state, but its new value depends on hidden states or "
+            "parameters and its old value is used in the next step: this recurrence gets no credit"
+        )
+        yield _diagnostic("recurrence_through_other_state", path, message)
+
+
+def _carried(fed: dict[int, int], used: int) -> set[int]:
+    """Return the states whose old value reaches a hidden state or the result, now or later."""
+    carried = {number for number in fed if used >> number & 1}
+    while more := {
+        source
+        for number, mask in fed.items()
+        if number in carried
+        for source in bits(mask)
+        if source in fed and source not in carried
+    }:
+        carried |= more
+    return carried
+
+
+def _has_no_derivative(node: Node, name: str) -> bool:
+    kind = TensorType.parse(node.types[node.outputs.index(name)])
+    return node.traits.blocks_gradient or not kind.is_inexact
+
+
+def _returned(scan: WeightScan) -> int:
+    """Return how many outputs of the entry hold states."""
+    return sum(1 for state, _, _ in scan.program.interface.output_leaves() if state is not None)
+
+
+def _states(scan: WeightScan) -> Iterator[Diagnostic]:
+    for state in scan.program.interface.states:
+        if not state.reachable:
+            message = "the step uses a state that cannot be reached from the module; its path is made up"
+            yield _diagnostic("unreachable_state", state.path, message)
+    used = {operand for node in scan.function.nodes for operand in node.inputs}
+    used |= {*scan.function.outputs[_returned(scan) :]} | {hidden.new for hidden in scan.states.hidden}
+    unused = dict.fromkeys(leaf.path for leaf in scan.states.params)
+    for leaf in scan.states.params:
+        if leaf.value.name in used:
+            unused.pop(leaf.path, None)
+    for path in unused:
+        yield _diagnostic("unused_parameter", path, "the step does not use the parameter")

@@ -1,0 +1,289 @@
+"""Parameter-to-state relations: the weight operations of a step, and the hidden states that each reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from ..ir.errors import AnalysisError
+from ..ir.interface import State
+from ..ir.model import StatePath
+from ..ir.printer import format_node, format_path
+from ..ir.program import Program, Value
+from .facts import Facts, format_paths
+from .flow import NOTHING, DependenceFlow, Source
+from .groups import HiddenGroup, groups_of
+from .index_maps import IndexMap, agrees, canonical
+from .slices import extract
+from .weight_operations import Operation, WeightOperations
+from .weights import WeightScan
+
+__all__ = [
+    "HiddenParamOpRelation",
+    "How",
+    "RelationLeaf",
+    "Tail",
+    "find_hidden_param_op_relations",
+    "relations_of",
+]
+
+How = Literal["direct", "through", "both"]
+Tail = Literal["aligned", "indexed", "several", "mixing"]
+Kind = Literal[
+    "dense", "grouped", "einsum", "conv", "lora", "embedding", "elementwise", "bias", "custom", "other"
+]
+
+
+class RelationLeaf(Facts):
+    """A leaf of the parameter state of a relation.
+
+    Parameters
+    ----------
+    keys : tuple of str and int
+        Keys of the leaf within the state's value; empty if the value is one array.
+    value : Value
+        The leaf in the entry.
+    part : {"weight", "bias"}
+        Whether it is an operand of the operation, or is added to its result.
+    chain : tuple of str
+        The operations on parameters and constants between the leaf and the operation.
+    """
+
+    keys: StatePath
+    value: Value
+    part: Literal["weight", "bias"]
+    chain: tuple[str, ...] = ()
+
+
+class HiddenParamOpRelation(Facts):
+    """A weight operation ``y = f(parameter, x)`` and the hidden states that `y` reaches within one step.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+        The parameter state.
+    state : State
+        Its record in the interface.
+    kind : str
+        ``dense``: a matrix product; ``grouped``: one for each index of a shared axis; ``einsum``: any other
+        contraction; ``lora``: a product with several leaves in a row; ``embedding``: rows picked by data;
+        ``elementwise`` and ``bias``: the parameter meets data element by element, and only in sums;
+        ``custom``: a node with derivative rules of its own; ``other``.
+    leaves : tuple of RelationLeaf
+        The leaves of the state that take part.
+    x : Value or None
+        The data operand, a value of the flat entry (:func:`inline_calls`); None for elementwise and bias.
+    y : Value
+        The result, after the bias that the same state adds; for elementwise and bias, the parameter's value
+        before it meets data or another parameter. A value of the flat entry.
+    hidden_groups : tuple of HiddenGroup
+        The groups of the connected hidden states.
+    connected_hidden_paths : tuple of paths
+        Hidden states that `y` reaches other than through a further weight operation, in state order.
+    how : tuple of pairs of path and str
+        For each hidden state that `y` reaches: ``direct``, only ``through`` another weight operation, or
+        ``both``.
+    tail : {"aligned", "indexed", "several", "mixing"}
+        How new values of the connected states see `y`: each position its own; each one element of `y`,
+        perhaps another; several elements at fixed places (a fused gate matrix); or in a way that mixes.
+    operation : Program
+        From the leaves, then `x`, then everything else that is needed, to the tuple of `y`; its
+        vector-Jacobian product gives the gradients of the leaves.
+    operation_invars : tuple of Value
+        The values of the flat entry that its inputs stand for.
+    y_to_hidden : Program
+        From `y`, then everything else that is needed, to the tuple of the new values of the connected states.
+        Results of further weight operations and of ``stop_gradient`` come in as inputs.
+    y_to_hidden_invars : tuple of Value
+        The values of the flat entry that its inputs stand for.
+    node : str
+        The operation; for elementwise and bias, the first that the parameter meets data in.
+    source : str
+        The model's line.
+    """
+
+    path: StatePath
+    state: State
+    kind: Kind
+    leaves: tuple[RelationLeaf, ...]
+    x: Value | None
+    y: Value
+    hidden_groups: tuple[HiddenGroup, ...]
+    connected_hidden_paths: tuple[StatePath, ...]
+    how: tuple[tuple[StatePath, How], ...]
+    tail: Tail
+    operation: Program
+    operation_invars: tuple[Value, ...]
+    y_to_hidden: Program
+    y_to_hidden_invars: tuple[Value, ...]
+    node: str
+    source: str
+
+    @property
+    def elementwise_tail(self) -> bool:
+        """Whether each element of the connected states' new values sees at most one element of `y`."""
+        return self.tail in ("aligned", "indexed")
+
+    def index_maps(self, path: StatePath) -> tuple[IndexMap, ...] | None:
+        """Return which elements of `y` each element of the new value of a connected hidden state sees.
+
+        Returns
+        -------
+        tuple of ndarray of int64, or None
+            Index maps in the shape of the new value, with flat indices into `y` or -1; an element sees what
+            any of them names. None if the tail mixes.
+
+        Raises
+        ------
+        AnalysisError
+            If the hidden state is not connected.
+        """
+        if path not in self.connected_hidden_paths:
+            raise AnalysisError(
+                f"{format_path(path)} is not connected to this relation; "
+                f"connected are {format_paths(self.connected_hidden_paths)}"
+            )
+        return _tail_maps(self.y_to_hidden, self.y)[self.connected_hidden_paths.index(path)]
+
+    def __repr__(self) -> str:
+        lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
+        for leaf in self.leaves:
+            keys = f" {format_path(leaf.keys)}" if leaf.keys else ""
+            lines.append(
+                f"  {leaf.part}{keys}: {leaf.value}"
+                + (f" through {len(leaf.chain)} nodes" if leaf.chain else "")
+            )
+        lines += [f"  reaches {format_path(path)}: {_HOW[how]}" for path, how in self.how]
+        groups = ", ".join(str(group.index) for group in self.hidden_groups) or "none"
+        lines.append(f"  hidden groups: {groups}; tail: {self.tail}")
+        lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
+        return "\n".join(lines)
+
+
+_HOW = {
+    "direct": "directly",
+    "through": "only through another weight operation",
+    "both": "directly and through another weight operation",
+}
+
+
+def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelation, ...]:
+    """Find the weight operations whose results reach a hidden state within one step.
+
+    A weight operation is a node in which a value made of parameters and constants only meets data. Parameters
+    that only meet data element by element get one relation for each leaf. What is not listed (readouts,
+    weights that reach hidden states only through another weight, weights in control flow) is named by
+    :func:`relation_diagnostics`.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    tuple of HiddenParamOpRelation
+        In the order of the parameter states, then of the operations.
+
+    Raises
+    ------
+    AnalysisError
+        If a state breaks the rules of a step; see :func:`module_info`.
+    """
+    return relations_of(WeightOperations(WeightScan(program)))
+
+
+def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
+    """Build the relations of operations that were found; see :func:`find_hidden_param_op_relations`."""
+    groups = groups_of(operations.scan)
+    builder = _Builder(operations, groups)
+    return tuple(builder.build(index, each) for index, each in enumerate(operations.related()))
+
+
+class _Builder:
+    def __init__(self, operations: WeightOperations, groups: tuple[HiddenGroup, ...]) -> None:
+        self.operations = operations
+        self.scan = operations.scan
+        self.groups = groups
+        function = self.scan.function
+        stops = {node.outputs[0] for node in function.nodes if node.traits.blocks_gradient}
+        self.cut = stops | self.scan.blocking
+
+    def build(self, index: int, operation: Operation) -> HiddenParamOpRelation:
+        scan, function = self.scan, self.scan.function
+        how = tuple(self._how(operation))
+        connected = tuple(path for path, way in how if way != "through")
+        targets = [hidden.new for hidden in scan.states.hidden if hidden.path in set(connected)]
+        y_to_hidden, tail_invars = extract(
+            f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=self.cut
+        )
+        sources = [leaf.leaf.value.name for leaf in operation.leaves]
+        stop: set[str] = set()
+        if operation.x is not None:
+            sources.append(operation.x)
+            stop.update(value for value in function.nodes[operation.nodes[0]].inputs if value in scan.data)
+        program, invars = extract(
+            f"operation_{index}", function, scan.program, sources, [operation.y], stop=stop
+        )
+        node = function.nodes[operation.nodes[0]] if operation.nodes else None
+        return HiddenParamOpRelation(
+            path=operation.path,
+            state=operation.leaves[0].leaf.state,
+            kind=operation.kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            leaves=tuple(
+                RelationLeaf(
+                    keys=each.leaf.keys,
+                    value=each.leaf.value,
+                    part="bias" if each.bias else "weight",
+                    chain=tuple(format_node(link) for link in scan.chain(each.leaf, each.end)),
+                )
+                for each in operation.leaves
+            ),
+            x=None if operation.x is None else function.value(operation.x),
+            y=function.value(operation.y),
+            hidden_groups=tuple(
+                group for group in self.groups if not set(connected).isdisjoint(group.hidden_paths)
+            ),
+            connected_hidden_paths=connected,
+            how=how,
+            tail=self._tail(y_to_hidden, function.value(operation.y), connected),
+            operation=program,
+            operation_invars=invars,
+            y_to_hidden=y_to_hidden,
+            y_to_hidden_invars=tail_invars,
+            node=format_node(node) if node is not None else "the new value of a hidden state",
+            source=node.source if node is not None else "",
+        )
+
+    def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:
+        for hidden in self.scan.states.hidden:
+            direct, through = self.operations.reaches(operation, hidden.new)
+            if direct or through:
+                yield hidden.path, "both" if direct and through else "direct" if direct else "through"
+
+    def _tail(self, y_to_hidden: Program, y: Value, connected: tuple[StatePath, ...]) -> Tail:
+        hidden = {each.path: each for each in self.scan.states.hidden}
+        found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
+        worst: Tail = "aligned"
+        for path, maps in zip(connected, _tail_maps(y_to_hidden, y), strict=True):
+            own = canonical(hidden[path].kind.shape, hidden[path].state.num_state)
+            same_size = y.aval.size == hidden[path].source.size
+            tail: Tail
+            if maps is None:
+                tail = "mixing"
+            elif len(maps) > 1:
+                tail = "several"
+            else:
+                tail = "aligned" if not maps or (same_size and agrees(maps[0], own)) else "indexed"
+            worst = max(worst, tail, key=found.__getitem__)
+        return worst
+
+
+def _tail_maps(y_to_hidden: Program, y: Value) -> list[tuple[IndexMap, ...] | None]:
+    function = y_to_hidden.entry_function
+    flow = DependenceFlow(y_to_hidden, [Source(y.shape)], through_stop_gradient=False)
+    known = flow.run(function, {function.inputs[0]: flow.start(0)})
+    maps: list[tuple[IndexMap, ...] | None] = []
+    for output in function.outputs:
+        dependence = known.get(output, NOTHING)
+        maps.append(None if dependence.mixing else flow.maps(dependence, 0, function.type_of(output).shape))
+    return maps

@@ -1,0 +1,261 @@
+"""Weight operations, put together from the places where parameters meet data, and what they reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..ir.model import StatePath
+from ..ir.node import Node
+from ..ir.ops import Cond, ConvertElementType, Scan, While
+from ..ir.types import TensorType, is_literal
+from .flow import bits
+from .slices import use_count
+from .states import ParamLeaf
+from .weights import Meeting, WeightScan, union, weight_kind
+
+__all__ = ["Operation", "OperationLeaf", "WeightOperations"]
+
+_SUMS = ("add", "add_any", "sub")
+
+
+@dataclass(frozen=True, slots=True)
+class OperationLeaf:
+    """A parameter leaf of an operation, and the operand that its chain leads to."""
+
+    leaf: ParamLeaf
+    end: str
+    bias: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """A weight operation of one parameter state.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+    kind : str
+    leaves : list of OperationLeaf
+    x : str or None
+        Data operand; None if the parameter meets data element by element.
+    y : str
+        Result; for elementwise operations the parameter's value before it meets anything else.
+    nodes : list of int
+        Places of the nodes in the flat entry; the first is the one to show.
+    """
+
+    path: StatePath
+    kind: str
+    leaves: list[OperationLeaf]
+    x: str | None
+    y: str
+    nodes: list[int] = field(default_factory=list)
+
+
+class WeightOperations:
+    """The weight operations of a scanned program, in the order of the parameter states.
+
+    An affine map is one operation if its leaves belong to one state, and so are products in a row with leaves
+    of one state.
+
+    Attributes
+    ----------
+    scan : WeightScan
+    operations : list of Operation
+    in_control_flow, opaque, frozen : list of pairs of path and Meeting
+        Meetings that are no operations: in control flow; of a node with several results; of a parameter
+        behind a ``stop_gradient``.
+    """
+
+    def __init__(self, scan: WeightScan) -> None:
+        self.scan = scan
+        self.operations: list[Operation] = []
+        self.in_control_flow: list[tuple[StatePath, Meeting]] = []
+        self.opaque: list[tuple[StatePath, Meeting]] = []
+        self.frozen: list[tuple[StatePath, Meeting]] = []
+        self._uses = use_count(scan.function)
+        self._elementwise: list[Meeting] = []
+        self._ends: dict[str, Operation] = {}
+        meetings = {meeting.index: meeting for meeting in scan.meetings}
+        for index, node in enumerate(scan.function.nodes):
+            meeting = meetings.get(index)
+            if meeting is None:
+                self._pass_on(node)
+            elif not union(scan.leaves, meeting.weights):
+                self.frozen += [(path, meeting) for path in self._paths(scan.frozen, meeting.weights)]
+                self._pass_on(node)
+            elif isinstance(node, Cond | Scan | While):
+                self.in_control_flow += [
+                    (path, meeting) for path in self._paths(scan.leaves, meeting.weights)
+                ]
+            elif meeting.blocking:
+                self._multiply(meeting)
+            elif not self._add_bias(meeting):
+                self._elementwise.append(meeting)
+        self._gather_elementwise()
+        order = {leaf.value.name: number for number, leaf in enumerate(scan.states.params)}
+        self.operations.sort(
+            key=lambda each: (
+                self._state_number(each.path),
+                each.nodes[:1],
+                order[each.leaves[0].leaf.value.name],
+            )
+        )
+        self._seeds = self._by_result()
+        self._direct, self._through, self._stopped = self._reach()
+
+    def _state_number(self, path: StatePath) -> int:
+        return next(number for number, leaf in enumerate(self.scan.states.params) if leaf.path == path)
+
+    def _paths(self, masks: dict[str, int], operands: tuple[str, ...]) -> list[StatePath]:
+        params = self.scan.states.params
+        return list(dict.fromkeys(params[number].path for number in bits(union(masks, operands))))
+
+    # -- putting operations together
+
+    def _pass_on(self, node: Node) -> None:
+        """Follow the result of an operation through nodes that only move, convert or scale it."""
+        data = [operand for operand in node.inputs if operand in self.scan.data]
+        if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or self._uses[data[0]] != 1:
+            return
+        scales = node.op == "mul" or (node.op == "div" and node.inputs[0] == data[0])
+        moves = node.traits.structural and len(node.inputs) == 1
+        if moves or scales or isinstance(node, ConvertElementType) or node.op == "copy":
+            self._ends[node.outputs[0]] = self._ends[data[0]]
+
+    def _multiply(self, meeting: Meeting) -> None:
+        node, scan = meeting.node, self.scan
+        results = [name for name in node.outputs if scan.function.type_of(name).is_inexact]
+        paths = self._paths(scan.leaves, meeting.weights)
+        if len(results) != 1:
+            self.opaque += [(path, meeting) for path in paths]
+            return
+        before = self._ends.get(meeting.data[0])
+        single = len(paths) == 1 and len(meeting.data) == 1
+        if single and before is not None and before.path == paths[0] and self._uses[meeting.data[0]] == 1:
+            before.kind = "lora"
+            before.leaves += self._leaves(meeting, paths[0])
+            before.y = results[0]
+            before.nodes.append(meeting.index)
+            self._ends[results[0]] = before
+            return
+        kind = weight_kind(node, scan.function.type_of(meeting.weights[0]))
+        for path in paths:
+            leaves = self._leaves(meeting, path)
+            self.operations.append(
+                Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index])
+            )
+        if len(paths) == 1:
+            self._ends[results[0]] = self.operations[-1]
+
+    def _add_bias(self, meeting: Meeting) -> bool:
+        """Whether a sum adds the bias of the operation before it; if so, make it part of that operation."""
+        if meeting.node.op not in _SUMS or len(meeting.data) != 1 or self._uses[meeting.data[0]] != 1:
+            return False
+        before = self._ends.get(meeting.data[0])
+        if before is None or self._paths(self.scan.leaves, meeting.weights) != [before.path]:
+            return False
+        shape = TensorType.parse(meeting.node.types[0]).shape
+        if self.scan.function.type_of(meeting.data[0]).shape != shape:
+            return False
+        before.leaves += self._leaves(meeting, before.path, bias=True)
+        before.leaves.sort(key=lambda each: self.scan.states.params.index(each.leaf))
+        before.y = meeting.node.outputs[0]
+        before.nodes.append(meeting.index)
+        self._ends[before.y] = before
+        return True
+
+    def _leaves(self, meeting: Meeting, path: StatePath, *, bias: bool = False) -> list[OperationLeaf]:
+        return [
+            OperationLeaf(leaf, operand, bias)
+            for operand in meeting.weights
+            for leaf in self.scan.param_leaves(operand)
+            if leaf.path == path
+        ]
+
+    def _gather_elementwise(self) -> None:
+        """Make one operation for each leaf that meets data element by element, wherever it does so."""
+        scan = self.scan
+        marked = {meeting.index: meeting for meeting in self._elementwise}
+        states = {hidden.new for hidden in scan.states.hidden if scan.is_param(hidden.new)}
+        leads = set(states)
+        for index in range(len(scan.function.nodes) - 1, -1, -1):
+            node = scan.function.nodes[index]
+            if index in marked or not leads.isdisjoint(node.outputs):
+                leads.update(name for name in node.inputs if scan.is_param(name))
+        for number, leaf in enumerate(scan.states.params):
+            if leaf.value.name in leads:
+                y = self._last_common(leaf.value.name, 1 << number, leads, marked, states)
+                met = [each for each in self._elementwise if union(scan.leaves, each.weights) >> number & 1]
+                kind = "bias" if met and all(each.node.op in _SUMS for each in met) else "elementwise"
+                nodes = [met[0].index] if met else []
+                self.operations.append(Operation(leaf.path, kind, [OperationLeaf(leaf, y)], None, y, nodes))
+
+    def _last_common(
+        self, name: str, leaf: int, leads: set[str], marked: dict[int, Meeting], states: set[str]
+    ) -> str:
+        """Return the last value on all ways of a leaf before it meets data or another parameter."""
+        users = self.scan.function.users
+        index_of = self.scan.index_of
+        while True:
+            if name in states:
+                return name
+            following: set[str] = set()
+            for user in users.get(name, ()):
+                if user.outputs and index_of[user.outputs[0]] in marked:
+                    return name
+                following.update(output for output in user.outputs if output in leads)
+            if len(following) != 1:
+                return name
+            (after,) = following
+            if self.scan.leaves.get(after, 0) != leaf:
+                return name
+            name = after
+
+    # -- what the results reach
+
+    def _by_result(self) -> dict[str, int]:
+        seeds: dict[str, int] = {}
+        for number, operation in enumerate(self.operations):
+            seeds[operation.y] = seeds.get(operation.y, 0) | 1 << number
+        return seeds
+
+    def _reach(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        """Carry the results forward: directly, through another weight operation, or stopped."""
+        scan = self.scan
+        direct = dict(self._seeds)
+        through: dict[str, int] = {}
+        stopped: dict[str, int] = {}
+        for node in scan.function.nodes:
+            blocking = bool(node.outputs) and node.outputs[0] in scan.blocking
+            operands = [name for name in node.inputs if not (blocking and scan.is_param(name))]
+            first, second, third = union(direct, operands), union(through, operands), union(stopped, operands)
+            if not (first or second or third):
+                continue
+            if node.traits.blocks_gradient:
+                first, second, third = 0, 0, first | second | third
+            elif blocking:
+                first, second = 0, first | second
+            for name in node.outputs:
+                direct[name] = self._seeds.get(name, 0) | first
+                through[name] = second
+                stopped[name] = third
+        return direct, through, stopped
+
+    def reaches(self, operation: Operation, value: str) -> tuple[bool, bool]:
+        """Return whether an operation reaches a value directly, and through another weight operation."""
+        if is_literal(value):
+            return False, False
+        number = self.operations.index(operation)
+        return bool(self._direct.get(value, 0) >> number & 1), bool(self._through.get(value, 0) >> number & 1)
+
+    def stops(self, operation: Operation, value: str) -> bool:
+        """Return whether the result of an operation reaches a value through ``stop_gradient``."""
+        return bool(self._stopped.get(value, 0) >> self.operations.index(operation) & 1)
+
+    def related(self) -> Iterator[Operation]:
+        """Yield the operations that reach a hidden state other than through another weight operation."""
+        for operation in self.operations:
+            if any(self.reaches(operation, hidden.new)[0] for hidden in self.scan.states.hidden):
+                yield operation

@@ -1,0 +1,349 @@
+"""The calling convention of a generated module: arguments to arrays, and arrays to results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..ir.errors import EmissionError
+from ..ir.interface import (
+    Argument,
+    DataclassTree,
+    DictTree,
+    Interface,
+    LeafTree,
+    NamedTupleTree,
+    NoneTree,
+    SequenceTree,
+    State,
+    Tree,
+    Unit,
+    leaf_paths,
+)
+from ..ir.model import PathKey, StatePath
+from ..ir.printer import format_path
+from ..ir.program import Program
+from ..ir.types import TensorType
+from .layout import Doc, call, commas, display, docstring, flat, lines, pair, statement
+from .printing import FunctionPrinter
+from .scope import ModuleScope, unique
+
+__all__ = ["Boundary", "leading_names"]
+
+_LEADING = {"function": (), "step": ("params", "hidden"), "module": ("states",)}
+
+
+def leading_names(interface: Interface) -> tuple[str, ...]:
+    """Return the names of the parameters before the arguments."""
+    arguments = {argument.name for argument in interface.arguments}
+    return tuple(unique(name, arguments) for name in _LEADING[interface.kind])
+
+
+class Boundary:
+    """Writes what surrounds the nodes of the entry function.
+
+    Parameters
+    ----------
+    program : Program
+    scope : ModuleScope
+    printer : FunctionPrinter
+        Of the entry function.
+    """
+
+    def __init__(self, program: Program, scope: ModuleScope, printer: FunctionPrinter) -> None:
+        self._program = program
+        self._interface: Interface = program.interface
+        self._scope = scope
+        self._printer = printer
+        self._leading = leading_names(self._interface)
+        self._units = {unit.text: unit for unit in self._interface.units}
+        self._given: dict[str, Doc] = {}
+        self._classes: dict[tuple[object, ...], str] = {}
+        self._class_lines: list[str] = []
+        entry = program.entry_function
+        self._types = [TensorType.parse(kind) for kind in entry.types]
+        trees = (*(tree for _, tree in self._inputs()), *(tree for _, tree in self._results()))
+        self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
+        self._quantities = printer.new_name("quantities") if self._has_units else ""
+
+    @property
+    def parameters(self) -> list[Doc]:
+        """The parameters of the entry."""
+        return [(name,) for name in (*self._leading, *(argument.name for argument in self._interface.arguments))]
+
+    @property
+    def class_lines(self) -> list[str]:
+        """The classes of results that no argument brings along."""
+        return self._class_lines
+
+    def units(self) -> list[str]:
+        """Return the table of the units that leaves have."""
+        if not self._has_units:
+            return []
+        items = [
+            pair(flat(self._scope.plain(unit.text)), self._scope.plain(_unit_key(unit)))
+            for unit in self._interface.units
+        ]
+        return lines((f"{self._scope.use('UNITS')} = ", *display(items, "{}")), 0)
+
+    # Arguments
+
+    def _inputs(self) -> Iterator[tuple[Doc, Tree]]:
+        """Yield each tree that comes in, and how it is reached."""
+        interface = self._interface
+        if interface.kind == "step":
+            for name, tree in zip(self._leading, (interface.params, interface.hidden), strict=True):
+                if tree is not None:
+                    yield (name,), tree
+        else:
+            for state in interface.states:
+                yield self._item((self._leading[0],), state.path), state.tree
+        for argument in interface.arguments:
+            yield (argument.name,), argument.tree
+
+    def _results(self) -> Iterator[tuple[Doc | None, Tree]]:
+        interface = self._interface
+        if interface.kind == "step" and interface.hidden is not None:
+            yield (self._leading[1],), interface.hidden
+        for state in interface.states if interface.kind == "module" else ():
+            if state.returned:
+                yield self._item((self._leading[0],), state.path), state.tree
+        yield None, interface.result
+
+    def _item(self, value: Doc, key: PathKey | StatePath) -> Doc:
+        if isinstance(key, tuple) and len(key) > 1:
+            return (*value, *display([self._scope.plain(part) for part in key], "[]"))
+        return (*value, *display([self._scope.plain(key)], "[]"))
+
+    def unpack(self) -> Iterator[str]:
+        """Yield the lines that take the arguments apart and check them."""
+        names = iter(self._program.entry_function.inputs)
+        kinds = iter(self._types)
+        plain = {argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)}
+        leaves = []
+        if self._interface.kind == "module":
+            yield from self._expect((self._leading[0],), "dict", len(self._interface.states))
+        for value, tree in self._inputs():
+            yield from self._check(value, tree)
+            leaves += list(self._leaves(value, tree))
+        if self._has_units:
+            yield from self._detect([(value, leaf) for value, leaf in leaves if leaf.unit is not None])
+        for value, leaf in leaves:
+            name = next(names)
+            # An argument that is one array keeps its name.
+            local = self._printer.name(name, plain & {flat(value)})
+            yield from statement((f"{local} = ", *self._leaf(value, leaf, next(kinds))), 4)
+
+    def _check(self, value: Doc, tree: Tree) -> Iterator[str]:
+        """Yield checks of the containers, outermost first."""
+        match tree:
+            case NoneTree():
+                yield from lines(("if ", *value, " is not None:"), 4)
+                yield f'        raise {self._scope.use("TypeError")}("expected None")'
+            case SequenceTree(kind=kind):
+                yield from self._expect(value, kind, len(tree.children))
+            case DictTree():
+                yield from self._expect(value, "dict", len(tree.children))
+        for inner, child in self._children(value, tree):
+            yield from self._check(inner, child)
+
+    def _expect(self, value: Doc, kind: str, size: int) -> Iterator[str]:
+        self._scope.use("isinstance"), self._scope.use("len"), self._scope.use("TypeError")
+        check = call((self._scope.use("_expect"),), [value, (self._scope.use(kind),), (str(size),)])
+        yield from statement(check, 4)
+
+    def _children(self, value: Doc, tree: Tree) -> Iterator[tuple[Doc, Tree]]:
+        match tree:
+            case SequenceTree(children=children):
+                for index, child in enumerate(children):
+                    yield self._item(value, index), child
+            case DictTree(keys=keys, children=children):
+                for key, child in zip(keys, children, strict=True):
+                    yield self._item(value, key), child
+            case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
+                self._given.setdefault(tree.type, value)
+                for field, child in zip(fields, children, strict=True):
+                    yield (*value, f".{field}"), child
+
+    def _leaves(self, value: Doc, tree: Tree) -> Iterator[tuple[Doc, LeafTree]]:
+        if isinstance(tree, LeafTree):
+            yield value, tree
+        for inner, child in self._children(value, tree):
+            yield from self._leaves(inner, child)
+
+    def _detect(self, leaves: list[tuple[Doc, LeafTree]]) -> Iterator[str]:
+        """Yield the line that finds out whether the caller works with quantities."""
+        telling = [value for value, leaf in leaves if not _is_unitless(self._units[leaf.unit or ""])]
+        first = next(iter(telling or [value for value, _ in leaves]), None)
+        if first is None:
+            yield f'    {self._quantities} = "saiunit" in {self._scope.use("sys")}.modules'
+        else:
+            found = call((self._scope.use("hasattr"),), [first, ('"mantissa"',)])
+            yield from statement((f"{self._quantities} = ", *found), 4)
+
+    def _leaf(self, value: Doc, leaf: LeafTree, kind: TensorType) -> Doc:
+        if leaf.unit is not None:
+            for name in ("hasattr", "TypeError", "sys"):
+                self._scope.use(name)
+            value = call(
+                (self._scope.use("_mantissa"),), [value, self._scope.plain(leaf.unit), (self._quantities,)]
+            )
+        if kind.dtype == "float0":
+            return value
+        for name in ("isinstance", "bool", "int", "float", "complex", "TypeError", "jnp"):
+            self._scope.use(name)
+        weak = [("weak_type", ("True",))] if kind.weak_type and kind.shape == () else []
+        return call((self._scope.use("_leaf"),), [value, (f'"{_written(kind)}"',)], weak)
+
+    # Results
+
+    def pack(self) -> Iterator[str]:
+        """Yield the lines that build the result and return it."""
+        outputs = iter(self._printer.outputs())
+        interface = self._interface
+        if interface.kind == "function":
+            yield from self._return([self._build(interface.result, outputs)])
+            return
+        if interface.kind == "step":
+            if interface.hidden is None:
+                raise EmissionError(f"program {self._program.entry!r} is a step without a tree for hidden")
+            new = self._build(interface.hidden, outputs, (self._leading[1],))
+        else:
+            states = (self._leading[0],)
+            items = []
+            for state in interface.states:
+                old = self._item(states, state.path)
+                value = self._build(state.tree, outputs, old) if state.returned else old
+                items.append(pair(flat(self._scope.plain(state.path)), value))
+            name = self._printer.new_name("new_states")
+            yield from statement((f"{name} = ", *display(items, "{}")), 4)
+            new = (name,)
+        yield from self._return([new, self._build(interface.result, outputs)])
+
+    def _return(self, values: list[Doc]) -> Iterator[str]:
+        yield from statement(("return ", *commas(values)), 4)
+
+    def _build(self, tree: Tree, outputs: Iterator[Doc], given: Doc | None = None) -> Doc:
+        """Return the value of a tree; classes are those of the value that was `given` for it, if any."""
+        inner = [value for value, _ in self._children(given, tree)] if given is not None else None
+
+        def children(trees: tuple[Tree, ...]) -> list[Doc]:
+            return [
+                self._build(child, outputs, inner[index] if inner is not None else None)
+                for index, child in enumerate(trees)
+            ]
+
+        match tree:
+            case LeafTree(unit=None):
+                return next(outputs)
+            case LeafTree(unit=unit):
+                self._scope.use("sys")
+                quantity = (self._scope.use("_quantity"),)
+                return call(quantity, [next(outputs), self._scope.plain(unit), (self._quantities,)])
+            case NoneTree():
+                return ("None",)
+            case SequenceTree(kind=kind, children=parts):
+                return display(children(parts), "()" if kind == "tuple" else "[]")
+            case DictTree(kind=kind, keys=keys, children=parts):
+                values = zip(map(self._scope.plain, keys), children(parts), strict=True)
+                if kind == "dict":
+                    return display([pair(flat(key), value) for key, value in values], "{}")
+                ordered = (f"{self._scope.use('collections')}.OrderedDict",)
+                return call(ordered, [display([display(item) for item in values], "[]")])
+            case NamedTupleTree(children=parts):
+                return call(self._class(tree, given), children(parts))
+            case DataclassTree(fields=fields, children=parts):
+                static = [(name, self._scope.plain(value)) for name, value in tree.static]
+                return call(
+                    self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static]
+                )
+
+    def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
+        """Return the class of the value that came in, of another argument of that class, or one defined here."""
+        given = given or self._given.get(tree.type)
+        if given is not None:
+            return call((self._scope.use("type"),), [given])
+        static = tree.static if isinstance(tree, DataclassTree) else ()
+        key = (tree.kind, tree.type, tree.fields, tuple(name for name, _ in static))
+        if key not in self._classes:
+            name = self._scope.new(re.sub(r"\W", "_", re.split(r"[.:]", tree.type)[-1]).lstrip("0123456789") or "Result")
+            self._classes[key] = name
+            self._class_lines += self._define(name, tree)
+        return (self._classes[key],)
+
+    def _define(self, name: str, tree: NamedTupleTree | DataclassTree) -> list[str]:
+        static = [field for field, _ in tree.static] if isinstance(tree, DataclassTree) else []
+        hidden = [field for field in (*tree.fields, *static) if field.startswith("_")]
+        if hidden:
+            raise EmissionError(
+                f"the class {tree.type!r} of the result has a field {hidden[0]!r}, which a class of the generated module "
+                "cannot have; rename the field"
+            )
+        if isinstance(tree, NamedTupleTree):
+            fields = display([self._scope.plain(field) for field in tree.fields], "[]")
+            namedtuple = (f"{self._scope.use('collections')}.namedtuple",)
+            return ["", "", *statement((f"{name} = ", *call(namedtuple, [(f'"{name}"',), fields])), 0)]
+        dataclasses, jax, kind = self._scope.use("dataclasses"), self._scope.use("jax"), self._scope.use("object")
+        written = ["", "", f"@{jax}.tree_util.register_dataclass", f"@{dataclasses}.dataclass(frozen=True)", f"class {name}:"]
+        written += [f"    {field}: {kind}" for field in tree.fields]
+        written += [f'    {field}: {kind} = {dataclasses}.field(metadata={{"static": True}})' for field in static]
+        return written if len(written) > 5 else [*written, "    pass"]
+
+    # Documentation
+
+    def docstring(self) -> list[str]:
+        """Return the docstring of the entry: what it takes and returns, with types and units."""
+        interface = self._interface
+        kinds = iter(self._types)
+        first = {
+            "function": f"Compute {self._program.entry}.",
+            "step": f"Take one step of {self._program.entry}: return the new hidden states and the output.",
+            "module": f"Take one step of {self._program.entry}: return the new states and the output.",
+        }[interface.kind]
+        taken = [line for owner in (*interface.states, *interface.arguments) for line in self._described(owner, kinds)]
+        entry = self._program.entry_function
+        results = iter([entry.type_of(name) for name in entry.outputs])
+        for state in interface.states:
+            if state.returned:
+                for _ in leaf_paths(state.tree):
+                    next(results)
+        given = [
+            f"{_place('', keys)}{_typed(next(results), leaf)}" for keys, leaf in leaf_paths(interface.result)
+        ]
+        sections = [first]
+        if taken:
+            sections += ["", "Takes:", *(f"    {line}" for line in taken)]
+        if given:
+            sections += ["", f"{'Result' if interface.kind == 'function' else 'Output'}:", *(f"    {line}" for line in given)]
+        if self._has_units:
+            sections += ["", "Values with a unit are numbers in that unit or, if the first is, quantities of brainunit."]
+        return docstring(sections, 4)
+
+    def _described(self, owner: State | Argument, kinds: Iterator[TensorType]) -> Iterator[str]:
+        if isinstance(owner, Argument):
+            name, role = owner.name, ""
+        else:
+            name, role = f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}", ""
+        for keys, leaf in leaf_paths(owner.tree):
+            yield f"{_place(name, keys)}{_typed(next(kinds), leaf)}{role}"
+
+
+def _place(name: str, keys: StatePath) -> str:
+    place = name + "".join(f"[{key!r}]" for key in keys)
+    return f"{place}: " if place else ""
+
+
+def _typed(kind: TensorType, leaf: LeafTree) -> str:
+    return _written(kind) + (f", in {leaf.unit}" if leaf.unit is not None else "")
+
+
+def _written(kind: TensorType) -> str:
+    return f"{kind.dtype}{[*kind.shape]}"
+
+
+def _unit_key(unit: Unit) -> tuple[object, ...]:
+    return unit.dimension, unit.scale, unit.base, unit.factor
+
+
+def _is_unitless(unit: Unit) -> bool:
+    return not any(unit.dimension) and unit.scale == 0 and unit.factor == 1

@@ -1,0 +1,289 @@
+"""Functions of a program as Python source, from the same table of expressions that the callable evaluates."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+from ..ir.errors import EmissionError
+from ..ir.node import Node
+from ..ir.program import Function
+from ..ir.types import is_literal
+from .expressions import (
+    Apply,
+    CustomJvpOf,
+    CustomVjpOf,
+    Expression,
+    FunctionOf,
+    Item,
+    JitOf,
+    Join,
+    Lambda,
+    Literal,
+    Name,
+    Operand,
+    Splat,
+    SplitAt,
+    Tuple,
+    Variable,
+)
+from .layout import Doc, call, commas, display, flat, statement
+from .rules import expression_of
+from .scope import ModuleScope, unique
+
+__all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
+
+Callee: TypeAlias = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
+
+_INFIX = {
+    "lax.add": "+",
+    "lax.sub": "-",
+    "lax.mul": "*",
+    "lax.div": "/",
+    "lax.bitwise_and": "&",
+    "lax.bitwise_or": "|",
+    "lax.bitwise_xor": "^",
+    "lax.eq": "==",
+    "lax.ne": "!=",
+    "lax.lt": "<",
+    "lax.le": "<=",
+    "lax.gt": ">",
+    "lax.ge": ">=",
+}
+_PREFIX = {"lax.neg": "-", "lax.bitwise_not": "~"}
+_ARITHMETIC = frozenset("+-*/")
+_NEEDS_INEXACT = frozenset("/")
+_BITWISE = frozenset("&|^~")
+# Python numbers have these element types, with and without 64-bit types; jax.numpy has no weakly typed others.
+_WEAK_TYPES = frozenset(("int32", "int64", "float32", "float64", "complex64", "complex128"))
+
+_DEFAULTS: dict[str, dict[str, object]] = {
+    "lax.dot_general": {"precision": None, "preferred_element_type": None},
+    "lax.slice": {"strides": None},
+    "lax.scan": {"reverse": False, "unroll": 1},
+    **{f"lax.cum{name}": {"reverse": False} for name in ("logsumexp", "max", "min", "prod", "sum")},
+}
+"""Keywords that are left out where they have their default."""
+
+
+class FunctionTable(Protocol):
+    """What a function needs to know of the others of its module."""
+
+    def callee(self, key: Callee) -> Doc:
+        """Return the function that an expression refers to."""
+
+    def returns_bare(self, function: str) -> bool:
+        """Whether a function returns its one result alone rather than in a tuple."""
+
+
+def callees(expression: Expression) -> Iterator[Callee]:
+    """Yield every reference to a function of the program in an expression."""
+    match expression:
+        case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
+            yield expression
+        case Apply(function, arguments, keywords):
+            for part in (function, *arguments, *keywords.values()):
+                yield from callees(part)
+        case Tuple(items):
+            for part in items:
+                yield from callees(part)
+        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Lambda(_, value):
+            yield from callees(value)
+
+
+class FunctionPrinter:
+    """Writes the body of one function.
+
+    Parameters
+    ----------
+    function : Function
+    scope : ModuleScope
+    table : FunctionTable
+    arrays : collection of str
+        Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's operators
+        would compute in Python.
+    reserved : collection of str
+        Names that values do not take.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        scope: ModuleScope,
+        table: FunctionTable,
+        arrays: Collection[str] = (),
+        reserved: Collection[str] = (),
+    ) -> None:
+        self._function = function
+        self._scope = scope
+        self._table = table
+        self._variables: dict[str, str] = {}
+        self._arrays = {*arrays, *_results(function)}
+        self._taken = {*scope.taken, *reserved}
+        self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
+        self._names: dict[str, str] = {}
+
+    def name(self, value: str, allowed: Collection[str] = ()) -> str:
+        """Return the local name of a value, which may be one of the reserved names that are `allowed`."""
+        if value not in self._names:
+            wanted = value.replace(".", "_")
+            self._names[value] = wanted if wanted in allowed else unique(wanted, self._taken)
+            self._taken.add(self._names[value])
+        return self._names[value]
+
+    def new_name(self, wanted: str) -> str:
+        """Return a local name for something that is not a value of the program."""
+        name = unique(wanted, self._taken)
+        self._taken.add(name)
+        return name
+
+    def operand(self, name: str) -> Doc:
+        """Return a value or literal."""
+        if is_literal(name):
+            return self._scope.literal(name)
+        return (self._constants.get(name) or self.name(name),)
+
+    def outputs(self) -> list[Doc]:
+        """Return the outputs."""
+        return [self.operand(name) for name in self._function.outputs]
+
+    def body(self, indent: int = 4) -> Iterator[str]:
+        """Yield the lines of the nodes, with the model's line where it changes."""
+        shown = ""
+        for node in self._function.nodes:
+            note = node.source if node.source != shown else ""
+            shown = node.source or shown
+            yield from statement(self._assignment(node), indent, note)
+
+    def _assignment(self, node: Node) -> Doc:
+        expression = expression_of(node, self._function.type_of)
+        names: list[Doc] = [(self.name(name),) for name in node.outputs]
+        single = len(names) == 1
+        match expression:
+            case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments) if single:
+                # A function with one result gives it without a tuple around it, or the tuple is taken apart.
+                value = call(self._table.callee(key), self._items(arguments))
+                return (*(names[0] if self._table.returns_bare(key.function) else display(names)), " = ", *value)
+            case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as pair) if names:
+                parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
+                return (*commas(parts), " = ", *self.doc(pair))
+        value = self.doc(expression)
+        if not names:
+            return value
+        targets = display(names) if single and node.traits.control else commas(names)
+        return (*targets, " = ", *value)
+
+    def doc(self, expression: Expression) -> Doc:
+        """Return an expression.
+
+        Raises
+        ------
+        EmissionError
+            If it cannot be written in Python.
+        """
+        match expression:
+            case Operand(name):
+                return self.operand(name)
+            case Variable(name):
+                return (self._variables[name],)
+            case Literal(value):
+                return self._scope.plain(value)
+            case Name(dotted):
+                return (self._scope.dotted(dotted),)
+            case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
+                return self._table.callee(expression)
+            case Apply():
+                return self._call(expression)
+            case Tuple(items):
+                return display(self._items(items))
+            case SplitAt(value, index):
+                return call((self._scope.use("_split"),), [self.doc(value), (str(index),)])
+            case Join(value):
+                return call((self._scope.use("sum"),), [self.doc(value), ("()",)])
+            case Item(value, index):
+                return (*self.doc(value), f"[{index}]")
+            case Lambda():
+                return self._lambda(expression)
+        raise EmissionError(f"{expression!r} cannot stand alone in Python")
+
+    def _items(self, items: Iterable[Expression]) -> list[Doc]:
+        return [("*", *self.doc(item.value)) if isinstance(item, Splat) else self.doc(item) for item in items]
+
+    def _lambda(self, expression: Lambda) -> Doc:
+        outer = self._variables
+        # All values have names of their own by now or later: a parameter hides none of them.
+        values = {name.replace(".", "_") for name in self._function.value_types}
+        inner = {name: unique(name, {*self._taken, *values}) for name in expression.parameters}
+        self._variables = {**outer, **inner}
+        try:
+            return (f"lambda {', '.join(inner.values())}: ", *self.doc(expression.body))
+        finally:
+            self._variables = outer
+
+    def _call(self, expression: Apply) -> Doc:
+        function, arguments, keywords = expression.function, expression.arguments, expression.keywords
+        if isinstance(function, JitOf | CustomJvpOf | CustomVjpOf | FunctionOf):
+            result = call(self._table.callee(function), self._items(arguments))
+            return display([result]) if self._table.returns_bare(function.function) else result
+        name = function.dotted if isinstance(function, Name) else ""
+        operator = None if keywords else self._operator(name, arguments)
+        if operator is not None:
+            return operator
+        defaults = _DEFAULTS.get(name, {})
+        named = [
+            (key, self._keyword(name, value))
+            for key, value in keywords.items()
+            if not (key in defaults and value == Literal(defaults[key]))  # type: ignore[arg-type]  # plain values
+        ]
+        return call(self.doc(function), self._items(arguments), named)
+
+    def _keyword(self, function: str, value: Expression) -> Doc:
+        match value:
+            case Apply(Name("jnp.dtype"), (Literal(str(dtype)),)) if not function.endswith(".bind"):
+                return self._scope.jax_dtype(dtype)
+        return self.doc(value)
+
+    def _operator(self, name: str, arguments: Sequence[Expression]) -> Doc | None:
+        """Return Python's operator for a call, if on these operands it is exactly the same; else None."""
+        operands = [argument.name for argument in arguments if isinstance(argument, Operand)]
+        if len(operands) != len(arguments):
+            return None
+        symbol = _INFIX.get(name) if len(operands) == 2 else _PREFIX.get(name)
+        kinds = [self._function.type_of(operand) for operand in operands]
+        if symbol is None or not any(map(self._is_array, operands)):
+            return None
+        # Python would turn around a comparison, and numpy compute with a number of its own, on the left.
+        if not self._is_array(operands[0]) and not (is_literal(operands[0]) and symbol in _ARITHMETIC):
+            return None
+        kind = kinds[0]
+        if any((other.dtype, other.weak_type) != (kind.dtype, kind.weak_type) for other in kinds):
+            return None
+        allowed = (
+            kind.is_inexact
+            if symbol in _NEEDS_INEXACT
+            else kind.is_integer or kind.dtype == "bool"
+            if symbol in _BITWISE
+            else kind.is_inexact or kind.is_integer or (kind.dtype == "bool" and symbol not in _ARITHMETIC)
+        )
+        if not allowed or (kind.weak_type and kind.dtype not in _WEAK_TYPES):
+            return None
+        written: list[Doc] = []
+        for operand in operands:
+            doc = self._scope.python_number(operand) if is_literal(operand) else self.operand(operand)
+            if doc is None:
+                return None
+            written.append(doc)
+        if len(written) == 1:
+            return (symbol, *written[0])
+        return (flat(written[0]), f" {symbol} ", flat(written[1]))
+
+    def _is_array(self, operand: str) -> bool:
+        return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
+
+
+def _results(function: Function) -> Iterator[str]:
+    """Yield the values that are JAX arrays even if the inputs are plain numbers."""
+    for node in function.nodes:
+        if not node.traits.control and node.op != "stop_gradient":
+            yield from node.outputs
+

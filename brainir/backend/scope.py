@@ -1,0 +1,270 @@
+"""The names of a generated module, and the numbers and arrays that it writes down."""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import keyword
+import math
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+
+from ..ir.errors import BrainIRError, EmissionError
+from ..ir.program import Constant
+from ..ir.types import DTYPES, TensorType, literal_array, literal_type
+from .layout import Doc, call, display, flat, quote, statement
+from .rules import KEY_IMPLEMENTATIONS
+
+__all__ = ["FORBIDDEN", "WIDE", "ModuleScope", "number", "unique"]
+
+FORBIDDEN = frozenset((*keyword.kwlist, *dir(builtins)))
+"""Names that a local variable or a function behind the entry does not take."""
+
+WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
+"""Element types that JAX has only with 64-bit types switched on."""
+
+_IMPORTS = {
+    "base64": "import base64",
+    "collections": "import collections",
+    "dataclasses": "import dataclasses",
+    "functools": "import functools",
+    "sys": "import sys",
+    "jax": "import jax",
+    "jnp": "import jax.numpy as jnp",
+    "np": "import numpy as np",
+    "lax": "from jax import lax",
+    "primitives": "from jax.extend.core import primitives",
+}
+"""What a generated module may import, in the order in which it does."""
+
+_BUILTINS = (
+    "RuntimeError", "TypeError", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance", "len", "list",
+    "map", "object", "str", "sum", "tuple", "type",
+)  # fmt: skip
+_HELPERS = ("UNITS", "_array", "_expect", "_leaf", "_mantissa", "_quantity", "_split", "_unit")
+_NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
+_DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
+_INLINE_SIZE = 16
+_CHUNK = 88
+
+
+def unique(wanted: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: `wanted`, or that with underscores behind it."""
+    while wanted in taken:
+        wanted += "_"
+    return wanted
+
+
+class ModuleScope:
+    """The module-level names of one generated module.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Names that the caller sees and that stay as they are: the entry and its arguments. Imports, helper functions
+        and builtins go out of their way.
+    wide : bool
+        Whether the program uses 64-bit types, so that Python numbers stand for 64-bit ones.
+    """
+
+    def __init__(self, given: Iterable[str], wide: bool) -> None:
+        kept = set(given)
+        standard = (*_IMPORTS, *_BUILTINS, *_HELPERS)
+        self._local = {name: unique(name, kept) for name in standard}
+        self._used: set[str] = set()
+        self._constants: dict[tuple[str, str], str] = {}
+        self._definitions: list[str] = []
+        self._wide = wide
+        self.taken: set[str] = {*FORBIDDEN, *kept, *self._local.values()}
+        self.has_python_numbers = False
+
+    def new(self, wanted: str) -> str:
+        """Take a module-level name."""
+        name = unique(wanted, self.taken)
+        self.taken.add(name)
+        return name
+
+    def use(self, name: str) -> str:
+        """Return how an import, builtin or helper is called here, and note that it is needed."""
+        self._used.add(name)
+        return self._local[name]
+
+    def uses(self, name: str) -> bool:
+        """Whether an import or helper is needed."""
+        return name in self._used
+
+    def imports(self) -> Iterator[str]:
+        """Yield the import statements that the module needs."""
+        for name in _BUILTINS:
+            if self._local[name] != name and name in self._used:
+                yield f"from builtins import {name} as {self._local[name]}"
+        for name, line in _IMPORTS.items():
+            if name in self._used:
+                local = self._local[name]
+                yield line if local == name else f"{line.removesuffix(' as ' + name)} as {local}"
+
+    def definitions(self) -> list[str]:
+        """Return the lines that define the constants of the module."""
+        return self._definitions
+
+    def dotted(self, name: str) -> str:
+        """Return something that a module holds, such as ``lax.Precision.HIGHEST``.
+
+        Raises
+        ------
+        EmissionError
+            If it is not a name.
+        """
+        module, *path = name.split(".")
+        if module not in _IMPORTS or not all(part.isidentifier() and not keyword.iskeyword(part) for part in path):
+            raise EmissionError(f"the backend has no JAX name {name!r}")
+        return ".".join((self.use(module), *path))
+
+    def dtype(self, name: str) -> Doc:
+        """Return an element type as numpy takes it."""
+        if name in _NUMPY:
+            return (f"{self.use('np')}.{'bool_' if name == 'bool' else name}",)
+        return (f'{self.use("jnp")}.dtype("{name}")',)
+
+    def jax_dtype(self, name: str) -> Doc:
+        """Return an element type as the functions of ``jax.lax`` take it."""
+        if name in _NUMPY or name == "bfloat16":
+            return (f"{self.use('jnp')}.{'bool_' if name == 'bool' else name}",)
+        return self.dtype(name)
+
+    # Scalars
+
+    def literal(self, operand: str) -> Doc:
+        """Return a scalar literal of the program with its exact bits, element type and weak type."""
+        kind, value = literal_type(operand), literal_array(operand)
+        if not kind.weak_type:
+            return self._scalar(value)
+        python = self.python_number(operand)
+        if python is not None:
+            return python
+        default = _DEFAULTS.get(value.dtype.kind, ("bool", "bool"))[self._wide]
+        if kind.dtype == default:
+            return (*self._scalar(value), ".item()")
+        return (self._constant(("literal", operand), self._weakly(self._scalar(value), kind.dtype)),)
+
+    def python_number(self, operand: str) -> Doc | None:
+        """Return a literal as a Python number, if one means the same beside an array of its own type, else None."""
+        kind, value = literal_type(operand), literal_array(operand)
+        default = _DEFAULTS.get(value.dtype.kind, ())
+        if kind.dtype not in default or (kind.weak_type and kind.dtype != default[self._wide]):
+            return None
+        plain = value.item()
+        if isinstance(plain, complex) or not _is_exact(plain, value):
+            return None
+        self.has_python_numbers = self.has_python_numbers or kind.weak_type
+        return self._number(plain)
+
+    def _scalar(self, value: np.ndarray) -> Doc:  # type: ignore[type-arg]  # of any element type
+        name, plain = value.dtype.name, value.item()
+        if not _is_exact(plain, value):
+            octets = (repr(value.tobytes()),)
+            return (*call((f"{self.use('np')}.frombuffer",), [octets], [("dtype", self.dtype(name))]), "[0]")
+        scalar_type = self.dtype(name) if name in _NUMPY else (self._scalar_type(name),)
+        return call(scalar_type, [self._number(plain)])
+
+    def _scalar_type(self, name: str) -> str:
+        return self._constant(("type", name), (*self.dtype(name), ".type"), name)
+
+    def _number(self, value: complex) -> Doc:
+        if isinstance(value, complex):
+            return call((self.use("complex"),), [self._number(value.real), self._number(value.imag)])
+        if isinstance(value, float) and not math.isfinite(value):
+            self.use("np")
+        return (number(value).replace("np.", f"{self._local['np']}."),)
+
+    def plain(self, value: object) -> Doc:
+        """Return a Python literal: a number, text, None, or a tuple of these.
+
+        Raises
+        ------
+        EmissionError
+            If it is something else.
+        """
+        if isinstance(value, tuple):
+            return display([self.plain(item) for item in value])
+        if isinstance(value, str):
+            return (quote(value),)
+        if value is None or isinstance(value, bool):
+            return (repr(value),)
+        if isinstance(value, int | float | complex):
+            return self._number(value)
+        raise EmissionError(f"{value!r} is not a Python literal")
+
+    # Arrays
+
+    def constant(self, constant: Constant) -> str:
+        """Return the module-level name of an array.
+
+        Raises
+        ------
+        EmissionError
+            If its data was left out of the file.
+        """
+        kind = TensorType.parse(constant.type)
+        if kind.dtype == "float0":
+            zeros = call(
+                (f"{self.use('np')}.zeros",), [self.plain(kind.shape), (f"{self.use('jax')}.dtypes.float0",)]
+            )
+            return self._constant((constant.type, ""), zeros)
+        try:
+            array = constant.array()
+        except BrainIRError as error:
+            raise EmissionError(str(error)) from error
+        key = (constant.type, constant.digest())
+        small = self._small_array(array)
+        if kind.is_key:
+            words = self._large_array(array) if small is None else small
+            impl = (quote(KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]),)
+            wrapped = call((f"{self.use('jax')}.random.wrap_key_data",), [words], [("impl", impl)])
+            return self._constant(key, wrapped)
+        doc = self._large_array(array) if small is None else call((f"{self.use('jnp')}.asarray",), [small])
+        return self._constant(key, self._weakly(doc, kind.dtype) if kind.weak_type else doc)
+
+    def _constant(self, key: tuple[str, str], doc: Doc, wanted: str = "") -> str:
+        if key not in self._constants:
+            name = self.new(wanted or f"C{len(self._constants)}")
+            self._constants[key] = name
+            self._definitions.extend(statement((f"{name} = ", *doc), 0))
+        return self._constants[key]
+
+    def _weakly(self, doc: Doc, dtype: str) -> Doc:
+        function = (self.dotted("lax.convert_element_type_p.bind"),)
+        keywords = {"new_dtype": (f'{self.use("jnp")}.dtype("{dtype}")',), "weak_type": ("True",), "sharding": ("None",)}
+        return call(function, [doc], keywords.items())
+
+    def _small_array(self, array: np.ndarray) -> Doc | None:  # type: ignore[type-arg]  # of any element type
+        dtype = ("dtype", self.dtype(array.dtype.name))
+        if array.size == 0:
+            return call((f"{self.use('np')}.zeros",), [self.plain(array.shape)], [dtype])
+        if array.size > _INLINE_SIZE or not _is_exact(array.tolist(), array):
+            return None
+        return call((f"{self.use('np')}.array",), [self._nested(array.tolist())], [dtype])
+
+    def _nested(self, values: object) -> Doc:
+        return display([self._nested(item) for item in values], "[]") if isinstance(values, list) else self.plain(values)
+
+    def _large_array(self, array: np.ndarray) -> Doc:  # type: ignore[type-arg]  # of any element type
+        text = base64.b64encode(array.tobytes()).decode("ascii")
+        chunks = [quote(text[start : start + _CHUNK]) for start in range(0, len(text), _CHUNK)]
+        dtype = flat(self.dtype(array.dtype.name))
+        self.use("jnp"), self.use("np"), self.use("base64")
+        return call((self.use("_array"),), [self.plain(array.shape), (dtype,), ("\n    ".join(chunks),)])
+
+
+def _is_exact(plain: object, array: np.ndarray) -> bool:  # type: ignore[type-arg]  # of any element type
+    """Whether Python numbers, converted as numpy does, are the bits of an array."""
+    with np.errstate(all="ignore"):
+        return np.array(plain).astype(array.dtype).tobytes() == array.tobytes()
+
+
+def number(value: float) -> str:
+    """Write a Python number so that it reads back to the same value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+    return repr(value)

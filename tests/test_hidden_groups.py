@@ -1,0 +1,250 @@
+"""Hidden groups: which states join, and whether the transition has the position-diagonal of the Jacobian."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.analysis import HiddenGroup
+from brainir.ir.program import Program
+from tests.analysis_cases import N, N_IN, array, jacobian_of, leaves, step, values_of
+
+W = {"w": array(N_IN, N, seed=5)}
+X = array(N_IN, seed=6)
+
+
+def states(*names: str, shape: tuple[int, ...] = (N,)) -> dict[str, Any]:
+    return {name: array(*shape, seed=index) for index, name in enumerate(names)}
+
+
+def members(program: Program) -> list[list[str]]:
+    return [[path[0] for path in group.hidden_paths] for group in brainir.find_hidden_groups(program)]
+
+
+def diagonal_of_transition(program: Program, group: HiddenGroup, *inputs: Any) -> np.ndarray:
+    """Return ``d new[a, k] / d old[b, k]`` as the transition's tangents have it, shape (a, b, k)."""
+    values = values_of(program, [value.name for value in group.transition_invars], *inputs)
+    brainir.verify(group.transition)
+    transition = brainir.to_callable(group.transition)
+    count = len(group.hidden_paths)
+    columns = []
+    for member in range(count):
+        tangents = [jnp.full(value.shape, float(index == member)) for index, value in enumerate(values[:count])]
+        _, out = jax.jvp(lambda *old: transition(*old, *values[count:]), tuple(values[:count]), tuple(tangents))
+        columns.append([np.asarray(each).reshape(-1) for each in out])
+    return np.array(columns).swapaxes(0, 1)
+
+
+def diagonal_of_jacobian(program: Program, group: HiddenGroup, *inputs: Any) -> np.ndarray:
+    names = [value.name for value in group.hidden_outvars]
+    positions = list(program.entry_function.inputs)
+    columns = []
+    for value in group.hidden_invars:
+        found = jacobian_of(program, names, positions.index(value.name), *inputs)
+        columns.append([np.diagonal(each.reshape(value.aval.size, value.aval.size)) for each in found])
+    return np.array(columns).swapaxes(0, 1)
+
+
+def check_transition(program: Program, *inputs: Any) -> None:
+    for group in brainir.find_hidden_groups(program):
+        np.testing.assert_allclose(
+            diagonal_of_transition(program, group, *inputs),
+            diagonal_of_jacobian(program, group, *inputs),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+DIAGONAL = {
+    "leaky": lambda p, h, x: {"a": 0.9 * h["a"] + x @ p["w"], "b": jnp.tanh(h["b"])},
+    "new value from another new value": lambda p, h, x: (
+        lambda a: {"a": a, "b": jnp.sin(h["b"] * a)}
+    )(0.9 * h["a"] + x @ p["w"]),
+    "one operation reads two states": lambda p, h, x: {"a": h["a"] * h["b"], "b": h["b"] + x @ p["w"]},
+    "swapped": lambda p, h, x: {"a": h["b"], "b": h["a"]},
+    "copied": lambda p, h, x: {"a": h["b"] * 0.5 + x @ p["w"], "b": h["b"]},
+    "one value for both": lambda p, h, x: (lambda v: {"a": v, "b": v})(h["a"] + jnp.cos(h["b"])),
+    "same input for both": lambda p, h, x: {"a": h["a"], "b": h["a"]},
+    "nested jit": lambda p, h, x: jax.jit(lambda h: {"a": h["a"] + h["b"], "b": h["a"] * h["b"]})(h),
+    "surrogate spike": lambda p, h, x: {"a": h["a"] - jax.nn.relu(h["b"]), "b": h["b"] + jax.nn.relu(h["a"])},
+    "reversed twice": lambda p, h, x: {"a": (h["a"][::-1] * h["b"][::-1])[::-1], "b": h["b"]},
+    "with an ancillary roll": lambda p, h, x: {"a": 0.5 * h["a"] + jnp.roll(h["b"], 1), "b": h["a"] + h["b"]},
+    "with a product of a roll": lambda p, h, x: {"a": h["a"] * jnp.roll(h["b"], 1), "b": h["a"] + h["b"]},
+    "roll and back": lambda p, h, x: {
+        "a": jnp.roll(jnp.roll(h["a"], 1) * jnp.roll(h["b"], 1), -1),
+        "b": h["a"] + h["b"],
+    },
+    "reset": lambda p, h, x: {"a": jnp.zeros(N) + x @ p["w"], "b": h["b"]},
+}
+
+
+@pytest.mark.parametrize("name", DIAGONAL)
+def test_the_transition_has_the_position_diagonal_of_the_jacobian(name: str) -> None:
+    hidden = states("a", "b")
+    program = step(DIAGONAL[name], W, hidden, X)
+    check_transition(program, *leaves(W, hidden, X))
+
+
+JOINED = {
+    "new value from another new value": [["a", "b"]],
+    "one operation reads two states": [["a", "b"]],
+    "swapped": [["a", "b"]],
+    "copied": [["a", "b"]],
+    "one value for both": [["a", "b"]],
+    "same input for both": [["a", "b"]],
+    "leaky": [["a"], ["b"]],
+    "reset": [["a"], ["b"]],
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_states_join_by_elementwise_dependence(name: str) -> None:
+    assert members(step(DIAGONAL[name], W, states("a", "b"), X)) == JOINED[name]
+
+
+def test_states_join_through_other_states_in_state_order() -> None:
+    def run(p: Any, h: Any, x: Any) -> Any:
+        return {"a": h["a"] + h["d"], "b": h["b"] * 2.0, "c": h["d"] * 0.5, "d": h["d"] + x @ p["w"]}
+
+    assert members(step(run, W, states("a", "b", "c", "d"), X)) == [["a", "c", "d"], ["b"]]
+
+
+NOT_JOINED = {
+    "moved": lambda b: jnp.roll(b, 1),
+    "reduction": lambda b: jnp.full(N, jnp.sum(b)),
+    "cumulative": jnp.cumsum,
+    "contraction": lambda b: b @ np.ones((N, N), np.float32),
+    "control_flow": lambda b: jax.lax.cond(b[0] > 0, jnp.sin, jnp.cos, b),
+    "stop_gradient": jax.lax.stop_gradient,
+}
+
+
+@pytest.mark.parametrize("kind", NOT_JOINED)
+def test_what_does_not_join_is_recorded(kind: str) -> None:
+    def run(p: Any, h: Any, x: Any) -> Any:
+        return {"a": 0.9 * h["a"] + NOT_JOINED[kind](h["b"]), "b": 0.5 * h["b"] + x @ p["w"]}
+
+    groups = brainir.find_hidden_groups(step(run, W, states("a", "b"), X))
+    assert [group.hidden_paths for group in groups] == [(("a",),), (("b",),)]
+    assert (kind, (("b",),), (("a",),)) in [
+        (each.kind, each.from_paths, each.to_paths) for each in groups[0].blocked
+    ]
+    assert groups[0].blocked == groups[1].blocked
+
+
+def test_weights_do_not_join_and_are_recorded() -> None:
+    def run(p: Any, h: Any) -> Any:
+        return {"a": h["a"] + h["b"] @ p["w"], "b": h["b"] * 0.5}
+
+    groups = brainir.find_hidden_groups(step(run, {"w": array(N, N)}, states("a", "b")))
+    assert [each.kind for each in groups[0].blocked] == ["weight"]
+    assert len(groups) == 2
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda v: (v - v.mean()) / jnp.sqrt(v.var() + 1e-3),
+        lambda v: v / (1.0 + jnp.sum(v**2)),
+        lambda v: v[::-1],
+        lambda v: jnp.roll(v, 1),
+    ],
+    ids=["layer norm", "divisive normalisation", "reverse", "roll"],
+)
+def test_the_transition_holds_what_mixes(mix: Any) -> None:
+    """The tangent of ones must not sum over positions, as it would through the mixing operation."""
+
+    def run(p: Any, h: Any) -> Any:
+        return {"a": 0.5 * h["a"] + mix(h["a"])}
+
+    hidden = states("a")
+    program = step(run, {}, hidden)
+    (group,) = brainir.find_hidden_groups(program)
+    found = diagonal_of_transition(program, group, *leaves({}, hidden))
+    off_diagonal_left_out = 0.5 + np.zeros((1, 1, N))
+    if group.blocked[0].kind == "reduction":
+        # The elementwise part of a normalisation counts, with the statistics held.
+        assert (np.abs(found) < 3.0).all()
+    else:
+        np.testing.assert_allclose(found, off_diagonal_left_out, rtol=1e-6)
+
+
+def test_different_shapes_are_different_positions() -> None:
+    def run(p: Any, h: Any) -> Any:
+        return {"a": h["a"] + h["b"].reshape(N), "b": h["b"] * 0.5}
+
+    groups = brainir.find_hidden_groups(step(run, {}, {"a": array(N), "b": array(2, 2)}))
+    assert [group.varshape for group in groups] == [(N,), (2, 2)]
+    assert [each.kind for each in groups[0].blocked] == ["different_shape"]
+
+
+def test_a_sum_to_one_position_does_not_join() -> None:
+    def run(p: Any, h: Any) -> Any:
+        return {"a": h["a"] + jnp.sum(h["b"], keepdims=True), "b": h["b"] * 0.5}
+
+    assert members(step(run, {}, {"a": array(1), "b": array(N)})) == [["a"], ["b"]]
+
+
+def test_a_state_without_recurrence_is_a_group_with_zero_derivative() -> None:
+    program = step(lambda p, h, x: {"a": x @ p["w"]}, W, states("a"), X)
+    (group,) = brainir.find_hidden_groups(program)
+    np.testing.assert_array_equal(diagonal_of_transition(program, group, *leaves(W, states("a"), X)), 0.0)
+
+
+def test_list_indices_are_keys_like_any_other() -> None:
+    program = step(lambda p, h: [h[0] + h[1], h[1] * 0.5], {}, [array(N), array(N, seed=1)])
+    (group,) = brainir.find_hidden_groups(program)
+    assert group.hidden_paths == ((0,), (1,))
+
+
+def grouped(fn: Any, hidden: dict[str, Any], num_state: dict[str, int]) -> Program:
+    """Lower a step and mark some of its hidden states as grouped."""
+    program = step(fn, {}, hidden)
+    changed = tuple(
+        state.replace(num_state=num_state.get(str(state.path[0]), 1)) for state in program.interface.states
+    )
+    return program.replace(interface=program.interface.replace(states=changed))
+
+
+def test_members_of_a_grouped_state_share_a_position() -> None:
+    def run(p: Any, h: Any) -> Any:
+        first, second = h["s"][:, 0], h["s"][:, 1]
+        return {"s": jnp.stack([first + h["v"], second * first], axis=-1), "v": h["v"] + second}
+
+    program = grouped(run, {"s": array(N, 2), "v": array(N, seed=1)}, {"s": 2})
+    (group,) = brainir.find_hidden_groups(program)
+    assert group.varshape == (N,)
+    assert group.num_state == 3
+    assert group.blocked == ()
+
+
+def test_alignment_of_grouped_states_comes_from_dependence_not_from_shapes() -> None:
+    def run(p: Any, h: Any) -> Any:
+        return {"s": 0.5 * h["s"] + h["v"][None, :], "v": h["v"] * 0.5}
+
+    program = grouped(run, {"s": array(2, 2), "v": array(2, seed=1)}, {"s": 2})
+    assert members(program) == [["s"], ["v"]]
+
+
+def test_moved_edges_that_keep_their_place_are_left_out_of_the_transition() -> None:
+    def run(p: Any, h: Any) -> Any:
+        shifted = jnp.concatenate([h["a"][1:], h["a"][-1:]])
+        return {"a": 0.5 * h["a"] + shifted}
+
+    hidden = states("a")
+    program = step(run, {}, hidden)
+    (group,) = brainir.find_hidden_groups(program)
+    np.testing.assert_allclose(diagonal_of_transition(program, group, *leaves({}, hidden)), 0.5)
+    assert [each.kind for each in group.blocked] == ["moved"]
+
+
+def test_facts_print_and_give_the_same_json_each_time() -> None:
+    texts = set()
+    for _ in range(2):
+        (group,) = brainir.find_hidden_groups(step(DIAGONAL["swapped"], W, states("a", "b"), X))
+        texts.add(group.to_json())
+        assert "hidden group 0: 2 states" in repr(group)
+    assert len(texts) == 1

@@ -1,0 +1,596 @@
+"""What is written reads back equal; what is damaged, newer or too large is refused, with the way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from safetensors.numpy import load_file, save_file
+
+from brainir.ir import serialization
+from brainir.ir.canonical import fingerprint
+from brainir.ir.errors import BrainIRError, FormatError, VerificationError
+from brainir.ir.interface import DataclassTree, Interface, LeafTree, SequenceTree, Unit
+from brainir.ir.node import Node
+from brainir.ir.ops import SCHEMAS, AnyNode
+from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
+from brainir.ir.serialization import LARGE_CONSTANT, Limits, dump_node, dumps, load, loads, save
+
+from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike
+
+GRADED = chain(4)
+NODE = TypeAdapter(AnyNode)
+
+
+def edited(change: Any, program: Program = GRADED) -> str:
+    """Write a program as JSON, after a change to its dict."""
+    data = json.loads(dumps(program))
+    change(data)
+    return json.dumps(data)
+
+
+def weights(*arrays: np.ndarray) -> Program:
+    """Make a program that returns constants ``c0``, ``c1``, ..."""
+    constants = tuple(constant(f"c{k}", array) for k, array in enumerate(arrays))
+    outputs = tuple(c.name for c in constants)
+    return program_of(Function(name="main", inputs=(), types=(), constants=constants, outputs=outputs))
+
+
+BIG = np.arange(20_000, dtype=np.float32)
+OTHER = BIG[::-1].copy()
+
+
+# Text
+
+
+@given(programs())
+def test_programs_read_back_equal_to_the_last_byte(program: Program) -> None:
+    text = dumps(program)
+    again = loads(text)
+    assert again == program
+    assert dumps(again) == text
+    assert loads(text.encode()) == program
+
+
+@given(programs())
+def test_text_ends_lines_only_where_the_layout_does(program: Program) -> None:
+    text = dumps(program)
+    assert text.endswith("}\n")
+    lines = text.splitlines()
+    assert lines == text[:-1].split("\n")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ufeff]", text)
+    nodes = [line for line in lines if line.startswith('    {"op": ')]
+    constants = [line for line in lines if line.startswith('    {"name": ')]
+    assert len(nodes) == program.node_count()
+    assert len(constants) == sum(len(function.constants) for function in program.functions)
+    states = [line for line in lines if line.startswith('   {"path": ')]
+    assert len(states) == len(program.interface.states)
+
+
+def test_layout_of_the_text() -> None:
+    body = Function(
+        name="main",
+        inputs=("x",),
+        types=(f32((2,)),),
+        constants=(constant("c", np.array([0.5, -0.0], np.float32)),),
+        nodes=(
+            NODE.validate_python(
+                {
+                    "op": "dot_general",
+                    "inputs": ("x", "c"),
+                    "outputs": ("y",),
+                    "types": ("f32[]",),
+                    "dimension_numbers": (((0,), (0,)), ((), ())),
+                    "source": "m.py:3",
+                }
+            ),
+        ),
+        outputs=("y",),
+    )
+    assert dumps(program_of(body)) == (
+        """{
+ "format": "brainir",
+ "version": 1,
+ "entry": "main",
+ "interface": {
+  "kind": "function",
+  "arguments": [
+   {"name": "a0", "tree": {"kind": "leaf"}}
+  ],
+  "result": {"kind": "tuple", "children": [{"kind": "leaf"}]}
+ },
+ "functions": [
+  {
+   "name": "main",
+   "inputs": ["x"],
+   "types": ["f32[2]"],
+   "constants": [
+    {"name": "c", "type": "f32[2]", "values": "0.5 -0.0"}
+   ],
+   "nodes": [
+    {"op": "dot_general", "inputs": ["x", "c"], "outputs": ["y"], "types": ["f32[]"], """
+        """"dimension_numbers": [[[0], [0]], [[], []]], "source": "m.py:3"}
+   ],
+   "outputs": ["y"]
+  }
+ ]
+}
+"""
+    )
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.__name__)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_every_node_schema_reads_back_equal(schema: type[Node], data: st.DataObject) -> None:
+    fields = schema.model_fields
+    values = {name: data.draw(attribute_values(fields[name].annotation)) for name in fields if name != "op"}
+    node = schema(op=data.draw(st.sampled_from(schema.ops())), **values)
+    line = dump_node(node)
+    assert NODE.validate_json(line) == node
+    assert line.startswith('{"op": ')
+    assert len(line.splitlines()) == 1
+
+
+@given(st.lists(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.none())))
+def test_static_fields_of_dataclasses_keep_kind_and_sign(values: list[object]) -> None:
+    static = tuple((f"f{k}", value) for k, value in enumerate(values))
+    tree = DataclassTree(type="m:C", fields=("x",), children=(LeafTree(),), static=static)
+    body = Function(name="main", inputs=("x",), types=(f32(),), outputs=("x",))
+    program = program_of(body)
+    interface = program.interface.replace(result=tree)
+    (stored,) = [loads(dumps(program.replace(interface=interface))).interface.result]
+    assert isinstance(stored, DataclassTree)
+    assert repr(stored.static) == repr(static)
+
+
+def test_rules_that_refer_to_themselves_read_back_equal() -> None:
+    heaviside, surrogate, node = spike("spike", "rule")
+    entry = Function(name="main", inputs=("x",), types=(f32((3,)),), nodes=(node,), outputs=("z",))
+    program = program_of(entry, heaviside, surrogate)
+    assert loads(dumps(program)) == program
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.0, 1e-300, float("inf"), 0.1 + 0.2])
+def test_numbers_of_units_keep_every_bit(scale: float) -> None:
+    unit = Unit(text="u", dimension=(-0.0,) * 7, scale=scale)
+    program = program_of(Function(name="main", inputs=("x",), types=(f32(),), outputs=("x",)))
+    interface = program.interface.replace(units=(unit,))
+    (stored,) = loads(dumps(program.replace(interface=interface))).interface.units
+    assert repr(stored) == repr(unit)
+
+
+# Text that is not a program
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"not JSON.*cut short"),
+        (dumps(GRADED)[:300], r"not JSON.* at line \d+ column \d+.*cut short or edited"),
+        ("[" * 1_000_000, "not JSON: recursion limit exceeded at line 1"),
+        ('{"a":' * 1_000_000, "not JSON: recursion limit exceeded at line 1"),
+        (b"\xff\xfe{}", "not JSON|not UTF-8"),
+        ('{"format": "brainir\ud800"}', "not UTF-8"),
+        ("1" * 10_000, "not JSON"),
+        ("[1, 2]", 'JSON but not a brainir program, which starts with "format"'),
+        ('{"format": "onnx", "version": 1}', "JSON but not a brainir program"),
+        ('{"format": "brainir"}', "no schema version"),
+        ('{"format": "brainir", "version": "1"}', "no schema version"),
+        ('{"format": "brainir", "version": true}', "no schema version"),
+        ('{"format": "brainir", "version": 0}', "no schema version"),
+        (
+            '{"format": "brainir", "version": 7, "novelty": []}',
+            rf"newer brainir: it has version 7.* up to {SCHEMA_VERSION}; upgrade .*pip install -U brainir",
+        ),
+        ('{"format": "brainir", "version": 1, "version": 1}', "the key 'version' occurs twice"),
+        ('{"format": "brainir", "version": 1}', r"field 'entry': is missing"),
+        ('{"format": "brainir", "version": 1, "functions": 3}', "field 'functions'"),
+        ('{"format": "brainir", "version": 1, "functions": [3]}', "function 0"),
+    ],
+    ids=lambda value: repr(value[:40]),
+)
+def test_text_that_is_no_program_is_refused_with_the_reason(text: str | bytes, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        loads(text)
+
+
+def _node(data: dict[str, Any], **changes: Any) -> None:
+    data["functions"][0]["nodes"][2].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: _node(data, op="ad"), "function 'main', node 2: 'ad' is not an operation"),
+        (lambda data: _node(data, inputs="v1"), "function 'main', node 2, field 'inputs': .*array, not 'v1'"),
+        (
+            lambda data: _node(data, inputs=[1]),
+            "function 'main', node 2, field 'inputs', item 0: .*string, not 1",
+        ),
+        (lambda data: _node(data, axes=[0]), "function 'main', node 2, field 'axes': is not a field"),
+        (lambda data: data["functions"][0]["nodes"][1].pop("types"), "node 1, field 'types': is missing"),
+        (lambda data: data["functions"][0].pop("outputs"), "function 'main', field 'outputs': is missing"),
+        (lambda data: data.update(entry=4), "field 'entry': input should be a valid string, not 4"),
+        (
+            lambda data: data["interface"]["arguments"][0]["tree"].update(kind="dict", keys=[]),
+            "interface, argument 'a0', field 'tree', field 'children': is missing",
+        ),
+        (lambda data: data["interface"].update(kind="klass"), "interface, field 'kind': .*not 'klass'"),
+        (lambda data: data["functions"][0].update(name=3), "function 3, field 'name'"),
+        (
+            lambda data: data["functions"][0].update(
+                constants=[{"name": "c", "type": "f32[2]", "values": "0.5"}]
+            ),
+            "function 'main', constant 'c': values must hold the 2 elements of f32",
+        ),
+        (
+            lambda data: data["functions"][0].update(
+                constants=[{"name": "c", "type": "f32[1]", "values": "0.50"}]
+            ),
+            "function 'main', constant 'c': '0.50' is not the standard spelling",
+        ),
+        (
+            lambda data: data["functions"][0].update(
+                constants=[{"name": "c", "type": "f31[1]", "values": "0.5"}]
+            ),
+            "function 'main', constant 'c': unknown element type 'f31'",
+        ),
+        (
+            lambda data: data["functions"][0].update(
+                constants=[{"name": "c", "type": "f32[1]", "base64": "%"}]
+            ),
+            "function 'main', constant 'c': ",
+        ),
+    ],
+)
+def test_problems_are_placed_in_terms_of_the_program(change: Any, message: str) -> None:
+    with pytest.raises(FormatError, match=message) as caught:
+        loads(edited(change))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_attributes_of_a_union_type_are_named_without_its_members() -> None:
+    line = {"op": "dot_general", "inputs": [], "outputs": [], "types": [], "precision": 3}
+    line |= {"dimension_numbers": [[[0], [0]], [[], []]]}
+    with pytest.raises(FormatError, match="node 4, field 'precision': ") as caught:
+        loads(edited(lambda data: data["functions"][0]["nodes"].append(line)))
+    assert "tuple[" not in str(caught.value)
+
+
+def test_at_most_five_problems_are_listed() -> None:
+    def change(data: dict[str, Any]) -> None:
+        for node in data["functions"][0]["nodes"]:
+            node.update(inputs=1, outputs=2)
+
+    with pytest.raises(FormatError) as caught:
+        loads(edited(change))
+    assert len(str(caught.value).splitlines()) == 7
+    assert str(caught.value).endswith("and 3 more")
+
+
+def test_a_well_formed_program_that_breaks_an_invariant_is_refused_by_the_verifier() -> None:
+    with pytest.raises(VerificationError):
+        loads(edited(lambda data: _node(data, inputs=["v0", "nowhere"])))
+
+
+FUZZED = dumps(program_of(*GRADED.functions)).encode()
+
+
+@given(st.integers(0, len(FUZZED) - 1), st.integers(0, len(FUZZED) // 10), st.binary(max_size=3))
+@example(len(FUZZED) - 1, 1, b"")
+def test_damaged_text_ends_in_a_program_or_a_brainir_error(start: int, removed: int, added: bytes) -> None:
+    try:
+        program = loads(FUZZED[:start] + added + FUZZED[start + removed :])
+    except BrainIRError:
+        return
+    assert loads(dumps(program)) == program
+
+
+@given(programs(), st.data())
+def test_text_that_is_cut_short_is_refused(program: Program, data: st.DataObject) -> None:
+    text = dumps(program)
+    with pytest.raises(FormatError, match=r"not JSON: EOF .* cut short"):
+        loads(text[: data.draw(st.integers(0, len(text) - 2))])
+
+
+# Versions
+
+
+def test_older_versions_are_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(data: dict[str, Any]) -> dict[str, Any]:
+        assert data["version"] == 1
+        return {**{key: value for key, value in data.items() if key != "main"}, "entry": data["main"]}
+
+    def drop(data: dict[str, Any]) -> dict[str, Any]:
+        assert data["version"] == 2
+        return {key: value for key, value in data.items() if key != "obsolete"} | {"marker": True}
+
+    seen = {}
+
+    def validate(text: bytes) -> Program:
+        seen.update(json.loads(text))
+        return GRADED
+
+    monkeypatch.setattr(serialization, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(serialization, "UPGRADES", {1: rename, 2: drop})
+    monkeypatch.setattr(serialization.Program, "model_validate_json", validate)
+    assert loads(edited(lambda data: data.update(main=data.pop("entry"), obsolete=1))) == GRADED
+    assert (seen["version"], seen["entry"], seen["marker"]) == (3, "main", True)
+    assert "obsolete" not in seen
+
+
+def test_an_old_file_that_cannot_be_upgraded_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serialization, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(serialization, "UPGRADES", {1: lambda data: {"entry": data["missing"]}})
+    with pytest.raises(FormatError, match=r"cannot be upgraded from 1 to 2 .*KeyError: 'missing'"):
+        loads(dumps(GRADED))
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(text_bytes=100), r"bytes of text, more than the limit of 100; .*Limits\(text_bytes=...\)"),
+        (Limits(nodes=3), r"holds 4 nodes, more than the limit of 3"),
+        (Limits(depth=1), r"2 levels of nested pytrees, more than the limit of 1"),
+        (Limits(constant_bytes=99), r"80000 bytes of constants, more than the limit of 99"),
+    ],
+)
+def test_limits_are_kept(limits: Limits, message: str, tmp_path: Path) -> None:
+    body = GRADED.entry_function.replace(constants=weights(BIG).entry_function.constants)
+    save(program_of(body), tmp_path / "m.json")
+    text = dumps(program_of(body))
+    with pytest.raises(FormatError, match=message):
+        loads(text, limits=limits)
+    with pytest.raises(FormatError, match=message):
+        load(tmp_path / "m.json", limits=limits)
+
+
+def test_a_declared_shape_alone_allocates_nothing() -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["functions"][0]["constants"] = [
+            {"name": "c", "type": "f32[99999999999999999]", "sha256": "0" * 64}
+        ]
+
+    with pytest.raises(FormatError, match="bytes of constants, more than the limit"):
+        loads(edited(change))
+
+
+def nested(depth: int) -> Program:
+    program = program_of(Function(name="main", inputs=("x",), types=(f32(),), outputs=("x",)))
+    tree: Any = LeafTree()
+    for _ in range(depth - 1):
+        tree = SequenceTree(kind="list", children=(tree,))
+    return program.replace(
+        interface=Interface(kind="function", arguments=program.interface.arguments, result=tree)
+    )
+
+
+def test_the_deepest_pytree_that_can_be_written_can_be_read() -> None:
+    assert loads(dumps(nested(90))) == nested(90)
+    for depth in (91, 400, 5000):
+        with pytest.raises(FormatError, match=f"nests {depth} levels deep"):
+            dumps(nested(depth))
+
+
+# Files
+
+
+def test_large_constants_go_to_a_file_beside_the_json_once_each(tmp_path: Path) -> None:
+    program = weights(BIG, BIG[:100], BIG, OTHER)
+    save(program, tmp_path / "model.json")
+    assert sorted(os.listdir(tmp_path)) == ["model.json", "model.safetensors"]
+    arrays = load_file(tmp_path / "model.safetensors")
+    digests = {c.digest() for c in program.entry_function.constants if len(c.data or b"") > LARGE_CONSTANT}
+    assert arrays.keys() == digests
+    assert len(digests) == 2
+    assert all(array.dtype == np.uint8 and array.shape == (BIG.nbytes,) for array in arrays.values())
+    assert (tmp_path / "model.json").stat().st_size < 2000
+    assert load(tmp_path / "model.json") == program
+
+
+def test_small_constants_need_no_second_file(tmp_path: Path) -> None:
+    program = weights(np.zeros(LARGE_CONSTANT, np.uint8))
+    save(program, str(tmp_path / "model.json"))
+    assert os.listdir(tmp_path) == ["model.json"]
+    assert load(str(tmp_path / "model.json")) == program
+
+
+def test_large_constants_can_be_left_out(tmp_path: Path) -> None:
+    program = weights(BIG, BIG[:100])
+    save(program, tmp_path / "model.json")
+    (tmp_path / "model.safetensors").unlink()
+    light = load(tmp_path / "model.json", constants=False)
+    large, small = light.entry_function.constants
+    assert large.data is None
+    assert small == program.entry_function.constants[1]
+    assert fingerprint(light) == fingerprint(program)
+    with pytest.raises(BrainIRError, match="was left out"):
+        large.array()
+
+
+def test_saving_a_program_without_its_large_constants_keeps_those_in_the_file(tmp_path: Path) -> None:
+    program = weights(BIG, OTHER)
+    path = tmp_path / "model.json"
+    save(program, path)
+    light = load(path, constants=False)
+    body = light.entry_function
+    save(light, path)
+    assert load(path) == program
+    half = (program.entry_function.constants[0], body.constants[1])
+    save(light.replace(functions=(body.replace(constants=half),)), path)
+    assert load(path) == program
+
+
+def test_a_file_of_constants_that_is_no_longer_needed_is_removed(tmp_path: Path) -> None:
+    save(weights(BIG, OTHER), tmp_path / "model.json")
+    save(weights(OTHER), tmp_path / "model.json")
+    assert len(load_file(tmp_path / "model.safetensors")) == 1
+    save(weights(OTHER[:5]), tmp_path / "model.json")
+    assert os.listdir(tmp_path) == ["model.json"]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "other", "folder"])
+def test_a_file_that_brainir_did_not_write_is_never_touched(kind: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "model.safetensors"
+    if kind == "safetensors":
+        save_file({"weight": BIG}, foreign)
+    elif kind == "other":
+        foreign.write_bytes(b"mine")
+    else:
+        foreign.mkdir()
+    before = None if kind == "folder" else foreign.read_bytes()
+    save(weights(BIG[:3]), tmp_path / "model.json")
+    with pytest.raises(FormatError, match=r"model\.safetensors was not written by brainir.*another path"):
+        save(weights(BIG), tmp_path / "model.json")
+    assert load(tmp_path / "model.json") == weights(BIG[:3])
+    assert before == (None if kind == "folder" else foreign.read_bytes())
+
+
+def test_saved_bytes_are_the_same_every_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(weights(BIG, OTHER), tmp_path / f"{name}.json")
+    for suffix in ("json", "safetensors"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_saved_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save(weights(BIG), tmp_path / "model.json")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in os.listdir(tmp_path)}
+    assert len(modes) == 1
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.json"
+    save(GRADED, path)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(FormatError, match=r"cannot write .*model\.json: No space left"):
+        save(weights(BIG), path)
+    assert os.listdir(tmp_path) == ["model.json"]
+    assert load(path) == GRADED
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "model.json"
+    save(weights(BIG, OTHER), path)
+    return path
+
+
+def test_a_missing_file_of_constants_is_named(saved: Path) -> None:
+    outside = saved.with_suffix(".safetensors")
+    outside.unlink()
+    expected = (
+        rf"{re.escape(str(saved))} keeps 2 large constants in {re.escape(str(outside))}, which is missing"
+    )
+    with pytest.raises(FormatError, match=expected):
+        load(saved)
+
+
+def test_a_renamed_pair_of_files_still_belongs_together(saved: Path) -> None:
+    moved = saved.with_name("moved.json")
+    saved.rename(moved)
+    saved.with_suffix(".safetensors").rename(moved.with_suffix(".safetensors"))
+    assert load(moved) == weights(BIG, OTHER)
+
+
+def test_one_changed_bit_in_a_large_constant_is_found(saved: Path) -> None:
+    outside = saved.with_suffix(".safetensors")
+    data = bytearray(outside.read_bytes())
+    data[-1] ^= 1
+    outside.write_bytes(data)
+    with pytest.raises(
+        FormatError, match=r"does not hold 1 of the constants .*other bytes.*sha256 [0-9a-f]{64}"
+    ):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array[:-4],
+        lambda array: array.reshape(2, -1),
+        lambda array: array.view(np.float32),
+        lambda array: np.zeros_like(array),
+        lambda array: array[:0],
+    ],
+)
+def test_a_large_constant_of_another_size_type_or_content_is_found(saved: Path, change: Any) -> None:
+    outside = saved.with_suffix(".safetensors")
+    save_file(
+        {digest: np.ascontiguousarray(change(array)) for digest, array in load_file(outside).items()}, outside
+    )
+    with pytest.raises(FormatError, match="does not hold 2 of the constants"):
+        load(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_damaged_file_of_constants_is_refused(saved: Path, content: bytes) -> None:
+    saved.with_suffix(".safetensors").write_bytes(content)
+    with pytest.raises(FormatError, match=r"model\.safetensors"):
+        load(saved)
+
+
+def test_a_constant_whose_type_does_not_fit_the_stored_bytes_is_refused(saved: Path) -> None:
+    saved.write_text(saved.read_text().replace("f32[20000]", "f32[20001]"))
+    with pytest.raises(FormatError, match="does not hold 2 of the constants"):
+        load(saved)
+
+
+def test_one_hash_with_two_sizes_is_refused(saved: Path) -> None:
+    digests = [c.digest() for c in weights(BIG, OTHER).entry_function.constants]
+    text = saved.read_text().replace(digests[0], digests[1]).replace("f32[20000]", "f32[20001]", 1)
+    saved.write_text(text)
+    with pytest.raises(FormatError, match="its sha256 or type is wrong"):
+        load(saved)
+
+
+def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        FormatError, match=rf"there is no file {re.escape(str(tmp_path / 'none.json'))}; check"
+    ):
+        load(tmp_path / "none.json")
+    with pytest.raises(FormatError, match=r"is a folder; give the path of the \.json file"):
+        load(tmp_path)
+    with pytest.raises(FormatError, match="not a regular file"):
+        load("/dev/null")
+    with pytest.raises(FormatError, match="cannot read"):
+        load("a\0b")
+    (tmp_path / "photo.json").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    with pytest.raises(FormatError, match=r"photo\.json is not"):
+        load(tmp_path / "photo.json")
+
+
+@pytest.mark.parametrize("name", ["missing/model.json", "", ".", "model.safetensors", "a\0b.json", "x" * 300])
+def test_paths_that_cannot_be_written_are_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FormatError, match="cannot"):
+        save(GRADED, name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_constants_with_a_hash_only_have_no_data_when_read_from_text() -> None:
+    hashed = Constant(name="c", type="f32[9]", sha256="ab" * 32)
+    program = program_of(Function(name="main", inputs=(), types=(), constants=(hashed,), outputs=("c",)))
+    assert loads(dumps(program)) == program
