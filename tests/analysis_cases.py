@@ -23,7 +23,7 @@ def array(*shape: int, seed: int = 0) -> jax.Array:
 
 
 def step(fn: Callable[..., Any], params: dict[str, Any], hidden: dict[str, Any], *inputs: Any) -> Program:
-    """Lower a step ``fn(params, hidden, *inputs) -> hidden`` whose result is the sum of the squared new states."""
+    """Lower a step ``fn(params, hidden, *inputs) -> hidden``; its result is a sum over the new states."""
 
     def run(params: dict[str, Any], hidden: dict[str, Any], *inputs: Any) -> Any:
         new = fn(params, hidden, *inputs)
@@ -43,7 +43,8 @@ def with_parameter_states(program: Program) -> Program:
         groups.setdefault(state.path[:1] if state.role == "param" else state.path, []).append(state)
     states = [
         several[0].replace(
-            path=path, tree=_dict([state.path[1:] for state in several]) if several[0].path != path else LeafTree()
+            path=path,
+            tree=_dict([state.path[1:] for state in several]) if several[0].path != path else LeafTree(),
         )
         for path, several in groups.items()
     ]
@@ -67,7 +68,7 @@ def values_of(program: Program, names: Sequence[str], *inputs: Any) -> list[Any]
 
 
 def jacobian_of(program: Program, names: Sequence[str], argument: int, *inputs: Any) -> list[np.ndarray]:
-    """Return the Jacobian of values of the flat entry by one of its inputs, each with the value's axes first."""
+    """Return the Jacobian of values of the flat entry by one of its inputs, the value's axes first."""
     flat = inline_calls(program.entry_function, program)
     probe, _ = extract("probe", flat, program, flat.inputs, names)
     fn = brainir.to_callable(probe)

@@ -10,7 +10,7 @@ import pytest
 import brainir
 from brainir.analysis import HiddenGroup
 from brainir.ir.program import Program
-from tests.analysis_cases import N, N_IN, array, jacobian_of, leaves, step, values_of
+from tests.analysis_cases import N_IN, N, array, jacobian_of, leaves, step, values_of
 
 W = {"w": array(N_IN, N, seed=5)}
 X = array(N_IN, seed=6)
@@ -32,8 +32,12 @@ def diagonal_of_transition(program: Program, group: HiddenGroup, *inputs: Any) -
     count = len(group.hidden_paths)
     columns = []
     for member in range(count):
-        tangents = [jnp.full(value.shape, float(index == member)) for index, value in enumerate(values[:count])]
-        _, out = jax.jvp(lambda *old: transition(*old, *values[count:]), tuple(values[:count]), tuple(tangents))
+        tangents = [
+            jnp.full(value.shape, float(index == member)) for index, value in enumerate(values[:count])
+        ]
+        _, out = jax.jvp(
+            lambda *old: transition(*old, *values[count:]), tuple(values[:count]), tuple(tangents)
+        )
         columns.append([np.asarray(each).reshape(-1) for each in out])
     return np.array(columns).swapaxes(0, 1)
 
@@ -60,9 +64,9 @@ def check_transition(program: Program, *inputs: Any) -> None:
 
 DIAGONAL = {
     "leaky": lambda p, h, x: {"a": 0.9 * h["a"] + x @ p["w"], "b": jnp.tanh(h["b"])},
-    "new value from another new value": lambda p, h, x: (
-        lambda a: {"a": a, "b": jnp.sin(h["b"] * a)}
-    )(0.9 * h["a"] + x @ p["w"]),
+    "new value from another new value": lambda p, h, x: (lambda a: {"a": a, "b": jnp.sin(h["b"] * a)})(
+        0.9 * h["a"] + x @ p["w"]
+    ),
     "one operation reads two states": lambda p, h, x: {"a": h["a"] * h["b"], "b": h["b"] + x @ p["w"]},
     "swapped": lambda p, h, x: {"a": h["b"], "b": h["a"]},
     "copied": lambda p, h, x: {"a": h["b"] * 0.5 + x @ p["w"], "b": h["b"]},

@@ -10,7 +10,7 @@ import pytest
 import brainir
 from brainir.ir.interface import LeafTree, SequenceTree, State
 from brainir.ir.program import Program, Value
-from tests.analysis_cases import N, N_IN, array, step, with_parameter_states
+from tests.analysis_cases import N_IN, N, array, step, with_parameter_states
 
 P = {"lin": {"bias": array(N), "weight": array(N_IN, N)}}
 X = array(N_IN)
@@ -61,13 +61,13 @@ def test_module_information_prints_and_gives_the_same_json_each_time() -> None:
 
 def as_module(program: Program, *states: State) -> Program:
     interface = program.interface
-    return program.replace(interface=interface.replace(kind="module", states=states, params=None, hidden=None))
+    return program.replace(
+        interface=interface.replace(kind="module", states=states, params=None, hidden=None)
+    )
 
 
 def test_a_hidden_state_with_several_leaves_is_an_error() -> None:
-    program = step(
-        lambda p, h: {"a": h["a"] * 0.5, "b": h["b"]}, {}, {"a": array(N), "b": array(N)}
-    )
+    program = step(lambda p, h: {"a": h["a"] * 0.5, "b": h["b"]}, {}, {"a": array(N), "b": array(N)})
     pair = SequenceTree(kind="tuple", children=(LeafTree(), LeafTree()))
     program = as_module(program, State(path=("both",), role="hidden", type="HiddenState", tree=pair))
     with pytest.raises(brainir.BrainIRError, match="hidden state both has 2 leaves"):

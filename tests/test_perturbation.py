@@ -9,7 +9,7 @@ import pytest
 
 import brainir
 from brainir.ir.program import Program
-from tests.analysis_cases import N, N_IN, array
+from tests.analysis_cases import N_IN, N, array
 
 P = {"w": array(N_IN, N, seed=5)}
 X = array(N_IN, seed=6)
@@ -138,7 +138,10 @@ def test_grouped_states_get_one_perturbation_of_full_shape() -> None:
 
 def test_perturbations_are_the_last_arguments_in_state_order() -> None:
     found = brainir.add_hidden_perturbation(lower(chain))
-    assert [argument.name for argument in found.program.interface.arguments[-2:]] == ["perturb_a", "perturb_b"]
+    assert [argument.name for argument in found.program.interface.arguments[-2:]] == [
+        "perturb_a",
+        "perturb_b",
+    ]
     assert found.perturb_hidden_paths == (("a",), ("b",))
     assert [value.type for value in found.perturb_vars] == ["f32[4]", "f32[4]"]
     assert "+ perturb.a:f32[4]" in repr(found)
@@ -146,6 +149,4 @@ def test_perturbations_are_the_last_arguments_in_state_order() -> None:
 
 def test_a_boolean_hidden_state_cannot_be_perturbed() -> None:
     with pytest.raises(brainir.BrainIRError, match="hidden state b has type bool"):
-        brainir.add_hidden_perturbation(
-            lower(lambda p, h, x: ({"b": ~h["b"]}, x), {"b": jnp.zeros(N, bool)})
-        )
+        brainir.add_hidden_perturbation(lower(lambda p, h, x: ({"b": ~h["b"]}, x), {"b": jnp.zeros(N, bool)}))

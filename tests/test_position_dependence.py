@@ -152,6 +152,14 @@ def test_moved_elements_are_elementwise_with_their_index_map() -> None:
     )
 
 
+def test_indices_out_of_bounds_read_no_position() -> None:
+    taken = step(
+        lambda params, hidden: {"h": jnp.take(hidden["h"], np.array([3, 9, 0, -1]))}, {}, {"h": array(N)}
+    )
+    output = brainir.module_info(taken).hidden_outvars[0].name
+    np.testing.assert_array_equal(brainir.position_dependence(taken).index_map(output, ("h",)), [3, -1, 0, 3])
+
+
 def test_a_product_with_a_parameter_is_mixing_even_without_a_sum() -> None:
     program = step(
         lambda params, hidden: {"h": (hidden["h"][:, None] @ params["w"])[:, 0]},
@@ -197,12 +205,14 @@ def test_values_of_nested_calls_are_inlined_with_the_same_result() -> None:
     @jax.jit
     def outer_call(a: Any) -> Any:
         first, second, third = inner(a, a * 2.0)
-        return inner(second, first)[1] + third
+        return inner(second, jax.nn.relu(first))[1] + third
 
     program = step(lambda params, hidden: {"h": outer_call(hidden["h"])}, {}, {"h": array(N)})
     flat = inline_calls(program.entry_function, program)
     assert not [node for node in flat.nodes if node.op == "call"]
     assert flat.value_types.items() >= program.entry_function.value_types.items()
+    bare = inline_calls(program.entry_function, program, keep_rules=False)
+    assert not {"call", "custom_jvp"} & {node.op for node in bare.nodes}
     new, _ = brainir.to_callable(program)({}, {"h": array(N)})
     (value,) = values_of(program, flat.outputs[:1], array(N))
     np.testing.assert_array_equal(value, new["h"])

@@ -1,5 +1,6 @@
-"""Parameter-to-state relations: which are found, what they reach, and whether their parts compute what they should."""
+"""Parameter-to-state relations: which are found, what they reach, and what their parts compute."""
 
+import json
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 import brainir
 from brainir.analysis import HiddenParamOpRelation, relation_diagnostics
 from brainir.ir.program import Program
-from tests.analysis_cases import N, N_IN, array, leaves, step, values_of, with_parameter_states
+from tests.analysis_cases import N_IN, N, array, leaves, step, values_of, with_parameter_states
 
 X = array(N_IN, seed=6)
 H = {"h": array(N)}
@@ -29,7 +30,7 @@ def codes(program: Program) -> list[tuple[str, str]]:
 def check_parts(program: Program, *inputs: Any) -> tuple[HiddenParamOpRelation, ...]:
     """Run the operation and the tail of each relation, and compare with the values of the step."""
     relations = brainir.find_hidden_param_op_relations(program)
-    new = {path: value for path, value in _outputs(program).items()}
+    new = _outputs(program)
     for relation in relations:
         for part, invars, results in (
             (relation.operation, relation.operation_invars, [relation.y.name]),
@@ -61,7 +62,10 @@ def test_an_affine_map_of_one_state_is_one_relation_with_two_leaves() -> None:
         step(lambda p, h, x: {"h": 0.9 * h["h"] + jnp.tanh(dense(p["lin"], x))}, p, H, X)
     )
     (relation,) = check_parts(program, *leaves(p, H, X))
-    assert [(leaf.keys, leaf.part) for leaf in relation.leaves] == [(("bias",), "bias"), (("weight",), "weight")]
+    assert [(leaf.keys, leaf.part) for leaf in relation.leaves] == [
+        (("bias",), "bias"),
+        (("weight",), "weight"),
+    ]
     assert relation.kind == "dense"
     assert relation.x is not None
     assert relation.x.shape == (N_IN,)
@@ -111,6 +115,15 @@ def test_the_product_is_not_merged_with_the_bias_if_something_else_uses_it() -> 
     program = with_parameter_states(step(run, {"lin": LINEAR}, H, X))
     assert names(program) == [("lin", "dense"), ("lin", "bias")]
     check_parts(program, *leaves({"lin": LINEAR}, H, X))
+
+
+def test_a_gain_of_the_same_state_is_no_bias() -> None:
+    p = {"lin": {"gain": array(N, seed=8), "weight": array(N_IN, N)}}
+    program = with_parameter_states(
+        step(lambda p, h, x: {"h": h["h"] + (x @ p["lin"]["weight"]) * p["lin"]["gain"]}, p, H, X)
+    )
+    assert names(program) == [("lin", "dense"), ("lin", "elementwise")]
+    check_parts(program, *leaves(p, H, X))
 
 
 def test_a_shared_weight_gives_a_relation_for_each_use() -> None:
@@ -344,9 +357,7 @@ def test_the_operation_differentiates_to_the_gradient_of_the_leaves() -> None:
     def operation(p: Any, x: Any) -> Any:
         return x @ (jnp.abs(p["weight"]) * 0.5) + p["bias"]
 
-    program = with_parameter_states(
-        step(lambda p, h, x: {"h": h["h"] + operation(p["lin"], x)}, p, H, X)
-    )
+    program = with_parameter_states(step(lambda p, h, x: {"h": h["h"] + operation(p["lin"], x)}, p, H, X))
     (relation,) = brainir.find_hidden_param_op_relations(program)
     _, pull = jax.vjp(lambda *leaf: brainir.to_callable(relation.operation)(*leaf, X)[0], *leaves(p))
     _, wanted = jax.vjp(lambda p: operation(p["lin"], X), p)
@@ -367,11 +378,14 @@ def test_recurrence_through_a_state_that_is_not_hidden_is_named() -> None:
 
     def run(p: Any, h: Any, x: Any) -> Any:
         new = 0.5 * h["s"] + x @ p["w"] / (1.0 + h["count"])
-        return {"h": new, "s": jnp.tanh(new), "count": h["count"] + 1.0, "total": h["total"] + jnp.sum(new)}, new
+        return {
+            "h": new,
+            "s": jnp.tanh(new),
+            "count": h["count"] + 1.0,
+            "total": h["total"] + jnp.sum(new),
+        }, new
 
-    program = with_other(
-        brainir.lower_step(run, {"w": array(N_IN, N)}, hidden, X), "count", "s", "total"
-    )
+    program = with_other(brainir.lower_step(run, {"w": array(N_IN, N)}, hidden, X), "count", "s", "total")
     assert codes(program) == [("s", "recurrence_through_other_state")]
 
 
@@ -386,5 +400,6 @@ def test_relations_and_diagnostics_print_and_give_the_same_json_each_time() -> N
     first, second = (step(gru, GATES, H, X) for _ in range(2))
     relation = brainir.find_hidden_param_op_relations(first)[0]
     assert relation.to_json() == brainir.find_hidden_param_op_relations(second)[0].to_json()
+    assert json.loads(relation.to_json())["hidden_groups"] == [{"index": 0, "hidden_paths": [["h"]]}]
     assert "relation of c (dense)" in repr(relation)
     assert repr(relation_diagnostics(first)[0]).startswith("only_through_another_weight: r: reaches h only")

@@ -643,6 +643,12 @@ def test_pieces_of_wrong_shape_are_refused(op):
 
 
 GATHER: dict[str, Any] = {"offset_dims": (1,), "collapsed_slice_dims": (0,), "start_index_map": (0,)}
+BATCHED_GATHER = {
+    "collapsed_slice_dims": (),
+    "operand_batching_dims": (0,),
+    "start_indices_batching_dims": (0,),
+}
+UNSORTED = {"inserted_window_dims": (1, 0)}
 SCATTER: dict[str, Any] = {
     "update_window_dims": (1,),
     "inserted_window_dims": (0,),
@@ -663,6 +669,11 @@ SCATTER: dict[str, Any] = {
         (("f32[4,5]", "i32[3,1]"), {**GATHER, "offset_dims": (2,)}, (1, 5)),
         (("f32[4,5]", "i32[3,1]"), {**GATHER, "collapsed_slice_dims": (2,)}, (1, 5)),
         (("f32[4,5]", "i32[3,1]"), {**GATHER, "start_index_map": (2,)}, (1, 5)),
+        (("f32[4,5]", "i32[3,1]"), {**GATHER, "offset_dims": (1, 0), "collapsed_slice_dims": ()}, (1, 5)),
+        (("f32[4,5]", "i32[3,1]"), {**GATHER, "offset_dims": (), "collapsed_slice_dims": (1, 0)}, (1, 1)),
+        (("f32[4,5]", "i32[3,1]"), {**GATHER, "start_indices_batching_dims": (0,)}, (1, 5)),
+        (("f32[4,5]", "i32[3,1]"), {**GATHER, "start_indices_batching_dims": (1,)}, (1, 5)),
+        (("f32[4,5]", "i32[3,1]"), {**GATHER, **BATCHED_GATHER, "start_index_map": (1,)}, (1, 5)),
     ],
 )
 def test_gathers_that_do_not_fit_are_refused(operands, numbers, sizes):
@@ -684,6 +695,8 @@ def test_gathers_that_do_not_fit_are_refused(operands, numbers, sizes):
         (("f32[4,5]", "i32[3,1]", "f32[3]"), SCATTER),
         (("f32[4,5]", "i32[3,1]", "f32[3,5]"), {**SCATTER, "inserted_window_dims": ()}),
         (("f32[4,5]", "i32[3,1]", "f32[3,5]"), {**SCATTER, "update_window_dims": (2,)}),
+        (("f32[4,5]", "i32[3,1]", "f32[3,5]"), {**SCATTER, "scatter_indices_batching_dims": (0,)}),
+        (("f32[4,4]", "i32[4,1]", "f32[4]"), {**SCATTER, "update_window_dims": (), **UNSORTED}),
     ],
 )
 def test_scatters_that_do_not_fit_are_refused(operands, numbers):

@@ -18,6 +18,7 @@ from .weights import WeightScan
 __all__ = ["PositionDependence", "Verdict", "position_dependence"]
 
 Verdict = Literal["none", "elementwise", "mixing"]
+_LETTERS = {("0", "0"): ".", ("1", "0"): "e", ("0", "1"): "m"}
 _VERDICTS: dict[str, Verdict] = {".": "none", "e": "elementwise", "m": "mixing"}
 
 
@@ -116,10 +117,9 @@ class PositionDependence(Facts):
 
 
 def _flow(program: Program) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
-    states = StepStates.of(program)
     scan = WeightScan(program)
-    flow = DependenceFlow(program, states.sources)
-    starts = {state.old: flow.start(number) for number, state in enumerate(states.hidden)}
+    flow = DependenceFlow(program, scan.states.sources)
+    starts = {state.old: flow.start(number) for number, state in enumerate(scan.states.hidden)}
     return scan.function, flow, flow.run(scan.function, starts, scan.blocking)
 
 
@@ -143,18 +143,17 @@ def position_dependence(program: Program) -> PositionDependence:
     AnalysisError
         If a state of the program breaks the rules of a step; see :func:`module_info`.
     """
-    states = StepStates.of(program)
+    states = StepStates.of(program).hidden
     flow = _flow(program)
     known = flow[2]
     rows = []
     for name in program.entry_function.value_types:
         dependence = known.get(name, NOTHING)
         if dependence is not NOTHING:
-            letters = {"none": ".", "elementwise": "e", "mixing": "m"}
-            verdicts = (letters[dependence.verdict(number)] for number in range(len(states.hidden)))
-            rows.append((name, "".join(verdicts)))
+            columns = (f"{mask:0{len(states)}b}"[::-1] for mask in dependence.masks())
+            rows.append((name, "".join(map(_LETTERS.__getitem__, zip(*columns, strict=True)))))
     found = PositionDependence(
-        states=tuple(state.path for state in states.hidden), rows=tuple(rows), program=program
+        states=tuple(state.path for state in states), rows=tuple(rows), program=program
     )
     found.__dict__["_flow"] = flow
     return found

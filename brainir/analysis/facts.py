@@ -17,7 +17,12 @@ class Facts(Model):
 
     def to_json(self) -> str:
         """Write the facts as JSON, the same text each time; programs inside appear as they print."""
-        return json.dumps(_plain(self), indent=2, ensure_ascii=False)
+        fields = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        return json.dumps(fields, indent=2, ensure_ascii=False)
+
+    def _inside(self) -> Any:
+        """Return what stands for these facts in the JSON of others."""
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
 
     def __str__(self) -> str:
         return repr(self)
@@ -28,6 +33,8 @@ def _plain(item: object) -> Any:
         return format_program(item).splitlines()
     if isinstance(item, Value):
         return str(item)
+    if isinstance(item, Facts):
+        return item._inside()
     if isinstance(item, Model):
         return {name: _plain(getattr(item, name)) for name in type(item).model_fields}
     if isinstance(item, tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -41,7 +42,7 @@ class Source:
     @property
     def size(self) -> int:
         """Number of positions."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def members_in(self, size: int) -> int | None:
         """Return how many elements of a value of that size share a position of the source, or None."""
@@ -80,12 +81,19 @@ class Dependence(NamedTuple):
             found |= 1 << source
         return found
 
+    def masks(self) -> tuple[int, int]:
+        """Return the sources seen element by element and in one way only, and those seen in any other way."""
+        elementwise, mixing = self.aligned, self.mixing
+        for source, several in self.maps.items():
+            if len(several) + (self.aligned >> source & 1) > 1:
+                mixing |= 1 << source
+            elementwise |= 1 << source
+        return elementwise & ~mixing, mixing
+
     def verdict(self, source: int) -> str:
         """Return ``"none"``, ``"elementwise"`` or ``"mixing"`` for a source."""
-        if self.mixing >> source & 1:
-            return "mixing"
-        ways = (self.aligned >> source & 1) + len(self.maps.get(source, ()))
-        return ("none", "elementwise")[ways] if ways <= 1 else "mixing"
+        elementwise, mixing = self.masks()
+        return "mixing" if mixing >> source & 1 else "elementwise" if elementwise >> source & 1 else "none"
 
 
 NOTHING = Dependence()
@@ -147,7 +155,7 @@ class DependenceFlow:
         """Return all index maps of a value of that shape for a source."""
         maps = dependence.maps.get(number, ())
         if dependence.aligned >> number & 1:
-            members = self.sources[number].members_in(int(np.prod(shape, dtype=np.int64)))
+            members = self.sources[number].members_in(math.prod(shape))
             return (canonical(shape, members or 1), *maps)
         return maps
 
@@ -220,14 +228,14 @@ class DependenceFlow:
                 found += [(1 << number, each) for number, maps in operand.maps.items() for each in maps]
             else:
                 found += [
-                    (mask, np.broadcast_to(each, shape)) for mask, each in self._layouts(operand, kind.shape)
+                    (mask, np.broadcast_to(each, shape)) for mask, each in self.layouts(operand, kind.shape)
                 ]
         return self._pack(aligned, mixing, found)
 
-    def _layouts(self, dependence: Dependence, shape: tuple[int, ...]) -> Iterator[tuple[int, IndexMap]]:
+    def layouts(self, dependence: Dependence, shape: tuple[int, ...]) -> Iterator[tuple[int, IndexMap]]:
         """Yield every index map of a value, each with the sources that have it."""
         if dependence.aligned:
-            size = int(np.prod(shape, dtype=np.int64))
+            size = math.prod(shape)
             for source, mask in self.alike.items():
                 if mask & dependence.aligned:
                     yield mask & dependence.aligned, canonical(shape, source.members_in(size) or 1)
@@ -259,7 +267,7 @@ class DependenceFlow:
         mixing = 0
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
             mixing |= operand.mixing
-            for mask, each in self._layouts(operand, kind.shape):
+            for mask, each in self.layouts(operand, kind.shape):
                 moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
                 if moved is None:
                     return self._mixed(node, operands)
@@ -277,7 +285,7 @@ class DependenceFlow:
             return self._mixed(node, operands)
         found: list[tuple[int, IndexMap]] = []
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
-            for mask, each in self._layouts(operand, kind.shape):
+            for mask, each in self.layouts(operand, kind.shape):
                 layouts = product_layouts(node, *[*blank[:index], each, *blank[index + 1 :]])
                 if layouts is not None:
                     found.append((mask, layouts[index]))

@@ -101,6 +101,9 @@ class HiddenGroup(Facts):
     transition_invars: tuple[Value, ...]
     blocked: tuple[Blocked, ...] = ()
 
+    def _inside(self) -> dict[str, object]:
+        return {"index": self.index, "hidden_paths": [list(path) for path in self.hidden_paths]}
+
     def __repr__(self) -> str:
         shape = ",".join(map(str, self.varshape))
         lines = [f"hidden group {self.index}: {len(self.hidden_paths)} states at positions [{shape}]"]
@@ -154,42 +157,39 @@ class _GroupFinder:
 
     def groups(self) -> Iterator[HiddenGroup]:
         blocked = list(self._mixing_nodes())
-        parent = list(range(len(self.hidden)))
-
-        def root(number: int) -> int:
-            while parent[number] != number:
-                parent[number] = parent[parent[number]]
-                number = parent[number]
-            return number
-
+        components = [1 << number for number in range(len(self.hidden))]
         for target in range(len(self.hidden)):
             joined, misplaced = self._joins(target)
-            for source in bits(joined):
-                low, high = sorted((root(source), root(target)))
-                parent[high] = low
             blocked += misplaced
+            together = joined | 1 << target
+            apart = []
+            for component in components:
+                if component & together:
+                    together |= component
+                else:
+                    apart.append(component)
+            components = [*apart, together]
         blocked += self._stopped()
-        members: dict[int, list[int]] = {}
-        for number in range(len(self.hidden)):
-            members.setdefault(root(number), []).append(number)
-        for index, numbers in enumerate(members.values()):
+        # The lowest bit is the first member.
+        for index, component in enumerate(sorted(components, key=lambda mask: mask & -mask)):
+            numbers = list(bits(component))
             yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
 
     def _joins(self, target: int) -> tuple[int, list[Blocked]]:
         """Return the states that a new value sees position by position, and where it sees others."""
         hidden = self.hidden[target]
         dependence = self.known.get(hidden.new, NOTHING)
-        joined = moved = reshaped = 0
         own = canonical(hidden.kind.shape, hidden.state.num_state)
-        for number in bits(dependence.mapped):
-            other = self.hidden[number].varshape
-            fits = [agrees(each, own) for each in self.flow.maps(dependence, number, hidden.kind.shape)]
-            if other != hidden.varshape:
-                reshaped |= 1 << number
-            elif any(fits):
-                joined |= 1 << number
-            if other == hidden.varshape and not all(fits):
-                moved |= 1 << number
+        fitting = 0
+        for source, alike in self.flow.alike.items():
+            fitting |= alike if source.shape == hidden.varshape else 0
+        # Aligned with a value of this size, and of the same positions: the state's own map.
+        joined, moved = dependence.aligned & fitting, 0
+        for number, maps in dependence.maps.items():
+            fits = [agrees(each, own) for each in maps]
+            joined |= (any(fits) and fitting) & 1 << number
+            moved |= (not all(fits) and fitting) & 1 << number
+        reshaped = dependence.mapped & ~fitting
         node = self.function.producers.get(hidden.new)
         misplaced: list[tuple[BlockedKind, int]] = [("moved", moved), ("different_shape", reshaped)]
         return joined, [self._blocked(kind, node, mask, 1 << target) for kind, mask in misplaced if mask]
@@ -324,11 +324,8 @@ class _AlignedSlice:
             return False
         shape = self.function.type_of(operand).shape
         positions = positions.reshape(shape)
-        if not any(
-            agrees(each, positions)
-            for number in bits(seen)
-            for each in self.flow.maps(dependence, number, shape)
-        ):
+        layouts = self.flow.layouts(dependence, shape)
+        if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
             return False
         before = self.wanted.get(operand)
         both = positions if before is None else merge(before, positions)

@@ -24,12 +24,13 @@ from ..ir.model import PathKey, StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
-from .layout import Doc, call, commas, display, docstring, flat, lines, pair, statement
+from .layout import Doc, call, commas, display, docstring, flat, implied, lines, pair, statement
 from .printing import FunctionPrinter
 from .scope import ModuleScope, unique
 
 __all__ = ["Boundary", "leading_names"]
 
+_LONG_KEY = 40
 _LEADING = {"function": (), "step": ("params", "hidden"), "module": ("states",)}
 
 
@@ -69,7 +70,9 @@ class Boundary:
     @property
     def parameters(self) -> list[Doc]:
         """The parameters of the entry."""
-        return [(name,) for name in (*self._leading, *(argument.name for argument in self._interface.arguments))]
+        return [
+            (name,) for name in (*self._leading, *(argument.name for argument in self._interface.arguments))
+        ]
 
     @property
     def class_lines(self) -> list[str]:
@@ -81,7 +84,7 @@ class Boundary:
         if not self._has_units:
             return []
         items = [
-            pair(flat(self._scope.plain(unit.text)), self._scope.plain(_unit_key(unit)))
+            pair(self._scope.plain(unit.text), self._scope.plain(_unit_key(unit)))
             for unit in self._interface.units
         ]
         return lines((f"{self._scope.use('UNITS')} = ", *display(items, "{}")), 0)
@@ -112,14 +115,24 @@ class Boundary:
 
     def _item(self, value: Doc, key: PathKey | StatePath) -> Doc:
         if isinstance(key, tuple) and len(key) > 1:
-            return (*value, *display([self._scope.plain(part) for part in key], "[]"))
-        return (*value, *display([self._scope.plain(key)], "[]"))
+            return (*value, *display([self._key(part) for part in key], "[]"))
+        return (*value, *display([self._key(key)], "[]"))
+
+    def _key(self, key: PathKey | StatePath) -> Doc:
+        """Return a key of a dict; long texts, which brainstate makes of classes and arguments, get a name."""
+        if isinstance(key, tuple):
+            return display([self._key(part) for part in key])
+        if isinstance(key, str) and len(key) > _LONG_KEY:
+            return (self._scope.text(key),)
+        return self._scope.plain(key)
 
     def unpack(self) -> Iterator[str]:
         """Yield the lines that take the arguments apart and check them."""
         names = iter(self._program.entry_function.inputs)
         kinds = iter(self._types)
-        plain = {argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)}
+        plain = {
+            argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)
+        }
         leaves = []
         if self._interface.kind == "module":
             yield from self._expect((self._leading[0],), "dict", len(self._interface.states))
@@ -148,7 +161,6 @@ class Boundary:
             yield from self._check(inner, child)
 
     def _expect(self, value: Doc, kind: str, size: int) -> Iterator[str]:
-        self._scope.use("isinstance"), self._scope.use("len"), self._scope.use("TypeError")
         check = call((self._scope.use("_expect"),), [value, (self._scope.use(kind),), (str(size),)])
         yield from statement(check, 4)
 
@@ -160,7 +172,10 @@ class Boundary:
             case DictTree(keys=keys, children=children):
                 for key, child in zip(keys, children, strict=True):
                     yield self._item(value, key), child
-            case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
+            case (
+                NamedTupleTree(fields=fields, children=children)
+                | DataclassTree(fields=fields, children=children)
+            ):
                 self._given.setdefault(tree.type, value)
                 for field, child in zip(fields, children, strict=True):
                     yield (*value, f".{field}"), child
@@ -182,18 +197,12 @@ class Boundary:
             yield from statement((f"{self._quantities} = ", *found), 4)
 
     def _leaf(self, value: Doc, leaf: LeafTree, kind: TensorType) -> Doc:
-        if leaf.unit is not None:
-            for name in ("hasattr", "TypeError", "sys"):
-                self._scope.use(name)
-            value = call(
-                (self._scope.use("_mantissa"),), [value, self._scope.plain(leaf.unit), (self._quantities,)]
-            )
-        if kind.dtype == "float0":
-            return value
-        for name in ("isinstance", "bool", "int", "float", "complex", "TypeError", "jnp"):
-            self._scope.use(name)
         weak = [("weak_type", ("True",))] if kind.weak_type and kind.shape == () else []
-        return call((self._scope.use("_leaf"),), [value, (f'"{_written(kind)}"',)], weak)
+        written = (f'"{_written(kind)}"',)
+        if leaf.unit is not None:
+            mantissa = (self._scope.use("_mantissa"),)
+            return call(mantissa, [value, written, self._scope.plain(leaf.unit), (self._quantities,)], weak)
+        return value if kind.dtype == "float0" else call((self._scope.use("_leaf"),), [value, written], weak)
 
     # Results
 
@@ -214,14 +223,14 @@ class Boundary:
             for state in interface.states:
                 old = self._item(states, state.path)
                 value = self._build(state.tree, outputs, old) if state.returned else old
-                items.append(pair(flat(self._scope.plain(state.path)), value))
+                items.append(pair(self._key(state.path), value))
             name = self._printer.new_name("new_states")
             yield from statement((f"{name} = ", *display(items, "{}")), 4)
             new = (name,)
         yield from self._return([new, self._build(interface.result, outputs)])
 
     def _return(self, values: list[Doc]) -> Iterator[str]:
-        yield from statement(("return ", *commas(values)), 4)
+        yield from statement(("return ", *(implied(values[0]) if len(values) == 1 else commas(values))), 4)
 
     def _build(self, tree: Tree, outputs: Iterator[Doc], given: Doc | None = None) -> Doc:
         """Return the value of a tree; classes are those of the value that was `given` for it, if any."""
@@ -237,7 +246,6 @@ class Boundary:
             case LeafTree(unit=None):
                 return next(outputs)
             case LeafTree(unit=unit):
-                self._scope.use("sys")
                 quantity = (self._scope.use("_quantity"),)
                 return call(quantity, [next(outputs), self._scope.plain(unit), (self._quantities,)])
             case NoneTree():
@@ -245,9 +253,9 @@ class Boundary:
             case SequenceTree(kind=kind, children=parts):
                 return display(children(parts), "()" if kind == "tuple" else "[]")
             case DictTree(kind=kind, keys=keys, children=parts):
-                values = zip(map(self._scope.plain, keys), children(parts), strict=True)
+                values = zip(map(self._key, keys), children(parts), strict=True)
                 if kind == "dict":
-                    return display([pair(flat(key), value) for key, value in values], "{}")
+                    return display([pair(key, value) for key, value in values], "{}")
                 ordered = (f"{self._scope.use('collections')}.OrderedDict",)
                 return call(ordered, [display([display(item) for item in values], "[]")])
             case NamedTupleTree(children=parts):
@@ -259,14 +267,15 @@ class Boundary:
                 )
 
     def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
-        """Return the class of the value that came in, of another argument of that class, or one defined here."""
+        """Return the class of the value that came in, of an argument of that class, or one defined here."""
         given = given or self._given.get(tree.type)
         if given is not None:
             return call((self._scope.use("type"),), [given])
         static = tree.static if isinstance(tree, DataclassTree) else ()
         key = (tree.kind, tree.type, tree.fields, tuple(name for name, _ in static))
         if key not in self._classes:
-            name = self._scope.new(re.sub(r"\W", "_", re.split(r"[.:]", tree.type)[-1]).lstrip("0123456789") or "Result")
+            last = re.sub(r"\W", "_", re.split(r"[.:]", tree.type)[-1])
+            name = self._scope.new(last if last.isidentifier() else f"Result{last}")
             self._classes[key] = name
             self._class_lines += self._define(name, tree)
         return (self._classes[key],)
@@ -276,18 +285,22 @@ class Boundary:
         hidden = [field for field in (*tree.fields, *static) if field.startswith("_")]
         if hidden:
             raise EmissionError(
-                f"the class {tree.type!r} of the result has a field {hidden[0]!r}, which a class of the generated module "
-                "cannot have; rename the field"
+                f"the class {tree.type!r} of the result has a field {hidden[0]!r}, which a class of the "
+                "generated module cannot have; rename the field"
             )
         if isinstance(tree, NamedTupleTree):
             fields = display([self._scope.plain(field) for field in tree.fields], "[]")
             namedtuple = (f"{self._scope.use('collections')}.namedtuple",)
             return ["", "", *statement((f"{name} = ", *call(namedtuple, [(f'"{name}"',), fields])), 0)]
-        dataclasses, jax, kind = self._scope.use("dataclasses"), self._scope.use("jax"), self._scope.use("object")
-        written = ["", "", f"@{jax}.tree_util.register_dataclass", f"@{dataclasses}.dataclass(frozen=True)", f"class {name}:"]
-        written += [f"    {field}: {kind}" for field in tree.fields]
-        written += [f'    {field}: {kind} = {dataclasses}.field(metadata={{"static": True}})' for field in static]
-        return written if len(written) > 5 else [*written, "    pass"]
+        decorated = f"@{self._scope.use('dataclasses')}.dataclass(frozen=True)"
+        written = [f"@{self._scope.use('jax')}.tree_util.register_dataclass", decorated, f"class {name}:"]
+        annotated = self._scope.use("object")
+        for field in tree.fields:
+            written.append(f"    {field}: {annotated}")
+        for field in static:
+            fixed = f'{self._scope.use("dataclasses")}.field(metadata={{"static": True}})'
+            written.append(f"    {field}: {annotated} = {fixed}")
+        return ["", "", *written, *([] if tree.fields or static else ["    pass"])]
 
     # Documentation
 
@@ -300,7 +313,8 @@ class Boundary:
             "step": f"Take one step of {self._program.entry}: return the new hidden states and the output.",
             "module": f"Take one step of {self._program.entry}: return the new states and the output.",
         }[interface.kind]
-        taken = [line for owner in (*interface.states, *interface.arguments) for line in self._described(owner, kinds)]
+        owners: tuple[State | Argument, ...] = (*interface.states, *interface.arguments)
+        taken = [line for owner in owners for line in self._described(owner, kinds)]
         entry = self._program.entry_function
         results = iter([entry.type_of(name) for name in entry.outputs])
         for state in interface.states:
@@ -314,18 +328,20 @@ class Boundary:
         if taken:
             sections += ["", "Takes:", *(f"    {line}" for line in taken)]
         if given:
-            sections += ["", f"{'Result' if interface.kind == 'function' else 'Output'}:", *(f"    {line}" for line in given)]
+            title = "Result:" if interface.kind == "function" else "Output:"
+            sections += ["", title, *(f"    {line}" for line in given)]
         if self._has_units:
-            sections += ["", "Values with a unit are numbers in that unit or, if the first is, quantities of brainunit."]
+            form = "Values with a unit are numbers in that unit or, if the first is, quantities of brainunit."
+            sections += ["", form]
         return docstring(sections, 4)
 
     def _described(self, owner: State | Argument, kinds: Iterator[TensorType]) -> Iterator[str]:
         if isinstance(owner, Argument):
-            name, role = owner.name, ""
+            name = owner.name
         else:
-            name, role = f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}", ""
+            name = f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}"
         for keys, leaf in leaf_paths(owner.tree):
-            yield f"{_place(name, keys)}{_typed(next(kinds), leaf)}{role}"
+            yield f"{_place(name, keys)}{_typed(next(kinds), leaf)}"
 
 
 def _place(name: str, keys: StatePath) -> str:

@@ -101,8 +101,11 @@ class Evaluator:
     def _compile(self, expression: Expression) -> Compiled:
         """Turn an expression into a function of the environment."""
         match expression:
-            case Operand(name) | Variable(name):
+            case Operand(name):
                 return lambda env: env[name]
+            case Variable(name):
+                key = _variable(name)
+                return lambda env: env[key]
             case Literal(value):
                 return lambda env: value
             case Name(dotted):
@@ -126,7 +129,8 @@ class Evaluator:
                 return lambda env: sequence(env)[index]
             case Lambda(parameters, body):
                 result = self._compile(body)
-                return lambda env: lambda *values: result({**env, **dict(zip(parameters, values, strict=True))})
+                keys = tuple(map(_variable, parameters))
+                return lambda env: lambda *values: result({**env, **dict(zip(keys, values, strict=True))})
             case Splat():
                 raise TypeError("a Splat stands only among arguments or items")
 
@@ -205,6 +209,11 @@ class Evaluator:
     def _signature(self, name: str) -> tuple[list[TensorType], list[TensorType]]:
         function = self._program.function(name)
         return [TensorType.parse(kind) for kind in function.types], [function.type_of(name) for name in function.outputs]
+
+
+def _variable(name: str) -> str:
+    """Return the key of a lambda's parameter, which no value of a program can have."""
+    return f"*{name}"
 
 
 def _varies(expressions: Any) -> bool:

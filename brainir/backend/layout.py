@@ -16,6 +16,7 @@ __all__ = [
     "display",
     "docstring",
     "flat",
+    "implied",
     "lines",
     "pair",
     "quote",
@@ -85,9 +86,17 @@ def commas(items: Sequence[Doc]) -> Doc:
     return items[0] if len(items) == 1 else (Group("(", tuple(items), ")", is_implied=bool(items)),)
 
 
-def pair(key: str, value: Doc) -> Doc:
+def implied(doc: Doc) -> Doc:
+    """Return a display of several items without the brackets, where the language lets them be left out."""
+    (first, *others) = doc
+    if others or isinstance(first, str) or first.is_call or first.opening != "(" or len(first.items) < 2:
+        return doc
+    return commas(first.items)
+
+
+def pair(key: Doc, value: Doc) -> Doc:
     """Return an item of a dict display."""
-    return (f"{key}: ", *value)
+    return (*key, ": ", *value)
 
 
 def flat(doc: Doc) -> str:
@@ -131,7 +140,8 @@ def docstring(text: Sequence[str], indent: int) -> list[str]:
     """Return a docstring that ends where it should, whatever is in its lines."""
     margin = " " * indent
     safe = [
-        _clip(_printable(line), WIDTH - indent).replace("\\", "\\\\").replace('"""', r"\"\"\"") for line in text
+        _clip(_printable(line), WIDTH - indent).replace("\\", "\\\\").replace('"""', r"\"\"\"")
+        for line in text
     ]
     if len(safe) == 1 and not safe[0].endswith(('"', "\\")) and len(safe[0]) <= WIDTH - indent - 6:
         return [f'{margin}"""{safe[0]}"""']

@@ -119,7 +119,7 @@ class FunctionPrinter:
         self._table = table
         self._variables: dict[str, str] = {}
         self._arrays = {*arrays, *_results(function)}
-        self._taken = {*scope.taken, *reserved}
+        self._taken = set(reserved)
         self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
         self._names: dict[str, str] = {}
 
@@ -127,25 +127,26 @@ class FunctionPrinter:
         """Return the local name of a value, which may be one of the reserved names that are `allowed`."""
         if value not in self._names:
             wanted = value.replace(".", "_")
-            self._names[value] = wanted if wanted in allowed else unique(wanted, self._taken)
+            self._names[value] = self.new_name(wanted) if wanted not in allowed else wanted
             self._taken.add(self._names[value])
         return self._names[value]
 
     def new_name(self, wanted: str) -> str:
         """Return a local name for something that is not a value of the program."""
-        name = unique(wanted, self._taken)
+        name = unique(wanted, self._taken, self._scope.taken)
         self._taken.add(name)
+        self._scope.locals.add(name)
         return name
 
-    def operand(self, name: str) -> Doc:
+    def operand(self, name: str, in_python: bool = False) -> Doc:
         """Return a value or literal."""
         if is_literal(name):
-            return self._scope.literal(name)
+            return self._scope.literal(name, in_python)
         return (self._constants.get(name) or self.name(name),)
 
     def outputs(self) -> list[Doc]:
         """Return the outputs."""
-        return [self.operand(name) for name in self._function.outputs]
+        return [self.operand(name, in_python=True) for name in self._function.outputs]
 
     def body(self, indent: int = 4) -> Iterator[str]:
         """Yield the lines of the nodes, with the model's line where it changes."""
@@ -163,7 +164,11 @@ class FunctionPrinter:
             case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments) if single:
                 # A function with one result gives it without a tuple around it, or the tuple is taken apart.
                 value = call(self._table.callee(key), self._items(arguments))
-                return (*(names[0] if self._table.returns_bare(key.function) else display(names)), " = ", *value)
+                return (
+                    *(names[0] if self._table.returns_bare(key.function) else display(names)),
+                    " = ",
+                    *value,
+                )
             case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as pair) if names:
                 parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
                 return (*commas(parts), " = ", *self.doc(pair))
@@ -213,7 +218,7 @@ class FunctionPrinter:
         outer = self._variables
         # All values have names of their own by now or later: a parameter hides none of them.
         values = {name.replace(".", "_") for name in self._function.value_types}
-        inner = {name: unique(name, {*self._taken, *values}) for name in expression.parameters}
+        inner = {name: unique(name, values, self._taken, self._scope.taken) for name in expression.parameters}
         self._variables = {**outer, **inner}
         try:
             return (f"lambda {', '.join(inner.values())}: ", *self.doc(expression.body))
@@ -278,7 +283,9 @@ class FunctionPrinter:
         return (flat(written[0]), f" {symbol} ", flat(written[1]))
 
     def _is_array(self, operand: str) -> bool:
-        return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
+        return not is_literal(operand) and (
+            operand in self._arrays or self._function.type_of(operand).ndim > 0
+        )
 
 
 def _results(function: Function) -> Iterator[str]:
@@ -286,4 +293,3 @@ def _results(function: Function) -> Iterator[str]:
     for node in function.nodes:
         if not node.traits.control and node.op != "stop_gradient":
             yield from node.outputs
-

@@ -6,7 +6,9 @@ import base64
 import builtins
 import keyword
 import math
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from .rules import KEY_IMPLEMENTATIONS
 
 __all__ = ["FORBIDDEN", "WIDE", "ModuleScope", "number", "unique"]
 
+Number: TypeAlias = Any  # int, float or complex; a type checker takes these for one
 FORBIDDEN = frozenset((*keyword.kwlist, *dir(builtins)))
 """Names that a local variable or a function behind the entry does not take."""
 
@@ -39,7 +42,7 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance", "len", "list",
+    "RuntimeError", "TypeError", "any", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance", "len", "list",
     "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = ("UNITS", "_array", "_expect", "_leaf", "_mantissa", "_quantity", "_split", "_unit")
@@ -47,11 +50,12 @@ _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
 _INLINE_SIZE = 16
 _CHUNK = 88
+_TEXT_CHUNK = 80
 
 
-def unique(wanted: str, taken: Collection[str]) -> str:
+def unique(wanted: str, *taken: Collection[str]) -> str:
     """Return a name that is not taken: `wanted`, or that with underscores behind it."""
-    while wanted in taken:
+    while any(wanted in names for names in taken):
         wanted += "_"
     return wanted
 
@@ -66,6 +70,13 @@ class ModuleScope:
         and builtins go out of their way.
     wide : bool
         Whether the program uses 64-bit types, so that Python numbers stand for 64-bit ones.
+
+    Attributes
+    ----------
+    taken : set of str
+        The names at module level, and those that nothing may have.
+    locals : set of str
+        The names inside functions.
     """
 
     def __init__(self, given: Iterable[str], wide: bool) -> None:
@@ -76,12 +87,13 @@ class ModuleScope:
         self._constants: dict[tuple[str, str], str] = {}
         self._definitions: list[str] = []
         self._wide = wide
-        self.taken: set[str] = {*FORBIDDEN, *kept, *self._local.values()}
+        self.taken: set[str] = {*FORBIDDEN, *kept, *self._local.values(), "_"}
+        self.locals: set[str] = set()
         self.has_python_numbers = False
 
     def new(self, wanted: str) -> str:
         """Take a module-level name."""
-        name = unique(wanted, self.taken)
+        name = unique(wanted, self.taken, self.locals)
         self.taken.add(name)
         return name
 
@@ -104,6 +116,12 @@ class ModuleScope:
                 local = self._local[name]
                 yield line if local == name else f"{line.removesuffix(' as ' + name)} as {local}"
 
+    def localized(self, code: str) -> str:
+        """Return fixed code with the names that it has here, and note what it uses."""
+        return re.sub(
+            r"[A-Za-z_]\w*", lambda word: self.use(word[0]) if word[0] in self._local else word[0], code
+        )
+
     def definitions(self) -> list[str]:
         """Return the lines that define the constants of the module."""
         return self._definitions
@@ -117,7 +135,9 @@ class ModuleScope:
             If it is not a name.
         """
         module, *path = name.split(".")
-        if module not in _IMPORTS or not all(part.isidentifier() and not keyword.iskeyword(part) for part in path):
+        if module not in _IMPORTS or not all(
+            part.isidentifier() and not keyword.iskeyword(part) for part in path
+        ):
             raise EmissionError(f"the backend has no JAX name {name!r}")
         return ".".join((self.use(module), *path))
 
@@ -135,14 +155,18 @@ class ModuleScope:
 
     # Scalars
 
-    def literal(self, operand: str) -> Doc:
-        """Return a scalar literal of the program with its exact bits, element type and weak type."""
+    def literal(self, operand: str, in_python: bool = False) -> Doc:
+        """Return a scalar literal of the program with its exact bits, element type and weak type.
+
+        A Python number has more digits than most element types; `in_python`, where the number itself reaches the
+        caller, it is the one that the callable has.
+        """
         kind, value = literal_type(operand), literal_array(operand)
         if not kind.weak_type:
             return self._scalar(value)
         python = self.python_number(operand)
         if python is not None:
-            return python
+            return self.plain(value.item()) if in_python else python
         default = _DEFAULTS.get(value.dtype.kind, ("bool", "bool"))[self._wide]
         if kind.dtype == default:
             return (*self._scalar(value), ".item()")
@@ -154,14 +178,14 @@ class ModuleScope:
         default = _DEFAULTS.get(value.dtype.kind, ())
         if kind.dtype not in default or (kind.weak_type and kind.dtype != default[self._wide]):
             return None
-        plain = value.item()
+        plain = _shortest(value)
         if isinstance(plain, complex) or not _is_exact(plain, value):
             return None
         self.has_python_numbers = self.has_python_numbers or kind.weak_type
         return self._number(plain)
 
-    def _scalar(self, value: np.ndarray) -> Doc:  # type: ignore[type-arg]  # of any element type
-        name, plain = value.dtype.name, value.item()
+    def _scalar(self, value: np.ndarray[Any, Any]) -> Doc:
+        name, plain = value.dtype.name, _shortest(value)
         if not _is_exact(plain, value):
             octets = (repr(value.tobytes()),)
             return (*call((f"{self.use('np')}.frombuffer",), [octets], [("dtype", self.dtype(name))]), "[0]")
@@ -171,7 +195,7 @@ class ModuleScope:
     def _scalar_type(self, name: str) -> str:
         return self._constant(("type", name), (*self.dtype(name), ".type"), name)
 
-    def _number(self, value: complex) -> Doc:
+    def _number(self, value: Number) -> Doc:
         if isinstance(value, complex):
             return call((self.use("complex"),), [self._number(value.real), self._number(value.imag)])
         if isinstance(value, float) and not math.isfinite(value):
@@ -195,6 +219,12 @@ class ModuleScope:
         if isinstance(value, int | float | complex):
             return self._number(value)
         raise EmissionError(f"{value!r} is not a Python literal")
+
+    def text(self, value: str) -> str:
+        """Return the module-level name of a long text."""
+        parts = [quote(value[start : start + _TEXT_CHUNK]) for start in range(0, len(value), _TEXT_CHUNK)]
+        name = f"KEY{sum(kind == 'text' for kind, _ in self._constants)}"
+        return self._constant(("text", value), (parts[0],) if len(parts) == 1 else (_adjacent(parts),), name)
 
     # Arrays
 
@@ -235,10 +265,14 @@ class ModuleScope:
 
     def _weakly(self, doc: Doc, dtype: str) -> Doc:
         function = (self.dotted("lax.convert_element_type_p.bind"),)
-        keywords = {"new_dtype": (f'{self.use("jnp")}.dtype("{dtype}")',), "weak_type": ("True",), "sharding": ("None",)}
+        keywords = {
+            "new_dtype": (f'{self.use("jnp")}.dtype("{dtype}")',),
+            "weak_type": ("True",),
+            "sharding": ("None",),
+        }
         return call(function, [doc], keywords.items())
 
-    def _small_array(self, array: np.ndarray) -> Doc | None:  # type: ignore[type-arg]  # of any element type
+    def _small_array(self, array: np.ndarray[Any, Any]) -> Doc | None:
         dtype = ("dtype", self.dtype(array.dtype.name))
         if array.size == 0:
             return call((f"{self.use('np')}.zeros",), [self.plain(array.shape)], [dtype])
@@ -247,23 +281,37 @@ class ModuleScope:
         return call((f"{self.use('np')}.array",), [self._nested(array.tolist())], [dtype])
 
     def _nested(self, values: object) -> Doc:
-        return display([self._nested(item) for item in values], "[]") if isinstance(values, list) else self.plain(values)
+        return (
+            display([self._nested(item) for item in values], "[]")
+            if isinstance(values, list)
+            else self.plain(values)
+        )
 
-    def _large_array(self, array: np.ndarray) -> Doc:  # type: ignore[type-arg]  # of any element type
+    def _large_array(self, array: np.ndarray[Any, Any]) -> Doc:
         text = base64.b64encode(array.tobytes()).decode("ascii")
         chunks = [quote(text[start : start + _CHUNK]) for start in range(0, len(text), _CHUNK)]
         dtype = flat(self.dtype(array.dtype.name))
-        self.use("jnp"), self.use("np"), self.use("base64")
         return call((self.use("_array"),), [self.plain(array.shape), (dtype,), ("\n    ".join(chunks),)])
 
 
-def _is_exact(plain: object, array: np.ndarray) -> bool:  # type: ignore[type-arg]  # of any element type
+def _adjacent(parts: Sequence[str]) -> str:
+    """Return string literals, one on each line, that Python joins."""
+    return "(\n    " + "\n    ".join(parts) + "\n)"
+
+
+def _shortest(value: np.ndarray[Any, Any]) -> Number:
+    """Return an element as the Python number that is written with the fewest digits."""
+    plain: Number = value.item()
+    return float(str(value[()])) if isinstance(plain, float) else plain
+
+
+def _is_exact(plain: object, array: np.ndarray[Any, Any]) -> bool:
     """Whether Python numbers, converted as numpy does, are the bits of an array."""
     with np.errstate(all="ignore"):
         return np.array(plain).astype(array.dtype).tobytes() == array.tobytes()
 
 
-def number(value: float) -> str:
+def number(value: Number) -> str:
     """Write a Python number so that it reads back to the same value."""
     if isinstance(value, float) and not math.isfinite(value):
         return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from ..ir.errors import EmissionError
 from ..ir.program import Function, Program
-from ..ir.sharing import reachable_functions
 from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import verify
 from .boundary import Boundary, leading_names
@@ -16,11 +15,11 @@ from .expressions import CustomJvpOf, CustomVjpOf, FunctionOf, JitOf
 from .layout import Doc, call, commas, display, flat, lines, statement
 from .printing import Callee, FunctionPrinter, callees
 from .rules import expression_of
-from .scope import WIDE, ModuleScope
+from .scope import WIDE, ModuleScope, unique
 
 __all__ = ["to_source"]
 
-CustomOf = CustomJvpOf | CustomVjpOf
+CustomOf: TypeAlias = CustomJvpOf | CustomVjpOf
 
 _HELPERS = {
     "_leaf": '''
@@ -61,15 +60,16 @@ def _unit(text):
     return saiunit.Unit(dim=dimension, scale=scale, base=base, factor=factor)
 ''',
     "_mantissa": '''
-def _mantissa(value, text, quantities):
-    """Return a value as plain numbers in the unit that the program computes with."""
+def _mantissa(value, kind, text, quantities, weak_type=False):
+    """Return a quantity, or a number if the caller has no quantities, as an array in this unit."""
     if hasattr(value, "mantissa"):
         if not quantities:
-            raise TypeError("expected plain numbers like the first value with a unit, got a quantity")
-        return value.mantissa if value.unit == _unit(text) else value.to_decimal(_unit(text))
-    if quantities and (any(UNITS[text][0]) or UNITS[text][1:] != (0.0, 10.0, 1.0)):
+            raise TypeError("expected a number like the first value with a unit, got a quantity")
+        unit = _unit(text)
+        value = value.mantissa if value.unit == unit else value.to_decimal(unit)
+    elif quantities and (any(UNITS[text][0]) or UNITS[text][1:] != (0.0, 10.0, 1.0)):
         raise TypeError(f"expected a quantity in {text} like the first value with a unit")
-    return value
+    return _leaf(value, kind, weak_type)
 ''',
     "_quantity": '''
 def _quantity(array, text, quantities):
@@ -109,7 +109,7 @@ def to_source(program: Program) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A derivative rule: its values, between the pytrees of primals and tangents."""
+    """A derivative rule as values in, values out; what is written around it makes pytrees of them."""
 
     name: str
     inputs: list[str]
@@ -118,43 +118,56 @@ class _Rule:
 
 
 class _Module:
-    """One generated module. It is the table that functions look up each other in."""
+    """One generated module. It is the table in which functions look up each other."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._wide = any(kind.dtype in WIDE for function in program.functions for kind in _kinds(function))
         leading = leading_names(program.interface)
         self._parameters = (*leading, *(argument.name for argument in program.interface.arguments))
-        self._scope = ModuleScope((program.entry, *self._parameters), self._wide)
+        kinds = {kind.dtype for function in program.functions for kind in _kinds(function)}
+        self._is_wide = bool(kinds & WIDE)
+        self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide)
         self._references: dict[str, set[Callee]] = {function.name: set() for function in program.functions}
-        self._roles: dict[str, set[CustomOf]] = {function.name: set() for function in program.functions}
+        self._roles: dict[str, list[CustomOf]] = {function.name: [] for function in program.functions}
         for function in program.functions:
             for node in function.nodes:
                 for key in callees(expression_of(node, function.type_of)):
-                    self._references[key.function].add(key)
-                    for rule in _rules(key):
-                        self._roles[rule].add(key)  # type: ignore[arg-type]  # only custom functions have rules
+                    self._refer(key)
         self._order = self._definition_order()
-        self._names = {
-            function.name: self._scope.new(
-                function.name if function.name != program.entry else f"{program.entry}_flat"
-            )
-            for function in self._order
-        }
+        entry = {program.entry: f"{program.entry}_flat"}
+        self._names = {name: self._scope.new(entry.get(name, name)) for name in self._order}
         self._custom = {
             key: self._scope.new(f"{self._names[name]}_custom")
-            for name in self._names
-            for key in sorted(self._references[name], key=repr)
-            if isinstance(key, CustomOf) and self._decoration(name) != key
+            for name in self._order
+            for key in self._custom_keys(name)
+            if self._decoration(name) != key
         }
 
-    def _definition_order(self) -> list[Function]:
-        """Return the functions to define before the entry: callees first, each once; the entry if it is called."""
+    def _refer(self, key: Callee) -> None:
+        if key not in self._references[key.function]:
+            self._references[key.function].add(key)
+            if isinstance(key, CustomOf):
+                for rule in _rules(key):
+                    self._roles[rule].append(key)
+
+    def _definition_order(self) -> list[str]:
+        """Return the functions to define before the entry, callees first; the entry itself only if it is called."""
         table = self._program.table
-        listed = reversed(reachable_functions(table, self._program.entry))
+        done: dict[str, None] = {}
+        path = [(self._program.entry, _callees(table[self._program.entry]))]
+        seen = {self._program.entry}
+        while path:
+            name, waiting = path[-1]
+            callee = next((callee for callee in waiting if callee not in seen), None)
+            if callee is None:
+                done[path.pop()[0]] = None
+            else:
+                seen.add(callee)
+                path.append((callee, _callees(table[callee])))
         entry = self._program.entry
-        called = self._references[entry] or self._roles[entry]
-        return [function for function in listed if function.name != entry or called]
+        if not self._references[entry] and not self._roles[entry]:
+            del done[entry]
+        return list(done)
 
     # The table of functions
 
@@ -169,65 +182,246 @@ class _Module:
 
     def returns_bare(self, function: str) -> bool:
         """See :class:`~brainir.backend.printing.FunctionTable`."""
-        is_step = FunctionOf(function) in self._references[function]
-        return len(self._program.function(function).outputs) == 1 and not is_step
+        # What loops and branches call returns a tuple, as the carry is one.
+        called_as_is = FunctionOf(function) in self._references[function]
+        return len(self._program.function(function).outputs) == 1 and not called_as_is
 
     def _decoration(self, function: str) -> JitOf | CustomJvpOf | CustomVjpOf | None:
-        """Return the one way in which a function is used, if there is one and it is not called as it is."""
+        """Return what a function is always wrapped in, if it is, and in one thing only."""
         references = self._references[function]
-        (key, *others) = references or (None,)
-        return None if others or self._roles[function] or isinstance(key, FunctionOf) else key
+        if len(references) != 1 or self._roles[function]:
+            return None
+        (key,) = references
+        return None if isinstance(key, FunctionOf) else key
+
+    def _is_only_rule(self, function: str) -> bool:
+        return len(self._roles[function]) == 1 and not self._references[function]
+
+    def _custom_keys(self, function: str) -> list[CustomOf]:
+        return sorted((key for key in self._references[function] if isinstance(key, CustomOf)), key=repr)
 
     def _jit_options(self, key: JitOf) -> list[tuple[str, Doc]]:
         options = {"inline": key.inline, "keep_unused": key.keep_unused, "donate_argnums": key.donated}
         return [(name, self._scope.plain(value)) for name, value in options.items() if value]
 
-    # Text
+    # The parts of the module
 
     def text(self) -> str:
         """Return the module."""
-        functions = [line for function in self._order for line in self._define(function)]
-        entry, classes = self._entry()
-        helpers = [line for name, code in _HELPERS.items() if self._scope.uses(name) for line in self._helper(code)]
-        definitions = self._scope.definitions()
-        imports = list(self._scope.imports())
-        standard = [line for line in imports if not re.match(r"(from|import) (jax|numpy)\b", line)]
-        blocks = [
-            *_docstring(self._program),
-            *(["", *standard] if standard else []),
-            *(["", *(line for line in imports if line not in standard)]),
-            *(["", *self._units] if self._units else []),
-            *helpers,
-            *(["", "", *definitions] if definitions and helpers else ["", *definitions] if definitions else []),
-            *classes,
-            *functions,
-            *entry,
+        scope = self._scope
+        functions = [line for name in self._order for line in self._define(name)]
+        printer = self._printer(
+            self._program.entry_function, self._parameters, self._program.entry_function.inputs
+        )
+        boundary = Boundary(self._program, scope, printer)
+        entry = list(self._entry(boundary, printer))
+        # A helper can need those above it.
+        helpers = [scope.localized(code) for name, code in reversed(_HELPERS.items()) if scope.uses(name)]
+        tables = [*(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
+        parts = [
+            _title(self._program),
+            *_import_blocks(scope.imports()),
+            *([tables] if tables and not scope.uses("_array") else []),
         ]
-        return "\n".join(blocks) + "\n"
+        text = "\n\n".join("\n".join(part) for part in parts if part)
+        late = ["", "", *tables] if scope.uses("_array") else []
+        defined = "\n".join([*late, *boundary.class_lines, *functions, *entry])
+        return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), defined]) + "\n"
 
-    def _helper(self, code: str) -> list[str]:
-        return ["", *self._scope.localized(code).rstrip("\n").split("\n")]
+    def _printer(
+        self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()
+    ) -> FunctionPrinter:
+        return FunctionPrinter(function, self._scope, self, set(arrays), set(reserved))
 
-    def _printer(self, function: Function, reserved: Sequence[str] = (), arrays: Sequence[str] = ()) -> FunctionPrinter:
-        return FunctionPrinter(function, self._scope, self, arrays, reserved)
+    def _entry(self, boundary: Boundary, printer: FunctionPrinter) -> Iterator[str]:
+        # The nodes come last here, because only they tell which checks are needed.
+        unpacked = list(boundary.unpack())
+        nodes = list(printer.body())
+        packed = list(boundary.pack())
+        yield from ("", "")
+        yield from lines((f"def {self._program.entry}", *call((), boundary.parameters), ":"), 0)
+        yield from boundary.docstring()
+        yield from self._width_check()
+        yield from (*unpacked, *nodes, *packed)
 
-    def _define(self, function: Function) -> Iterator[str]:
+    def _width_check(self) -> Iterator[str]:
+        if not self._is_wide and not self._scope.has_python_numbers:
+            return
+        setting = f"{self._scope.use('jax')}.config.jax_enable_x64"
+        yield f"    if {'not ' if self._is_wide else ''}{setting}:"
+        yield f'        raise {self._scope.use("RuntimeError")}("set jax_enable_x64 to {self._is_wide}, as it was for this program")'
+
+    # Functions and their derivatives
+
+    def _define(self, name: str) -> Iterator[str]:
         """Yield a function, what it is wrapped in, and its derivative rules."""
-        key = self._decoration(function.name)
-        name = self._names[function.name]
-        if not self._is_only_rule(function.name):
+        decoration = self._decoration(name)
+        local = self._names[name]
+        if not self._is_only_rule(name):
+            function = self._program.function(name)
             printer = self._printer(function)
             parameters = [(printer.name(value),) for value in function.inputs]
-            results = self._outputs(function.name, printer.outputs)
-            yield from ("", "", *self._decorator(key))
-            yield from lines((f"def {name}", *call((), parameters), ":"), 0)
-            yield from printer.body()
-            yield from statement(("return ", *results()), 4)
-        for custom in sorted(self._references[function.name], key=repr):
-            if isinstance(custom, CustomOf):
-                if custom != key:
-                    kind = "custom_jvp" if isinstance(custom, CustomJvpOf) else "custom_vjp"
-                    yield from ("", "", f"{self._custom[custom]} = {self._scope.use('jax')}.{kind}({name})")
-                wrapped = flat(self.callee(custom))
-                rules = self._jvp if isinstance(custom, CustomJvpOf) else self._vjp
-                yield from rules(custom, wrapped)  # type: ignore[arg-type]  # chosen by the type
+            body = list(printer.body())
+            yield from ("", "", *self._decorator(decoration))
+            yield from lines((f"def {local}", *call((), parameters), ":"), 0)
+            yield from body
+            yield from statement(("return ", *self._results(name, printer.outputs())), 4)
+        for key in self._custom_keys(name):
+            if key != decoration:
+                kind = "custom_jvp" if isinstance(key, CustomJvpOf) else "custom_vjp"
+                yield from ("", "", f"{self._custom[key]} = {self._scope.use('jax')}.{kind}({local})")
+            yield from self._jvp(key) if isinstance(key, CustomJvpOf) else self._vjp(key)
+
+    def _decorator(self, key: JitOf | CustomOf | None) -> Iterator[str]:
+        match key:
+            case JitOf():
+                jit, options = f"{self._scope.use('jax')}.jit", self._jit_options(key)
+                partial = (
+                    call((f"@{self._scope.use('functools')}.partial",), [(jit,)], options) if options else ()
+                )
+                yield flat(partial) or f"@{jit}"
+            case CustomJvpOf():
+                yield f"@{self._scope.use('jax')}.custom_jvp"
+            case CustomVjpOf():
+                yield f"@{self._scope.use('jax')}.custom_vjp"
+
+    def _results(self, function: str, values: list[Doc]) -> Doc:
+        """Return values as the function returns them: one alone, several in a tuple."""
+        if self.returns_bare(function):
+            return values[0]
+        return commas(values) if len(values) > 1 else display(values)
+
+    def _rule(self, function: str, reserved: Sequence[str], arrays: Iterable[int]) -> _Rule:
+        """Return a rule; if others use the function too, one that calls it."""
+        rule = self._program.function(function)
+        if self._is_only_rule(function):
+            printer = self._printer(rule, reserved, [rule.inputs[index] for index in arrays])
+            inputs = [printer.name(value) for value in rule.inputs]
+            return _Rule(self._names[function], inputs, list(printer.body()), printer.outputs())
+        inputs = [unique(f"x{index}", self._scope.taken, reserved) for index in range(len(rule.inputs))]
+        outputs: list[Doc] = [
+            (unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))
+        ]
+        called = call((self._names[function],), [(value,) for value in inputs])
+        targets = (
+            outputs[0]
+            if self.returns_bare(function)
+            else display(outputs)
+            if len(outputs) == 1
+            else commas(outputs)
+        )
+        body = statement((*targets, " = ", *called) if outputs else called, 4)
+        return _Rule(self._scope.new(f"{self._names[function]}_rule"), inputs, body, outputs)
+
+    def _take(self, names: Sequence[str], kinds: Sequence[TensorType], given: str) -> Iterator[str]:
+        """Yield the lines that take values out of a tuple, as JAX arrays: a caller's plain numbers can be in it."""
+        if not names:
+            return
+        targets = (
+            display([(name,) for name in names]) if len(names) == 1 else commas([(name,) for name in names])
+        )
+        arrays = [
+            name for name, kind in zip(names, kinds, strict=True) if name != "_" and kind.dtype != "float0"
+        ]
+        convert = f"{self._scope.use('jnp')}.asarray"
+        if len(arrays) == len(names):
+            yield from statement((*targets, f" = {self._scope.use('map')}({convert}, {given})"), 4)
+            return
+        yield from statement((*targets, f" = {given}"), 4)
+        yield from (f"    {name} = {convert}({name})" for name in arrays)
+
+    def _jvp(self, key: CustomJvpOf) -> Iterator[str]:
+        """Yield the rule of a ``jax.custom_jvp``; a value that cannot move has no tangent in the program."""
+        function = self._program.function(key.function)
+        kinds, results = _signature(function)
+        rule = self._rule(
+            key.jvp, ("primals", "tangents"), range(len(self._program.function(key.jvp).inputs))
+        )
+        moving = iter(rule.inputs[len(kinds) :])
+        tangents = [next(moving) if kind.is_inexact else "_" for kind in kinds]
+        yield from ("", "", f"@{flat(self.callee(key))}.defjvp", f"def {rule.name}(primals, tangents):")
+        yield from self._take(rule.inputs[: len(kinds)], kinds, "primals")
+        if any(kind.is_inexact for kind in kinds):
+            yield from self._take(tangents, kinds, "tangents")
+        yield from rule.body
+        values, given = rule.outputs[: len(results)], iter(rule.outputs[len(results) :])
+        moved = [next(given) if kind.is_inexact else self._no_tangent(kind) for kind in results]
+        parts = (
+            [values[0], moved[0]] if self.returns_bare(key.function) else [display(values), display(moved)]
+        )
+        yield from statement(("return ", *commas(parts)), 4)
+
+    def _no_tangent(self, kind: TensorType) -> Doc:
+        zero = (f"{self._scope.use('jax')}.dtypes.float0",)
+        return call((f"{self._scope.use('np')}.zeros",), [self._scope.plain(kind.shape), zero])
+
+    def _vjp(self, key: CustomVjpOf) -> Iterator[str]:
+        """Yield the rules of a ``jax.custom_vjp``."""
+        function = self._program.function(key.function)
+        kinds, results = _signature(function)
+        is_bare = self.returns_bare(key.function)
+        forward = self._rule(key.fwd, (), range(len(kinds)))
+        yield from ("", "")
+        yield from lines((f"def {forward.name}", *call((), [(name,) for name in forward.inputs]), ":"), 0)
+        inputs = flat(display([(name,) for name in forward.inputs]))
+        yield from self._take(forward.inputs, kinds, inputs)
+        yield from forward.body
+        values, residuals = forward.outputs[: len(results)], forward.outputs[len(results) :]
+        yield from statement(
+            ("return ", *commas([values[0] if is_bare else display(values), display(residuals)])), 4
+        )
+
+        count = len(residuals)
+        rule = self._program.function(key.bwd)
+        backward = self._rule(key.bwd, ("residuals", "cotangents"), range(count, len(rule.inputs)))
+        moving = iter(backward.inputs[count:])
+        cotangents = [next(moving) if kind.is_inexact else "_" for kind in results]
+        yield from ("", "", f"def {backward.name}(residuals, cotangents):")
+        if count:
+            names: list[Doc] = [(name,) for name in backward.inputs[:count]]
+            yield from statement((*(display(names) if count == 1 else commas(names)), " = residuals"), 4)
+        if any(kind.is_inexact for kind in results):
+            yield from self._take(cotangents, results, "(cotangents,)" if is_bare else "cotangents")
+        yield from backward.body
+        given = iter(backward.outputs)
+        gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
+        yield from statement(
+            ("return ", *(commas(gradients) if len(gradients) > 1 else display(gradients))), 4
+        )
+        wrapped = flat(self.callee(key))
+        yield from ("", "", f"{wrapped}.defvjp({forward.name}, {backward.name})")
+
+
+def _rules(key: CustomOf) -> tuple[str, ...]:
+    return (key.jvp,) if isinstance(key, CustomJvpOf) else (key.fwd, key.bwd)
+
+
+def _callees(function: Function) -> Iterator[str]:
+    for node in function.nodes:
+        yield from node.callees()
+
+
+def _signature(function: Function) -> tuple[list[TensorType], list[TensorType]]:
+    return [TensorType.parse(kind) for kind in function.types], [
+        function.type_of(name) for name in function.outputs
+    ]
+
+
+def _kinds(function: Function) -> Iterator[TensorType]:
+    """Yield the types of all values and literals of a function."""
+    yield from map(TensorType.parse, function.value_types.values())
+    for operand in (*function.outputs, *(operand for node in function.nodes for operand in node.inputs)):
+        if is_literal(operand):
+            yield literal_type(operand)
+
+
+def _title(program: Program) -> list[str]:
+    return [f'"""{program.entry}: a JAX function, written by brainir from its IR."""']
+
+
+def _import_blocks(statements: Iterator[str]) -> list[list[str]]:
+    """Return the imports of the standard library and those of jax and numpy."""
+    blocks: list[list[str]] = [[], []]
+    for line in statements:
+        blocks[bool(re.match(r"(from|import) (jax|numpy)\b", line))].append(line)
+    return blocks

@@ -87,9 +87,9 @@ def tensor_type(aval: Any) -> TensorType:
 
 
 def name_stack(equation: Equation) -> str:
-    """Return the name scopes around an equation, separated by ``/``."""
-    stack = equation.source_info.name_stack
-    return str(stack) if stack.stack else ""
+    """Return the name scopes around an equation, separated by ``/``; transformations such as ``jvp`` are no scopes."""
+    stack = equation.source_info.name_stack.stack
+    return "/".join(part.name for part in stack if type(part).__name__ == "Scope") if stack else ""
 
 
 def strong(leaf: Any) -> Any:

@@ -1,7 +1,7 @@
 """Type rules: the result types of every operation, recomputed from its operands and attributes.
 
-The rules follow ``jax.lax``: operands of an elementwise operation have one shape, but for scalars and axes of length
-one, which are repeated.
+The rules follow ``jax.lax``: operands of an elementwise operation have one shape, but for scalars and axes of
+length one, which are repeated.
 
 Rules compute element type and shape. Weak types are not recomputed: they are ignored in operands, in
 signatures of functions and in results. Rules do arithmetic on shapes only, so types too large to allocate
@@ -11,6 +11,7 @@ cost nothing.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -459,7 +460,8 @@ def _unstack(node: ops.Unstack, operands: Types, _: Callees) -> Types:
     (kind,) = operands
     _axis(node.axis, kind.ndim, "axis")
     if len(node.outputs) != kind.shape[node.axis]:
-        raise TypeRuleError(f"it has {_plural(len(node.outputs), 'result')} for an axis of {kind.shape[node.axis]}")
+        found = _plural(len(node.outputs), "result")
+        raise TypeRuleError(f"it has {found} for an axis of length {kind.shape[node.axis]}")
     return (TensorType(kind.dtype, _without(kind.shape, frozenset({node.axis}))),) * len(node.outputs)
 
 
@@ -472,13 +474,27 @@ def _tile(node: ops.Tile, operands: Types, _: Callees) -> Types:
     return (kind.with_shape(tuple([size * rep for size, rep in zip(kind.shape, node.reps, strict=True)])),)
 
 
-def _index_batch(indices: TensorType, mapped: Shape, name: str) -> Shape:
+def _index_batch(
+    kind: TensorType, indices: TensorType, mapped: Shape, batching: Shape, index_batching: Shape
+) -> Shape:
     """Return the axes of an index array but the last, which holds one number for each entry of `mapped`."""
     if _kind(indices.dtype) not in _INTEGER or not indices.shape:
         raise TypeRuleError(f"the indices {indices} must be integers with an axis for their components")
     if indices.shape[-1] != len(mapped):
-        raise TypeRuleError(f"the last axis of the indices {indices} must have the length of {name} {mapped}")
+        raise TypeRuleError(f"the last axis of {indices} must hold an index for each of the axes {mapped}")
+    _axes((*mapped, *batching), kind.ndim, "indexed and batching axes of the operand")
+    _axes(index_batching, indices.ndim - 1, "batching axes of the indices")
+    if [kind.shape[axis] for axis in batching] != [indices.shape[axis] for axis in index_batching]:
+        raise TypeRuleError(
+            f"the batching axes {batching} of {kind} and {index_batching} of {indices} must fit"
+        )
     return indices.shape[:-1]
+
+
+def _ascending(**names: Shape) -> None:
+    for name, axes in names.items():
+        if any(first > second for first, second in itertools.pairwise(axes)):
+            raise TypeRuleError(f"{name} {axes} must be in ascending order")
 
 
 @_rule(ops.Gather)
@@ -486,8 +502,15 @@ def _gather(node: ops.Gather, operands: Types, _: Callees) -> Types:
     _count(operands, 2)
     kind, indices = operands
     numbers = node.dimension_numbers
-    batch = _index_batch(indices, numbers.start_index_map, "start_index_map")
-    _axes(numbers.start_index_map, kind.ndim, "start_index_map")
+    batching = numbers.operand_batching_dims
+    batch = _index_batch(
+        kind, indices, numbers.start_index_map, batching, numbers.start_indices_batching_dims
+    )
+    _ascending(
+        offset_dims=numbers.offset_dims,
+        collapsed_slice_dims=numbers.collapsed_slice_dims,
+        operand_batching_dims=batching,
+    )
     dropped = _axes(
         (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims), kind.ndim, "collapsed_slice_dims"
     )
@@ -512,8 +535,13 @@ def _scatter(node: ops.Scatter, operands: Types, _: Callees) -> Types:
     kind, indices, updates = operands
     numbers = node.dimension_numbers
     _same_dtype((kind, updates))
-    batch = _index_batch(indices, numbers.scatter_dims_to_operand_dims, "scatter_dims_to_operand_dims")
-    _axes(numbers.scatter_dims_to_operand_dims, kind.ndim, "scatter_dims_to_operand_dims")
+    mapped, batching = numbers.scatter_dims_to_operand_dims, numbers.operand_batching_dims
+    batch = _index_batch(kind, indices, mapped, batching, numbers.scatter_indices_batching_dims)
+    _ascending(
+        update_window_dims=numbers.update_window_dims,
+        inserted_window_dims=numbers.inserted_window_dims,
+        operand_batching_dims=batching,
+    )
     inserted = _axes(
         (*numbers.inserted_window_dims, *numbers.operand_batching_dims), kind.ndim, "inserted_window_dims"
     )
