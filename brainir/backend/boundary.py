@@ -295,11 +295,9 @@ class Boundary:
         decorated = f"@{self._scope.use('dataclasses')}.dataclass(frozen=True)"
         written = [f"@{self._scope.use('jax')}.tree_util.register_dataclass", decorated, f"class {name}:"]
         annotated = self._scope.use("object")
-        for field in tree.fields:
-            written.append(f"    {field}: {annotated}")
-        for field in static:
-            fixed = f'{self._scope.use("dataclasses")}.field(metadata={{"static": True}})'
-            written.append(f"    {field}: {annotated} = {fixed}")
+        fixed = f'{self._scope.use("dataclasses")}.field(metadata={{"static": True}})'
+        written += [f"    {field}: {annotated}" for field in tree.fields]
+        written += [f"    {field}: {annotated} = {fixed}" for field in static]
         return ["", "", *written, *([] if tree.fields or static else ["    pass"])]
 
     # Documentation

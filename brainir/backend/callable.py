@@ -15,6 +15,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
 from ..ir.verifier import verify
+from .boundary import leading_names
 from .evaluate import Evaluator
 from .trees import TreeBuilder
 
@@ -61,6 +62,7 @@ class _Emitted:
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         self._trees = TreeBuilder(program.interface.units)
+        self._leading = leading_names(program.interface)
 
     def function(self) -> Callable[..., Any]:
         conventions = {"function": self._call_function, "step": self._call_step, "module": self._call_module}
@@ -80,9 +82,8 @@ class _Emitted:
         return emitted
 
     def _signature(self) -> inspect.Signature:
-        leading = {"function": (), "step": ("params", "hidden"), "module": ("states",)}[self._interface.kind]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(f"{name}" , inspect.Parameter.POSITIONAL_ONLY) for name in leading]
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self._leading]
         parameters += [inspect.Parameter(argument.name, kind) for argument in self._interface.arguments]
         return inspect.Signature(parameters)
 
@@ -98,13 +99,14 @@ class _Emitted:
         return self._trees.unflatten(hidden, results), self._trees.unflatten(self._interface.result, results)
 
     def _step_leaves(self, given: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-        for name, tree in (("params", self._interface.params), ("hidden", self._interface.hidden)):
+        trees = (self._interface.params, self._interface.hidden)
+        for place, name, tree in zip(("params", "hidden"), self._leading, trees, strict=True):
             if tree is not None:
-                yield from self._trees.flatten(tree, given[name], name)
+                yield from self._trees.flatten(tree, given[name], place)
         yield from self._arguments(given)
 
     def _call_module(self, given: Mapping[str, Any]) -> Any:
-        states = given["states"]
+        states = given[self._leading[0]]
         known = {state.path for state in self._interface.states}
         if not isinstance(states, Mapping):
             raise EmissionError(f"states must be a dict from path to value, not {type(states).__name__}")

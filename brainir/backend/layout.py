@@ -1,4 +1,4 @@
-"""Python source as text: lines of at most 100 columns, and strings and comments that nothing can escape from."""
+"""Python source as text: lines of at most 100 columns, strings and comments that nothing escapes from."""
 
 from __future__ import annotations
 

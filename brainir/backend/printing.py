@@ -54,7 +54,7 @@ _PREFIX = {"lax.neg": "-", "lax.bitwise_not": "~"}
 _ARITHMETIC = frozenset("+-*/")
 _NEEDS_INEXACT = frozenset("/")
 _BITWISE = frozenset("&|^~")
-# Python numbers have these element types, with and without 64-bit types; jax.numpy has no weakly typed others.
+# Python numbers have these element types, with and without 64-bit types.
 _WEAK_TYPES = frozenset(("int32", "int64", "float32", "float64", "complex64", "complex128"))
 
 _DEFAULTS: dict[str, dict[str, object]] = {
@@ -100,8 +100,8 @@ class FunctionPrinter:
     scope : ModuleScope
     table : FunctionTable
     arrays : collection of str
-        Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's operators
-        would compute in Python.
+        Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's
+        operators would compute in Python.
     reserved : collection of str
         Names that values do not take.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ir.node import Node
 from ..ir.ops import Binary, Compare, Cumulative, Reduce, Scatter, Unary, UnaryAccuracy
-from ..ir.types import TensorType, parse_scalar
+from ..ir.types import TensorType, is_literal, parse_scalar
 from .expressions import (
     Apply,
     CustomJvpOf,
@@ -121,8 +121,9 @@ def _reduce_precision(node: Any, types: Types) -> Expression:
 @_rule("convert_element_type")
 def _convert_element_type(node: Any, types: Types) -> Expression:
     operand = types(node.inputs[0])
-    # The public function gives strong types and drops conversions that change nothing.
-    if not node.weak_type and (operand.dtype != node.new_dtype or operand.weak_type):
+    # The public function gives strong types, converts numbers at once, and drops conversions that change nothing.
+    changes = operand.dtype != node.new_dtype or operand.weak_type
+    if not node.weak_type and changes and not is_literal(node.inputs[0]):
         return _call("lax.convert_element_type", node, new_dtype=_dtype(node.new_dtype))
     return _call(
         "lax.convert_element_type_p.bind",

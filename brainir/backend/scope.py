@@ -42,8 +42,8 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "any", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance", "len", "list",
-    "map", "object", "str", "sum", "tuple", "type",
+    "RuntimeError", "TypeError", "any", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance",
+    "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = ("UNITS", "_array", "_expect", "_leaf", "_mantissa", "_quantity", "_split", "_unit")
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
@@ -66,8 +66,8 @@ class ModuleScope:
     Parameters
     ----------
     given : iterable of str
-        Names that the caller sees and that stay as they are: the entry and its arguments. Imports, helper functions
-        and builtins go out of their way.
+        Names that the caller sees and that stay as they are: the entry and its arguments. Imports, helper
+        functions and builtins go out of their way.
     wide : bool
         Whether the program uses 64-bit types, so that Python numbers stand for 64-bit ones.
 
@@ -158,8 +158,8 @@ class ModuleScope:
     def literal(self, operand: str, in_python: bool = False) -> Doc:
         """Return a scalar literal of the program with its exact bits, element type and weak type.
 
-        A Python number has more digits than most element types; `in_python`, where the number itself reaches the
-        caller, it is the one that the callable has.
+        A Python number has more digits than most element types; `in_python`, where the number itself reaches
+        the caller, it is the one that the callable has.
         """
         kind, value = literal_type(operand), literal_array(operand)
         if not kind.weak_type:
@@ -173,7 +173,7 @@ class ModuleScope:
         return (self._constant(("literal", operand), self._weakly(self._scalar(value), kind.dtype)),)
 
     def python_number(self, operand: str) -> Doc | None:
-        """Return a literal as a Python number, if one means the same beside an array of its own type, else None."""
+        """Return a literal as a Python number if it means the same beside an array of its type, or None."""
         kind, value = literal_type(operand), literal_array(operand)
         default = _DEFAULTS.get(value.dtype.kind, ())
         if kind.dtype not in default or (kind.weak_type and kind.dtype != default[self._wide]):

@@ -90,18 +90,18 @@ def to_source(program: Program) -> str:
     -------
     str
         A module that defines a function named ``program.entry`` with the arguments and results of
-        ``to_callable(program)``. Values with a physical unit can also be passed as plain numbers in the unit that the
-        docstring names; results then are plain numbers too. Namedtuples and dataclasses of the result are of the class
-        of an argument, or of one that the module defines. The 64-bit setting of JAX must be the one that the program
-        was lowered with, or the function says so.
+        ``to_callable(program)``. Values with a physical unit can also be passed as plain numbers in the unit
+        that the docstring names; results then are plain numbers too. Namedtuples and dataclasses of the
+        result are of the class of an argument, or of one that the module defines. The 64-bit setting of JAX
+        must be the one that the program was lowered with, or the function says so.
 
     Raises
     ------
     VerificationError
         If the program breaks an invariant.
     EmissionError
-        If it holds something that cannot be written: constants whose data was left out, fields of a result that a class
-        cannot have.
+        If it holds something that cannot be written: constants whose data was left out, fields of a result
+        that a class cannot have.
     """
     verify(program)
     return _Module(program).text()
@@ -151,14 +151,13 @@ class _Module:
                     self._roles[rule].append(key)
 
     def _definition_order(self) -> list[str]:
-        """Return the functions to define before the entry, callees first; the entry itself only if it is called."""
+        """Return the functions to define before the entry, callees first; the entry too if it is called."""
         table = self._program.table
         done: dict[str, None] = {}
         path = [(self._program.entry, _callees(table[self._program.entry]))]
         seen = {self._program.entry}
         while path:
-            name, waiting = path[-1]
-            callee = next((callee for callee in waiting if callee not in seen), None)
+            callee = next((callee for callee in path[-1][1] if callee not in seen), None)
             if callee is None:
                 done[path.pop()[0]] = None
             else:
@@ -215,18 +214,16 @@ class _Module:
         )
         boundary = Boundary(self._program, scope, printer)
         entry = list(self._entry(boundary, printer))
-        # A helper can need those above it.
+        # From the last helper on, because one can need those above it.
         helpers = [scope.localized(code) for name, code in reversed(_HELPERS.items()) if scope.uses(name)]
         tables = [*(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
-        parts = [
-            _title(self._program),
-            *_import_blocks(scope.imports()),
-            *([tables] if tables and not scope.uses("_array") else []),
-        ]
-        text = "\n\n".join("\n".join(part) for part in parts if part)
-        late = ["", "", *tables] if scope.uses("_array") else []
-        defined = "\n".join([*late, *boundary.class_lines, *functions, *entry])
-        return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), defined]) + "\n"
+        top = [_title(self._program), *_import_blocks(scope.imports())]
+        if not helpers:
+            top.append(tables)
+        text = "\n\n".join("\n".join(block) for block in top if block)
+        defined = ["", "", *tables] if tables and helpers else []
+        defined += [*boundary.class_lines, *functions, *entry]
+        return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), *defined]) + "\n"
 
     def _printer(
         self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()
@@ -249,7 +246,8 @@ class _Module:
             return
         setting = f"{self._scope.use('jax')}.config.jax_enable_x64"
         yield f"    if {'not ' if self._is_wide else ''}{setting}:"
-        yield f'        raise {self._scope.use("RuntimeError")}("set jax_enable_x64 to {self._is_wide}, as it was for this program")'
+        reason = f'"set jax_enable_x64 to {self._is_wide}, as it was for this program"'
+        yield f"        raise {self._scope.use('RuntimeError')}({reason})"
 
     # Functions and their derivatives
 
@@ -314,7 +312,7 @@ class _Module:
         return _Rule(self._scope.new(f"{self._names[function]}_rule"), inputs, body, outputs)
 
     def _take(self, names: Sequence[str], kinds: Sequence[TensorType], given: str) -> Iterator[str]:
-        """Yield the lines that take values out of a tuple, as JAX arrays: a caller's plain numbers can be in it."""
+        """Yield the lines that take values out of a tuple, as arrays: a caller's numbers can be in it."""
         if not names:
             return
         targets = (

@@ -84,6 +84,12 @@ class Lowering:
         self._wanted[name] = wanted
         return name
 
+    def _new_rule_name(self, wanted: str) -> str:
+        name = self._new_name(wanted)
+        # What a rule computes is known only when it is lowered; until then its own name tells it from all others.
+        self._keys[name] = name
+        return name
+
     def _shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before."""
         known = self._by_jaxpr.get(id(closed))
@@ -159,7 +165,7 @@ class Lowering:
         levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
             return levels[-1]
-        names = tuple(map(self._new_name, wanted))
+        names = tuple(map(self._new_rule_name, wanted))
         levels.append(names)
         try:
             for name, closed in zip(names, trace(), strict=True):
@@ -187,7 +193,7 @@ class Lowering:
         except (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError) as error:
             raise Unsupported(f"brainir has no rule for this primitive, and its own code cannot be traced: {error}") from error
         function = self._shared(traced, equation.primitive.name)
-        jvp = self._new_name(f"{self._wanted[function]}_jvp")
+        jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:

@@ -11,7 +11,7 @@ import brainstate
 import jax
 
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, Role, State, Tree, leaf_paths
+from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
@@ -60,11 +60,16 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         )
     positional, keywords = bind_arguments(module.update, inputs, kwargs)
     traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
-    try:
-        with _strong_types(module):
+    with _strong_types(module) as before:
+        try:
             traced.make_jaxpr(*positional, **keywords)
-    except AttributeError as error:
-        raise _uninitialised(module, error) from error
+        except AttributeError as error:
+            raise _uninitialised(module, error) from error
+        except ValueError as error:
+            # brainstate puts the old values back after a trace, and stops at one that no longer fits; it does not say which.
+            for path, (state, value) in before.items():
+                _check_structure(path, state, value, state.value, error)
+            raise
     jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
     accessed = traced.get_states(*positional, **keywords)
     result, new_values = traced.get_out_shapes(*positional, **keywords)
@@ -77,8 +82,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         for name, value, keyword in argument_list(module.update, positional, keywords)
     )
     result_tree = reader.read(result, "result")
-    for record, value in zip(states, new_values, strict=True):
-        _check_new_value(record, reader.read(value, format_path(record.path)))
+    for record, state, value in zip(states, accessed, new_values, strict=True):
+        _check_structure(record.path, state, state.value, value)
 
     jaxpr, states = _states_first(jaxpr, states, len(jax.tree.leaves((positional, keywords))))
     used = {id(state) for state in accessed}
@@ -90,13 +95,13 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
 
 
 @contextlib.contextmanager
-def _strong_types(module: Any) -> Iterator[None]:
-    """Give the states of a module strongly typed values for the time of a trace."""
-    before = {id(state): (state, state.value) for state in _module_states(module).values()}
+def _strong_types(module: Any) -> Iterator[dict[StatePath, tuple[Any, Any]]]:
+    """Give the states of a module strongly typed values for the time of a trace; yield each with its own value."""
+    before = {path: (state, state.value) for path, state in _module_states(module).items()}
     try:
         for state, value in before.values():
             state.value = jax.tree.map(strong, value)
-        yield
+        yield before
     finally:
         for state, value in before.values():
             state.value = value
@@ -142,20 +147,21 @@ def _role(state: Any) -> Role:
     return "param" if isinstance(state, brainstate.ParamState) else "other"
 
 
-def _check_new_value(record: State, new: Tree) -> None:
-    if new == record.tree:
+def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exception | None = None) -> None:
+    """Check that a state keeps the pytree structure and the units of its value."""
+    reader = TreeReader()
+    before, after = (reader.read(value, format_path(path)) for value in (old, new))
+    if before == after:
         return
-    old_units = [leaf.unit for _, leaf in leaf_paths(record.tree)]
-    new_units = [leaf.unit for _, leaf in leaf_paths(new)]
-    what = (
-        f"its unit from {old_units} to {new_units}"
-        if len(old_units) == len(new_units) and old_units != new_units
-        else f"its structure from {record.tree} to {new}"
-    )
+    units = [[leaf.unit or "none" for _, leaf in leaf_paths(tree)] for tree in (before, after)]
+    if len(units[0]) == len(units[1]) and units[0] != units[1]:
+        what = f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
+    else:
+        what = f"its structure from {before} to {after}"
     raise StateError(
-        f"state {format_path(record.path)} ({record.type}) changes {what} in the step; "
+        f"state {format_path(path)} ({type(state).__name__}) changes {what} in the step; "
         "give the new value the unit and structure of the old one, or initialise the state with those of the new"
-    )
+    ) from cause
 
 
 def _states_first(

@@ -20,13 +20,14 @@ _FRAMEWORKS = frozenset(
 )
 _STDLIB = os.path.join(sysconfig.get_path("stdlib"), "")
 _OWN = os.path.join(str(Path(__file__).parent.parent), "")
+_OWN_MODELS = frozenset({os.path.join(_OWN, "brainscale.py")})
 
 
 @functools.lru_cache(maxsize=4096)
 def is_model_file(file: str) -> bool:
     """Whether a file is model code rather than part of Python, JAX or the frameworks on top of it."""
     if not file or file.startswith(_OWN):
-        return False
+        return file in _OWN_MODELS
     _, installed, inside = file.replace(os.sep, "/").rpartition("/site-packages/")
     if installed:
         return inside.partition("/")[0].removesuffix(".py") not in _FRAMEWORKS
@@ -55,8 +56,8 @@ def source_of(equation: Any) -> str:
     """Return ``file.py:12 (function)`` for the innermost model code behind an equation, or an empty string."""
     codes, offsets, line_number = jax_compat.equation_traceback(equation)
     for code, offset in zip(codes, offsets, strict=True):
-        if code.co_filename.startswith(_OWN):
-            return ""
         if is_model_file(code.co_filename):
             return _line(code, offset, line_number(code, offset))
+        if code.co_filename.startswith(_OWN):
+            return ""
     return ""

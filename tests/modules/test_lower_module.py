@@ -1,0 +1,242 @@
+"""What `lower_module` takes from a module, and how it refuses what it cannot represent."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from tests.models import MODELS
+
+X = jnp.ones(3)
+
+
+class Cell(brainstate.nn.Module):
+    """A leaky cell whose step does one more thing, given by the test."""
+
+    def __init__(self, extra: Callable[["Cell"], None], hidden: Any = None) -> None:
+        super().__init__()
+        self.h = brainstate.HiddenState(jnp.zeros(3) if hidden is None else hidden)
+        self.w = brainstate.ParamState(jnp.ones(3))
+        self.count = brainstate.ShortTermState(jnp.int32(0))
+        self.extra = extra
+
+    def update(self, x: Any) -> Any:
+        """Leak, drive, and do what the test asks for."""
+        if u.math.get_unit(self.h.value).is_unitless:
+            self.h.value = 0.9 * self.h.value + self.w.value * x
+        self.extra(self)
+        return self.h.value
+
+
+def nothing(cell: Cell) -> None:
+    """Leave the cell as it is."""
+
+
+def lowering_error(module: Any, *inputs: Any) -> str:
+    """Return the message with which lowering refuses a module."""
+    with pytest.raises(brainir.BrainIRError) as caught:
+        brainir.lower_module(module, *inputs)
+    return str(caught.value)
+
+
+def test_roles_come_from_the_state_types() -> None:
+    states = {state.path: state for state in brainir.lower_module(Cell(nothing), X).interface.states}
+    assert {path: state.role for path, state in states.items()} == {("h",): "hidden", ("w",): "param"}
+    assert not states["w",].returned
+
+
+def test_states_that_the_step_does_not_use_are_listed() -> None:
+    assert brainir.lower_module(Cell(nothing), X).interface.unused == (("count",),)
+
+
+def test_states_come_in_the_order_of_first_access() -> None:
+    program = brainir.lower_module(MODELS["ALIF_STPExpCu_Dense"].build(), X)
+    last = [state.path[-1] for state in program.interface.states]
+    assert last == ["V", "a", "u", "x", "weight", "g"]
+
+
+def test_units_of_states_inputs_and_results_are_stored() -> None:
+    case = MODELS["observed_ALIF"]
+    program = brainir.lower_module(case.build(), *case.inputs(0))
+    assert {"mV", "mA"} <= {unit.text for unit in program.interface.units}
+
+
+def test_uninitialised_states_are_named_with_the_remedy() -> None:
+    message = lowering_error(brainstate.nn.GRUCell(3, 4), X)
+    assert "GRUCell" in message
+    assert "'h'" in message
+    assert "init_all_states" in message
+
+
+def test_an_attribute_error_of_the_model_itself_stays_what_it_is() -> None:
+    def wrong(cell: Cell) -> None:
+        cell.h.value.no_such_method()
+
+    with pytest.raises(AttributeError, match="no_such_method"):
+        brainir.lower_module(Cell(wrong), X)
+
+
+def test_a_parameter_that_the_step_writes_is_named() -> None:
+    def learn(cell: Cell) -> None:
+        cell.w.value = cell.w.value * 0.5
+
+    message = lowering_error(Cell(learn), X)
+    assert "writes the parameter w" in message
+
+
+def test_a_parameter_that_is_written_back_unchanged_is_no_error() -> None:
+    def touch(cell: Cell) -> None:
+        cell.w.value = cell.w.value  # noqa: PLW0127  # counts as a write
+
+    assert brainir.lower_module(Cell(touch), X).interface.states
+
+
+def test_a_state_whose_unit_changes_is_named_with_both_units() -> None:
+    def change(cell: Cell) -> None:
+        cell.h.value = u.get_mantissa(cell.h.value) * u.mS
+
+    message = lowering_error(Cell(change, jnp.zeros(3) * u.mV), X)
+    assert "state h" in message
+    assert "mV" in message
+    assert "mS" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [(lambda h: h[:2], "f32[2]"), (lambda h: h.astype(jnp.float16), "f16[3]"), (lambda h: h > 0, "bool[3]")],
+)
+def test_a_state_whose_type_changes_is_named_with_both_types(change: Callable[[Any], Any], shown: str) -> None:
+    def apply(cell: Cell) -> None:
+        cell.h.value = change(cell.h.value)
+
+    message = lowering_error(Cell(apply), X)
+    assert "state h" in message
+    assert f"from f32[3] to {shown}" in message
+
+
+def test_states_are_left_as_they_were_when_lowering_fails() -> None:
+    def learn(cell: Cell) -> None:
+        cell.w.value = cell.w.value * 0.5
+
+    cell = Cell(learn)
+    before = cell.w.value
+    lowering_error(cell, X)
+    assert cell.w.value is before
+
+
+def test_an_input_of_the_wrong_shape_names_the_argument_and_both_types() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing), program)
+    with pytest.raises(brainir.BrainIRError, match=r"argument x is float32\[4\].*f32\[3\]"):
+        step(states, jnp.ones(4))
+
+
+def test_a_wrong_number_of_inputs_shows_the_signature() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    with pytest.raises(brainir.BrainIRError, match=r"Cell\(states, /, x\)"):
+        brainir.to_callable(program)(brainir.read_states(Cell(nothing), program))
+
+
+def test_missing_and_unknown_states_are_named() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing), program)
+    with pytest.raises(brainir.BrainIRError, match="no value for state.*'h'"):
+        step({("w",): states["w",]}, X)
+    with pytest.raises(brainir.BrainIRError, match="unknown state.*'other'"):
+        step({**states, ("other",): X}, X)
+
+
+def test_a_quantity_of_another_dimension_is_refused_and_of_another_scale_converted() -> None:
+    program = brainir.lower_module(Cell(nothing, jnp.zeros(3) * u.mV), X)
+    step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing, jnp.zeros(3) * u.mV), program)
+    with pytest.raises(brainir.BrainIRError, match="state h must be a quantity in mV, not in mS"):
+        step({**states, ("h",): jnp.zeros(3) * u.mS}, X)
+    with pytest.raises(brainir.BrainIRError, match="state h must be a quantity in mV"):
+        step({**states, ("h",): jnp.zeros(3)}, X)
+    new, _ = step({**states, ("h",): jnp.full(3, 0.5) * u.volt}, X)
+    assert jnp.allclose(u.get_mantissa(new["h",]), 500.0)
+
+
+def test_host_callbacks_are_refused_with_their_name() -> None:
+    case = MODELS["dropout_RNN"]
+    assert "debug_callback: brainir cannot store a primitive with side effects" in lowering_error(
+        case.build(), *case.inputs(0)
+    )
+
+
+def test_something_else_than_a_module_is_refused() -> None:
+    assert "brainir.lower for a function" in lowering_error(jnp.sin, X)
+
+
+def test_read_states_of_another_module_names_the_missing_path() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    case = MODELS["GatedGRU"]
+    with pytest.raises(brainir.BrainIRError, match="no state w"):
+        brainir.read_states(case.build(), program)
+
+
+def test_write_states_writes_nothing_when_a_path_is_unknown() -> None:
+    cell = Cell(nothing)
+    program = brainir.lower_module(cell, X)
+    before = cell.h.value
+    with pytest.raises(brainir.BrainIRError, match="other is not a state"):
+        brainir.write_states(cell, program, {("h",): X, ("other",): X})
+    assert cell.h.value is before
+
+
+def test_a_state_outside_the_module_graph_gets_a_made_up_path_and_a_clear_error() -> None:
+    stranger = brainstate.ShortTermState(jnp.float32(1))
+
+    def borrow(cell: Cell) -> None:
+        cell.h.value = cell.h.value * stranger.value
+
+    program = brainir.lower_module(Cell(borrow), X)
+    (state,) = [state for state in program.interface.states if not state.reachable]
+    assert state.path == ("_unreachable", 0)
+    with pytest.raises(brainir.BrainIRError, match="make it an attribute of the module"):
+        brainir.read_states(Cell(borrow), program)
+
+
+SCRIPT = """
+import sys, brainir
+from tests.models import MODELS
+for name in ("ALIF_STPExpCu_Dense", "LIF_ExpCo", "GroupedALIF_ExpCu", "LRU", "two_layer_GRU"):
+    case = MODELS[name]
+    sys.stdout.write(brainir.dumps(brainir.lower_module(case.build(), *case.inputs(0))))
+"""
+
+
+def test_two_processes_with_different_hash_seeds_write_the_same_bytes() -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={"PYTHONHASHSEED": seed, "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) > 10_000
+
+
+def test_sources_name_the_lines_of_the_model() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    sources = {node.source for node in program.entry_function.nodes}
+    assert all("test_lower_module.py:" in source and "(update)" in source for source in sources), sources
+
+
+def test_jax_transformations_of_the_regenerated_step_work() -> None:
+    program = brainir.lower_module(Cell(nothing), X)
+    step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing), program)
+    mapped = jax.vmap(lambda x: step(states, x)[1])(jnp.ones((5, 3)))
+    assert mapped.shape == (5, 3)
+    tangent = jax.jvp(lambda x: step(states, x)[1], (X,), (X,))[1]
+    assert jnp.array_equal(tangent, jnp.ones(3))
