@@ -1,7 +1,7 @@
 """Drop-in for the names that brainscale's guide "IR analysis and optimization" uses.
 
-Change ``import brainscale`` to ``from brainir import brainscale`` and the guide runs: on plain brainstate layers, on
-brainscale's and on braintrace's own. The functions return brainir's results, which have the fields that the guide names.
+Change ``import brainscale`` to ``from brainir import brainscale`` and the guide runs, on plain brainstate layers and on
+brainscale's and braintrace's own. The functions return brainir's results, with the fields that the guide names.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def add_hidden_perturbation_in_module(model: Any, *args: Any, **kwargs: Any) -> 
     return add_hidden_perturbation_from_minfo(extract_module_info(model, *args, **kwargs))
 
 
-class _Linear(brainstate.nn.Linear):  # type: ignore[misc]  # brainstate is untyped
+class _Linear(brainstate.nn.Linear):
     """``brainstate.nn.Linear`` whose parameter state is called ``weight_op``, as in brainscale's layer."""
 
     @property
@@ -110,7 +110,7 @@ class _Linear(brainstate.nn.Linear):  # type: ignore[misc]  # brainstate is unty
         self.weight_op = state
 
 
-class ALIF_STPExpCu_Dense_Layer(brainstate.nn.Module):  # type: ignore[misc]  # brainstate is untyped
+class ALIF_STPExpCu_Dense_Layer(brainstate.nn.Module):
     """The guide's network: adaptive neurons, short-term plasticity, exponential synapses, one plain dense layer.
 
     Needs brainpy and braintools (``pip install 'brainir[models]'``).

@@ -1,7 +1,7 @@
 """The guide's network, end to end: a module becomes IR, is analysed, and comes back as JAX.
 
-Run it with ``make demo``. It writes ``guide.json`` and ``guide_source.py`` into a folder (``build/demo`` unless another is given
-as the first argument), and exits with an error if original and regenerated step differ in a single bit.
+Run it with ``make demo``. It writes ``guide.json`` and ``guide_source.py`` into a folder (``build/demo`` unless another
+is given as the first argument), and exits with an error if original and regenerated step differ in a single bit.
 """
 
 import sys
@@ -100,7 +100,8 @@ def main(folder: Path) -> None:
     heading("original and regenerated")
     namespace: dict[str, Any] = {}
     exec(compile(source, str(folder / "guide_source.py"), "exec"), namespace)
-    for name, step in (("callable from the JSON", brainir.to_callable(loaded)), ("Python source", namespace[loaded.entry])):
+    steps = {"callable from the JSON": brainir.to_callable(loaded), "Python source": namespace[loaded.entry]}
+    for name, step in steps.items():
         for jit in (False, True):
             compare(name, loaded, step, jit=jit)
 

@@ -10,7 +10,7 @@ import jax
 from jax import numpy as jnp
 
 from ..ir.errors import EmissionError
-from ..ir.interface import Interface, leaf_count
+from ..ir.interface import Interface
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
@@ -141,7 +141,7 @@ def _checked(leaf: Any, kind: TensorType, where: str) -> Any:
         leaf = jnp.asarray(leaf, dtype=None if kind.weak_type else kind.dtype)
     if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
         raise EmissionError(f"{where} must be an array {kind}, not of type {type(leaf).__name__}")
-    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     name = str(leaf.dtype) if is_key else jax.dtypes.canonicalize_dtype(leaf.dtype).name
     if name != kind.dtype or tuple(leaf.shape) != kind.shape:
         given = f"{name}[{','.join(map(str, leaf.shape))}]"

@@ -65,7 +65,7 @@ class Evaluator:
             for name, kind in function.value_types.items():
                 if TensorType.parse(kind).dtype in _WIDE:
                     raise EmissionError(
-                        f"value {name!r} of function {function.name!r} is {kind}, and JAX has 64-bit types switched off; "
+                        f"value {name!r} of function {function.name!r} is {kind}, and JAX has 64-bit types off; "
                         "call jax.config.update('jax_enable_x64', True) first"
                     )
 
@@ -81,7 +81,11 @@ class Evaluator:
             if is_literal(operand):
                 fixed[operand] = _literal_value(operand)
         steps = [
-            (self._compile(expression_of(node, function.type_of)), node.outputs, node.traits.control or len(node.outputs) > 1)
+            (
+                self._compile(expression_of(node, function.type_of)),
+                node.outputs,
+                node.traits.control or len(node.outputs) > 1,
+            )
             for node in function.nodes
         ]
         inputs, outputs = function.inputs, function.outputs
@@ -101,6 +105,9 @@ class Evaluator:
     def _compile(self, expression: Expression) -> Compiled:
         """Turn an expression into a function of the environment."""
         match expression:
+            case Operand(name, as_array=True):
+                array = _literal_array(name)
+                return lambda env: array
             case Operand(name):
                 return lambda env: env[name]
             case Variable(name):
@@ -140,7 +147,9 @@ class Evaluator:
         called = self._compile(function)
         positional = self._compile_tuple(arguments)
         named = {name: self._compile(value) for name, value in keywords.items()}
-        if all(isinstance(value, Operand) for value in arguments) and not _varies(keywords.values()):
+        if all(isinstance(value, Operand) and not value.as_array for value in arguments) and not _varies(
+            keywords.values()
+        ):
             fixed = {name: value({}) for name, value in named.items()}
             names = [value.name for value in arguments if isinstance(value, Operand)]
             return lambda env: called(env)(*[env[name] for name in names], **fixed)
@@ -208,7 +217,9 @@ class Evaluator:
 
     def _signature(self, name: str) -> tuple[list[TensorType], list[TensorType]]:
         function = self._program.function(name)
-        return [TensorType.parse(kind) for kind in function.types], [function.type_of(name) for name in function.outputs]
+        return [TensorType.parse(kind) for kind in function.types], [
+            function.type_of(name) for name in function.outputs
+        ]
 
 
 def _variable(name: str) -> str:
@@ -255,8 +266,15 @@ def _literal_value(operand: str) -> Any:
     plain = value.item()
     if jnp.asarray(plain).dtype == kind.dtype:
         return plain
+    return _literal_array(operand)
+
+
+def _literal_array(operand: str) -> Any:
+    value, kind = literal_array(operand), literal_type(operand)
     with jax.ensure_compile_time_eval():
-        return lax.convert_element_type_p.bind(value, new_dtype=value.dtype, weak_type=True, sharding=None)
+        return lax.convert_element_type_p.bind(
+            jnp.asarray(value), new_dtype=value.dtype, weak_type=kind.weak_type, sharding=None
+        )
 
 
 def _constant_value(constant: Constant) -> Any:
@@ -265,7 +283,7 @@ def _constant_value(constant: Constant) -> Any:
         return np.zeros(kind.shape, jax.dtypes.float0)
     with jax.ensure_compile_time_eval():
         if kind.is_key:
-            return jax.random.wrap_key_data(constant.array(), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
+            return jax.random.wrap_key_data(jnp.asarray(constant.array()), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
         array = jnp.asarray(constant.array())
         if not kind.weak_type:
             return array

@@ -29,14 +29,18 @@ __all__ = [
     "Variable",
 ]
 
-Plain: TypeAlias = "None | bool | int | float | str | tuple[Plain, ...]"
+Plain: TypeAlias = "bool | int | float | str | tuple[Plain, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """The value of an operand: a name of the function, or a scalar literal."""
+    """The value of an operand: a name of the function, or a scalar literal.
+
+    With `as_array`, a literal is given as an array on the device, which JAX does not fold while tracing.
+    """
 
     name: str
+    as_array: bool = False
 
 
 @dataclass(frozen=True, slots=True)

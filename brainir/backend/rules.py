@@ -113,9 +113,7 @@ def _round(node: Any, types: Types) -> Expression:
 
 @_rule("reduce_precision")
 def _reduce_precision(node: Any, types: Types) -> Expression:
-    return _call(
-        "lax.reduce_precision", node, exponent_bits=node.exponent_bits, mantissa_bits=node.mantissa_bits
-    )
+    return _call("lax.reduce_precision", node, exponent_bits=node.exponent_bits, mantissa_bits=node.mantissa_bits)
 
 
 @_rule("convert_element_type")
@@ -125,13 +123,9 @@ def _convert_element_type(node: Any, types: Types) -> Expression:
     changes = operand.dtype != node.new_dtype or operand.weak_type
     if not node.weak_type and changes and not is_literal(node.inputs[0]):
         return _call("lax.convert_element_type", node, new_dtype=_dtype(node.new_dtype))
-    return _call(
-        "lax.convert_element_type_p.bind",
-        node,
-        new_dtype=_dtype(node.new_dtype),
-        weak_type=node.weak_type,
-        sharding=None,
-    )
+    keywords = {"new_dtype": _dtype(node.new_dtype), "weak_type": node.weak_type, "sharding": None}
+    value = Operand(node.inputs[0], as_array=is_literal(node.inputs[0]))
+    return Apply(Name("lax.convert_element_type_p.bind"), (value,), _keywords(keywords))
 
 
 @_rule("bitcast_convert_type")
@@ -187,9 +181,7 @@ def _split(node: Any, types: Types) -> Expression:
 def _concatenate(node: Any, types: Types) -> Expression:
     if len(node.inputs) == 1:
         return _call("lax.concatenate_p.bind", node, dimension=node.dimension)
-    return Apply(
-        Name("lax.concatenate"), (Tuple(_operands(node.inputs)),), {"dimension": Literal(node.dimension)}
-    )
+    return Apply(Name("lax.concatenate"), (Tuple(_operands(node.inputs)),), {"dimension": Literal(node.dimension)})
 
 
 @_rule("stack")
@@ -230,9 +222,7 @@ def _gather(node: Any, types: Types) -> Expression:
 
 @_rule(*Scatter.ops())
 def _scatter(node: Any, types: Types) -> Expression:
-    return Apply(
-        Name(f"lax.{node.op}"), _operands(node.inputs), _indexing(node, "lax.ScatterDimensionNumbers")
-    )
+    return Apply(Name(f"lax.{node.op}"), _operands(node.inputs), _indexing(node, "lax.ScatterDimensionNumbers"))
 
 
 @_rule("pad")
@@ -249,9 +239,7 @@ def _iota(node: Any, types: Types) -> Expression:
 @_rule("dynamic_slice")
 def _dynamic_slice(node: Any, types: Types) -> Expression:
     operand, *starts = _operands(node.inputs)
-    return Apply(
-        Name("lax.dynamic_slice_p.bind"), (operand, *starts), _keywords({"slice_sizes": node.slice_sizes})
-    )
+    return Apply(Name("lax.dynamic_slice_p.bind"), (operand, *starts), _keywords({"slice_sizes": node.slice_sizes}))
 
 
 @_rule("dynamic_update_slice")

@@ -124,7 +124,8 @@ class TreeBuilder:
                 pairs = [(key, self.unflatten(child, leaves)) for key, child in zip(keys, tree.children, strict=True)]
                 return OrderedDict(pairs) if kind == "ordered_dict" else dict(pairs)
             case NamedTupleTree():
-                return _namedtuple_class(tree.type, tree.fields)(*(self.unflatten(child, leaves) for child in tree.children))
+                made = _namedtuple_class(tree.type, tree.fields)
+                return made(*(self.unflatten(child, leaves) for child in tree.children))
             case DataclassTree():
                 values = {
                     name: self.unflatten(child, leaves) for name, child in zip(tree.fields, tree.children, strict=True)
@@ -155,14 +156,16 @@ def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
     found = _imported(name)
     if found is not None and issubclass(found, tuple) and getattr(found, "_fields", None) == fields:
         return found
-    return namedtuple(name.rpartition(".")[2].rpartition(":")[2], fields)  # noqa: PYI024  # fields are known only now
+    return namedtuple(name.rpartition(".")[2].rpartition(":")[2], fields)
 
 
 @functools.cache
 def _dataclass_class(name: str, fields: tuple[str, ...], static: tuple[str, ...]) -> Any:
     found = _imported(name)
-    if found is not None and dataclasses.is_dataclass(found):
-        if {*fields, *static} <= {field.name for field in dataclasses.fields(found)}:
-            return found
+    is_same = dataclasses.is_dataclass(found) and {*fields, *static} <= {
+        part.name for part in dataclasses.fields(found)
+    }
+    if found is not None and is_same:
+        return found
     made = dataclasses.make_dataclass(name.rpartition(".")[2].rpartition(":")[2], [*fields, *static], frozen=True)
     return jax.tree_util.register_dataclass(made, data_fields=fields, meta_fields=static)

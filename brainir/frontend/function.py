@@ -65,7 +65,8 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     fn : callable
         ``fn(params, hidden, *inputs) -> (hidden, out)``.
     params, hidden : pytree
-        Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path and strongly typed.
+        Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path and strongly
+        typed.
     *inputs : pytree
 
     Returns
@@ -91,7 +92,8 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     new_tree = reader.read(result[0], "new hidden")
     if new_tree != hidden_tree:
         raise StateError(
-            f"the step must return hidden with the structure and units it has\n  in:  {hidden_tree}\n  out: {new_tree}"
+            "the step must return hidden with the structure and units that it takes\n"
+            f"  in:  {hidden_tree}\n  out: {new_tree}"
         )
     states = (*_leaf_states(param_tree, "param"), *_leaf_states(hidden_tree, "hidden"))
     check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
@@ -188,7 +190,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _is_array_like(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") or isinstance(leaf, bool | int | float | complex)
+    return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
 
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface) -> Program:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 from jax.extend import core as jex_core
 from jax.interpreters import ad
 
@@ -80,7 +81,7 @@ def literal_operand(atom: Any) -> str:
 
 def tensor_type(aval: Any) -> TensorType:
     """Return the IR type of an abstract value."""
-    name = str(aval.dtype) if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else np.dtype(aval.dtype).name
+    name = str(aval.dtype) if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) else np.dtype(aval.dtype).name
     if aval.dtype == jax.dtypes.float0:
         name = "float0"
     return TensorType(name, tuple(int(dim) for dim in aval.shape), bool(getattr(aval, "weak_type", False)))
@@ -98,7 +99,7 @@ def strong(leaf: Any) -> Any:
         return leaf
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    return jax.lax.convert_element_type(leaf, jax.numpy.result_type(leaf))
+    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
 
 
 def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
@@ -114,10 +115,13 @@ def jit_inlines(inline: Any) -> bool:
 
 def unusual_jit_params(params: Any) -> list[str]:
     """Name the parameters of a nested jit that say more than how to call its body."""
-    unusual = [f"{name}={value!r}" for name in ("in_layouts", "out_layouts") if any((value := params[name]))]
-    for name in ("in_shardings", "out_shardings"):
-        if any(type(sharding).__name__ != "UnspecifiedValue" for sharding in params[name]):
-            unusual.append(f"{name}={params[name]!r}")
+    layouts = [name for name in ("in_layouts", "out_layouts") if any(layout is not None for layout in params[name])]
+    shardings = [
+        name
+        for name in ("in_shardings", "out_shardings")
+        if any(type(sharding).__name__ != "UnspecifiedValue" for sharding in params[name])
+    ]
+    unusual = [f"{name}={params[name]!r}" for name in (*layouts, *shardings)]
     if params["compiler_options_kvs"]:
         unusual.append(f"compiler_options={dict(params['compiler_options_kvs'])!r}")
     return unusual
@@ -222,8 +226,8 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
     Returns
     -------
     fwd, bwd : closed jaxprs
-        ``fwd`` takes the operands and returns results, then residuals; ``bwd`` takes residuals and inexact cotangents and
-        returns inexact cotangents of the operands, zero for those that the user's function closed over.
+        ``fwd`` takes the operands and returns results, then residuals; ``bwd`` takes residuals and inexact cotangents
+        and returns inexact cotangents of the operands, zero for those that the user's function closed over.
     """
     params = equation.params
     num_consts = params["num_consts"]
@@ -245,7 +249,7 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
         # JAX 0.12 returns the cotangents and a log.
         returned = returned[0] if len(returned) == 2 and isinstance(returned[0], list | tuple) else returned
         own = [_instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[num_consts:], strict=True)]
-        closed_over = [jax.numpy.zeros(kind.shape, kind.dtype) for kind in kinds[:num_consts] if _moves(kind)]
+        closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:num_consts] if _moves(kind)]
         return [*closed_over, *(ct for ct, kind in zip(own, kinds[num_consts:], strict=True) if _moves(kind))]
 
     fwd = jax.make_jaxpr(run_fwd)(*map(_spec, kinds))
@@ -255,7 +259,7 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
 
 
 def _moves(aval: Any) -> bool:
-    return bool(jax.dtypes.issubdtype(aval.dtype, np.inexact))
+    return bool(jnp.issubdtype(aval.dtype, np.inexact))
 
 
 def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
@@ -265,7 +269,7 @@ def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
 
 def _instantiate(cotangent: Any, kind: Any) -> Any:
     if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jax.numpy.zeros(kind.shape, kind.dtype if _moves(kind) else jax.dtypes.float0)
+        return jnp.zeros(kind.shape, kind.dtype if _moves(kind) else jax.dtypes.float0)
     return cotangent
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 
 from ..ir.canonical import structural_key
 from ..ir.errors import LoweringError
 from ..ir.node import Node
-from ..ir.ops import schema_of
+from ..ir.ops import AnyNode, schema_of
 from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import jax_compat
 from .jax_compat import OpenJaxpr
-from .rules import RULES, Attributes, Unsupported, node_attributes
+from .rules import RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
 
 __all__ = ["Lowering", "identifier"]
 
 Lowered = tuple[str, Attributes]
+
 
 def identifier(text: str, default: str = "fn") -> str:
     """Turn a text into a Python identifier; `default` if nothing of it can be kept."""
@@ -46,7 +47,9 @@ class Lowering:
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
         self._problems: list[str] = []
 
-    def program(self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str], outputs: dict[int, str]) -> tuple[Function, ...]:
+    def program(
+        self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str], outputs: dict[int, str]
+    ) -> tuple[Function, ...]:
         """Lower the outermost jaxpr and everything in it.
 
         Parameters
@@ -120,7 +123,7 @@ class Lowering:
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
-        except Unsupported as error:
+        except UnsupportedError as error:
             where = source_of(equation)
             self._problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
             return "stop_gradient", {}
@@ -130,7 +133,7 @@ class Lowering:
         params = equation.params
         unusual = jax_compat.unusual_jit_params(params)
         if unusual:
-            raise Unsupported(f"a nested jit with {', '.join(unusual)}")
+            raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
         return "call", dict(
             function=self._shared(params["jaxpr"], params["name"]),
             inline=jax_compat.jit_inlines(params["inline"]),
@@ -142,13 +145,15 @@ class Lowering:
         """Lower ``custom_jvp_call`` with its rule."""
         closed = equation.params["call_jaxpr"]
         function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        rules = self._rules(f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),))
+        rules = self._rules(
+            f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
+        )
         return "custom_jvp", dict(function=function, jvp=rules[0])
 
     def custom_vjp(self, equation: Any) -> Lowered:
         """Lower ``custom_vjp_call`` with its rules."""
         if equation.params["symbolic_zeros"]:
-            raise Unsupported("custom_vjp rules that ask for symbolic_zeros=True")
+            raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
         closed = equation.params["call_jaxpr"]
         function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
         names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
@@ -158,9 +163,9 @@ class Lowering:
     def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
         """Lower derivative rules.
 
-        A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a rule
-        is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where both rules
-        are equal, which is the common case, :func:`share_equal_functions` makes them one.
+        A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
+        rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where both
+        rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
         """
         levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
@@ -185,13 +190,15 @@ class Lowering:
 
     def _lower_foreign(self, equation: Any, key: Any) -> None:
         if equation.effects:
-            raise Unsupported("brainir cannot store a primitive with side effects, such as a host callback")
+            raise UnsupportedError("brainir cannot store a primitive with side effects, such as a host callback")
         if not jax_compat.is_defined_outside_jax(equation.primitive):
-            raise Unsupported("brainir has no rule for this primitive")
+            raise UnsupportedError("brainir has no rule for this primitive")
         try:
             traced = jax_compat.trace_primitive(equation)
         except (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError) as error:
-            raise Unsupported(f"brainir has no rule for this primitive, and its own code cannot be traced: {error}") from error
+            raise UnsupportedError(
+                f"brainir has no rule for this primitive, and its own code cannot be traced: {error}"
+            ) from error
         function = self._shared(traced, equation.primitive.name)
         jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
@@ -205,7 +212,8 @@ class Lowering:
     def cond(self, equation: Any) -> Lowered:
         """Lower ``cond`` and ``switch``."""
         branches = equation.params["branches"]
-        return "cond", dict( branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches))
+        return "cond", dict(
+            branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches))
         )
 
     def scan(self, equation: Any) -> Lowered:
@@ -283,7 +291,7 @@ class _Body:
             inputs=self._inputs,
             types=tuple(str(jax_compat.tensor_type(var.aval)) for var in self._jaxpr.invars),
             constants=tuple(self._constants),
-            nodes=nodes,
+            nodes=cast("tuple[AnyNode, ...]", nodes),
             outputs=tuple(map(self._operand, self._jaxpr.outvars)),
         )
 
@@ -312,7 +320,7 @@ class _Body:
 
 
 def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[Function, ...]:
-    """Number functions of one name in the order of the table, so that dropped duplicates leave no gaps."""
+    """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     for function in functions:
@@ -321,8 +329,6 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
         counts[base] = counts.get(base, 0) + 1
         names[function.name] = name
     return tuple(
-        function.replace(
-            name=names[function.name], nodes=tuple(node.with_callees(names) for node in function.nodes)
-        )
+        function.replace(name=names[function.name], nodes=tuple(node.with_callees(names) for node in function.nodes))
         for function in functions
     )

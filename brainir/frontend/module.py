@@ -50,8 +50,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
 
     Notes
     -----
-    States come in the order in which the step first reads or writes them. They are taken as strongly typed: initial values
-    are often weakly typed and lose that in the first step, and a model must not change its program by being run.
+    States come in the order in which the step first reads or writes them. They are taken as strongly typed: initial
+    values are often weakly typed and lose that in the first step, and a model must not change its program by being run.
     """
     if not isinstance(module, brainstate.nn.Module):
         raise LoweringError(
@@ -59,14 +59,16 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords = bind_arguments(module.update, inputs, kwargs)
-    traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
+    traced: Any = brainstate.transform.StatefulFunction(
+        lambda *args, **kw: module(*args, **kw), return_only_write=False
+    )
     with _strong_types(module) as before:
         try:
             traced.make_jaxpr(*positional, **keywords)
         except AttributeError as error:
             raise _uninitialised(module, error) from error
         except ValueError as error:
-            # brainstate puts the old values back after a trace, and stops at one that no longer fits; it does not say which.
+            # brainstate puts the old values back after a trace and stops at one that does not fit, without naming it.
             for path, (state, value) in before.items():
                 _check_structure(path, state, value, state.value, error)
             raise
@@ -164,9 +166,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     ) from cause
 
 
-def _states_first(
-    jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int
-) -> tuple[OpenJaxpr, tuple[State, ...]]:
+def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) -> tuple[OpenJaxpr, tuple[State, ...]]:
     """Reorder a stateful jaxpr to states, inputs -> states, result; parameters are not returned.
 
     Raises

@@ -22,11 +22,7 @@ def value_names(paths: Sequence[StatePath]) -> list[str]:
     while True:
         names = [".".join(parts[-length:]) for parts, length in zip(words, lengths, strict=True)]
         clashes = {name for name in names if names.count(name) > 1}
-        growing = [
-            index
-            for index, name in enumerate(names)
-            if name in clashes and lengths[index] < len(words[index])
-        ]
+        growing = [index for index, name in enumerate(names) if name in clashes and lengths[index] < len(words[index])]
         if not growing:
             break
         for index in growing:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 
 from ..ir.ops import (
     Binary,
@@ -25,13 +26,13 @@ from ..ir.ops import (
 )
 from ..ir.types import scalar_text
 
-__all__ = ["RULES", "Attributes", "Unsupported", "node_attributes"]
+__all__ = ["RULES", "Attributes", "UnsupportedError", "node_attributes"]
 
 Attributes = dict[str, Any]
 Rule = Callable[..., Attributes]
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A parameter of a primitive has a value that the schema cannot hold; the text says which."""
 
 
@@ -51,13 +52,13 @@ def _rule(*primitives: str, op: str | None = None) -> Callable[[Rule], Rule]:
 def _absent(**params: Any) -> None:
     for name, value in params.items():
         if value is not None and value is not False:
-            raise Unsupported(f"{name}={value!r}")
+            raise UnsupportedError(f"{name}={value!r}")
 
 
 def _no_sharding(**params: Any) -> None:
     for name, value in params.items():
         if value is not None and not _is_trivial_sharding(value):
-            raise Unsupported(f"{name}={value!r}")
+            raise UnsupportedError(f"{name}={value!r}")
 
 
 def _is_trivial_sharding(sharding: Any) -> bool:
@@ -70,7 +71,7 @@ def _ints(values: Any) -> tuple[int, ...]:
 
 
 def _dtype(dtype: Any) -> str:
-    return str(dtype) if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name
+    return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name
 
 
 def _precision(precision: Any) -> str | tuple[str, str] | None:
@@ -81,7 +82,7 @@ def _precision(precision: Any) -> str | tuple[str, str] | None:
         return (str(lhs), str(rhs))
     if isinstance(precision, jax.lax.Precision):
         return precision.name
-    raise Unsupported(f"precision={precision!r}")
+    raise UnsupportedError(f"precision={precision!r}")
 
 
 @_rule(*Unary.ops())
@@ -96,7 +97,7 @@ def _unary_accuracy(*, accuracy: Any = None) -> Attributes:
         return {}
     if isinstance(accuracy, jax.lax.AccuracyMode):
         return {"accuracy": accuracy.name}
-    raise Unsupported(f"accuracy={accuracy!r}")
+    raise UnsupportedError(f"accuracy={accuracy!r}")
 
 
 @_rule(*Binary.ops(), *Compare.ops())
@@ -309,7 +310,7 @@ def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Att
     ------
     KeyError
         If no rule covers the primitive.
-    Unsupported
+    UnsupportedError
         If a parameter is new or has a value that the schema cannot hold.
     """
     op, rule = RULES[primitive]
@@ -317,4 +318,4 @@ def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Att
         return op, rule(**params)
     except TypeError as error:
         known = ", ".join(f"{name}={value!r}" for name, value in params.items())
-        raise Unsupported(f"parameters ({known}) do not fit the rule: {error}") from error
+        raise UnsupportedError(f"parameters ({known}) do not fit the rule: {error}") from error

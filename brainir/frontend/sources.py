@@ -15,8 +15,21 @@ from . import jax_compat
 __all__ = ["is_model_file", "source_of"]
 
 _FRAMEWORKS = frozenset(
-    "brainevent brainir brainpy brainpy_state brainscale brainstate braintools braintrace brainunit jax jaxlib numpy "
-    "saiunit".split()
+    [
+        "brainevent",
+        "brainir",
+        "brainpy",
+        "brainpy_state",
+        "brainscale",
+        "brainstate",
+        "braintools",
+        "braintrace",
+        "brainunit",
+        "jax",
+        "jaxlib",
+        "numpy",
+        "saiunit",
+    ]
 )
 _STDLIB = os.path.join(sysconfig.get_path("stdlib"), "")
 _OWN = os.path.join(str(Path(__file__).parent.parent), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal, cast
 
 import jax
 
@@ -51,10 +51,12 @@ class TreeReader:
             return LeafTree(unit=self._unit(value.unit))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return NamedTupleTree(
-                type=_class_name(value), fields=tuple(value._fields), children=self._children(value._fields, value, where)
+                type=_class_name(value),
+                fields=tuple(value._fields),
+                children=self._children(value._fields, value, where),
             )
         if type(value) in (tuple, list):
-            kind = "tuple" if type(value) is tuple else "list"
+            kind: Literal["tuple", "list"] = "tuple" if type(value) is tuple else "list"
             return SequenceTree(kind=kind, children=self._children(range(len(value)), value, where))
         if type(value) in (dict, OrderedDict):
             return self._dict(value, where)
@@ -95,7 +97,7 @@ class TreeReader:
         text = str(unit)
         stored = Unit(
             text=text,
-            dimension=tuple(float(exponent) for exponent in unit.dim._dims),
+            dimension=cast(Any, tuple(float(exponent) for exponent in unit.dim._dims)),
             scale=float(unit.scale),
             base=float(unit.base),
             factor=float(unit.factor),

@@ -46,15 +46,11 @@ def fingerprint(program: Program) -> str:
     """
     content = hashlib.sha256(dump_interface(_canonical_interface(program.interface)).encode())
     for name, form, callees in _canonical_table(program):
-        content.update(
-            " ".join((name, form.digest, *(callees[callee] for callee in form.callees), "\n")).encode()
-        )
+        content.update(" ".join((name, form.digest, *(callees[callee] for callee in form.callees), "\n")).encode())
     return content.hexdigest()
 
 
-def structural_key(
-    function: Function, callee_keys: Mapping[str, str], effectful: Collection[str] = ()
-) -> str:
+def structural_key(function: Function, callee_keys: Mapping[str, str], effectful: Collection[str] = ()) -> str:
     """Return a content hash of one function, equal for functions of one canonical form up to callees.
 
     Parameters
@@ -142,9 +138,7 @@ def _function_keys(functions: Mapping[str, Function]) -> tuple[dict[str, _Form],
     effectful = _effectful_functions(functions)
     forms: dict[str, _Form] = {}
     keys: dict[str, str] = {}
-    unknown = {
-        name: {callee for node in body.nodes for callee in node.callees()} for name, body in functions.items()
-    }
+    unknown = {name: {callee for node in body.nodes for callee in node.callees()} for name, body in functions.items()}
     callers: dict[str, list[str]] = {}
     for name, callees in unknown.items():
         for callee in callees:
@@ -232,15 +226,11 @@ def _form(function: Function, callee_keys: Mapping[str, str], effectful: Collect
         outputs = tuple(f"v{results + rank}" for rank in range(len(node.outputs)))
         results += len(outputs)
         names.update(zip(node.outputs, outputs, strict=True))
-        nodes.append(
-            node.model_copy(update={"inputs": inputs, "outputs": outputs, "scope": "", "source": ""})
-        )
+        nodes.append(node.model_copy(update={"inputs": inputs, "outputs": outputs, "scope": "", "source": ""}))
     outputs = tuple(map(rename, function.outputs))
     for key in sorted(content.values()):
         merged.setdefault(key, f"c{len(merged)}")
-    data = {
-        content[constant.name]: constant.data for constant in function.constants if constant.data is not None
-    }
+    data = {content[constant.name]: constant.data for constant in function.constants if constant.data is not None}
     form = Function(
         name="",
         inputs=tuple(map(rename, function.inputs)),
@@ -320,9 +310,7 @@ class _Walk:
             else:
                 entered.add(index)
                 operands = (self._producer.get(operand) for operand in reversed(self._nodes[index].inputs))
-                stack.extend(
-                    operand for operand in operands if operand is not None and not self._ordered[operand]
-                )
+                stack.extend(operand for operand in operands if operand is not None and not self._ordered[operand])
 
     def _visit_dead(self, callee_keys: dict[str, str]) -> None:
         """Append the nodes that neither outputs nor effects need.

@@ -19,8 +19,8 @@ class Traits:
     Parameters
     ----------
     elementwise : bool
-        Element k of each result depends on element k of each operand only. Scalars, and axes of length one where another
-        operand is longer, are repeated.
+        Element k of each result depends on element k of each operand only. Scalars, and axes of length one where
+        another operand is longer, are repeated.
     structural : bool
         Elements are moved, repeated or dropped; no arithmetic.
     linear : tuple of int

@@ -7,7 +7,7 @@ type rule in :mod:`brainir.ir.type_rules`, a rule in :mod:`brainir.frontend.rule
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Discriminator
 
@@ -266,8 +266,8 @@ class GatherNumbers(Model):
 class Gather(Node):
     """Slices of the first operand at positions that the second, an integer array, gives.
 
-    ``mode`` says what an index out of bounds does: ``clip``, ``fill_or_drop`` or ``promise_in_bounds``. ``fill_value`` is
-    a literal of the operand's type without it, such as ``nan``.
+    ``mode`` says what an index out of bounds does: ``clip``, ``fill_or_drop`` or ``promise_in_bounds``. ``fill_value``
+    is written as in a literal, but without the type, which is the operand's: ``nan``.
     """
 
     op: Literal["gather"] = "gather"
@@ -414,8 +414,8 @@ class CustomJvp(Node):
 class CustomVjp(Node):
     """Run ``function``, which is differentiated by the rules ``fwd`` and ``bwd`` (``jax.custom_vjp``).
 
-    ``fwd`` takes all operands and returns all results, then the residuals. ``bwd`` takes the residuals, then a cotangent
-    for each result with an inexact element type, and returns a cotangent for each operand with an inexact element type.
+    ``fwd`` takes all operands and returns all results, then the residuals. ``bwd`` takes the residuals, then a
+    cotangent for each result with an inexact element type, and returns a cotangent for each operand with one.
     """
 
     op: Literal["custom_vjp"] = "custom_vjp"
@@ -441,8 +441,8 @@ class Cond(Node):
 class Scan(Node):
     """Run ``body`` ``length`` times (``jax.lax.scan``).
 
-    The operands are ``num_consts`` constants, ``num_carry`` carried values, and arrays that are scanned over their first
-    axis. The body takes constants, carry and slices, and returns the new carry and slices of the stacked results.
+    The operands are ``num_consts`` constants, ``num_carry`` carried values, and arrays that are scanned over their
+    first axis. The body takes constants, carry and slices, and returns the new carry and slices of the stacked results.
     """
 
     op: Literal["scan"] = "scan"
@@ -466,23 +466,19 @@ class While(Node):
     family_traits: ClassVar[Traits] = CONTROL
 
 
-SCHEMAS: tuple[type[Node], ...] = (
-    Unary, UnaryAccuracy, IntegerPow, Round, ReducePrecision, Binary, Compare, SelectN, Clamp, ConvertElementType,
-    BitcastConvertType, BroadcastInDim, Reshape, Squeeze, Transpose, Rev, Slice, Split, Concatenate, Stack, Unstack, Tile,
-    Pad, Iota, Gather, Scatter, DynamicSlice, DynamicUpdateSlice, DotGeneral, Reduce, ArgReduce, Cumulative, RandomSeed, RandomWrap, RandomKeys,
-    RandomSplit, RandomBits, Call, CustomJvp, CustomVjp, Cond, Scan, While,
-)  # fmt: skip
-"""Every node schema."""
-
-AnyNode = Annotated[
+_AnySchema = (
     Unary | UnaryAccuracy | IntegerPow | Round | ReducePrecision | Binary | Compare | SelectN | Clamp
     | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
-    | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice | DotGeneral | Reduce | ArgReduce | Cumulative
-    | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits | Call | CustomJvp | CustomVjp | Cond | Scan
-    | While,
-    Discriminator("op"),
-]  # fmt: skip
+    | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
+    | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
+    | Call | CustomJvp | CustomVjp | Cond | Scan | While
+)  # fmt: skip
+
+AnyNode = Annotated[_AnySchema, Discriminator("op")]
 """Any node, told apart by ``op``."""
+
+SCHEMAS: tuple[type[Node], ...] = get_args(_AnySchema)
+"""Every node schema."""
 
 _SCHEMA_OF = {op: schema for schema in SCHEMAS for op in schema.ops()}
 

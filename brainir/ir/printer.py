@@ -85,7 +85,8 @@ def format_html(program: Program) -> str:
         f"<pre>{html.escape(format_function(function))}</pre></details>"
         for function in program.functions
     )
-    return f"<div class='brainir-program'><b>{html.escape(program.entry)}</b>{_summary(program.interface)}{table}{functions}</div>"
+    title = f"<b>{html.escape(program.entry)}</b>{_summary(program.interface)}"
+    return f"<div class='brainir-program'>{title}{table}{functions}</div>"
 
 
 def _summary(interface: Interface) -> str:

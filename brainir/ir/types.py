@@ -17,9 +17,9 @@ import numpy as np
 
 from .errors import FormatError
 
-__all__ = ["DTYPES", "TensorType", "is_literal", "literal_array", "literal_type", "literal_text"]
+__all__ = ["DTYPES", "TensorType", "is_literal", "literal_array", "literal_text", "literal_type"]
 
-_INTEGERS = {f"{sign}{bits}": f"{name}{bits}" for sign, name in (("i", "int"), ("u", "uint")) for bits in (8, 16, 32, 64)}
+_INTEGERS = {f"{name[0]}{bits}": f"{name}{bits}" for name in ("int", "uint") for bits in (8, 16, 32, 64)}
 _EXTENSIONS = {
     "i2": "int2",
     "i4": "int4",
@@ -113,7 +113,7 @@ class TensorType:
     @property
     def is_inexact(self) -> bool:
         """Whether the elements are real or complex floating point numbers, so that they can carry a derivative."""
-        return "float" in self.dtype and self.dtype != "float0" or self.dtype.startswith("complex")
+        return self.dtype.startswith("complex") or ("float" in self.dtype and self.dtype != "float0")
 
     @property
     def is_integer(self) -> bool:

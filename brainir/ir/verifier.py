@@ -49,9 +49,7 @@ def verify(program: Program) -> None:
     _check_interface(program.interface, program.entry_function, environments[program.entry])
 
 
-def _error(
-    reason: str, remedy: str, function: Function | None = None, index: int | None = None
-) -> VerificationError:
+def _error(reason: str, remedy: str, function: Function | None = None, index: int | None = None) -> VerificationError:
     """Build the error for a program, a function of it, or one node of the function."""
     if function is None:
         return VerificationError(f"{_clip(reason)}\n  to do: {remedy}")
@@ -61,9 +59,7 @@ def _error(
         node = function.nodes[index]
         where += f", node {index} ({node.op})"
         shown = range(max(0, index - 2), min(len(function.nodes), index + 3))
-        lines = [
-            f"  {'>' if k == index else ' '} {k:5} | {_clip(format_node(function.nodes[k]))}" for k in shown
-        ]
+        lines = [f"  {'>' if k == index else ' '} {k:5} | {_clip(format_node(function.nodes[k]))}" for k in shown]
         if node.source:
             lines.append(f"  model: {_clip(node.source)}")
     return VerificationError("\n".join([f"{where}: {_clip(reason)}", *lines, f"  to do: {remedy}"]))
@@ -95,9 +91,7 @@ def _check_table(program: Program) -> None:
             raise _error(f"two functions are named {function.name!r}", "give each function its own name")
         seen.add(function.name)
     if program.entry not in seen:
-        raise _error(
-            f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry"
-        )
+        raise _error(f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry")
     evaluated: dict[str, tuple[str, ...]] = {}
     referred: dict[str, tuple[str, ...]] = {}
     for function in program.functions:
@@ -222,9 +216,7 @@ def _check_values(function: Function) -> Environment:
     return values
 
 
-def _define(
-    values: Environment, name: str, text: str, function: Function, index: int | None = None
-) -> TensorType:
+def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> TensorType:
     if name in values:
         raise _error(
             f"the value {name!r} is defined a second time",
@@ -250,11 +242,7 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
     """Add a literal to the values; anything else that is not there yet is a mistake."""
     if not is_literal(operand):
         later = any(operand in node.outputs for node in function.nodes)
-        what = (
-            "is used before it is defined"
-            if later and index is not None
-            else "is not defined in this function"
-        )
+        what = "is used before it is defined" if later and index is not None else "is not defined in this function"
         raise _error(
             f"{'' if index is not None else 'the output '}{operand!r} {what}",
             "sort the nodes so that definitions come first"
@@ -349,9 +337,7 @@ def _check_interface(interface: Interface, entry: Function, values: Environment)
             )
     paths = (*(state.path for state in interface.states), *interface.unused)
     _check_unique(paths, "states (or unused paths)", "give each state its own path")
-    counts = [
-        _check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states
-    ]
+    counts = [_check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states]
     inputs = sum(counts) + sum(
         _check_tree(argument.tree, units, f"argument {argument.name}") for argument in interface.arguments
     )
@@ -449,9 +435,7 @@ def _check_states(states: tuple[State, ...], counts: list[int], entry: Function,
 def _check_kind(interface: Interface, counts: list[int], units: set[str]) -> None:
     if interface.kind != "step":
         if interface.params is not None or interface.hidden is not None:
-            raise _error(
-                f"interface: params and hidden belong to a step, not to a {interface.kind}", "leave them out"
-            )
+            raise _error(f"interface: params and hidden belong to a step, not to a {interface.kind}", "leave them out")
         if interface.kind == "function" and (interface.states or interface.unused):
             raise _error("interface: a function has no states", "use the kind 'step' or 'module'")
         return

@@ -119,9 +119,7 @@ def test_the_gradient_of_a_perturbation_is_that_of_the_new_state(name: str) -> N
 
     quantities = [states[path] for path in found.perturb_hidden_paths]
     zeros = [jax.tree.map(jnp.zeros_like, quantity) for quantity in quantities]
-    by_p = jax.grad(lambda p: rest(_only_hidden(perturbed(states, *model.inputs(0), *p)[0], states, found)))(
-        zeros
-    )
+    by_p = jax.grad(lambda p: rest(_only_hidden(perturbed(states, *model.inputs(0), *p)[0], states, found)))(zeros)
     new, _ = plain(states, *model.inputs(0))
 
     def added(p: Any) -> Any:

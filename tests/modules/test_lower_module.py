@@ -93,7 +93,7 @@ def test_a_parameter_that_the_step_writes_is_named() -> None:
 
 def test_a_parameter_that_is_written_back_unchanged_is_no_error() -> None:
     def touch(cell: Cell) -> None:
-        cell.w.value = cell.w.value  # noqa: PLW0127  # counts as a write
+        cell.w.value = cell.w.value  # counts as a write
 
     assert brainir.lower_module(Cell(touch), X).interface.states
 
@@ -147,9 +147,9 @@ def test_a_wrong_number_of_inputs_shows_the_signature() -> None:
 def test_missing_and_unknown_states_are_named() -> None:
     program = brainir.lower_module(Cell(nothing), X)
     step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing), program)
-    with pytest.raises(brainir.BrainIRError, match="no value for state.*'h'"):
+    with pytest.raises(brainir.BrainIRError, match=r"no value for state.*'h'"):
         step({("w",): states["w",]}, X)
-    with pytest.raises(brainir.BrainIRError, match="unknown state.*'other'"):
+    with pytest.raises(brainir.BrainIRError, match=r"unknown state.*'other'"):
         step({**states, ("other",): X}, X)
 
 

@@ -100,7 +100,9 @@ def test_lowering_the_regenerated_function_gives_the_same_functions_again(case: 
     program, step = regenerated(case)
     order = [state.path for state in program.interface.states]
     states = brainir.read_states(case.build(), program)
-    values = tuple(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), states[path]) for path in order)
+    values = tuple(
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), states[path]) for path in order
+    )
 
     def in_order(given: Any, inputs: Any) -> Any:
         new, out = step(dict(zip(order, given, strict=True)), *inputs)

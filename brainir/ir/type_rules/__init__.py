@@ -1,0 +1,49 @@
+"""Type rules: the result types of every operation, recomputed from its operands and attributes.
+
+The rules follow ``jax.lax``: operands of an elementwise operation have one shape, but for scalars and axes of
+length one, which are repeated.
+
+Rules compute element type and shape. Weak types are not recomputed: they are ignored in operands, in
+signatures of functions and in results. Rules do arithmetic on shapes only, so types too large to allocate
+cost nothing.
+"""
+
+from __future__ import annotations
+
+from ..node import Node
+from ..types import TensorType
+from . import contraction_reduction, control, elementwise, random, structure  # noqa: F401  # they enter their rules
+from .checks import MAX_RANK
+from .registry import RULES, Callees, TypeRuleError, Types
+
+__all__ = ["MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
+
+
+def result_types(node: Node, operands: Types, callees: Callees) -> Types:
+    """Return the result types of a node, without weak types.
+
+    Parameters
+    ----------
+    node : Node
+    operands : tuple of TensorType
+        Types of ``node.inputs``; weak types in them are ignored.
+    callees : mapping from name to Function
+        At least the functions that the node refers to; their outputs must be defined.
+
+    Raises
+    ------
+    TypeRuleError
+        If the operands or attributes do not fit the operation.
+    """
+    rule = RULES.get(node.op)
+    if rule is None:
+        raise TypeRuleError(f"operation {node.op!r} has no type rule")
+    for kind in operands:
+        if kind.weak_type:
+            return rule(node, tuple(map(strong, operands)), callees)
+    return rule(node, operands, callees)
+
+
+def strong(kind: TensorType) -> TensorType:
+    """Return the same element type and shape without the weak type."""
+    return TensorType(kind.dtype, kind.shape) if kind.weak_type else kind

@@ -1,0 +1,125 @@
+"""Type rules of operations that run functions of the program."""
+
+from __future__ import annotations
+
+from .. import ops
+from ..program import Function
+from ..types import TensorType
+from .checks import check_axes, list_types
+from .registry import Callees, TypeRuleError, Types, rule
+
+
+def _inputs(function: Function) -> Types:
+    return function.signature[0]
+
+
+def _outputs(function: Function) -> Types:
+    return function.signature[1]
+
+
+def _match(found: Types, wanted: Types, what: str) -> None:
+    if found is wanted or found == wanted:
+        return
+    if len(found) != len(wanted):
+        raise TypeRuleError(f"{what} must be {len(wanted)} values, not {len(found)}")
+    position = next(index for index, kind in enumerate(wanted) if found[index] != kind)
+    raise TypeRuleError(f"{what}: number {position} must be {wanted[position]}, not {found[position]}")
+
+
+def _inexact(kinds: Types) -> Types:
+    return tuple([kind for kind in kinds if kind.is_inexact])
+
+
+@rule(ops.Call)
+def _call(node: ops.Call, operands: Types, callees: Callees) -> Types:
+    function = callees[node.function]
+    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    if node.donated:
+        check_axes(node.donated, len(operands), "donated")
+    return _outputs(function)
+
+
+@rule(ops.CustomJvp)
+def _custom_jvp(node: ops.CustomJvp, operands: Types, callees: Callees) -> Types:
+    function, jvp = callees[node.function], callees[node.jvp]
+    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    results = _outputs(function)
+    _match(_inputs(jvp), (*operands, *_inexact(operands)), f"the inputs of {jvp.name} (operands, then tangents)")
+    _match(_outputs(jvp), (*results, *_inexact(results)), f"the outputs of {jvp.name} (results, then tangents)")
+    return results
+
+
+@rule(ops.CustomVjp)
+def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types:
+    function, fwd, bwd = callees[node.function], callees[node.fwd], callees[node.bwd]
+    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    results, forward = _outputs(function), _outputs(fwd)
+    _match(_inputs(fwd), operands, f"the inputs of {fwd.name} (operands)")
+    _match(forward[: len(results)], results, f"the first outputs of {fwd.name} (results, then residuals)")
+    residuals = forward[len(results) :]
+    _match(
+        _inputs(bwd),
+        (*residuals, *_inexact(results)),
+        f"the inputs of {bwd.name} (residuals, then cotangents)",
+    )
+    _match(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
+    return results
+
+
+@rule(ops.Cond)
+def _cond(node: ops.Cond, operands: Types, callees: Callees) -> Types:
+    if not node.branches or not operands:
+        raise TypeRuleError("it takes an index operand and at least one branch")
+    if operands[0] != TensorType("int32", ()):
+        raise TypeRuleError(f"the index must be i32[], not {operands[0]}")
+    first = callees[node.branches[0]]
+    _match(operands[1:], _inputs(first), f"the operands after the index (inputs of {first.name})")
+    for name in node.branches:
+        _match(_inputs(callees[name]), _inputs(first), f"the inputs of {name} (like those of {first.name})")
+        _match(_outputs(callees[name]), _outputs(first), f"the outputs of {name} (like those of {first.name})")
+    return _outputs(first)
+
+
+@rule(ops.Scan)
+def _scan(node: ops.Scan, operands: Types, callees: Callees) -> Types:
+    body, first = callees[node.body], node.num_consts + node.num_carry
+    if node.num_consts < 0 or node.num_carry < 0 or first > len(operands):
+        raise TypeRuleError(
+            f"{node.num_consts} constants and {node.num_carry} carried values exceed {len(operands)} operands"
+        )
+    if node.length < 0 or node.unroll < 1:
+        raise TypeRuleError(f"length must be at least 0 and unroll at least 1, not {node.length} and {node.unroll}")
+    carry, scanned = operands[node.num_consts : first], operands[first:]
+    for kind in scanned:
+        if kind.shape[:1] != (node.length,):
+            raise TypeRuleError(f"the first axis of the scanned operand {kind} must have length {node.length}")
+    items = tuple([TensorType(kind.dtype, kind.shape[1:]) for kind in scanned])
+    _match(_inputs(body), (*operands[:first], *items), f"the inputs of {body.name} (constants, carry, slices)")
+    outputs = _outputs(body)
+    _match(outputs[: node.num_carry], carry, f"the first outputs of {body.name} (carry)")
+    stacked = tuple([TensorType(kind.dtype, (node.length, *kind.shape)) for kind in outputs[node.num_carry :]])
+    return (*carry, *stacked)
+
+
+@rule(ops.While)
+def _while(node: ops.While, operands: Types, callees: Callees) -> Types:
+    cond, body, first = callees[node.cond], callees[node.body], node.cond_nconsts + node.body_nconsts
+    if node.cond_nconsts < 0 or node.body_nconsts < 0 or first > len(operands):
+        raise TypeRuleError(f"{node.cond_nconsts} and {node.body_nconsts} constants exceed {len(operands)} operands")
+    carry = operands[first:]
+    constants = operands[: node.cond_nconsts], operands[node.cond_nconsts : first]
+    _match(_inputs(cond), (*constants[0], *carry), f"the inputs of {cond.name} (constants, carry)")
+    _match(_inputs(body), (*constants[1], *carry), f"the inputs of {body.name} (constants, carry)")
+    _match(_outputs(body), carry, f"the outputs of {body.name} (carry)")
+    _predicate(cond, carry)
+    return carry
+
+
+def _predicate(cond: Function, carry: Types) -> None:
+    found = _outputs(cond)
+    if len(found) != 1 or found[0].dtype != "bool":
+        raise TypeRuleError(f"{cond.name} must return one bool[], not {list_types(found)}")
+    # jax.vmap makes loops whose predicate has the batch axes, which then lead every carried value.
+    shape = found[0].shape
+    if shape and any(kind.shape[: len(shape)] != shape for kind in carry):
+        raise TypeRuleError(f"the axes of {cond.name}'s batched predicate {found[0]} must lead every carried value")

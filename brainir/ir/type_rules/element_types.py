@@ -1,0 +1,50 @@
+"""Kinds of element types, and how many bits an element has."""
+
+from __future__ import annotations
+
+from ..types import DTYPES
+from .registry import TypeRuleError
+
+__all__ = [
+    "ANY",
+    "BOOL",
+    "DISCRETE",
+    "FLOAT",
+    "INEXACT",
+    "INTEGER",
+    "NUMBER",
+    "ORDERED",
+    "PLAIN",
+    "REAL_OF",
+    "bits_of",
+    "kind_of",
+]
+
+_KINDS = {
+    name: "float0"
+    if name == "float0"
+    else next(kind for kind in ("bool", "uint", "int", "complex", "float") if kind in name)
+    for name in DTYPES
+}
+BOOL = frozenset({"bool"})
+INTEGER = frozenset({"int", "uint"})
+FLOAT = frozenset({"float"})
+INEXACT = frozenset({"float", "complex"})
+DISCRETE = INTEGER | BOOL
+NUMBER = INTEGER | INEXACT
+ORDERED = INTEGER | FLOAT | BOOL
+PLAIN = NUMBER | BOOL
+ANY = PLAIN | {"key", "float0"}
+REAL_OF = {"complex64": "float32", "complex128": "float64"}
+_SUBBYTE_BITS = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
+
+
+def kind_of(dtype: str) -> str:
+    kind = "key" if dtype.startswith("key<") else _KINDS.get(dtype)
+    if kind is None:
+        raise TypeRuleError(f"{dtype!r} is not an element type; known are {', '.join(DTYPES)}")
+    return kind
+
+
+def bits_of(dtype: str) -> int:
+    return _SUBBYTE_BITS.get(dtype) or 8 * DTYPES[dtype].itemsize
