@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
     from .ir.errors import BrainIRError
+    from .ir.files import load, save
     from .ir.program import Program
-    from .ir.serialization import dumps, load, loads, save
+    from .ir.serialization import dumps, loads
     from .ir.verifier import verify
 
 __version__ = "0.1.0"
@@ -43,8 +44,9 @@ _HOMES = {
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
     ".ir.errors": ("BrainIRError",),
+    ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
-    ".ir.serialization": ("dumps", "load", "loads", "save"),
+    ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -5,6 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
+JAX = tuple(int(part) for part in jax.__version__.split(".")[:2])
+"""The installed version of JAX."""
+
 
 def bits(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
     """Return dtype, shape and bytes of an array or of a typed key."""

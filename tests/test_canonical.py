@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainir.ir.canonical import canonicalize, fingerprint, structural_key
+from brainir.ir.files import load, save
 from brainir.ir.interface import Argument, Interface, LeafTree, SequenceTree, State, Unit
 from brainir.ir.node import Node, Traits
 from brainir.ir.ops import SCHEMAS, Binary, Call, Iota, Reduce, Unary, UnaryAccuracy
 from brainir.ir.program import Constant, Function, Program
-from brainir.ir.serialization import dumps, load, save
+from brainir.ir.serialization import dumps
 from brainir.ir.verifier import verify
 
 from .strategies import (
@@ -110,9 +111,7 @@ def calls(*names: str) -> Function:
 def test_equal_functions_are_stored_once_also_when_only_their_callees_have_other_names() -> None:
     inner = [function(neg("x", "y"), outputs=("y",), name=name) for name in ("h", "k")]
     outer = [
-        function(
-            Call(function=callee, inputs=("x",), outputs=("z",), types=(KIND,)), outputs=("z",), name=name
-        )
+        function(Call(function=callee, inputs=("x",), outputs=("z",), types=(KIND,)), outputs=("z",), name=name)
         for name, callee in (("f", "h"), ("g", "k"))
     ]
     copied = program_of(calls("f", "g"), *outer, *inner)
@@ -125,9 +124,7 @@ def with_rules(*rules: tuple[str, str], start: str) -> Program:
     """Make a program whose surrogate rules refer to each other, each pair a rule and the one in its body."""
     heaviside, surrogate, node = spike("spike", "")
     table = [
-        surrogate.replace(
-            name=name, nodes=(surrogate.nodes[0].with_callees({"": following}), *surrogate.nodes[1:])
-        )
+        surrogate.replace(name=name, nodes=(surrogate.nodes[0].with_callees({"": following}), *surrogate.nodes[1:]))
         for name, following in rules
     ]
     return program_of(function(node.with_callees({"": start}), outputs=("z",)), heaviside, *table)
@@ -150,9 +147,7 @@ def test_rules_that_differ_far_along_a_cycle_are_told_apart() -> None:
         rules = with_rules(*zip(names, [*names[1:], names[0]], strict=True), start="r0")
         odd = rules.functions[-1]
         last = odd.nodes[1].replace(op="tanh")
-        return rules.replace(
-            functions=(*rules.functions[:-1], odd.replace(nodes=(odd.nodes[0], last, odd.nodes[2])))
-        )
+        return rules.replace(functions=(*rules.functions[:-1], odd.replace(nodes=(odd.nodes[0], last, odd.nodes[2]))))
 
     cycles = [cycle(length) for length in range(1, 7)]
     for length, written in enumerate(cycles, start=1):
@@ -177,7 +172,8 @@ def test_fingerprint_and_text_are_the_same_in_every_process(tmp_path: Path) -> N
     for number, written in enumerate((rules, dead, chain(50))):
         save(written, tmp_path / f"{number}.json")
     code = (
-        "import sys; from brainir.ir.canonical import *; from brainir.ir.serialization import *\n"
+        "import sys; from brainir.ir.canonical import *; from brainir.ir.files import load\n"
+        "from brainir.ir.serialization import dumps\n"
         "for path in sys.argv[1:]:\n"
         "    written = load(path)\n"
         "    print(fingerprint(written), dumps(canonicalize(written)), dumps(written))"
@@ -209,8 +205,7 @@ def isomorphic(first: Function, second: Function) -> bool:
             names[node.outputs[0]] = other.outputs[0]
         pairs = zip(first.nodes, order, strict=True)
         if tuple(names[name] for name in first.outputs) == second.outputs and all(
-            node.op == other.op and tuple(names[name] for name in node.inputs) == other.inputs
-            for node, other in pairs
+            node.op == other.op and tuple(names[name] for name in node.inputs) == other.inputs for node, other in pairs
         ):
             return True
     return False
@@ -275,9 +270,7 @@ def test_dead_nodes_count() -> None:
 
 def test_unused_constants_count() -> None:
     unused = tuple(constant("c", np.array(value)) for value in (0, 1))
-    found = {
-        fingerprint(program(outputs=("x",), constants=chosen)) for chosen in ((), unused[:1], unused[1:])
-    }
+    found = {fingerprint(program(outputs=("x",), constants=chosen)) for chosen in ((), unused[:1], unused[1:])}
     assert len(found) == 3
 
 
@@ -345,22 +338,15 @@ ATTRIBUTES = [
 @pytest.mark.parametrize(("schema", "name"), ATTRIBUTES)
 @settings(max_examples=10)
 @given(data=st.data())
-def test_every_attribute_of_every_operation_counts(
-    schema: type[Node], name: str, data: st.DataObject
-) -> None:
+def test_every_attribute_of_every_operation_counts(schema: type[Node], name: str, data: st.DataObject) -> None:
     op = data.draw(st.sampled_from(schema.ops()))
     fields = schema.model_fields
     attributes = {
-        attribute: data.draw(attribute_values(fields[attribute].annotation))
-        for attribute in schema.attribute_names()
+        attribute: data.draw(attribute_values(fields[attribute].annotation)) for attribute in schema.attribute_names()
     }
     node = schema(op=op, inputs=("x",), outputs=("y",), types=(KIND,), **attributes)
     other = node.replace(
-        **{
-            name: data.draw(
-                attribute_values(fields[name].annotation).filter(lambda value: value != attributes[name])
-            )
-        }
+        **{name: data.draw(attribute_values(fields[name].annotation).filter(lambda value: value != attributes[name]))}
     )
     keys = {callee: repr(callee) for one in (node, other) for callee in one.callees()}
     for outputs in (("y",), ("x",)):
@@ -373,8 +359,7 @@ def test_every_attribute_of_every_operation_counts(
 @given(data=st.data())
 def test_every_operation_of_a_family_has_its_own_key(schema: type[Node], data: st.DataObject) -> None:
     attributes = {
-        name: data.draw(attribute_values(schema.model_fields[name].annotation))
-        for name in schema.attribute_names()
+        name: data.draw(attribute_values(schema.model_fields[name].annotation)) for name in schema.attribute_names()
     }
     nodes = [schema(op=op, inputs=("x",), outputs=("y",), types=(KIND,), **attributes) for op in schema.ops()]
     keys = {callee: "" for node in nodes for callee in node.callees()}
@@ -426,9 +411,7 @@ def test_types_of_inputs_constants_and_results_count() -> None:
     def build(given: str, stored: str, result: str) -> Program:
         c = Constant(name="c", type=stored, data=bytes(12))
         node = Reduce(op="reduce_sum", axes=(), inputs=("x",), outputs=("y",), types=(result,))
-        body = Function(
-            name="main", inputs=("x",), types=(given,), constants=(c,), nodes=(node,), outputs=("y",)
-        )
+        body = Function(name="main", inputs=("x",), types=(given,), constants=(c,), nodes=(node,), outputs=("y",))
         return program_of(body)
 
     kinds = ("f32[3]", "~f32[3]", "i32[3]", "f32[3,1]")
@@ -443,10 +426,7 @@ def test_which_function_is_called_counts() -> None:
         function(tanh("x", "y"), outputs=("y",), name="g"),
     )
     pairs = itertools.product(("f", "g"), repeat=2)
-    found = {
-        fingerprint(program_of(calls(*pair), *(body for body in bodies if body.name in pair)))
-        for pair in pairs
-    }
+    found = {fingerprint(program_of(calls(*pair), *(body for body in bodies if body.name in pair))) for pair in pairs}
     assert len(found) == 4
 
 
@@ -508,9 +488,7 @@ def fingerprint_with(interface: Interface) -> str:
 
 def test_structural_key_ignores_names_scopes_and_lines_but_not_callees() -> None:
     body = calls("f", "g")
-    noted = body.replace(
-        name="other", nodes=tuple(node.replace(scope="a/b", source="m.py:1") for node in body.nodes)
-    )
+    noted = body.replace(name="other", nodes=tuple(node.replace(scope="a/b", source="m.py:1") for node in body.nodes))
     key = structural_key(body, {"f": "1", "g": "2"})
     assert structural_key(noted, {"f": "1", "g": "2"}) == key
     assert structural_key(noted.replace(nodes=noted.nodes[::-1]), {"f": "1", "g": "2"}) == key

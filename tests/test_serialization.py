@@ -19,11 +19,12 @@ from safetensors.numpy import load_file, save_file
 from brainir.ir import serialization
 from brainir.ir.canonical import fingerprint
 from brainir.ir.errors import BrainIRError, FormatError, VerificationError
+from brainir.ir.files import LARGE_CONSTANT, load, save
 from brainir.ir.interface import DataclassTree, Interface, LeafTree, SequenceTree, Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS, AnyNode
 from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
-from brainir.ir.serialization import LARGE_CONSTANT, Limits, dump_node, dumps, load, loads, save
+from brainir.ir.serialization import Limits, dump_node, dumps, loads
 
 from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike
 
@@ -228,27 +229,19 @@ def _node(data: dict[str, Any], **changes: Any) -> None:
         (lambda data: data["interface"].update(kind="klass"), "interface, field 'kind': .*not 'klass'"),
         (lambda data: data["functions"][0].update(name=3), "function 3, field 'name'"),
         (
-            lambda data: data["functions"][0].update(
-                constants=[{"name": "c", "type": "f32[2]", "values": "0.5"}]
-            ),
+            lambda data: data["functions"][0].update(constants=[{"name": "c", "type": "f32[2]", "values": "0.5"}]),
             "function 'main', constant 'c': values must hold the 2 elements of f32",
         ),
         (
-            lambda data: data["functions"][0].update(
-                constants=[{"name": "c", "type": "f32[1]", "values": "0.50"}]
-            ),
+            lambda data: data["functions"][0].update(constants=[{"name": "c", "type": "f32[1]", "values": "0.50"}]),
             "function 'main', constant 'c': '0.50' is not the standard spelling",
         ),
         (
-            lambda data: data["functions"][0].update(
-                constants=[{"name": "c", "type": "f31[1]", "values": "0.5"}]
-            ),
+            lambda data: data["functions"][0].update(constants=[{"name": "c", "type": "f31[1]", "values": "0.5"}]),
             "function 'main', constant 'c': unknown element type 'f31'",
         ),
         (
-            lambda data: data["functions"][0].update(
-                constants=[{"name": "c", "type": "f32[1]", "base64": "%"}]
-            ),
+            lambda data: data["functions"][0].update(constants=[{"name": "c", "type": "f32[1]", "base64": "%"}]),
             "function 'main', constant 'c': ",
         ),
     ],
@@ -360,9 +353,7 @@ def test_limits_are_kept(limits: Limits, message: str, tmp_path: Path) -> None:
 
 def test_a_declared_shape_alone_allocates_nothing() -> None:
     def change(data: dict[str, Any]) -> None:
-        data["functions"][0]["constants"] = [
-            {"name": "c", "type": "f32[99999999999999999]", "sha256": "0" * 64}
-        ]
+        data["functions"][0]["constants"] = [{"name": "c", "type": "f32[99999999999999999]", "sha256": "0" * 64}]
 
     with pytest.raises(FormatError, match="bytes of constants, more than the limit"):
         loads(edited(change))
@@ -373,9 +364,7 @@ def nested(depth: int) -> Program:
     tree: Any = LeafTree()
     for _ in range(depth - 1):
         tree = SequenceTree(kind="list", children=(tree,))
-    return program.replace(
-        interface=Interface(kind="function", arguments=program.interface.arguments, result=tree)
-    )
+    return program.replace(interface=Interface(kind="function", arguments=program.interface.arguments, result=tree))
 
 
 def test_the_deepest_pytree_that_can_be_written_can_be_read() -> None:
@@ -473,9 +462,7 @@ def test_saved_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> Non
     assert len(modes) == 1
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.json"
     save(GRADED, path)
 
@@ -499,9 +486,7 @@ def saved(tmp_path: Path) -> Path:
 def test_a_missing_file_of_constants_is_named(saved: Path) -> None:
     outside = saved.with_suffix(".safetensors")
     outside.unlink()
-    expected = (
-        rf"{re.escape(str(saved))} keeps 2 large constants in {re.escape(str(outside))}, which is missing"
-    )
+    expected = rf"{re.escape(str(saved))} keeps 2 large constants in {re.escape(str(outside))}, which is missing"
     with pytest.raises(FormatError, match=expected):
         load(saved)
 
@@ -518,9 +503,7 @@ def test_one_changed_bit_in_a_large_constant_is_found(saved: Path) -> None:
     data = bytearray(outside.read_bytes())
     data[-1] ^= 1
     outside.write_bytes(data)
-    with pytest.raises(
-        FormatError, match=r"does not hold 1 of the constants .*other bytes.*sha256 [0-9a-f]{64}"
-    ):
+    with pytest.raises(FormatError, match=r"does not hold 1 of the constants .*other bytes.*sha256 [0-9a-f]{64}"):
         load(saved)
 
 
@@ -536,9 +519,7 @@ def test_one_changed_bit_in_a_large_constant_is_found(saved: Path) -> None:
 )
 def test_a_large_constant_of_another_size_type_or_content_is_found(saved: Path, change: Any) -> None:
     outside = saved.with_suffix(".safetensors")
-    save_file(
-        {digest: np.ascontiguousarray(change(array)) for digest, array in load_file(outside).items()}, outside
-    )
+    save_file({digest: np.ascontiguousarray(change(array)) for digest, array in load_file(outside).items()}, outside)
     with pytest.raises(FormatError, match="does not hold 2 of the constants"):
         load(saved)
 
@@ -565,9 +546,7 @@ def test_one_hash_with_two_sizes_is_refused(saved: Path) -> None:
 
 
 def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        FormatError, match=rf"there is no file {re.escape(str(tmp_path / 'none.json'))}; check"
-    ):
+    with pytest.raises(FormatError, match=rf"there is no file {re.escape(str(tmp_path / 'none.json'))}; check"):
         load(tmp_path / "none.json")
     with pytest.raises(FormatError, match=r"is a folder; give the path of the \.json file"):
         load(tmp_path)
@@ -581,9 +560,7 @@ def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing/model.json", "", ".", "model.safetensors", "a\0b.json", "x" * 300])
-def test_paths_that_cannot_be_written_are_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_that_cannot_be_written_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FormatError, match="cannot"):
         save(GRADED, name)

@@ -1,4 +1,4 @@
-"""Generated source: what it computes, what it imports, how it reads, and that a file cannot put code into it."""
+"""Generated source: what it computes and imports, how it reads, and that a file cannot put code into it."""
 
 import ast
 import builtins
@@ -146,7 +146,7 @@ def clipped_fwd(x, scale, n):
 
 
 def clipped_bwd(residuals, cotangent):
-    cosine, scale, n = residuals
+    cosine, scale, _ = residuals
     return jnp.clip(cotangent * cosine * scale, -1.0, 1.0), jnp.sum(cotangent), None
 
 
@@ -315,27 +315,17 @@ def test_source_traces_to_the_program_that_the_callable_traces_to(name: str) -> 
 
 
 def real_sum(tree: Any) -> Any:
-    floats = [
-        leaf for leaf in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(leaf.dtype, jnp.floating)
-    ]
+    floats = [leaf for leaf in map(jnp.asarray, jax.tree.leaves(tree)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     return sum(jnp.sum(jnp.cos(leaf.astype(jnp.float32))) for leaf in floats)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "elementwise",
-        "relu",
-        "numbers",
-        "scanned",
-        "branches",
-        "custom_jvp",
-        "custom_vjp",
-        "nested_jit",
-        "moves",
-    ]
-    + ["custom_vjp_of_several_results"],
-)
+SMOOTH = [
+    *("elementwise", "relu", "numbers", "scanned", "branches", "custom_jvp", "custom_vjp", "nested_jit", "moves"),
+    "custom_vjp_of_several_results",
+]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
 def test_source_has_the_derivatives_of_the_original(name: str) -> None:
     program, (fn, args) = lowered(name), CASES[name]
     ours = generated(program)
@@ -347,9 +337,7 @@ def test_source_has_the_derivatives_of_the_original(name: str) -> None:
     gradients = [jax.grad(loss(function), moving)(*args) for function in (ours, fn)]
     assert all_bits(gradients[0]) == all_bits(gradients[1])
     second = [
-        jax.grad(
-            lambda *values, function=function: real_sum(jax.grad(loss(function), moving)(*values)), moving
-        )(*args)
+        jax.grad(lambda *values, function=function: real_sum(jax.grad(loss(function), moving)(*values)), moving)(*args)
         for function in (ours, fn)
     ]
     assert all_bits(second[0]) == all_bits(second[1])
@@ -377,7 +365,8 @@ import jax, jax.numpy as jnp, numpy as np
 
 def decode(item):
     dtype, shape, data = item
-    array = jnp.asarray(np.frombuffer(bytes.fromhex(data), jnp.dtype(dtype.removeprefix("key "))).reshape(shape))
+    words = np.frombuffer(bytes.fromhex(data), jnp.dtype(dtype.removeprefix("key ")))
+    array = jnp.asarray(words.reshape(shape))
     return jax.random.wrap_key_data(array) if dtype.startswith("key ") else array
 
 def encode(leaf):
@@ -454,9 +443,7 @@ def test_namedtuples_and_dataclasses_that_no_argument_has_are_defined_in_the_mod
         ("keys", (jnp.zeros(2, jnp.uint32), X), r"expected key<fry>\[\], got uint32\[2\]"),
     ],
 )
-def test_arguments_of_another_structure_shape_or_dtype_are_refused(
-    name: str, args: Any, message: str
-) -> None:
+def test_arguments_of_another_structure_shape_or_dtype_are_refused(name: str, args: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         generated(lowered(name))(*args)
 
@@ -538,6 +525,14 @@ def test_program_with_units_takes_and_returns_plain_numbers_where_no_quantity_is
     result = generated(quantity_program())(np.array([1.0, 2.0], np.float32), jnp.ones(2))
     assert isinstance(result, jax.Array)
     assert result.tolist() == [1.0, 2.0]
+
+
+def test_argument_that_may_be_plain_is_taken_as_plain_numbers_and_tells_nothing_of_the_others() -> None:
+    program = quantity_program()
+    first, second = program.interface.arguments
+    plain = program.interface.replace(arguments=(first.replace(plain=True), second))
+    result = generated(program.replace(interface=plain))(jnp.ones(2), jnp.ones(2))
+    assert jax.tree.leaves(result)[0].tolist() == [1.0, 1.0]
 
 
 def test_units_leave_no_trace_in_a_module_without_them() -> None:
@@ -678,7 +673,7 @@ LITERALS = [
     *("0.1:f32", "-0.0:f32", "inf:f32", "-inf:f32", "nan:f32", "0x7fc00001:f32", "0xffc00000:f32", "1e-45:f32"),
     *("3.4028235e+38:f32", "0.1:~f32", "-0.0:~f32", "nan:~f32", "-inf:~f32", "3:~i32", "-7:i32", "200:u8"),
     *("-128:i8", "4294967295:u32", "7:~u32", "true:bool", "0.100098:bf16", "0.3:f16", "nan:bf16", "0.125:~bf16"),
-    *("2.5:~f16", "0.5:f8_e4m3fn", "-0.0:f8_e5m2", "3:i4", "0x3f80000080000000:c64", "0x000000003f800000:~c64"),
+    *("2.5:~f16", "0.5:f8_e4m3fn", "-0:f8_e5m2", "3:i4", "0x3f80000080000000:c64", "0x000000003f800000:~c64"),
 ]
 
 
@@ -728,9 +723,7 @@ def test_constant_keeps_every_bit(code: str, shape: tuple[int, ...]) -> None:
 def test_weakly_typed_constant_stays_weakly_typed() -> None:
     constant = Constant(name="c", type="~f32[3]", data=np.arange(3, dtype=np.float32).tobytes())
     add = Binary(op="add", inputs=("c", "c"), outputs=("y",), types=("~f32[3]",))
-    entry = Function(
-        name="f", inputs=("x",), types=("f32[]",), constants=(constant,), nodes=(add,), outputs=("y", "x")
-    )
+    entry = Function(name="f", inputs=("x",), types=("f32[]",), constants=(constant,), nodes=(add,), outputs=("y", "x"))
     assert generated(one_argument(entry, 2))(1.0)[0].weak_type
 
 
@@ -757,13 +750,19 @@ def test_module_is_refused_under_the_other_setting_of_64_bit_types() -> None:
         wide_module(1.0)
 
 
+def uses_64_bits(program: Program) -> bool:
+    found = set()
+    for function in program.functions:
+        operands = [*function.outputs, *(name for node in function.nodes for name in node.inputs)]
+        found.update(function.type_of(name).dtype for name in (*function.value_types, *operands))
+    return not found.isdisjoint(("float64", "int64", "uint64", "complex128"))
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(programs())
 def test_source_of_any_program_gives_what_the_evaluator_gives(program: Program) -> None:
+    assume(not uses_64_bits(program))
     kinds = [TensorType.parse(kind) for kind in program.entry_function.types]
-    operands = [name for function in program.functions for node in function.nodes for name in node.inputs]
-    types = [kind for function in program.functions for kind in function.value_types.values()]
-    assume(not any("64" in text.rpartition(":")[2] for text in (*types, *operands)))
     rng = np.random.default_rng(0)
     leaves = [jnp.asarray(rng.normal(size=kind.shape).astype(kind.storage[0])) for kind in kinds]
     remaining = iter(leaves)
@@ -793,9 +792,7 @@ def test_functions_in_several_roles_are_wrapped_where_they_are_called() -> None:
         nodes=(unary("sign", "x", "y"), double),
         outputs=("y", "dy"),
     )
-    loop = Scan(
-        body="f", length=2, num_consts=0, num_carry=1, inputs=("d",), outputs=("e",), types=("f32[2]",)
-    )
+    loop = Scan(body="f", length=2, num_consts=0, num_carry=1, inputs=("d",), outputs=("e",), types=("f32[2]",))
     nodes = (
         custom("x", "a", "f", "rule"),
         custom("a", "b", "g", "rule"),
@@ -842,9 +839,7 @@ def outline(source: str) -> list[str]:
 def with_text(text: str) -> Program:
     """Return a program that holds a text wherever the schemas leave it free."""
     negate = Unary(op="neg", inputs=("x",), outputs=("y",), types=("f32[]",), source="model.py:1")
-    entry = Function(
-        name="entry", inputs=("s", "x"), types=("f32[]", "f32[]"), nodes=(negate,), outputs=("y",)
-    )
+    entry = Function(name="entry", inputs=("s", "x"), types=("f32[]", "f32[]"), nodes=(negate,), outputs=("y",))
     state = State(path=(text, "s"), role="other", type=text, tree=LeafTree(unit=text), returned=False)
     interface = Interface(
         kind="module",
@@ -903,9 +898,7 @@ def test_names_of_values_are_identifiers_or_refused(name: str) -> None:
 def test_attributes_that_are_printed_as_names_are_identifiers_or_refused(text: str) -> None:
     numbers = (((0,), (0,)), ((), ()))
     exp = UnaryAccuracy(op="exp", accuracy=text, inputs=("x",), outputs=("y",), types=("f32[2]",))
-    dot = DotGeneral(
-        dimension_numbers=numbers, precision=text, inputs=("x", "x"), outputs=("y",), types=("f32[]",)
-    )
+    dot = DotGeneral(dimension_numbers=numbers, precision=text, inputs=("x", "x"), outputs=("y",), types=("f32[]",))
     for node in (exp, dot):
         entry = Function(name="f", inputs=("x",), types=("f32[2]",), nodes=(node,), outputs=("y",))
         with pytest.raises(BrainIRError):

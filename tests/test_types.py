@@ -2,23 +2,25 @@
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
 from brainir.ir.errors import FormatError
 from brainir.ir.types import (
     DTYPES,
+    USED_BITS,
     TensorType,
     is_literal,
     literal_array,
     literal_text,
     literal_type,
+    only_used_bits,
     parse_scalar,
     scalar_text,
 )
 
 SCALARS = sorted(set(DTYPES) - {"float0"})
-USED_BITS = {"bool": 1, "int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
 SPECIAL = {
     "float16": (0x7E01, 0xFE00, 0x7D55, 0x8000, 0x0001, 0x7C00, 0xFC00, 0x7BFF),
     "bfloat16": (0x7FC1, 0xFFC0, 0x7F81, 0x8000, 0x0001, 0x7F80, 0xFF80, 0x7F7F),
@@ -117,6 +119,8 @@ def test_literals_are_decimal_where_that_is_exact_and_hexadecimal_elsewhere(valu
         "0x7FC00001:f32",
         "0x7fc0001:f32",
         "0x:c64",
+        "0x01:f4_e2m1fn",
+        "0xf1:f4_e2m1fn",
         "1j:c64",
         "1:float0",
         "1:key<fry>",
@@ -130,6 +134,21 @@ def test_literals_are_decimal_where_that_is_exact_and_hexadecimal_elsewhere(valu
 def test_literals_have_one_spelling(text):
     with pytest.raises(FormatError):
         literal_type(text)
+
+
+@pytest.mark.parametrize("dtype", USED_BITS)
+def test_bytes_with_bits_that_the_type_does_not_use_are_refused(dtype):
+    for byte in range(1 << USED_BITS[dtype], 256):
+        with pytest.raises(FormatError):
+            parse_scalar(f"0x{byte:02x}", dtype)
+        assert not only_used_bits(bytes([0, byte]), dtype)
+
+
+def test_used_bits_are_those_that_the_types_say():
+    numbers = [dtype for dtype in SCALARS if dtype != "bool" and not dtype.startswith("complex")]
+    bits = {dtype: (ml_dtypes.iinfo if "int" in dtype else ml_dtypes.finfo)(DTYPES[dtype]).bits for dtype in numbers}
+    assert {"bool": 1, **{dtype: count for dtype, count in bits.items() if count < 8}} == USED_BITS
+    assert all(only_used_bits(bytes(range(256)), dtype) for dtype in SCALARS if dtype not in USED_BITS)
 
 
 @pytest.mark.parametrize("dtype", SCALARS)

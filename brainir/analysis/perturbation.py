@@ -58,7 +58,7 @@ def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
 
     With zero perturbations the program computes what it did. The gradient with respect to a perturbation is
     the total derivative along all paths from that new value in the step. The perturbations are trailing
-    positional arguments named ``perturb_<state>``, with type and unit of the state.
+    positional arguments named ``perturb_<state>``, with type and unit of the state; plain numbers count in that unit.
 
     A new value that the step only passes on (an input, possibly of another state) is perturbed where it is
     returned; other uses see the old value. Where states share one new value, each returns its own sum, and
@@ -92,7 +92,7 @@ def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
     entry, names = rewriter.perturb_entry(hidden)
     interface = program.interface
     arguments = tuple(
-        Argument(name=name, tree=leaf.state.tree)
+        Argument(name=name, tree=leaf.state.tree, plain=True)
         for name, leaf in zip(_argument_names(interface.arguments, hidden), hidden, strict=True)
     )
     changed = program.replace(

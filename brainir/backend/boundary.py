@@ -63,16 +63,18 @@ class Boundary:
         self._class_lines: list[str] = []
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
-        trees = (*(tree for _, tree in self._inputs()), *(tree for _, tree in self._results()))
+        trees = (*(tree for _, tree, _ in self._inputs()), *(tree for _, tree in self._results()))
         self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
         self._quantities = printer.new_name("quantities") if self._has_units else ""
 
     @property
     def parameters(self) -> list[Doc]:
         """The parameters of the entry."""
-        return [
-            (name,) for name in (*self._leading, *(argument.name for argument in self._interface.arguments))
-        ]
+        arguments = self._interface.arguments
+        plain = [argument.name for argument in arguments if not argument.keyword]
+        keywords = [argument.name for argument in arguments if argument.keyword]
+        names = [*self._leading, *plain, *(["*", *keywords] if keywords else [])]
+        return [(name,) for name in names]
 
     @property
     def class_lines(self) -> list[str]:
@@ -84,25 +86,24 @@ class Boundary:
         if not self._has_units:
             return []
         items = [
-            pair(self._scope.plain(unit.text), self._scope.plain(_unit_key(unit)))
-            for unit in self._interface.units
+            pair(self._scope.plain(unit.text), self._scope.plain(_unit_key(unit))) for unit in self._interface.units
         ]
         return lines((f"{self._scope.use('UNITS')} = ", *display(items, "{}")), 0)
 
     # Arguments
 
-    def _inputs(self) -> Iterator[tuple[Doc, Tree]]:
-        """Yield each tree that comes in, and how it is reached."""
+    def _inputs(self) -> Iterator[tuple[Doc, Tree, bool]]:
+        """Yield each tree that comes in, how it is reached, and whether plain numbers always do."""
         interface = self._interface
         if interface.kind == "step":
             for name, tree in zip(self._leading, (interface.params, interface.hidden), strict=True):
                 if tree is not None:
-                    yield (name,), tree
+                    yield (name,), tree, False
         else:
             for state in interface.states:
-                yield self._item((self._leading[0],), state.path), state.tree
+                yield self._item((self._leading[0],), state.path), state.tree, False
         for argument in interface.arguments:
-            yield (argument.name,), argument.tree
+            yield (argument.name,), argument.tree, argument.plain
 
     def _results(self) -> Iterator[tuple[Doc | None, Tree]]:
         interface = self._interface
@@ -130,22 +131,21 @@ class Boundary:
         """Yield the lines that take the arguments apart and check them."""
         names = iter(self._program.entry_function.inputs)
         kinds = iter(self._types)
-        plain = {
-            argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)
-        }
-        leaves = []
+        plain = {argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)}
+        leaves: list[tuple[Doc, LeafTree, bool]] = []
         if self._interface.kind == "module":
             yield from self._expect((self._leading[0],), "dict", len(self._interface.states))
-        for value, tree in self._inputs():
+        for value, tree, is_plain in self._inputs():
             yield from self._check(value, tree)
-            leaves += list(self._leaves(value, tree))
+            leaves += [(inner, leaf, is_plain) for inner, leaf in self._leaves(value, tree)]
         if self._has_units:
-            yield from self._detect([(value, leaf) for value, leaf in leaves if leaf.unit is not None])
-        for value, leaf in leaves:
+            telling = [(value, leaf) for value, leaf, is_plain in leaves if leaf.unit is not None and not is_plain]
+            yield from self._detect(telling)
+        for value, leaf, is_plain in leaves:
             name = next(names)
             # An argument that is one array keeps its name.
             local = self._printer.name(name, plain & {flat(value)})
-            yield from statement((f"{local} = ", *self._leaf(value, leaf, next(kinds))), 4)
+            yield from statement((f"{local} = ", *self._leaf(value, leaf, next(kinds), is_plain)), 4)
 
     def _check(self, value: Doc, tree: Tree) -> Iterator[str]:
         """Yield checks of the containers, outermost first."""
@@ -172,10 +172,7 @@ class Boundary:
             case DictTree(keys=keys, children=children):
                 for key, child in zip(keys, children, strict=True):
                     yield self._item(value, key), child
-            case (
-                NamedTupleTree(fields=fields, children=children)
-                | DataclassTree(fields=fields, children=children)
-            ):
+            case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
                 self._given.setdefault(tree.type, value)
                 for field, child in zip(fields, children, strict=True):
                     yield (*value, f".{field}"), child
@@ -196,12 +193,13 @@ class Boundary:
             found = call((self._scope.use("hasattr"),), [first, ('"mantissa"',)])
             yield from statement((f"{self._quantities} = ", *found), 4)
 
-    def _leaf(self, value: Doc, leaf: LeafTree, kind: TensorType) -> Doc:
+    def _leaf(self, value: Doc, leaf: LeafTree, kind: TensorType, is_plain: bool) -> Doc:
         weak = [("weak_type", ("True",))] if kind.weak_type and kind.shape == () else []
         written = (f'"{_written(kind)}"',)
         if leaf.unit is not None:
             mantissa = (self._scope.use("_mantissa"),)
-            return call(mantissa, [value, written, self._scope.plain(leaf.unit), (self._quantities,)], weak)
+            form = call((self._scope.use("hasattr"),), [value, ('"mantissa"',)]) if is_plain else (self._quantities,)
+            return call(mantissa, [value, written, self._scope.plain(leaf.unit), form], weak)
         return value if kind.dtype == "float0" else call((self._scope.use("_leaf"),), [value, written], weak)
 
     # Results
@@ -262,9 +260,7 @@ class Boundary:
                 return call(self._class(tree, given), children(parts))
             case DataclassTree(fields=fields, children=parts):
                 static = [(name, self._scope.plain(value)) for name, value in tree.static]
-                return call(
-                    self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static]
-                )
+                return call(self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static])
 
     def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
         """Return the class of the value that came in, of an argument of that class, or one defined here."""
@@ -319,9 +315,7 @@ class Boundary:
             if state.returned:
                 for _ in leaf_paths(state.tree):
                     next(results)
-        given = [
-            f"{_place('', keys)}{_typed(next(results), leaf)}" for keys, leaf in leaf_paths(interface.result)
-        ]
+        given = [f"{_place('', keys)}{_typed(next(results), leaf)}" for keys, leaf in leaf_paths(interface.result)]
         sections = [first]
         if taken:
             sections += ["", "Takes:", *(f"    {line}" for line in taken)]

@@ -82,10 +82,13 @@ class _Emitted:
         return emitted
 
     def _signature(self) -> inspect.Signature:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self._leading]
-        parameters += [inspect.Parameter(argument.name, kind) for argument in self._interface.arguments]
-        return inspect.Signature(parameters)
+        leading = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self._leading]
+        plain, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        given = [
+            inspect.Parameter(argument.name, keyword if argument.keyword else plain)
+            for argument in sorted(self._interface.arguments, key=lambda argument: argument.keyword)
+        ]
+        return inspect.Signature([*leading, *given])
 
     def _call_function(self, given: Mapping[str, Any]) -> Any:
         results = self._apply(self._arguments(given))
@@ -128,7 +131,8 @@ class _Emitted:
 
     def _arguments(self, given: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
         for argument in self._interface.arguments:
-            yield from self._trees.flatten(argument.tree, given[argument.name], f"argument {argument.name}")
+            where = f"argument {argument.name}"
+            yield from self._trees.flatten(argument.tree, given[argument.name], where, plain=argument.plain)
 
     def _apply(self, leaves: Iterator[tuple[Any, str]]) -> Iterator[Any]:
         operands = [_checked(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]

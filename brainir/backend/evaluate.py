@@ -271,7 +271,7 @@ def _literal_value(operand: str) -> Any:
 
 def _literal_array(operand: str) -> Any:
     value, kind = literal_array(operand), literal_type(operand)
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         return lax.convert_element_type_p.bind(
             jnp.asarray(value), new_dtype=value.dtype, weak_type=kind.weak_type, sharding=None
         )
@@ -281,7 +281,7 @@ def _constant_value(constant: Constant) -> Any:
     kind = TensorType.parse(constant.type)
     if kind.dtype == "float0":
         return np.zeros(kind.shape, jax.dtypes.float0)
-    with jax.ensure_compile_time_eval():
+    with jax.core.eval_context():
         if kind.is_key:
             return jax.random.wrap_key_data(jnp.asarray(constant.array()), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
         array = jnp.asarray(constant.array())

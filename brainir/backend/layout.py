@@ -139,10 +139,7 @@ def comment(text: str, width: int = WIDTH) -> str:
 def docstring(text: Sequence[str], indent: int) -> list[str]:
     """Return a docstring that ends where it should, whatever is in its lines."""
     margin = " " * indent
-    safe = [
-        _clip(_printable(line), WIDTH - indent).replace("\\", "\\\\").replace('"""', r"\"\"\"")
-        for line in text
-    ]
+    safe = [_clip(_printable(line), WIDTH - indent).replace("\\", "\\\\").replace('"""', r"\"\"\"") for line in text]
     if len(safe) == 1 and not safe[0].endswith(('"', "\\")) and len(safe[0]) <= WIDTH - indent - 6:
         return [f'{margin}"""{safe[0]}"""']
     body = [(margin + line).rstrip() for line in safe]

@@ -187,6 +187,8 @@ class FunctionPrinter:
             If it cannot be written in Python.
         """
         match expression:
+            case Operand(name, as_array=True) if is_literal(name):
+                return (self._scope.literal_array(name),)
             case Operand(name):
                 return self.operand(name)
             case Variable(name):
@@ -250,7 +252,7 @@ class FunctionPrinter:
 
     def _operator(self, name: str, arguments: Sequence[Expression]) -> Doc | None:
         """Return Python's operator for a call, if on these operands it is exactly the same; else None."""
-        operands = [argument.name for argument in arguments if isinstance(argument, Operand)]
+        operands = [part.name for part in arguments if isinstance(part, Operand) and not part.as_array]
         if len(operands) != len(arguments):
             return None
         symbol = _INFIX.get(name) if len(operands) == 2 else _PREFIX.get(name)
@@ -283,9 +285,7 @@ class FunctionPrinter:
         return (flat(written[0]), f" {symbol} ", flat(written[1]))
 
     def _is_array(self, operand: str) -> bool:
-        return not is_literal(operand) and (
-            operand in self._arrays or self._function.type_of(operand).ndim > 0
-        )
+        return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
 
 
 def _results(function: Function) -> Iterator[str]:

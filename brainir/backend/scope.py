@@ -118,9 +118,7 @@ class ModuleScope:
 
     def localized(self, code: str) -> str:
         """Return fixed code with the names that it has here, and note what it uses."""
-        return re.sub(
-            r"[A-Za-z_]\w*", lambda word: self.use(word[0]) if word[0] in self._local else word[0], code
-        )
+        return re.sub(r"[A-Za-z_]\w*", lambda word: self.use(word[0]) if word[0] in self._local else word[0], code)
 
     def definitions(self) -> list[str]:
         """Return the lines that define the constants of the module."""
@@ -135,9 +133,7 @@ class ModuleScope:
             If it is not a name.
         """
         module, *path = name.split(".")
-        if module not in _IMPORTS or not all(
-            part.isidentifier() and not keyword.iskeyword(part) for part in path
-        ):
+        if module not in _IMPORTS or not all(part.isidentifier() and not keyword.iskeyword(part) for part in path):
             raise EmissionError(f"the backend has no JAX name {name!r}")
         return ".".join((self.use(module), *path))
 
@@ -170,7 +166,13 @@ class ModuleScope:
         default = _DEFAULTS.get(value.dtype.kind, ("bool", "bool"))[self._wide]
         if kind.dtype == default:
             return (*self._scalar(value), ".item()")
-        return (self._constant(("literal", operand), self._weakly(self._scalar(value), kind.dtype)),)
+        return (self.literal_array(operand),)
+
+    def literal_array(self, operand: str) -> str:
+        """Return the module-level name of an array that holds a scalar literal."""
+        kind = literal_type(operand)
+        array = call((f"{self.use('jnp')}.asarray",), [self._scalar(literal_array(operand))])
+        return self._constant(("literal", operand), self._weakly(array, kind.dtype) if kind.weak_type else array)
 
     def python_number(self, operand: str) -> Doc | None:
         """Return a literal as a Python number if it means the same beside an array of its type, or None."""
@@ -238,9 +240,7 @@ class ModuleScope:
         """
         kind = TensorType.parse(constant.type)
         if kind.dtype == "float0":
-            zeros = call(
-                (f"{self.use('np')}.zeros",), [self.plain(kind.shape), (f"{self.use('jax')}.dtypes.float0",)]
-            )
+            zeros = call((f"{self.use('np')}.zeros",), [self.plain(kind.shape), (f"{self.use('jax')}.dtypes.float0",)])
             return self._constant((constant.type, ""), zeros)
         try:
             array = constant.array()
@@ -282,9 +282,7 @@ class ModuleScope:
 
     def _nested(self, values: object) -> Doc:
         return (
-            display([self._nested(item) for item in values], "[]")
-            if isinstance(values, list)
-            else self.plain(values)
+            display([self._nested(item) for item in values], "[]") if isinstance(values, list) else self.plain(values)
         )
 
     def _large_array(self, array: np.ndarray[Any, Any]) -> Doc:

@@ -209,9 +209,7 @@ class _Module:
         """Return the module."""
         scope = self._scope
         functions = [line for name in self._order for line in self._define(name)]
-        printer = self._printer(
-            self._program.entry_function, self._parameters, self._program.entry_function.inputs
-        )
+        printer = self._printer(self._program.entry_function, self._parameters, self._program.entry_function.inputs)
         boundary = Boundary(self._program, scope, printer)
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
@@ -225,9 +223,7 @@ class _Module:
         defined += [*boundary.class_lines, *functions, *entry]
         return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), *defined]) + "\n"
 
-    def _printer(
-        self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()
-    ) -> FunctionPrinter:
+    def _printer(self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()) -> FunctionPrinter:
         return FunctionPrinter(function, self._scope, self, set(arrays), set(reserved))
 
     def _entry(self, boundary: Boundary, printer: FunctionPrinter) -> Iterator[str]:
@@ -274,9 +270,7 @@ class _Module:
         match key:
             case JitOf():
                 jit, options = f"{self._scope.use('jax')}.jit", self._jit_options(key)
-                partial = (
-                    call((f"@{self._scope.use('functools')}.partial",), [(jit,)], options) if options else ()
-                )
+                partial = call((f"@{self._scope.use('functools')}.partial",), [(jit,)], options) if options else ()
                 yield flat(partial) or f"@{jit}"
             case CustomJvpOf():
                 yield f"@{self._scope.use('jax')}.custom_jvp"
@@ -297,16 +291,10 @@ class _Module:
             inputs = [printer.name(value) for value in rule.inputs]
             return _Rule(self._names[function], inputs, list(printer.body()), printer.outputs())
         inputs = [unique(f"x{index}", self._scope.taken, reserved) for index in range(len(rule.inputs))]
-        outputs: list[Doc] = [
-            (unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))
-        ]
+        outputs: list[Doc] = [(unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))]
         called = call((self._names[function],), [(value,) for value in inputs])
         targets = (
-            outputs[0]
-            if self.returns_bare(function)
-            else display(outputs)
-            if len(outputs) == 1
-            else commas(outputs)
+            outputs[0] if self.returns_bare(function) else display(outputs) if len(outputs) == 1 else commas(outputs)
         )
         body = statement((*targets, " = ", *called) if outputs else called, 4)
         return _Rule(self._scope.new(f"{self._names[function]}_rule"), inputs, body, outputs)
@@ -315,12 +303,8 @@ class _Module:
         """Yield the lines that take values out of a tuple, as arrays: a caller's numbers can be in it."""
         if not names:
             return
-        targets = (
-            display([(name,) for name in names]) if len(names) == 1 else commas([(name,) for name in names])
-        )
-        arrays = [
-            name for name, kind in zip(names, kinds, strict=True) if name != "_" and kind.dtype != "float0"
-        ]
+        targets = display([(name,) for name in names]) if len(names) == 1 else commas([(name,) for name in names])
+        arrays = [name for name, kind in zip(names, kinds, strict=True) if name != "_" and kind.dtype != "float0"]
         convert = f"{self._scope.use('jnp')}.asarray"
         if len(arrays) == len(names):
             yield from statement((*targets, f" = {self._scope.use('map')}({convert}, {given})"), 4)
@@ -332,9 +316,7 @@ class _Module:
         """Yield the rule of a ``jax.custom_jvp``; a value that cannot move has no tangent in the program."""
         function = self._program.function(key.function)
         kinds, results = _signature(function)
-        rule = self._rule(
-            key.jvp, ("primals", "tangents"), range(len(self._program.function(key.jvp).inputs))
-        )
+        rule = self._rule(key.jvp, ("primals", "tangents"), range(len(self._program.function(key.jvp).inputs)))
         moving = iter(rule.inputs[len(kinds) :])
         tangents = [next(moving) if kind.is_inexact else "_" for kind in kinds]
         yield from ("", "", f"@{flat(self.callee(key))}.defjvp", f"def {rule.name}(primals, tangents):")
@@ -344,9 +326,7 @@ class _Module:
         yield from rule.body
         values, given = rule.outputs[: len(results)], iter(rule.outputs[len(results) :])
         moved = [next(given) if kind.is_inexact else self._no_tangent(kind) for kind in results]
-        parts = (
-            [values[0], moved[0]] if self.returns_bare(key.function) else [display(values), display(moved)]
-        )
+        parts = [values[0], moved[0]] if self.returns_bare(key.function) else [display(values), display(moved)]
         yield from statement(("return ", *commas(parts)), 4)
 
     def _no_tangent(self, kind: TensorType) -> Doc:
@@ -365,9 +345,7 @@ class _Module:
         yield from self._take(forward.inputs, kinds, inputs)
         yield from forward.body
         values, residuals = forward.outputs[: len(results)], forward.outputs[len(results) :]
-        yield from statement(
-            ("return ", *commas([values[0] if is_bare else display(values), display(residuals)])), 4
-        )
+        yield from statement(("return ", *commas([values[0] if is_bare else display(values), display(residuals)])), 4)
 
         count = len(residuals)
         rule = self._program.function(key.bwd)
@@ -383,9 +361,7 @@ class _Module:
         yield from backward.body
         given = iter(backward.outputs)
         gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
-        yield from statement(
-            ("return ", *(commas(gradients) if len(gradients) > 1 else display(gradients))), 4
-        )
+        yield from statement(("return ", *(commas(gradients) if len(gradients) > 1 else display(gradients))), 4)
         wrapped = flat(self.callee(key))
         yield from ("", "", f"{wrapped}.defvjp({forward.name}, {backward.name})")
 
@@ -400,9 +376,7 @@ def _callees(function: Function) -> Iterator[str]:
 
 
 def _signature(function: Function) -> tuple[list[TensorType], list[TensorType]]:
-    return [TensorType.parse(kind) for kind in function.types], [
-        function.type_of(name) for name in function.outputs
-    ]
+    return [TensorType.parse(kind) for kind in function.types], [function.type_of(name) for name in function.outputs]
 
 
 def _kinds(function: Function) -> Iterator[TensorType]:

@@ -60,8 +60,10 @@ class TreeBuilder:
         dimension = saiunit.get_or_create_dimension(list(stored.dimension))
         return saiunit.Unit(dim=dimension, scale=stored.scale, base=stored.base, factor=stored.factor)
 
-    def flatten(self, tree: Tree, value: Any, where: str) -> Iterator[tuple[Any, str]]:
+    def flatten(self, tree: Tree, value: Any, where: str, *, plain: bool = False) -> Iterator[tuple[Any, str]]:
         """Yield each leaf of `value` with its place, checking the structure and converting units.
+
+        With `plain`, numbers without a unit are taken in the unit that the leaf has.
 
         Raises
         ------
@@ -70,7 +72,7 @@ class TreeBuilder:
         """
         match tree:
             case LeafTree(unit=unit):
-                yield self._mantissa(value, unit, where), where
+                yield self._mantissa(value, unit, where, plain), where
             case NoneTree():
                 if value is not None:
                     raise EmissionError(f"{where} must be None, not {_kind(value)}")
@@ -78,19 +80,19 @@ class TreeBuilder:
                 if type(value) not in ((tuple,) if kind == "tuple" else (list,)) or len(value) != len(children):
                     raise EmissionError(f"{where} must be a {kind} of {len(children)} items, not {_kind(value)}")
                 for index, child in enumerate(children):
-                    yield from self.flatten(child, value[index], f"{where}[{index}]")
+                    yield from self.flatten(child, value[index], f"{where}[{index}]", plain=plain)
             case DictTree(keys=keys, children=children):
                 if not isinstance(value, Mapping) or set(value) != set(keys):
                     raise EmissionError(f"{where} must be a dict with keys {list(keys)}, not {_kind(value)}")
                 for key, child in zip(keys, children, strict=True):
-                    yield from self.flatten(child, value[key], f"{where}[{key!r}]")
+                    yield from self.flatten(child, value[key], f"{where}[{key!r}]", plain=plain)
             case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
                 if not all(hasattr(value, field) for field in fields):
                     raise EmissionError(f"{where} must have the fields {list(fields)}, not be {_kind(value)}")
                 for field, child in zip(fields, children, strict=True):
-                    yield from self.flatten(child, getattr(value, field), f"{where}.{field}")
+                    yield from self.flatten(child, getattr(value, field), f"{where}.{field}", plain=plain)
 
-    def _mantissa(self, value: Any, unit: str | None, where: str) -> Any:
+    def _mantissa(self, value: Any, unit: str | None, where: str, plain: bool) -> Any:
         quantity = getattr(sys.modules.get("saiunit"), "Quantity", None)
         given = quantity is not None and isinstance(value, quantity)
         if unit is None:
@@ -99,7 +101,7 @@ class TreeBuilder:
             return value.mantissa if given else value
         wanted = self._unit(unit)
         if not given:
-            if wanted.is_unitless:
+            if wanted.is_unitless or plain:
                 return value
             raise EmissionError(f"{where} must be a quantity in {unit}, not {_kind(value)}")
         if value.unit == wanted:

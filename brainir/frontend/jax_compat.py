@@ -32,6 +32,7 @@ __all__ = [
     "strong",
     "tensor_type",
     "trace_custom_jvp",
+    "trace_implementation_jvp",
     "trace_primitive",
     "trace_primitive_jvp",
     "trace_vjp_rules",
@@ -176,12 +177,26 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     NotImplementedError
         If the primitive has no such rule.
     """
-    primitive, params = equation.primitive, equation.params
+    return _trace_jvp(equation, equation.primitive.bind)
+
+
+def trace_implementation_jvp(equation: Equation) -> Any:
+    """Trace the derivative of a primitive's implementation; signature as in :func:`trace_primitive_jvp`.
+
+    Raises
+    ------
+    Exception
+        Whatever JAX or the implementation raises when it cannot be differentiated.
+    """
+    return _trace_jvp(equation, equation.primitive.impl)
+
+
+def _trace_jvp(equation: Equation, function: Callable[..., Any]) -> Any:
     kinds, outputs = _avals(equation)
 
     def run(*operands: Any) -> list[Any]:
-        results = primitive.bind(*operands, **params)
-        return list(results) if primitive.multiple_results else [results]
+        results = function(*operands, **equation.params)
+        return list(results) if equation.primitive.multiple_results else [results]
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         results, moved = jax.jvp(run, tuple(primals), tuple(_with_float0(tangents, kinds)))

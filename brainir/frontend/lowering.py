@@ -21,9 +21,11 @@ from .jax_compat import OpenJaxpr
 from .rules import RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
 
-__all__ = ["Lowering", "identifier"]
+__all__ = ["Lowering", "identifier", "lowered_ops"]
 
 Lowered = tuple[str, Attributes]
+
+_UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
 
 
 def identifier(text: str, default: str = "fn") -> str:
@@ -45,6 +47,7 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._open_equations: list[Any] = []
         self._problems: list[str] = []
 
     def program(
@@ -115,42 +118,47 @@ class Lowering:
         return _Body(self, jaxpr, inputs, outputs or {}).function(name)
 
     def lower_equation(self, equation: Any) -> Lowered:
-        """Return operation and attributes of an equation; note it and return a stand-in if it cannot be lowered."""
+        """Lower an equation to operation and attributes; note it and return a stand-in if that cannot be done."""
         name = equation.primitive.name
+        self._open_equations.append(equation)
         try:
             if name in _HARD:
-                return _HARD[name](self, equation)
+                op, rule = _HARD[name]
+                return op, rule(self, equation)
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
         except UnsupportedError as error:
-            where = source_of(equation)
+            # JAX does not know who called a nested function.
+            where = next(filter(None, map(source_of, reversed(self._open_equations))), "")
             self._problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
             return "stop_gradient", {}
+        finally:
+            self._open_equations.pop()
 
-    def call(self, equation: Any) -> Lowered:
+    def call(self, equation: Any) -> Attributes:
         """Lower a nested jit."""
         params = equation.params
         unusual = jax_compat.unusual_jit_params(params)
         if unusual:
             raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
-        return "call", dict(
+        return dict(
             function=self._shared(params["jaxpr"], params["name"]),
             inline=jax_compat.jit_inlines(params["inline"]),
             keep_unused=bool(params["keep_unused"]),
             donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
         )
 
-    def custom_jvp(self, equation: Any) -> Lowered:
+    def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
         closed = equation.params["call_jaxpr"]
         function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
         rules = self._rules(
             f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
         )
-        return "custom_jvp", dict(function=function, jvp=rules[0])
+        return dict(function=function, jvp=rules[0])
 
-    def custom_vjp(self, equation: Any) -> Lowered:
+    def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
         if equation.params["symbolic_zeros"]:
             raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
@@ -158,7 +166,7 @@ class Lowering:
         function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
         names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
         fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
-        return "custom_vjp", dict(function=function, fwd=fwd, bwd=bwd)
+        return dict(function=function, fwd=fwd, bwd=bwd)
 
     def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
         """Lower derivative rules.
@@ -195,7 +203,7 @@ class Lowering:
             raise UnsupportedError("brainir has no rule for this primitive")
         try:
             traced = jax_compat.trace_primitive(equation)
-        except (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError) as error:
+        except _UNTRACEABLE as error:
             raise UnsupportedError(
                 f"brainir has no rule for this primitive, and its own code cannot be traced: {error}"
             ) from error
@@ -208,19 +216,35 @@ class Lowering:
             self._functions[jvp] = self._function(rule, jvp)
         except NotImplementedError:
             self._foreign[key] = (function, None)
+        else:
+            if self._is_derivative(self._functions[jvp], equation):
+                self._foreign[key] = (function, None)
 
-    def cond(self, equation: Any) -> Lowered:
+    def _is_derivative(self, rule: Function, equation: Any) -> bool:
+        """Return whether a primitive's rule is what JAX derives from its implementation.
+
+        A plain call is then the same program, and analyses see through it.
+        """
+        problems = len(self._problems)
+        try:
+            derived = self._function(jax_compat.open_jaxpr(jax_compat.trace_implementation_jvp(equation)), rule.name)
+        except _UNTRACEABLE:
+            return False
+        finally:
+            # What only the derivative of the implementation holds is not part of the program.
+            del self._problems[problems:]
+        return structural_key(derived, self._keys) == structural_key(rule, self._keys)
+
+    def cond(self, equation: Any) -> Attributes:
         """Lower ``cond`` and ``switch``."""
         branches = equation.params["branches"]
-        return "cond", dict(
-            branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches))
-        )
+        return dict(branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
 
-    def scan(self, equation: Any) -> Lowered:
+    def scan(self, equation: Any) -> Attributes:
         """Lower ``scan``."""
         params = equation.params
         num_consts, num_carry = jax_compat.scan_arity(params)
-        return "scan", dict(
+        return dict(
             body=self._shared(params["jaxpr"], "body"),
             length=int(params["length"]),
             num_consts=num_consts,
@@ -229,10 +253,10 @@ class Lowering:
             unroll=int(params["unroll"]),
         )
 
-    def while_loop(self, equation: Any) -> Lowered:
+    def while_loop(self, equation: Any) -> Attributes:
         """Lower ``while``."""
         params = equation.params
-        return "while", dict(
+        return dict(
             cond=self._shared(params["cond_jaxpr"], "cond"),
             body=self._shared(params["body_jaxpr"], "body"),
             cond_nconsts=int(params["cond_nconsts"]),
@@ -240,15 +264,20 @@ class Lowering:
         )
 
 
-_HARD: dict[str, Callable[[Lowering, Any], Lowered]] = {
-    "jit": Lowering.call,
-    "custom_jvp_call": Lowering.custom_jvp,
-    "custom_vjp_call": Lowering.custom_vjp,
-    "cond": Lowering.cond,
-    "scan": Lowering.scan,
-    "while": Lowering.while_loop,
+_HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
+    "jit": ("call", Lowering.call),
+    "custom_jvp_call": ("custom_jvp", Lowering.custom_jvp),
+    "custom_vjp_call": ("custom_vjp", Lowering.custom_vjp),
+    "cond": ("cond", Lowering.cond),
+    "scan": ("scan", Lowering.scan),
+    "while": ("while", Lowering.while_loop),
 }
-"""Primitives that run other functions."""
+"""Primitives that run other functions, with operation and rule."""
+
+
+def lowered_ops() -> frozenset[str]:
+    """Return the operations that JAX primitives are lowered to."""
+    return frozenset(op for op, _ in (*RULES.values(), *_HARD.values()))
 
 
 class _Body:

@@ -164,11 +164,22 @@ class State(Model):
 
 
 class Argument(Model):
-    """One argument of the entry function after the states."""
+    """One argument of the entry function after the states.
+
+    Parameters
+    ----------
+    name : str
+    tree : Tree
+    keyword : bool
+        Whether it was passed by keyword.
+    plain : bool
+        Whether a leaf with a unit may also be given as plain numbers in that unit.
+    """
 
     name: str
     tree: Tree
     keyword: bool = False
+    plain: bool = False
 
 
 class Interface(Model):

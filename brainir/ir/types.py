@@ -17,7 +17,16 @@ import numpy as np
 
 from .errors import FormatError
 
-__all__ = ["DTYPES", "TensorType", "is_literal", "literal_array", "literal_text", "literal_type"]
+__all__ = [
+    "DTYPES",
+    "USED_BITS",
+    "TensorType",
+    "is_literal",
+    "literal_array",
+    "literal_text",
+    "literal_type",
+    "only_used_bits",
+]
 
 _INTEGERS = {f"{name[0]}{bits}": f"{name}{bits}" for name in ("int", "uint") for bits in (8, 16, 32, 64)}
 _EXTENSIONS = {
@@ -58,6 +67,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     for code, name in _NAMES.items()
 }
 """Standard dtype name (``"float32"``) to the numpy dtype that stores it."""
+
+USED_BITS = {"bool": 1, "int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
+"""Bits of an element, for the types with fewer than the eight of the byte that stores it; the others are zero."""
 
 _TYPE = re.compile(r"(~?)(key<[a-z0-9_]{1,32}>|[a-z][a-z0-9_]{1,15})\[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
 _KEY_WORDS = {"fry": 2, "rbg": 4, "urbg": 4}
@@ -205,9 +217,18 @@ def parse_scalar(text: str, dtype: str) -> np.ndarray[Any, Any]:
         value = np.array(text == "true") if text in ("true", "false") else None
     else:
         value = _read_number(text, target)
-    if value is None or scalar_text(value) != text:
+    if value is None or scalar_text(value) != text or not only_used_bits(value.tobytes(), dtype):
         raise FormatError(f"{text!r} is not the standard spelling of a {dtype} number")
     return value
+
+
+def only_used_bits(data: bytes, dtype: str) -> bool:
+    """Return whether stored elements have zeros in the bits that their type does not use.
+
+    Any other byte is no element, or a second spelling of one.
+    """
+    bits = USED_BITS.get(dtype)
+    return bits is None or not data.translate(None, bytes(range(1 << bits)))
 
 
 def _read_number(text: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:

@@ -14,7 +14,7 @@ from .node import Node
 from .printer import format_node, format_path
 from .program import Constant, Function, Program
 from .type_rules import MAX_RANK, TypeRuleError, result_types, strong
-from .types import TensorType, is_literal, literal_type
+from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 
 __all__ = ["verify"]
 
@@ -24,7 +24,6 @@ _VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CLASS = re.compile(r"[\w.\-]{1,200}:[\w.<>]{1,200}")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_BYTES = {"bool": 2, "int2": 4, "uint2": 4, "int4": 16, "uint4": 16, "float4_e2m1fn": 16}
 _MAX_DEPTH = 100
 _MAX_LENGTH = 1 << 63
 
@@ -285,12 +284,10 @@ def _check_constant(constant: Constant, kind: TensorType, function: Function) ->
             "make the constant with Constant.of",
             function,
         )
-    # In these types one byte holds one element, and some bytes are no element or a second spelling of one.
-    limit = _BYTES.get(kind.dtype)
-    if limit is not None and data.translate(None, bytes(range(limit))):
+    if not only_used_bits(data, kind.dtype):
         raise _error(
             f"a byte of the constant {name!r} is not an element of {kind.dtype}",
-            f"store each element in a byte from 0 to {limit - 1}",
+            f"store each element in a byte from 0 to {(1 << USED_BITS[kind.dtype]) - 1}",
             function,
         )
 

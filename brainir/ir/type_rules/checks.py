@@ -1,4 +1,4 @@
-"""Checks that several rules share; each raises TypeRuleError."""
+"""Checks that several rules share; those that fail raise `TypeRuleError`."""
 
 from __future__ import annotations
 
@@ -27,20 +27,24 @@ MAX_RANK = 64
 
 
 def check_count(operands: Types, count: int) -> None:
+    """Check the number of operands."""
     if len(operands) != count:
         raise TypeRuleError(f"it takes {plural(count, 'operand')}, not {len(operands)}")
 
 
 def plural(count: int, noun: str) -> str:
+    """Return the number and the noun, such as ``2 operands``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def check_kind(dtype: str, kinds: frozenset[str], what: str = "the operand") -> None:
-    if (_KINDS.get(dtype) or kind_of(dtype)) not in kinds:
+    """Check that an element type is of one of the kinds."""
+    if kind_of(dtype) not in kinds:
         raise TypeRuleError(f"{what} has element type {dtype}, but must be {' or '.join(sorted(kinds))}")
 
 
 def same_dtype(operands: Types) -> str:
+    """Return the element type that all operands have."""
     dtype = operands[0].dtype
     for kind in operands:
         if kind.dtype != dtype:
@@ -49,6 +53,7 @@ def same_dtype(operands: Types) -> str:
 
 
 def common_shape(operands: Types) -> Shape:
+    """Return the shape of an elementwise result."""
     shapes = {kind.shape for kind in operands if kind.shape}
     if len(shapes) <= 1:
         return shapes.pop() if shapes else ()
@@ -61,11 +66,13 @@ def common_shape(operands: Types) -> Shape:
 
 
 def list_types(kinds: Sequence[TensorType]) -> str:
+    """Write the first types for an error message."""
     shown = [*map(str, kinds[:6]), *(["..."] if len(kinds) > 6 else [])]
     return f"({', '.join(shown)})"
 
 
 def check_axes(axes: Shape, ndim: int, name: str) -> frozenset[int]:
+    """Check that the axes exist and differ, and return them as a set."""
     chosen = frozenset(axes)
     if len(chosen) != len(axes):
         raise TypeRuleError(f"{name} {axes} has an axis twice")
@@ -75,11 +82,13 @@ def check_axes(axes: Shape, ndim: int, name: str) -> frozenset[int]:
 
 
 def check_axis(axis: int, ndim: int, name: str) -> None:
+    """Check that the axis exists."""
     if not 0 <= axis < ndim:
         raise TypeRuleError(f"{name} {axis} must be an axis from 0 up to {ndim - 1}")
 
 
 def check_sizes(sizes: Shape, name: str) -> Shape:
+    """Check that an attribute is the shape of an array that numpy can hold, and return it."""
     if len(sizes) > MAX_RANK:
         raise TypeRuleError(f"{name} has {len(sizes)} axes; numpy and brainir hold at most {MAX_RANK}")
     if sizes and min(sizes) < 0:
@@ -88,4 +97,5 @@ def check_sizes(sizes: Shape, name: str) -> Shape:
 
 
 def without(shape: Shape, axes: frozenset[int]) -> Shape:
+    """Return the shape that is left when these axes disappear."""
     return tuple([size for axis, size in enumerate(shape) if axis not in axes])

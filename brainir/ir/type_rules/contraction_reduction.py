@@ -28,7 +28,7 @@ def _precedence(dtype: str) -> tuple[bool, int, int, int, bool]:
 
 
 def _dot_width(dtype: str) -> int:
-    return 1 if dtype == "bool" else bits_of(REAL_OF.get(dtype, dtype))
+    return bits_of(REAL_OF.get(dtype, dtype))
 
 
 @rule(ops.DotGeneral)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..types import DTYPES
+from ..types import DTYPES, USED_BITS
 from .registry import TypeRuleError
 
 __all__ = [
@@ -36,15 +36,16 @@ ORDERED = INTEGER | FLOAT | BOOL
 PLAIN = NUMBER | BOOL
 ANY = PLAIN | {"key", "float0"}
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
-_SUBBYTE_BITS = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
 
 
 def kind_of(dtype: str) -> str:
-    kind = "key" if dtype.startswith("key<") else _KINDS.get(dtype)
+    """Return ``bool``, ``int``, ``uint``, ``float``, ``complex``, ``key`` or ``float0``."""
+    kind = _KINDS.get(dtype) or ("key" if dtype.startswith("key<") else None)
     if kind is None:
         raise TypeRuleError(f"{dtype!r} is not an element type; known are {', '.join(DTYPES)}")
     return kind
 
 
 def bits_of(dtype: str) -> int:
-    return _SUBBYTE_BITS.get(dtype) or 8 * DTYPES[dtype].itemsize
+    """Return the bits of one element as JAX counts them; an element of fewer than eight is stored in a byte."""
+    return USED_BITS.get(dtype) or 8 * DTYPES[dtype].itemsize

@@ -10,8 +10,6 @@ from .element_types import ANY, DISCRETE, FLOAT, INEXACT, INTEGER, NUMBER, ORDER
 from .registry import Callees, TypeRuleError, Types, rule
 
 _COMPLEX_OF = {real: name for name, real in REAL_OF.items()}
-
-
 _ACCEPTED = {
     **dict.fromkeys(("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh"), INEXACT),
     **dict.fromkeys(ops.UnaryAccuracy.ops(), INEXACT),

@@ -1,0 +1,236 @@
+"""Programs as files: JSON text, and large constants beside it.
+
+Constants of more than 64 KiB go to a ``.safetensors`` file, by the sha256 of their bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import FormatError
+from .program import Constant, Function, Program
+from .serialization import DEFAULT_LIMITS, Limits, check_limit, dumps, read_program
+from .types import TensorType
+
+__all__ = ["LARGE_CONSTANT", "load", "save"]
+
+LARGE_CONSTANT = 64 * 1024
+"""Constants of more bytes than this are stored outside the JSON file."""
+
+_OWNER = {"format": "brainir-constants"}
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def save(program: Program, path: str | os.PathLike[str]) -> None:
+    """Write a program to a JSON file, and its large constants to a ``.safetensors`` file beside it.
+
+    Constants of more than 64 KiB go to the file with the same name but the suffix ``.safetensors``, each
+    once, as ``uint8`` arrays by their sha256. Both files are replaced as a whole, the constants first. A
+    ``.safetensors`` file of that name that brainir did not write is never touched. One that brainir wrote
+    keeps the constants that the program refers to but does not hold (see ``load(path, constants=False)``),
+    loses all others, and is removed when the program needs none.
+
+    Parameters
+    ----------
+    program : Program
+    path : str or path
+        Where the JSON goes, in a folder that exists; by custom with the suffix ``.json``.
+
+    Raises
+    ------
+    FormatError
+        If a file cannot be written, or if another program's ``.safetensors`` file is in the way.
+    """
+    path = Path(path)
+    large: dict[str, bytes] = {}
+    light = program.replace(functions=tuple(_without_large(function, large) for function in program.functions))
+    text = dumps(light)
+    outside = _constants_path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder; add a file name")
+        ours = _is_ours(outside)
+        if ours:
+            large |= _read_arrays(outside, {digest: None for digest in _left_out(light) if digest not in large})
+        if large and not ours and os.path.lexists(outside):
+            raise FormatError(
+                f"{outside} was not written by brainir and is in the way of constants; choose another path"
+            )
+        if large:
+            _write_arrays(outside, large)
+        with _replacing(path) as temporary:
+            temporary.write_bytes(text.encode())
+        if ours and not large:
+            outside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"cannot write {path}: {_os_reason(error)}; check the folder and its permissions") from error
+
+
+def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits = DEFAULT_LIMITS) -> Program:
+    """Read a program from the file that :func:`save` wrote, and verify it.
+
+    Parameters
+    ----------
+    path : str or path
+        The JSON file.
+    constants : bool
+        Whether to read the ``.safetensors`` file beside it. If not, large constants have a hash but no data.
+    limits : Limits
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or unreadable, is not a program that this release can read, holds constants that
+        do not have the hash or size that the program gives, or exceeds the limits.
+    VerificationError
+        If the program breaks an invariant of the IR.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise FormatError(f"{path} is a folder; give the path of the .json file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "it is not a regular file")
+        check_limit(str(path), "bytes of text", status.st_size, limits.text_bytes, "text_bytes")
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise FormatError(f"there is no file {path}; check the name and the working directory") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"cannot read {path}: {_os_reason(error)}; give a JSON file that you may read") from error
+    program = read_program(text, str(path), limits)
+    return _with_large(program, path) if constants and any(True for _ in _left_out(program)) else program
+
+
+def _constants_path(path: Path) -> Path:
+    # From the path alone: a name inside the JSON could point anywhere.
+    if not path.name or path.suffix == ".safetensors":
+        raise FormatError(f"{str(path)!r} cannot name a JSON file; give a path like model.json")
+    return path.with_suffix(".safetensors")
+
+
+def _without_large(function: Function, large: dict[str, bytes]) -> Function:
+    constants = []
+    for constant in function.constants:
+        if constant.data is not None and len(constant.data) > LARGE_CONSTANT:
+            digest = hashlib.sha256(constant.data).hexdigest()
+            large[digest] = constant.data
+            constant = Constant(name=constant.name, type=constant.type, sha256=digest)
+        constants.append(constant)
+    return function.replace(constants=tuple(constants)) if tuple(constants) != function.constants else function
+
+
+def _left_out(program: Program) -> Iterator[str]:
+    """Yield the hash of each constant without data."""
+    for function in program.functions:
+        for constant in function.constants:
+            if constant.data is None:
+                yield constant.sha256 or ""
+
+
+def _with_large(program: Program, path: Path) -> Program:
+    outside = _constants_path(path)
+    sizes: dict[str, int | None] = {}
+    for function in program.functions:
+        for constant in function.constants:
+            if constant.data is not None:
+                continue
+            digest, size = constant.sha256 or "", TensorType.parse(constant.type).nbytes
+            if not _SHA256.fullmatch(digest) or sizes.setdefault(digest, size) != size:
+                raise FormatError(f"{path}: constant {constant.name!r} has no data, and its sha256 or type is wrong")
+    advice = "copy it there from where the program was saved, or give constants=False to do without"
+    if not outside.is_file():
+        raise FormatError(f"{path} keeps {len(sizes)} large constants in {outside}, which is missing; {advice}")
+    try:
+        arrays = _read_arrays(outside, sizes)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"cannot read {outside}: {_os_reason(error)}; {advice}") from error
+    if missing := sizes.keys() - arrays.keys():
+        raise FormatError(
+            f"{outside} does not hold {len(missing)} of the constants of {path}, or with other bytes, "
+            f"such as the one with sha256 {min(missing)}; {advice}"
+        )
+    return program.replace(functions=tuple(_filled(function, arrays) for function in program.functions))
+
+
+def _filled(function: Function, arrays: dict[str, bytes]) -> Function:
+    constants = tuple(
+        Constant(name=constant.name, type=constant.type, data=arrays[constant.sha256 or ""])
+        if constant.data is None
+        else constant
+        for constant in function.constants
+    )
+    return function.replace(constants=constants) if function.constants else function
+
+
+def _is_ours(outside: Path) -> bool:
+    if not outside.is_file():
+        return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(outside, framework="numpy") as stored:
+            return bool(stored.metadata() == _OWNER)
+    except SafetensorError:
+        return False
+
+
+def _read_arrays(outside: Path, sizes: dict[str, int | None]) -> dict[str, bytes]:
+    """Read the arrays that are there, with the right size (if known) and hash."""
+    from safetensors import SafetensorError, safe_open
+
+    arrays = {}
+    try:
+        with safe_open(outside, framework="numpy") as stored:
+            for digest in sizes.keys() & set(stored.keys()):
+                entry, size = stored.get_slice(digest), sizes[digest]
+                shape = entry.get_shape()
+                if entry.get_dtype() != "U8" or len(shape) != 1 or size not in (None, shape[0]):
+                    continue
+                data = stored.get_tensor(digest).tobytes()
+                if hashlib.sha256(data).hexdigest() == digest:
+                    arrays[digest] = data
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    return arrays
+
+
+def _write_arrays(outside: Path, arrays: dict[str, bytes]) -> None:
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with _replacing(outside) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            tensors = {digest: np.frombuffer(data, np.uint8) for digest, data in sorted(arrays.items())}
+            save_file(tensors, temporary, metadata=_OWNER)
+        except SafetensorError as error:
+            raise OSError(0, str(error)) from error
+        # The library makes the file readable for its owner only.
+        temporary.chmod(mode)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a new file in the same folder, which takes the place of `path` when all went well."""
+    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _os_reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

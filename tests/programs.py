@@ -1,0 +1,264 @@
+"""One small program or more for every operation of the IR."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.extend.core.primitives as primitives
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tests.compare import JAX
+
+CLAMPED = "lax.switch, which runs a cond again, clamps the index first"
+
+
+class Case(NamedTuple):
+    """A function and its arguments.
+
+    Parameters
+    ----------
+    fn : callable
+    args : tuple
+    derivatives : {"both", "forward", "reverse"}
+        Which derivatives JAX has of the original.
+    changes : str
+        Why the regenerated function traces to other nodes than the original; empty if it traces to the same.
+    since : tuple of int
+        The JAX version from which on there is such a function.
+    """
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    derivatives: Literal["both", "forward", "reverse"] = "both"
+    changes: str = ""
+    since: tuple[int, int] = (0, 8)
+
+
+SINCE = {"stack": (0, 10), "tile": (0, 9), "unstack": (0, 10)}
+"""The JAX version from which on an operation is a primitive; before, JAX writes it with others."""
+
+
+def _normal(*shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng((7, *shape)).normal(size=shape), jnp.float32)
+
+
+X, Y, M = _normal(4), _normal(4)[::-1] * 0.3, _normal(3, 4)
+UNIT = jnp.array([-0.7, -0.1, 0.3, 0.9])  # in the domain of acos and atanh
+ABOVE = jnp.array([0.2, 0.9, 1.7, 2.6])
+Z = lax.complex(X, Y)
+I, J = jnp.array([-5, 0, 3, 1000]), jnp.array([1, 2, 0, 3])
+P = jnp.array([True, False, True, True])
+
+
+def _mapped(*functions: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *operands: [function(*operands) for function in functions]
+
+
+def _without_slope(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of arrays that JAX cannot differentiate as one with the derivative zero."""
+    return lambda *operands: function(*map(lax.stop_gradient, operands))
+
+
+def _at(way: str, **options: bool) -> Callable[..., Any]:
+    return lambda x, indices, updates: getattr(x.at[indices], way)(updates, **options)
+
+
+def _key_words(seed: Any, words: Any) -> Any:
+    key = jax.random.key(seed)
+    wrapped = jax.random.wrap_key_data(words)
+    return (
+        key,
+        jax.random.key_data(jax.random.fold_in(wrapped, 3)),
+        jax.random.split(key, (2, 3))[:, 1],
+        jax.random.bits(key, (5,), jnp.uint16),
+        jax.random.normal(wrapped, (3,)),
+    )
+
+
+@jax.custom_jvp
+def _spike(v: Any, width: float) -> Any:
+    return (v > 0).astype(v.dtype)
+
+
+@_spike.defjvp
+def _spike_jvp(primals: Any, tangents: Any) -> Any:
+    v, width = primals
+    return _spike(v, width), jnp.maximum(0.0, 1.0 - jnp.abs(v) * width) * tangents[0]
+
+
+@jax.custom_vjp
+def _clip_gradient(x: Any, limit: Any) -> Any:
+    return x * x
+
+
+_clip_gradient.defvjp(
+    lambda x, limit: (x * x, (x, limit)),
+    lambda residuals, g: (jnp.clip(2 * residuals[0] * g, -residuals[1], residuals[1]), jnp.zeros_like(residuals[1])),
+)
+
+
+@jax.jit
+def _shared(x: Any) -> Any:
+    return jnp.tanh(x) * 2.0
+
+
+def _rnn(w: Any, xs: Any) -> Any:
+    def advance(h: Any, x: Any) -> Any:
+        h = jnp.tanh(h @ w + x)
+        return h, (h[0], x)
+
+    return lax.scan(advance, xs[0], xs, reverse=True, unroll=2)
+
+
+PROGRAMS: dict[str, Case] = {
+    "elementary functions": Case(
+        _mapped(
+            lax.abs, lax.ceil, lax.cos, lax.cosh, lax.erf, lax.erfc, lax.exp, lax.exp2, lax.expm1, lax.floor,
+            lax.is_finite, lax.logistic, lax.neg, lax.asin, lax.asinh, lax.atan, lax.atanh, lax.acos, lax.erf_inv,
+            lax.sign, lax.sin, lax.sinh, lax.square, lax.tan, lax.tanh, lax.cbrt,
+        ),
+        (UNIT,),
+    ),  # fmt: skip
+    "elementary functions of positive numbers": Case(
+        _mapped(lax.digamma, lax.lgamma, lax.log, lax.log1p, lax.rsqrt, lax.sqrt, lambda x: lax.acosh(x + 1)), (ABOVE,)
+    ),
+    "functions of complex numbers": Case(_mapped(lax.conj, lax.real, lax.imag, lax.exp, lax.abs, lax.square), (Z,)),
+    "functions of integers": Case(
+        _mapped(lax.clz, lax.population_count, lax.bitwise_not, lax.neg, lax.abs, lax.sign), (I,)
+    ),
+    "copies": Case(_mapped(jnp.copy, lambda x: lax.stop_gradient(jnp.sin(x)) * x), (X,)),
+    "powers and rounding": Case(
+        _mapped(
+            lambda x: x**3,
+            lambda x: lax.integer_pow(x, -2),
+            lax.round,
+            lambda x: lax.round(2.5 * x, lax.RoundingMethod.TO_NEAREST_EVEN),
+            lambda x: lax.reduce_precision(x, 5, 10),
+        ),
+        (ABOVE,),
+    ),
+    "arithmetic": Case(
+        _mapped(lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min, lax.pow, lax.rem, lax.atan2, lax.complex),
+        (ABOVE, UNIT),
+    ),
+    "neighbouring floats": Case(_without_slope(lax.nextafter), (X, Y)),
+    "bits of integers": Case(
+        _mapped(
+            lax.bitwise_and, lax.bitwise_or, lax.bitwise_xor, lax.shift_left, lax.shift_right_arithmetic,
+            lax.shift_right_logical,
+        ),
+        (I, J),
+    ),  # fmt: skip
+    "sums of cotangents": Case(jax.grad(lambda x: jnp.sum(jnp.sin(x) * jnp.cos(x))), (X,)),
+    "comparisons": Case(
+        _mapped(lax.eq, lax.ne, lax.ge, lax.gt, lax.le, lax.lt), (jnp.array([0.0, 1.0, -1.0, 2.0]), jnp.arange(4.0))
+    ),
+    "comparisons in total order": Case(
+        _mapped(primitives.eq_to_p.bind, primitives.le_to_p.bind, primitives.lt_to_p.bind),
+        (jnp.array([0.0, jnp.nan, -1.0, 2.0]), jnp.array([-0.0, jnp.nan, jnp.nan, 2.0])),
+    ),
+    "choices": Case(
+        lambda p, i, x, y: (
+            jnp.where(p, x, y),
+            lax.select_n(jnp.clip(i, 0, 2), x, y, x * y),
+            lax.clamp(-0.5, x, 0.5),
+            lax.clamp(y, x, y + 1),
+        ),
+        (P, J, X, Y),
+    ),
+    "element types": Case(
+        lambda x, i: (
+            x.astype(jnp.bfloat16),
+            i.astype(jnp.float16) * 0.1,
+            lax.convert_element_type(3, jnp.float32) * x,
+            lax.bitcast_convert_type(lax.stop_gradient(x), jnp.uint8),
+        ),
+        (X, I),
+    ),
+    "shapes": Case(
+        lambda m: (
+            jnp.broadcast_to(m, (2, 3, 4)),
+            lax.broadcast_in_dim(m, (3, 5, 4), (0, 2)),
+            m.reshape(2, 6),
+            m[:, None, 2:3].squeeze((1, 2)),
+            m.T,
+            m[::-1],
+            m[1:, ::2],
+            lax.rev(m, (0, 1)),
+            lax.pad(m, 0.5, ((1, 2, 0), (-1, 0, 2))),
+        ),
+        (M,),
+    ),
+    "cutting and joining": Case(
+        lambda m, x: (lax.split(m, (1, 3), axis=1), jnp.concatenate([m, x[None], m]), lax.concatenate([m], 0)), (M, X)
+    ),
+    "new axes": Case(
+        lambda m: (jnp.stack([m, m * 2], axis=1), jnp.unstack(m, axis=1), jnp.unstack(m[:1])), (M,), since=(0, 10)
+    ),
+    "tiles": Case(lambda m: jnp.tile(m, (2, 3)), (M,), since=(0, 9)),
+    "counting": Case(lambda x: (jnp.arange(4) * x, lax.broadcasted_iota(jnp.uint8, (3, 4), 1)), (X,)),
+    "gathers": Case(
+        lambda m, j: (
+            m[j % 3],
+            m[:, j],
+            jnp.take(m, j, axis=0, mode="clip"),
+            jnp.take(m, j, axis=0, mode="fill", fill_value=-1.5),
+            m.at[0, j].get(mode="promise_in_bounds", unique_indices=True),
+            jax.vmap(lambda row, k: row[k])(m, j[:3]),
+        ),
+        (M, J),
+    ),
+    "scatters": Case(_mapped(_at("set"), _at("add"), _at("subtract"), _at("multiply", unique_indices=True)), (X, J, Y)),
+    "scatters of extremes": Case(_without_slope(_mapped(_at("min"), _at("max", mode="drop"))), (X, J, Y)),
+    "moving windows": Case(
+        lambda m, x, i: (lax.dynamic_slice(m, (i, 1), (2, 2)), lax.dynamic_update_slice(m, x[None], (i, i))), (M, X, 1)
+    ),
+    "contractions": Case(
+        lambda m, x, i: (
+            m @ x,
+            jnp.einsum("ij,kj->ik", m, m, precision="highest"),
+            lax.dot_general(m, m, (((1,), (1,)), ((0,), (0,)))),
+            lax.dot_general(i, i, (((0,), (0,)), ((), ())), preferred_element_type=jnp.int32),
+            lax.dot(m, x, precision=(lax.Precision.HIGH, lax.Precision.DEFAULT)),
+        ),
+        (M, X, I.astype(jnp.int8)),
+    ),
+    "reductions": Case(
+        lambda m, i, p: (
+            [f(m) for f in (jnp.sum, jnp.prod, jnp.max, jnp.min)],
+            [f(m, 1) for f in (jnp.sum, jnp.argmax, jnp.argmin)],
+            [f(p) for f in (jnp.all, jnp.any)],
+            lax.reduce_xor(i, (0,)),
+        ),
+        (M, I, P),
+    ),
+    "running combinations": Case(
+        lambda m: (
+            [f(m, axis=1) for f in (lax.cumsum, lax.cumprod, lax.cummax, lax.cummin, lax.cumlogsumexp)],
+            lax.cumsum(m, axis=0, reverse=True),
+        ),
+        (M,),
+    ),
+    "keys": Case(_key_words, (3, jnp.arange(2, dtype=jnp.uint32))),
+    "keys of another kind": Case(
+        lambda seed: jax.random.bits(jax.random.split(jax.random.key(seed, impl="rbg"))[1]), (5,)
+    ),
+    "calls": Case(lambda x: (_shared(x) + _shared(-x), jax.jit(lambda y: y + 1, inline=True)(x)), (X,)),
+    "JVP rule": Case(lambda x: _spike(x, 0.3) * jax.nn.relu(x), (X,)),
+    "VJP rule": Case(lambda x, limit: _clip_gradient(x, limit) * x, (X, 0.5), derivatives="reverse"),
+    "choice of two": Case(lambda p, x: lax.cond(p, jnp.sin, lambda v: v * v, x), (True, X), changes=CLAMPED),
+    "choice of three": Case(
+        lambda i, x: lax.switch(i, [jnp.sin, lambda v: v * v, lambda v: -v], x), (2, X), changes=CLAMPED
+    ),
+    "loop over a sequence": Case(_rnn, (M.T @ M, M)),
+    "loop of fixed length": Case(lambda x: lax.fori_loop(0, 3, lambda i, v: jnp.sin(v) + i, x), (X,)),
+    "loop until": Case(
+        lambda x, limit: lax.while_loop(lambda v: jnp.sum(v * v) > limit, lambda v: v * 0.5, x), (X, 0.1), "forward"
+    ),
+}
+"""By what the program shows."""
+
+PROGRAMS_HERE = {name: case for name, case in PROGRAMS.items() if case.since <= JAX}
+"""The programs that the installed JAX can trace."""

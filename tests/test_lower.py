@@ -1,0 +1,414 @@
+"""``brainir.lower``: what comes in and goes out, constants, element types, nested calls, and the errors."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.ir.errors import EmissionError, LoweringError
+from brainir.ir.program import Program
+from tests.compare import assert_same_bits
+
+X = jnp.linspace(-1.0, 1.5, 4)
+
+
+def round_trip(program: Program) -> Callable[..., Any]:
+    """Return the function that comes back from the JSON of a program."""
+    loaded = brainir.loads(brainir.dumps(program))
+    assert loaded == program
+    return brainir.to_callable(loaded)
+
+
+def check(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
+    """Check that a function comes back as it was, containers and bits, and traces to the same program."""
+    program = brainir.lower(fn, *args, **kwargs)
+    ours = round_trip(program)
+    got, wanted = jax.jit(ours)(*args, **kwargs), jax.jit(fn)(*args, **kwargs)
+    assert_same_bits(got, wanted)
+    assert weak_types(got) == weak_types(wanted)
+    assert brainir.fingerprint(brainir.lower(ours, *args, **kwargs)) == brainir.fingerprint(program)
+    return program
+
+
+def weak_types(tree: Any) -> list[bool]:
+    return [getattr(leaf, "weak_type", False) for leaf in jax.tree.leaves(tree)]
+
+
+# Containers
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    h: Any
+    c: Any
+    gain: float = dataclasses.field(default=2.0, metadata={"static": True})
+    name: str = dataclasses.field(default="cell", metadata={"static": True})
+
+
+TREES = {
+    "dict": {"b": X, "a": X + 1},
+    "dict with integer keys": {10: X, 9: {2: X + 1}},
+    "list": [X, [X + 1]],
+    "tuple": (X, (X + 1,), ()),
+    "namedtuple": Pair(X, Pair([X + 1], None)),
+    "dataclass with static fields": Cell(X, {"k": X + 1}, gain=0.3, name="lstm"),
+    "ordered dict": collections.OrderedDict([("z", X), ("a", X + 1)]),
+    "None": None,
+    "containers without leaves": {"a": [], "b": (None, {})},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_containers_come_in_and_go_out_as_they_are(name: str) -> None:
+    def turn(tree: Any, x: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf * 2 - x, tree), [tree]
+
+    program = check(turn, TREES[name], X)
+    assert type(round_trip(program)(TREES[name], X)[0]) is type(TREES[name])
+
+
+def test_static_fields_are_those_of_the_result() -> None:
+    program = check(lambda cell: Cell(cell.c * cell.gain, cell.h, name="out"), Cell(X, X, gain=0.3))
+    result = round_trip(program)(Cell(X, X, gain=0.3))
+    assert (result.gain, result.name) == (2.0, "out")
+
+
+def test_keys_of_an_ordered_dict_keep_their_order() -> None:
+    result = round_trip(check(lambda tree: tree, TREES["ordered dict"]))(TREES["ordered dict"])
+    assert list(result) == ["z", "a"]
+
+
+# Arguments
+
+
+def combine(x: Any, scale: Any = 3.0, *rest: Any, bias: Any = 0.5, gain: Any) -> Any:
+    return x * scale + bias - gain + sum(rest)
+
+
+def test_arguments_by_position_and_by_keyword_have_their_names() -> None:
+    program = check(combine, X, 2.0, X, X + 1, gain=X, bias=1.0)
+    listed = [(argument.name, argument.keyword) for argument in program.interface.arguments]
+    assert listed == [
+        ("x", False), ("scale", False), ("rest_0", False), ("rest_1", False), ("bias", True), ("gain", True),
+    ]  # fmt: skip
+
+
+def test_defaults_that_no_example_argument_replaces_are_part_of_the_program() -> None:
+    program = check(combine, X, gain=X)
+    assert [argument.name for argument in program.interface.arguments] == ["x", "gain"]
+
+
+def test_an_argument_given_by_keyword_can_be_passed_by_position() -> None:
+    program = brainir.lower(combine, X, scale=2.0, gain=X)
+    assert_same_bits(round_trip(program)(X, 2.0, gain=X), combine(X, 2.0, gain=X))
+
+
+def test_keywords_of_any_name_are_arguments() -> None:
+    program = check(lambda **parts: parts["b"] - parts["a"], b=X, a=X + 1)
+    assert [argument.name for argument in program.interface.arguments] == ["a", "b"]
+
+
+def test_partial_arguments_are_part_of_the_program() -> None:
+    program = check(functools.partial(combine, gain=X, bias=2.0), X)
+    assert (program.entry, [argument.name for argument in program.interface.arguments]) == ("combine", ["x"])
+    assert len(program.entry_function.constants) == 1
+
+
+def test_arguments_by_keyword_are_keywords_of_the_generated_source_too() -> None:
+    namespace: dict[str, Any] = {}
+    exec(brainir.to_source(brainir.lower(combine, X, 2.0, gain=X, bias=1.0)), namespace)
+    assert_same_bits(namespace["combine"](X, 2.0, bias=1.0, gain=X), combine(X, 2.0, bias=1.0, gain=X))
+    with pytest.raises(TypeError, match="takes 2 positional arguments"):
+        namespace["combine"](X, 2.0, 1.0, X)
+
+
+def test_a_lambda_has_a_name() -> None:
+    assert check(lambda x: x + 1, X).entry == "fn"
+
+
+def test_an_object_that_can_be_called_has_the_name_of_its_class() -> None:
+    class Scaled:
+        def __call__(self, x: Any) -> Any:
+            return x * 2
+
+    assert check(Scaled(), X).entry == "Scaled"
+
+
+def test_a_jitted_function_is_a_call_in_the_program() -> None:
+    @jax.jit
+    def doubled(x: Any) -> Any:
+        return x * 2
+
+    program = check(doubled, X)
+    assert [node.op for node in program.entry_function.nodes] == ["call"]
+
+
+def test_a_function_without_arguments_gives_its_constants() -> None:
+    check(lambda: (jnp.arange(3.0) * 2, 4))
+
+
+def test_shapes_are_enough_as_example_arguments() -> None:
+    def fn(tree: Any, key: Any) -> Any:
+        return tree["w"] @ tree["x"] + jax.random.normal(key, (3,))
+
+    args = ({"w": jnp.ones((3, 4)), "x": X}, jax.random.key(0))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), args)
+    program = brainir.lower(fn, *shapes)
+    assert program == brainir.lower(fn, *args)
+    assert_same_bits(jax.jit(round_trip(program))(*args), jax.jit(fn)(*args))
+
+
+# Element types
+
+
+@pytest.mark.parametrize("number", [3, 0.3, True, 1 + 2j])
+def test_python_numbers_stay_weakly_typed(number: Any) -> None:
+    program = check(lambda x, n: (x * n, n, n + 1), jnp.ones(2, jnp.bfloat16), number)
+    assert program.entry_function.type_of(program.entry_function.inputs[1]).weak_type is (number is not True)
+
+
+def test_numpy_scalars_are_strongly_typed() -> None:
+    program = check(lambda x, n: x * n, jnp.ones(2, jnp.bfloat16), np.float32(0.3))
+    assert str(program.entry_function.type_of(program.entry_function.outputs[0])) == "f32[2]"
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "int32", "uint16", "bfloat16", "float16", "float32", "complex64", "float8_e4m3fn"]
+)
+def test_element_types_stay_as_they_are(dtype: str) -> None:
+    x = jnp.array([0, 1, 1], dtype)
+    check(lambda x: (x[::-1], x == x, jnp.stack([x, x])), x)
+
+
+def test_results_can_be_integers_arguments_literals_and_twice_the_same() -> None:
+    def fn(x: Any, n: Any) -> Any:
+        y = x + 1
+        return n + 2, x, y, y, 3, -0.0, True, jnp.int8(4), n
+
+    check(fn, X, 5)
+
+
+def test_typed_keys_come_in_and_go_out() -> None:
+    def fn(keys: Any) -> Any:
+        new = jax.random.split(keys["a"])
+        return {"a": new[0]}, jax.random.uniform(new[1], (2,)), keys["b"][1:]
+
+    program = check(fn, {"a": jax.random.key(1), "b": jax.random.split(jax.random.key(2, impl="rbg"), 3)})
+    assert program.entry_function.types == ("key<fry>[]", "key<rbg>[3]")
+
+
+def test_programs_of_64_bit_types_come_back() -> None:
+    with jax.enable_x64(True):
+        x = jnp.linspace(0.0, 1.0, 4)
+        program = check(lambda x, n: (x * 0.1 + n, n + 2**40, x.astype(jnp.float32) * 0.1), x, 7)
+        assert program.entry_function.types == ("f64[4]", "~i64[]")
+
+
+def test_a_program_of_64_bit_types_is_refused_where_they_are_switched_off() -> None:
+    with jax.enable_x64(True):
+        program = brainir.lower(lambda x: x * 2, jnp.linspace(0.0, 1.0, 4))
+    with pytest.raises(EmissionError, match=r"f64\[4\].*jax.config.update\('jax_enable_x64', True\)"):
+        brainir.to_callable(program)
+
+
+# Constants
+
+
+CONSTANTS = {
+    "float32": np.array([0.1, -0.0, np.inf, 1e-45], np.float32),
+    "int32": np.array([1, -2, 2**31 - 1, 0], np.int32),
+    "bfloat16": np.array([0.1, 3.0, np.nan, -np.inf], jnp.bfloat16),
+    "bool": np.array([True, False, True, True]),
+    "payload of NaN": np.array([0x7FC00001, 0xFFC00000, 0x7F800001, 0x7FFFFFFF], np.uint32).view(np.float32),
+    "complex": np.array([1 + 2j, complex(-0.0, np.nan)], np.complex64),
+    "empty": np.zeros((0, 4), np.float32),
+    "zero axes": np.array(0.1, np.float32),
+    "large": np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_keep_every_bit(name: str) -> None:
+    array = jnp.asarray(CONSTANTS[name])
+    got, _ = round_trip(check(lambda x: (array, x), X))(X)
+    assert jnp.asarray(got).dtype == array.dtype
+    assert np.asarray(got).tobytes() == CONSTANTS[name].tobytes()
+
+
+def test_keys_can_be_constants() -> None:
+    key = jax.random.key(7)
+    check(lambda x: (x + jax.random.normal(key, (4,)), key), X)
+
+
+def test_a_constant_that_is_changed_later_stays_in_the_program() -> None:
+    table = np.arange(4, dtype=np.float32)
+    program = brainir.lower(lambda x: x + table, X)
+    expected = X + table
+    table[:] = 0
+    assert_same_bits(round_trip(program)(X), expected)
+
+
+# Nested calls
+
+
+def test_equal_nested_functions_are_one_function_of_the_table() -> None:
+    @jax.jit
+    def shared(x: Any) -> Any:
+        return jnp.sin(x) * 2
+
+    def equal(x: Any) -> Any:
+        return jnp.sin(x) * 2
+
+    def fn(x: Any) -> Any:
+        looped, _ = jax.lax.scan(lambda h, _: (shared(h), None), x, length=2)
+        return shared(x) + shared(x + 1) + jax.jit(equal)(x) + looped
+
+    program = check(fn, X)
+    ops = [[node.op for node in function.nodes] for function in program.functions]
+    assert ops.count(["sin", "mul"]) == 1
+
+
+def test_nested_functions_that_differ_in_one_bit_are_two() -> None:
+    def scaled(by: float) -> Callable[..., Any]:
+        return jax.jit(lambda x: x * by)
+
+    program = check(lambda x: scaled(0.0)(x) + scaled(-0.0)(x), X)
+    assert len(program.functions) == 3
+
+
+# Errors of lowering
+
+
+def callbacks(x: Any) -> Any:
+    y = jax.pure_callback(np.sin, jax.ShapeDtypeStruct((4,), jnp.float32), x)
+    jax.debug.callback(lambda value: None, y)
+    return jnp.sort(y)
+
+
+def test_everything_that_cannot_be_lowered_is_listed_with_its_line() -> None:
+    with pytest.raises(LoweringError) as caught:
+        brainir.lower(callbacks, X)
+    first = callbacks.__code__.co_firstlineno
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4
+    for line, (primitive, offset) in zip(
+        lines[1:], (("pure_callback", 1), ("debug_callback", 2), ("sort", 3)), strict=True
+    ):
+        assert primitive in line
+        assert line.endswith(f"test_lower.py:{first + offset} (callbacks)")
+
+
+def test_a_primitive_of_a_nested_function_without_lines_has_the_line_of_the_call() -> None:
+    @jax.jit
+    def outer(x: Any) -> Any:
+        return jax.lax.map(lambda row: jnp.sort(row), x)
+
+    with pytest.raises(LoweringError) as caught:
+        brainir.lower(lambda x: outer(jnp.stack([x, x])), X)
+    line = outer.__wrapped__.__code__.co_firstlineno + 2
+    assert f"test_lower.py:{line} (<lambda>)" in str(caught.value)
+
+
+def test_a_primitive_inside_a_nested_function_is_listed_once() -> None:
+    inner = jax.jit(lambda x: jnp.sort(x))
+    with pytest.raises(LoweringError, match="brainir has no rule for this primitive") as caught:
+        brainir.lower(lambda x: jax.lax.map(inner, jnp.stack([x, x])), X)
+    assert str(caught.value).count("sort:") == 1
+
+
+@jax.tree_util.register_pytree_node_class
+class Odd:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def tree_flatten(self) -> Any:
+        return (self.value,), None
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Any:
+        return cls(*children)
+
+
+@pytest.mark.parametrize(
+    ("fn", "args", "where"),
+    [
+        (lambda tree: tree["k"][1].value, ({"k": [X, Odd(X)]},), r"tree\['k'\]\[1\]: .*Odd"),
+        (lambda x: (x, [Odd(x)]), (X,), r"result\[1\]\[0\]: .*Odd"),
+        (lambda tree: tree[0.5], ({0.5: X},), "tree: dict keys must be str or int"),
+        (lambda cell: cell.h, (Cell(X, X, name=b"bytes"),), r"cell\.name: a static field"),
+    ],
+)
+def test_containers_that_a_file_cannot_hold_are_named_with_their_place(fn: Any, args: Any, where: str) -> None:
+    with pytest.raises(LoweringError, match=where):
+        brainir.lower(fn, *args)
+
+
+@pytest.mark.parametrize("value", ["relu", object(), jnp.tanh])
+def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
+    with pytest.raises(LoweringError, match=r"not an array; .*functools\.partial"):
+        brainir.lower(lambda x, how: x, X, value)
+
+
+def test_example_arguments_must_fit_the_signature() -> None:
+    with pytest.raises(LoweringError, match="combine cannot be called .*'gain'"):
+        brainir.lower(combine, X)
+
+
+# Errors of the regenerated function
+
+
+def two(x: Any, tree: Any) -> Any:
+    return x + tree["a"] + tree["b"][0]
+
+
+ARGS = (X, {"a": X, "b": [X]})
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((X[:3], ARGS[1]), r"argument x is float32\[3\], .*f32\[4\]"),
+        ((jnp.arange(4), ARGS[1]), r"argument x is int32\[4\], .*f32\[4\]"),
+        ((jax.random.key(0), ARGS[1]), r"argument x is key<fry>\[\]"),
+        (("text", ARGS[1]), "argument x must be an array .* not of type str"),
+        ((1.0, ARGS[1]), "argument x must be an array .* not of type float"),
+        ((X, {"a": X}), r"argument tree must be a dict with keys \['a', 'b'\], not a dict with keys \['a'\]"),
+        ((X, [X, X]), "argument tree must be a dict"),
+        ((X, {"a": X, "b": (X,)}), r"argument tree\['b'\] must be a list of 1 items, not a tuple of 1 items"),
+        ((X, {"a": X, "b": [X, X]}), r"argument tree\['b'\] must be a list of 1 items, not a list of 2 items"),
+        ((X, {"a": X, "b": [X[:2]]}), r"argument tree\['b'\]\[0\] is float32\[2\]"),
+        ((X, {"a": X, "b": None}), r"argument tree\['b'\] must be a list"),
+        ((X,), "missing a required argument: 'tree'"),
+        ((*ARGS, X), "too many positional arguments"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(args: Any, message: str) -> None:
+    ours = round_trip(brainir.lower(two, *ARGS))
+    with pytest.raises(EmissionError, match=message):
+        ours(*args)
+    with pytest.raises(EmissionError, match=message):
+        jax.jit(lambda: ours(*args))()
+
+
+def test_keywords_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(EmissionError, match=r"two\(x, tree\): got an unexpected keyword argument 'z'"):
+        round_trip(brainir.lower(two, *ARGS))(*ARGS, z=X)
+
+
+def test_none_is_asked_for_where_the_program_took_none() -> None:
+    ours = round_trip(brainir.lower(lambda x, nothing: x, X, None))
+    with pytest.raises(EmissionError, match="argument nothing must be None"):
+        ours(X, X)

@@ -1,0 +1,286 @@
+"""Derivative rules are part of a program: every derivative of the regenerated function is the original's."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import brainir
+from brainir.ir.canonical import function_keys
+from brainir.ir.errors import LoweringError
+from brainir.ir.program import Program
+from tests.compare import assert_same_bits
+
+X = jnp.array([-0.8, -0.1, 0.2, 1.3])
+TABLE = jnp.array([0.5, -2.0, 3.0, 0.7])
+
+
+def round_trip(program: Program) -> Callable[..., Any]:
+    """Return the function that comes back from the JSON of a program."""
+    loaded = brainir.loads(brainir.dumps(program))
+    assert loaded == program
+    return brainir.to_callable(loaded)
+
+
+# Functions whose derivative is not that of what they compute
+
+
+@jax.custom_jvp
+def wrong(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+@wrong.defjvp
+def wrong_jvp(primals: Any, tangents: Any) -> Any:
+    return wrong(*primals), 7.0 * wrong(*primals) * tangents[0]
+
+
+@jax.custom_jvp
+def closes(x: Any) -> Any:
+    return x * TABLE
+
+
+@closes.defjvp
+def closes_jvp(primals: Any, tangents: Any) -> Any:
+    (x,) = primals
+    return closes(x), jnp.cos(TABLE * x) * TABLE * tangents[0]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 2))
+def applied(function: Callable[..., Any], x: Any, power: int) -> Any:
+    return function(x) ** power
+
+
+@applied.defjvp
+def applied_jvp(function: Callable[..., Any], power: int, primals: Any, tangents: Any) -> Any:
+    (x,) = primals
+    return applied(function, x, power), power * 10.0 * function(x) * tangents[0]
+
+
+@jax.custom_jvp
+def counted(x: Any, n: Any) -> Any:
+    return x * n, n + 1
+
+
+@counted.defjvp
+def counted_jvp(primals: Any, tangents: Any) -> Any:
+    (x, n), (dx, _) = primals, tangents
+    y, m = counted(x, n)
+    return (y, m), (dx * x * 3, np.zeros(jnp.shape(m), jax.dtypes.float0))
+
+
+@jax.custom_vjp
+def backward(x: Any, y: Any) -> Any:
+    return jnp.sin(x) * y, y
+
+
+backward.defvjp(
+    lambda x, y: (backward(x, y), (x, y)),
+    lambda xy, ct: (5.0 * ct[0] * jnp.tanh(xy[0]), ct[1] + xy[1]),
+)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def clipped(x: Any, limit: float) -> Any:
+    return x * x
+
+
+clipped.defvjp(
+    lambda x, limit: (x * x, x), lambda limit, x, ct: (jnp.clip(2 * x * ct, -limit, limit) * TABLE,)
+)  # fmt: skip
+
+
+@jax.custom_vjp
+def backward_of_closure(x: Any) -> Any:
+    return x * TABLE
+
+
+backward_of_closure.defvjp(lambda x: (x * TABLE, None), lambda _, ct: (ct * jnp.sin(TABLE),))
+
+
+def spiking(x: Any) -> Any:
+    def advance(v: Any, current: Any) -> Any:
+        v = 0.9 * v + current
+        return v - wrong(v) * closes(v), jax.nn.relu(v)
+
+    return lax.scan(advance, x, jnp.stack([x, 2 * x, -x]))
+
+
+def spiking_backward(x: Any) -> Any:
+    def advance(v: Any, current: Any) -> Any:
+        return clipped(v, 0.4) + current, backward_of_closure(v)
+
+    return lax.scan(advance, x, jnp.stack([x, 2 * x, -x]))
+
+
+FORWARD: dict[str, Callable[..., Any]] = {
+    "relu": jax.nn.relu,
+    "softplus": jax.nn.softplus,
+    "logsumexp": jax.nn.logsumexp,
+    "silu": jax.nn.silu,
+    "wrong rule": wrong,
+    "rule that closes over an array": closes,
+    "arguments without derivative": lambda x: applied(jnp.sin, x, 2) + applied(jnp.cos, x, 3),
+    "integer operands and results": lambda x: counted(x, 3),
+    "rules in a scan": spiking,
+    "rules in rules": lambda x: wrong(wrong(x)) * jax.jit(closes)(x),
+    "rule in a cond": lambda x: lax.cond(x[0] < 0, wrong, closes, x),
+    "derivative inside": lambda x: jax.grad(lambda v: wrong(v).sum())(x) * x,
+}
+BACKWARD: dict[str, Callable[..., Any]] = {
+    "wrong rule": lambda x: backward(x, x + 1),
+    "arguments without derivative": lambda x: clipped(x, 0.4),
+    "rule that closes over an array": backward_of_closure,
+    "rules in a scan": spiking_backward,
+    "in jit": lambda x: jax.jit(lambda y: clipped(y, 0.3) * backward(y, x)[0])(x),
+}
+
+
+def scalar(fn: Callable[..., Any]) -> Callable[[Any], Any]:
+    def total(x: Any) -> Any:
+        leaves = [leaf for leaf in jax.tree.leaves(fn(x)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+        return sum(jnp.sum(jnp.cos(leaf)) for leaf in leaves)
+
+    return total
+
+
+def third(fn: Callable[..., Any]) -> Callable[..., Any]:
+    for _ in range(2):
+        fn = scalar(jax.grad(scalar(fn)))
+    return jax.grad(fn)
+
+
+REVERSE: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "value": lambda fn: fn,
+    "gradient": lambda fn: jax.grad(scalar(fn)),
+    "vjp": lambda fn: lambda x: jax.vjp(scalar(fn), x)[1](jnp.float32(0.3)),
+    "second derivative": lambda fn: jax.grad(scalar(jax.grad(scalar(fn)))),
+    "third derivative": third,
+    "jacrev": lambda fn: jax.jacrev(scalar(fn)),
+    "vmap": lambda fn: lambda x: jax.vmap(fn)(jnp.stack([x, -x, 2 * x])),
+    "vmap of gradient": lambda fn: lambda x: jax.vmap(jax.grad(scalar(fn)))(jnp.stack([x, -x])),
+}
+BOTH = {
+    **REVERSE,
+    "jvp": lambda fn: lambda x: jax.jvp(scalar(fn), (x,), (jnp.cos(x),)),
+    "jacfwd": lambda fn: jax.jacfwd(scalar(fn)),
+    "hessian": lambda fn: jax.hessian(scalar(fn)),
+    "linearize": lambda fn: lambda x: jax.linearize(scalar(fn), x)[1](jnp.sin(x)),
+}
+
+
+@functools.cache
+def regenerated(name: str, rule: str) -> Callable[..., Any]:
+    return round_trip(brainir.lower((FORWARD if rule == "jvp" else BACKWARD)[name], X))
+
+
+@pytest.mark.parametrize("transform", BOTH)
+@pytest.mark.parametrize("name", FORWARD)
+def test_derivatives_by_jvp_rules_are_the_original_ones(name: str, transform: str) -> None:
+    derive = BOTH[transform]
+    assert_same_bits(jax.jit(derive(regenerated(name, "jvp")))(X), jax.jit(derive(FORWARD[name]))(X))
+
+
+@pytest.mark.parametrize("transform", REVERSE)
+@pytest.mark.parametrize("name", BACKWARD)
+def test_derivatives_by_vjp_rules_are_the_original_ones(name: str, transform: str) -> None:
+    derive = REVERSE[transform]
+    assert_same_bits(jax.jit(derive(regenerated(name, "vjp")))(X), jax.jit(derive(BACKWARD[name]))(X))
+
+
+def test_a_wrong_rule_is_the_derivative() -> None:
+    ours = round_trip(brainir.lower(wrong, X))
+    np.testing.assert_array_equal(jax.jacfwd(ours)(X), np.diag(7.0 * jnp.sin(X)))
+    ours = round_trip(brainir.lower(lambda x: backward(x, x)[0], X))
+    np.testing.assert_array_equal(jax.grad(lambda x: ours(x).sum())(X), 5.0 * jnp.tanh(X) + X)
+
+
+@pytest.mark.parametrize("name", [name for name in FORWARD if name != "rule in a cond"])
+def test_functions_with_jvp_rules_trace_to_the_same_program(name: str) -> None:
+    again = brainir.lower(regenerated(name, "jvp"), X)
+    assert brainir.fingerprint(again) == brainir.fingerprint(brainir.lower(FORWARD[name], X))
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_functions_with_vjp_rules_trace_to_the_same_program(name: str) -> None:
+    again = brainir.lower(regenerated(name, "vjp"), X)
+    assert brainir.fingerprint(again) == brainir.fingerprint(brainir.lower(BACKWARD[name], X))
+
+
+# Which rules are one
+
+
+def ruled(slope: float, nested: bool = False) -> Callable[..., Any]:
+    """Return a new function with a rule of its own, which calls it, in a nested jit or not."""
+
+    @jax.custom_jvp
+    def spike(x: Any) -> Any:
+        return (x > 0).astype(x.dtype)
+
+    @spike.defjvp
+    def spike_jvp(primals: Any, tangents: Any) -> Any:
+        called = jax.jit(lambda x: spike(x)) if nested else spike
+        return called(*primals), slope * jnp.exp(-jnp.abs(primals[0])) * tangents[0]
+
+    return spike
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_equal_functions_with_different_rules_stay_different(nested: bool) -> None:
+    def fn(x: Any) -> Any:
+        return ruled(0.3, nested)(x) + 10.0 * ruled(0.7, nested)(x)
+
+    program = brainir.lower(fn, X)
+    assert_same_bits(
+        jax.jit(jax.jacfwd(jax.jacfwd(round_trip(program))))(X), jax.jit(jax.jacfwd(jax.jacfwd(fn)))(X)
+    )
+    rules = {node.jvp for node in program.entry_function.nodes if node.op == "custom_jvp"}
+    keys = function_keys(program.table)
+    assert len({keys[rule] for rule in rules}) == 2
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_equal_functions_with_equal_rules_are_one(nested: bool) -> None:
+    twice = brainir.lower(lambda x: ruled(0.3, nested)(x) + ruled(0.3, nested)(-x), X)
+    once = brainir.lower(lambda x: -ruled(0.3, nested)(x), X)
+    assert len(twice.functions) == len(once.functions)
+
+
+def test_a_rule_in_a_nested_jit_of_another_rule_keeps_its_own_derivative() -> None:
+    inner, other = ruled(0.3), ruled(0.7)
+
+    @jax.custom_jvp
+    def outer(x: Any) -> Any:
+        return jnp.sin(x)
+
+    @outer.defjvp
+    def outer_jvp(primals: Any, tangents: Any) -> Any:
+        (x,), (dx,) = primals, tangents
+        return outer(x), (jax.jit(lambda v: inner(v) + 2.0 * x)(x) - jax.jit(lambda v: other(v) + x)(x)) * dx
+
+    ours = round_trip(brainir.lower(outer, X))
+    got, wanted = (jax.jit(jax.hessian(scalar(fn)))(X) for fn in (ours, outer))
+    assert_same_bits(got, wanted)
+
+
+def test_what_was_differentiated_first_can_be_lowered_and_jitted_afterwards() -> None:
+    program = brainir.lower(closes, X)
+    ours = round_trip(program)
+    slope = jax.grad(lambda x: ours(x).sum())(X)
+    assert_same_bits(jax.jit(jax.grad(lambda x: ours(x).sum()))(X), slope)
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+
+
+def test_rules_with_symbolic_zeros_are_refused() -> None:
+    @jax.custom_vjp
+    def fn(x: Any) -> Any:
+        return x * 2
+
+    fn.defvjp(lambda x: (x.value * 2, None), lambda _, ct: (ct,), symbolic_zeros=True)
+    with pytest.raises(LoweringError, match="symbolic_zeros=True"):
+        brainir.lower(fn, X)

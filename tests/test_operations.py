@@ -1,0 +1,162 @@
+"""Every operation has a rule in each layer and a program here, and every program comes back as the function it was."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from brainir.backend import rules as backend
+from brainir.frontend.lowering import lowered_ops
+from brainir.ir import type_rules
+from brainir.ir.ops import SCHEMAS, AnyNode
+from brainir.ir.program import Program
+from tests.compare import JAX, assert_same_bits
+from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
+
+OPS = [op for schema in SCHEMAS for op in schema.ops()]
+programs = pytest.mark.parametrize("name", PROGRAMS_HERE)
+
+
+@functools.cache
+def lowered(name: str) -> Program:
+    case = PROGRAMS[name]
+    return brainir.lower(case.fn, *case.args)
+
+
+@functools.cache
+def regenerated(name: str) -> Callable[..., Any]:
+    """Return the function that comes back from the JSON of a program."""
+    program = brainir.loads(brainir.dumps(lowered(name)))
+    assert program == lowered(name)
+    return brainir.to_callable(program)
+
+
+def ops_of(name: str) -> set[str]:
+    return {node.op for function in lowered(name).functions for node in function.nodes}
+
+
+def missing() -> dict[str, list[str]]:
+    """Return what each operation lacks to be one that brainir takes from JAX, stores, checks and gives back."""
+    parts = {
+        "type rule in brainir/ir/type_rules.py": set(type_rules.RULES),
+        "frontend rule in brainir/frontend/rules.py": lowered_ops(),
+        "backend rule in brainir/backend/rules.py": set(backend.RULES),
+        "program in tests/programs.py": {
+            *functools.reduce(operator.or_, map(ops_of, PROGRAMS_HERE)),
+            *(op for op, since in SINCE.items() if since > JAX),
+        },
+    }
+    lacking = {op: [part for part, having in parts.items() if op not in having] for op in OPS}
+    return {op: names for op, names in lacking.items() if names}
+
+
+def test_every_operation_has_a_rule_in_each_layer_and_a_program() -> None:
+    assert missing() == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "layer"), [(type_rules.RULES, "type rule"), (backend.RULES, "backend rule"), (PROGRAMS_HERE, "program")]
+)
+def test_a_missing_part_is_named_with_its_operation(
+    table: dict[str, Any], layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(table, "moving windows" if layer == "program" else "dynamic_slice")
+    (lacking,) = missing()["dynamic_slice"]
+    assert lacking.startswith(layer)
+
+
+def test_no_layer_has_a_rule_for_an_operation_without_schema() -> None:
+    assert set(type_rules.RULES) | lowered_ops() | set(backend.RULES) <= set(OPS)
+
+
+def test_no_operation_has_two_schemas() -> None:
+    assert len(OPS) == len(set(OPS))
+
+
+def test_a_function_can_hold_nodes_of_every_schema_and_no_others() -> None:
+    union, *_ = get_args(AnyNode)
+    assert get_args(union) == SCHEMAS
+
+
+@programs
+def test_regenerated_function_gives_the_same_bits(name: str) -> None:
+    case = PROGRAMS[name]
+    assert_same_bits(jax.jit(regenerated(name))(*case.args), jax.jit(case.fn)(*case.args))
+
+
+def is_inexact(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
+
+
+MOVING = [name for name, case in PROGRAMS_HERE.items() if any(map(is_inexact, case.args))]
+
+
+def along(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], list[Any]]:
+    """Return the inexact results of a function as a function of its inexact arguments, and these."""
+    moving = [index for index, arg in enumerate(args) if is_inexact(arg)]
+
+    def moved(*operands: Any) -> list[Any]:
+        full = list(args)
+        for index, operand in zip(moving, operands, strict=True):
+            full[index] = operand
+        return [leaf for leaf in jax.tree.leaves(fn(*full)) if is_inexact(leaf)]
+
+    return moved, [jnp.asarray(args[index]) for index in moving]
+
+
+@pytest.mark.parametrize("name", [name for name in MOVING if PROGRAMS[name].derivatives != "reverse"])
+def test_regenerated_function_has_the_same_tangents_to_the_bit(name: str) -> None:
+    case = PROGRAMS[name]
+
+    def tangents(fn: Callable[..., Any]) -> Any:
+        moved, primals = along(fn, case.args)
+        directions = [jnp.cos(3 * primal + 1) for primal in primals]
+        return jax.jit(lambda: jax.jvp(moved, primals, directions))()
+
+    assert_same_bits(tangents(regenerated(name)), tangents(case.fn))
+
+
+@pytest.mark.parametrize("name", [name for name in MOVING if PROGRAMS[name].derivatives != "forward"])
+def test_regenerated_function_has_the_same_gradients_to_the_bit(name: str) -> None:
+    case = PROGRAMS[name]
+
+    def cotangents(fn: Callable[..., Any]) -> Any:
+        moved, primals = along(fn, case.args)
+
+        def pulled() -> Any:
+            results, pull = jax.vjp(moved, *primals)
+            return pull([jnp.cos(3 * result + 1) for result in results])
+
+        return jax.jit(pulled)()
+
+    assert_same_bits(cotangents(regenerated(name)), cotangents(case.fn))
+
+
+@pytest.mark.parametrize("name", [name for name, case in PROGRAMS_HERE.items() if not case.changes])
+def test_regenerated_function_traces_to_the_same_program(name: str) -> None:
+    again = brainir.lower(regenerated(name), *PROGRAMS[name].args)
+    assert brainir.fingerprint(again) == brainir.fingerprint(lowered(name))
+
+
+@pytest.mark.parametrize("name", [name for name, case in PROGRAMS_HERE.items() if case.changes])
+def test_program_that_changes_when_traced_again_gives_the_same_bits_again(name: str) -> None:
+    case = PROGRAMS[name]
+    again = brainir.lower(regenerated(name), *case.args)
+    assert brainir.fingerprint(again) != brainir.fingerprint(lowered(name))
+    assert_same_bits(jax.jit(brainir.to_callable(again))(*case.args), jax.jit(case.fn)(*case.args))
+
+
+def test_comparison_notices_that_one_operation_is_another() -> None:
+    program = lowered("comparisons")
+    entry = program.entry_function
+    nodes = tuple(node.replace(op="ge") if node.op == "gt" else node for node in entry.nodes)
+    changed = program.replace(functions=(entry.replace(nodes=nodes),))
+    fn, args = PROGRAMS["comparisons"][:2]
+    with pytest.raises(AssertionError):
+        assert_same_bits(jax.jit(brainir.to_callable(changed))(*args), jax.jit(fn)(*args))
+    assert brainir.fingerprint(changed) != brainir.fingerprint(program)

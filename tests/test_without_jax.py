@@ -1,0 +1,88 @@
+"""What runs where JAX is not installed: importing, loading, verifying, analysing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+
+FACTS = ("module_info", "find_hidden_groups", "find_hidden_param_op_relations", "add_hidden_perturbation")
+
+BLOCK = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "jaxlib", "brainstate", "brainunit", "saiunit"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+ANALYSE = """
+import json, sys
+import brainir
+
+program = brainir.load(sys.argv[1])
+brainir.verify(program)
+facts = {"fingerprint": brainir.fingerprint(program), "text": str(program)}
+for name in sys.argv[2].split():
+    found = getattr(brainir, name)(program)
+    facts[name] = [each.to_json() for each in found] if isinstance(found, tuple) else found.to_json()
+facts["position_dependence"] = brainir.position_dependence(program).to_json()
+facts["json"] = brainir.dumps(program)
+json.dump(facts, sys.stdout)
+"""
+
+
+def run(code: str, *args: str) -> str:
+    """Run code in a new process and return what it prints."""
+    command = [sys.executable, "-W", "error", "-c", code, *args]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(brainir.__file__).parent.parent
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def step(params: Any, hidden: Any, x: Any) -> Any:
+    current = x @ params["w"] + hidden["spike"] @ jnp.abs(params["u"])
+    v = hidden["v"] * 0.9 + current + params["b"]
+    trace = hidden["trace"] * 0.5 + hidden["spike"]
+    spike = jax.nn.sigmoid(v - trace)
+    return {"v": v - spike, "spike": spike, "trace": trace}, jnp.cumsum(jax.nn.relu(v)) @ params["u"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    zeros = {name: jnp.zeros(4) for name in ("v", "spike", "trace")}
+    params = {"w": jnp.ones((3, 4)), "u": jnp.ones((4, 4)), "b": jnp.ones(4)}
+    path = tmp_path_factory.mktemp("without_jax") / "step.json"
+    brainir.save(brainir.lower_step(step, params, zeros, jnp.ones(3)), path)
+    return str(path)
+
+
+def test_importing_brainir_does_not_import_jax() -> None:
+    code = "import sys, brainir; print(sorted({'jax', 'jaxlib', 'brainstate', 'saiunit'} & set(sys.modules)))"
+    assert run(code).strip() == "[]"
+
+
+def test_what_needs_jax_says_so_where_it_is_missing() -> None:
+    code = BLOCK + "import brainir\ntry:\n    brainir.lower\nexcept ImportError as error:\n    print(error)"
+    assert "jax" in run(code)
+
+
+def test_analyses_find_the_same_in_a_process_without_jax(file: str) -> None:
+    names = " ".join(FACTS)
+    without = json.loads(run(BLOCK + ANALYSE, file, names))
+    assert without == json.loads(run("import jax\n" + ANALYSE, file, names))
+    assert without["json"] == brainir.dumps(brainir.load(file))
+    assert '"spike"' in without["module_info"]
+    assert len(without["find_hidden_groups"]) > 0
+    assert len(without["find_hidden_param_op_relations"]) > 2
