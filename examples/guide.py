@@ -32,7 +32,7 @@ def heading(text: str) -> None:
 def make_network() -> brainstate.nn.Module:
     """Build the network with the same weights at every call."""
     brainstate.environ.set(dt=0.1 * u.ms)
-    brainstate.random.seed(42)
+    brainstate.random.seed(1)
     network = ALIF_STPExpCu_Dense_Layer(N_IN, N_REC)
     brainstate.nn.init_all_states(network)
     return network
@@ -63,6 +63,8 @@ def compare(name: str, program: brainir.Program, step: Step, *, jit: bool) -> No
         if bits((out, states)) != bits((expected, brainir.read_states(network, program))):
             sys.exit(f"{name}: step {t} differs from the module")
         spikes += int(jnp.sum(out))
+    if not spikes:
+        sys.exit(f"{name}: the network is silent, so the comparison says little")
     print(f"  {name:<28} {'with' if jit else 'without':>7} jit: {STEPS} steps agree to the bit ({spikes} spikes)")
 
 

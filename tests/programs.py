@@ -48,7 +48,7 @@ X, Y, M = _normal(4), _normal(4)[::-1] * 0.3, _normal(3, 4)
 UNIT = jnp.array([-0.7, -0.1, 0.3, 0.9])  # in the domain of acos and atanh
 ABOVE = jnp.array([0.2, 0.9, 1.7, 2.6])
 Z = lax.complex(X, Y)
-I, J = jnp.array([-5, 0, 3, 1000]), jnp.array([1, 2, 0, 3])
+N, J = jnp.array([-5, 0, 3, 1000]), jnp.array([1, 2, 0, 3])
 P = jnp.array([True, False, True, True])
 
 
@@ -115,18 +115,41 @@ def _rnn(w: Any, xs: Any) -> Any:
 PROGRAMS: dict[str, Case] = {
     "elementary functions": Case(
         _mapped(
-            lax.abs, lax.ceil, lax.cos, lax.cosh, lax.erf, lax.erfc, lax.exp, lax.exp2, lax.expm1, lax.floor,
-            lax.is_finite, lax.logistic, lax.neg, lax.asin, lax.asinh, lax.atan, lax.atanh, lax.acos, lax.erf_inv,
-            lax.sign, lax.sin, lax.sinh, lax.square, lax.tan, lax.tanh, lax.cbrt,
+            lax.abs,
+            lax.ceil,
+            lax.cos,
+            lax.cosh,
+            lax.erf,
+            lax.erfc,
+            lax.exp,
+            lax.exp2,
+            lax.expm1,
+            lax.floor,
+            lax.is_finite,
+            lax.logistic,
+            lax.neg,
+            lax.asin,
+            lax.asinh,
+            lax.atan,
+            lax.atanh,
+            lax.acos,
+            lax.erf_inv,
+            lax.sign,
+            lax.sin,
+            lax.sinh,
+            lax.square,
+            lax.tan,
+            lax.tanh,
+            lax.cbrt,
         ),
         (UNIT,),
-    ),  # fmt: skip
+    ),
     "elementary functions of positive numbers": Case(
         _mapped(lax.digamma, lax.lgamma, lax.log, lax.log1p, lax.rsqrt, lax.sqrt, lambda x: lax.acosh(x + 1)), (ABOVE,)
     ),
     "functions of complex numbers": Case(_mapped(lax.conj, lax.real, lax.imag, lax.exp, lax.abs, lax.square), (Z,)),
     "functions of integers": Case(
-        _mapped(lax.clz, lax.population_count, lax.bitwise_not, lax.neg, lax.abs, lax.sign), (I,)
+        _mapped(lax.clz, lax.population_count, lax.bitwise_not, lax.neg, lax.abs, lax.sign), (N,)
     ),
     "copies": Case(_mapped(jnp.copy, lambda x: lax.stop_gradient(jnp.sin(x)) * x), (X,)),
     "powers and rounding": Case(
@@ -146,11 +169,15 @@ PROGRAMS: dict[str, Case] = {
     "neighbouring floats": Case(_without_slope(lax.nextafter), (X, Y)),
     "bits of integers": Case(
         _mapped(
-            lax.bitwise_and, lax.bitwise_or, lax.bitwise_xor, lax.shift_left, lax.shift_right_arithmetic,
+            lax.bitwise_and,
+            lax.bitwise_or,
+            lax.bitwise_xor,
+            lax.shift_left,
+            lax.shift_right_arithmetic,
             lax.shift_right_logical,
         ),
-        (I, J),
-    ),  # fmt: skip
+        (N, J),
+    ),
     "sums of cotangents": Case(jax.grad(lambda x: jnp.sum(jnp.sin(x) * jnp.cos(x))), (X,)),
     "comparisons": Case(
         _mapped(lax.eq, lax.ne, lax.ge, lax.gt, lax.le, lax.lt), (jnp.array([0.0, 1.0, -1.0, 2.0]), jnp.arange(4.0))
@@ -175,7 +202,7 @@ PROGRAMS: dict[str, Case] = {
             lax.convert_element_type(3, jnp.float32) * x,
             lax.bitcast_convert_type(lax.stop_gradient(x), jnp.uint8),
         ),
-        (X, I),
+        (X, N),
     ),
     "shapes": Case(
         lambda m: (
@@ -223,7 +250,7 @@ PROGRAMS: dict[str, Case] = {
             lax.dot_general(i, i, (((0,), (0,)), ((), ())), preferred_element_type=jnp.int32),
             lax.dot(m, x, precision=(lax.Precision.HIGH, lax.Precision.DEFAULT)),
         ),
-        (M, X, I.astype(jnp.int8)),
+        (M, X, N.astype(jnp.int8)),
     ),
     "reductions": Case(
         lambda m, i, p: (
@@ -232,7 +259,7 @@ PROGRAMS: dict[str, Case] = {
             [f(p) for f in (jnp.all, jnp.any)],
             lax.reduce_xor(i, (0,)),
         ),
-        (M, I, P),
+        (M, N, P),
     ),
     "running combinations": Case(
         lambda m: (

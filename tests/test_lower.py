@@ -363,7 +363,7 @@ def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) ->
 
 
 def test_example_arguments_must_fit_the_signature() -> None:
-    with pytest.raises(LoweringError, match="combine cannot be called .*'gain'"):
+    with pytest.raises(LoweringError, match=r"combine cannot be called .*'gain'"):
         brainir.lower(combine, X)
 
 

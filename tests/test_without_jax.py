@@ -44,9 +44,7 @@ json.dump(facts, sys.stdout)
 def run(code: str, *args: str) -> str:
     """Run code in a new process and return what it prints."""
     command = [sys.executable, "-W", "error", "-c", code, *args]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(brainir.__file__).parent.parent
-    )
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(brainir.__file__).parent.parent)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -47,7 +47,7 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
-        self._open_equations: list[Any] = []
+        self._open_sources: list[str] = []
         self._problems: list[str] = []
 
     def program(
@@ -117,10 +117,10 @@ class Lowering:
     ) -> Function:
         return _Body(self, jaxpr, inputs, outputs or {}).function(name)
 
-    def lower_equation(self, equation: Any) -> Lowered:
+    def lower_equation(self, equation: Any, source: str) -> Lowered:
         """Lower an equation to operation and attributes; note it and return a stand-in if that cannot be done."""
         name = equation.primitive.name
-        self._open_equations.append(equation)
+        self._open_sources.append(source)
         try:
             if name in _HARD:
                 op, rule = _HARD[name]
@@ -129,12 +129,12 @@ class Lowering:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
         except UnsupportedError as error:
-            # JAX does not know who called a nested function.
-            where = next(filter(None, map(source_of, reversed(self._open_equations))), "")
+            # Inside a function of a framework, the line is that of the call.
+            where = next(filter(None, reversed(self._open_sources)), "")
             self._problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
             return "stop_gradient", {}
         finally:
-            self._open_equations.pop()
+            self._open_sources.pop()
 
     def call(self, equation: Any) -> Attributes:
         """Lower a nested jit."""
@@ -172,8 +172,8 @@ class Lowering:
         """Lower derivative rules.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
-        rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where both
-        rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
+        rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
+        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
         """
         levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
@@ -336,14 +336,15 @@ class _Body:
         return self._name(name)
 
     def _node(self, equation: Any) -> Node:
-        op, attributes = self._lowering.lower_equation(equation)
+        source = source_of(equation) if self._keeps_sources else ""
+        op, attributes = self._lowering.lower_equation(equation, source)
         return schema_of(op)(
             op=op,
             inputs=tuple(map(self._operand, equation.invars)),
             outputs=tuple(map(self._result, equation.outvars)),
             types=tuple(str(jax_compat.tensor_type(var.aval)) for var in equation.outvars),
             scope=jax_compat.name_stack(equation),
-            source=source_of(equation) if self._keeps_sources else "",
+            source=source,
             **attributes,
         )
 
