@@ -35,8 +35,7 @@ def _version(package: str) -> str | None:
 
 
 VERSIONS = {
-    package: _version(package)
-    for package in ("jax", "brainstate", "brainpy", "braintools", "brainscale", "braintrace")
+    package: _version(package) for package in ("jax", "brainstate", "brainpy", "braintools", "brainscale", "braintrace")
 }
 
 

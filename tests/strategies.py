@@ -78,9 +78,7 @@ class Body:
         scope, source = self.draw(LINE), self.draw(LINE)
         name = self.define(kind)
         self.nodes.append(
-            schema(
-                inputs=tuple(inputs), outputs=(name,), types=(kind,), scope=scope, source=source, **attributes
-            )
+            schema(inputs=tuple(inputs), outputs=(name,), types=(kind,), scope=scope, source=source, **attributes)
         )
         return name
 
@@ -120,9 +118,7 @@ class Body:
             order = self.draw(st.permutations(range(len(shape))))
             self.add(Transpose, (x,), f32([shape[axis] for axis in order]), permutation=tuple(order))
         elif choice == 9:
-            sizes = self.draw(
-                st.sampled_from([new for new in SHAPES if math.prod(new) == math.prod(shape)] or [shape])
-            )
+            sizes = self.draw(st.sampled_from([new for new in SHAPES if math.prod(new) == math.prod(shape)] or [shape]))
             self.add(Reshape, (x,), f32(sizes), new_sizes=sizes)
         elif choice == 10 and shape:
             self.add(Rev, (x,), f32(shape), dimensions=(self.draw(st.integers(0, len(shape) - 1)),))
@@ -159,17 +155,13 @@ class Body:
         types = tuple(str(callee.type_of(output)) for output in callee.outputs)
         outputs = tuple(self.define(kind) for kind in types)
         inline = self.draw(st.booleans())
-        self.nodes.append(
-            Call(function=callee.name, inline=inline, inputs=inputs, outputs=outputs, types=types)
-        )
+        self.nodes.append(Call(function=callee.name, inline=inline, inputs=inputs, outputs=outputs, types=types))
 
 
 @st.composite
 def functions(draw: st.DrawFn, name: str, callees: Sequence[Function] = ()) -> Function:
     """Draw a function that calls each of the callees, if their operands exist, and some of them again."""
-    body = Body(
-        draw, [f32(shape) for shape in draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))]
-    )
+    body = Body(draw, [f32(shape) for shape in draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))])
     for _ in range(draw(st.integers(0, 2))):
         body.add_constant()
     for _ in range(draw(st.integers(0, 8))):
@@ -252,9 +244,7 @@ def interfaces(draw: st.DrawFn, entry: Function) -> Interface:
     )
     kind = "module" if states else "function"
     unused = (("unused", 1), ("unused", "b")) if states and draw(st.booleans()) else ()
-    return Interface(
-        kind=kind, states=states, arguments=arguments, result=result, units=tuple(units), unused=unused
-    )
+    return Interface(kind=kind, states=states, arguments=arguments, result=result, units=tuple(units), unused=unused)
 
 
 @st.composite
@@ -288,9 +278,7 @@ def programs(draw: st.DrawFn) -> Program:
 
 def disguise(program: Program, random: Random) -> Program:
     """Write the same program with other names, orders, copies, scopes, sources and notes."""
-    copied = [
-        function for function in program.functions if function.name != program.entry and random.random() < 0.3
-    ]
+    copied = [function for function in program.functions if function.name != program.entry and random.random() < 0.3]
     names = [f"g{number}" for number in range(len(program.functions) + len(copied))]
     random.shuffle(names)
     choices: dict[str, list[str]] = {}
@@ -325,18 +313,12 @@ def _reachable(entry: str, table: list[Function]) -> list[Function]:
     return [by_name[name] for name in sorted(reached)]
 
 
-def _disguise_function(
-    function: Function, name: str, choose: Callable[[str], str], random: Random
-) -> Function:
+def _disguise_function(function: Function, name: str, choose: Callable[[str], str], random: Random) -> Function:
     values = [*function.inputs, *(constant.name for constant in function.constants)]
     values += [output for node in function.nodes for output in node.outputs]
     numbers = random.sample(range(10 * len(values) + 10), len(values))
     names = {old: f"w{number}" for old, number in zip(values, numbers, strict=True)}
-    twins = {
-        constant.name: f"twin{names[constant.name]}"
-        for constant in function.constants
-        if random.random() < 0.5
-    }
+    twins = {constant.name: f"twin{names[constant.name]}" for constant in function.constants if random.random() < 0.5}
 
     def rename(operand: str) -> str:
         if operand in twins and random.random() < 0.5:
@@ -386,9 +368,7 @@ def chain(length: int, shape: tuple[int, ...] = (7, 4)) -> Program:
         Binary(op="add", inputs=(f"v{k // 2}", f"v{k}"), outputs=(f"v{k + 1}",), types=(f32(shape),))
         for k in range(length)
     )
-    return program_of(
-        Function(name="main", inputs=("v0",), types=(f32(shape),), nodes=nodes, outputs=(f"v{length}",))
-    )
+    return program_of(Function(name="main", inputs=("v0",), types=(f32(shape),), nodes=nodes, outputs=(f"v{length}",)))
 
 
 def program_of(entry: Function, *others: Function) -> Program:

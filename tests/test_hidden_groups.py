@@ -32,12 +32,8 @@ def diagonal_of_transition(program: Program, group: HiddenGroup, *inputs: Any) -
     count = len(group.hidden_paths)
     columns = []
     for member in range(count):
-        tangents = [
-            jnp.full(value.shape, float(index == member)) for index, value in enumerate(values[:count])
-        ]
-        _, out = jax.jvp(
-            lambda *old: transition(*old, *values[count:]), tuple(values[:count]), tuple(tangents)
-        )
+        tangents = [jnp.full(value.shape, float(index == member)) for index, value in enumerate(values[:count])]
+        _, out = jax.jvp(lambda *old: transition(*old, *values[count:]), tuple(values[:count]), tuple(tangents))
         columns.append([np.asarray(each).reshape(-1) for each in out])
     return np.array(columns).swapaxes(0, 1)
 
@@ -133,9 +129,7 @@ def test_what_does_not_join_is_recorded(kind: str) -> None:
 
     groups = brainir.find_hidden_groups(step(run, W, states("a", "b"), X))
     assert [group.hidden_paths for group in groups] == [(("a",),), (("b",),)]
-    assert (kind, (("b",),), (("a",),)) in [
-        (each.kind, each.from_paths, each.to_paths) for each in groups[0].blocked
-    ]
+    assert (kind, (("b",),), (("a",),)) in [(each.kind, each.from_paths, each.to_paths) for each in groups[0].blocked]
     assert groups[0].blocked == groups[1].blocked
 
 
@@ -207,9 +201,7 @@ def test_list_indices_are_keys_like_any_other() -> None:
 def grouped(fn: Any, hidden: dict[str, Any], num_state: dict[str, int]) -> Program:
     """Lower a step and mark some of its hidden states as grouped."""
     program = step(fn, {}, hidden)
-    changed = tuple(
-        state.replace(num_state=num_state.get(str(state.path[0]), 1)) for state in program.interface.states
-    )
+    changed = tuple(state.replace(num_state=num_state.get(str(state.path[0]), 1)) for state in program.interface.states)
     return program.replace(interface=program.interface.replace(states=changed))
 
 

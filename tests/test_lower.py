@@ -319,7 +319,7 @@ def test_a_primitive_of_a_nested_function_without_lines_has_the_line_of_the_call
     with pytest.raises(LoweringError) as caught:
         brainir.lower(lambda x: outer(jnp.stack([x, x])), X)
     line = outer.__wrapped__.__code__.co_firstlineno + 2
-    assert f"test_lower.py:{line} (<lambda>)" in str(caught.value)
+    assert f"test_lower.py:{line} (" in str(caught.value)
 
 
 def test_a_primitive_inside_a_nested_function_is_listed_once() -> None:

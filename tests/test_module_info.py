@@ -61,9 +61,7 @@ def test_module_information_prints_and_gives_the_same_json_each_time() -> None:
 
 def as_module(program: Program, *states: State) -> Program:
     interface = program.interface
-    return program.replace(
-        interface=interface.replace(kind="module", states=states, params=None, hidden=None)
-    )
+    return program.replace(interface=interface.replace(kind="module", states=states, params=None, hidden=None))
 
 
 def test_a_hidden_state_with_several_leaves_is_an_error() -> None:

@@ -127,12 +127,8 @@ def test_a_value_out_of_a_loop_is_perturbed_after_it() -> None:
 
 def test_grouped_states_get_one_perturbation_of_full_shape() -> None:
     program = lower(lambda p, h, x: ({"s": h["s"] * 0.5}, x), {"s": array(N, 2)})
-    states = tuple(
-        state.replace(num_state=2 if state.role == "hidden" else 1) for state in program.interface.states
-    )
-    found = brainir.add_hidden_perturbation(
-        program.replace(interface=program.interface.replace(states=states))
-    )
+    states = tuple(state.replace(num_state=2 if state.role == "hidden" else 1) for state in program.interface.states)
+    found = brainir.add_hidden_perturbation(program.replace(interface=program.interface.replace(states=states)))
     assert [value.shape for value in found.perturb_vars] == [(N, 2)]
 
 

@@ -147,15 +147,11 @@ def test_what_mixes_positions_is_mixing(name: str) -> None:
 def test_moved_elements_are_elementwise_with_their_index_map() -> None:
     program = step(lambda params, hidden: {"h": jnp.roll(hidden["h"], 1)}, {}, {"h": array(N)})
     output = brainir.module_info(program).hidden_outvars[0].name
-    np.testing.assert_array_equal(
-        brainir.position_dependence(program).index_map(output, ("h",)), [3, 0, 1, 2]
-    )
+    np.testing.assert_array_equal(brainir.position_dependence(program).index_map(output, ("h",)), [3, 0, 1, 2])
 
 
 def test_indices_out_of_bounds_read_no_position() -> None:
-    taken = step(
-        lambda params, hidden: {"h": jnp.take(hidden["h"], np.array([3, 9, 0, -1]))}, {}, {"h": array(N)}
-    )
+    taken = step(lambda params, hidden: {"h": jnp.take(hidden["h"], np.array([3, 9, 0, -1]))}, {}, {"h": array(N)})
     output = brainir.module_info(taken).hidden_outvars[0].name
     np.testing.assert_array_equal(brainir.position_dependence(taken).index_map(output, ("h",)), [3, -1, 0, 3])
 
@@ -181,9 +177,7 @@ def test_rules_that_depend_on_more_than_the_value_count() -> None:
 
     program = step(lambda params, hidden: {"h": constant(hidden["h"])}, {}, {"h": array(N)})
     output = brainir.module_info(program).hidden_outvars[0].name
-    np.testing.assert_array_equal(
-        brainir.position_dependence(program).index_map(output, ("h",)), [3, 0, 1, 2]
-    )
+    np.testing.assert_array_equal(brainir.position_dependence(program).index_map(output, ("h",)), [3, 0, 1, 2])
 
 
 def test_backward_rules_that_mix_count() -> None:
@@ -219,9 +213,7 @@ def test_values_of_nested_calls_are_inlined_with_the_same_result() -> None:
 
 
 def test_wrong_names_are_errors() -> None:
-    dependence = brainir.position_dependence(
-        step(lambda params, hidden: {"h": hidden["h"] + 1.0}, {}, {"h": array(N)})
-    )
+    dependence = brainir.position_dependence(step(lambda params, hidden: {"h": hidden["h"] + 1.0}, {}, {"h": array(N)}))
     with pytest.raises(brainir.BrainIRError, match="not a hidden state"):
         dependence.of("h", ("g",))
     with pytest.raises(brainir.BrainIRError, match="no value"):

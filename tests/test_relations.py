@@ -58,9 +58,7 @@ def dense(p: Any, x: Any) -> Any:
 
 def test_an_affine_map_of_one_state_is_one_relation_with_two_leaves() -> None:
     p = {"lin": LINEAR}
-    program = with_parameter_states(
-        step(lambda p, h, x: {"h": 0.9 * h["h"] + jnp.tanh(dense(p["lin"], x))}, p, H, X)
-    )
+    program = with_parameter_states(step(lambda p, h, x: {"h": 0.9 * h["h"] + jnp.tanh(dense(p["lin"], x))}, p, H, X))
     (relation,) = check_parts(program, *leaves(p, H, X))
     assert [(leaf.keys, leaf.part) for leaf in relation.leaves] == [
         (("bias",), "bias"),
@@ -89,9 +87,7 @@ def test_an_affine_map_with_conversions_and_a_batch_is_one_relation() -> None:
     assert names(program) == [("lin", "dense"), ("lin", "bias")]
     program = with_parameter_states(
         step(
-            lambda p, h, x: {
-                "h": h["h"] + ((x @ p["lin"]["weight"]).astype(jnp.float32) * 1e-3 + p["lin"]["bias"])
-            },
+            lambda p, h, x: {"h": h["h"] + ((x @ p["lin"]["weight"]).astype(jnp.float32) * 1e-3 + p["lin"]["bias"])},
             p,
             hidden,
             x,
@@ -323,9 +319,7 @@ def test_a_tail_with_a_normalisation_mixes() -> None:
 
 def test_a_weight_in_a_nested_jit_is_found() -> None:
     p = {"lin": LINEAR}
-    program = with_parameter_states(
-        step(lambda p, h, x: {"h": h["h"] + jax.jit(jax.jit(dense))(p["lin"], x)}, p, H, X)
-    )
+    program = with_parameter_states(step(lambda p, h, x: {"h": h["h"] + jax.jit(jax.jit(dense))(p["lin"], x)}, p, H, X))
     assert names(program) == [("lin", "dense")]
     check_parts(program, *leaves(p, H, X))
 

@@ -167,14 +167,8 @@ PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
                     lax.sqrt,
                 )
             ],
-            [
-                f(z)
-                for f in (lax.abs, lax.real, lax.imag, lax.conj, lax.exp, lax.log, lax.sin, lax.cos, lax.tan)
-            ],
-            [
-                f(z)
-                for f in (lax.acos, lax.acosh, lax.asin, lax.asinh, lax.atan, lax.atanh, lax.cosh, lax.sinh)
-            ],
+            [f(z) for f in (lax.abs, lax.real, lax.imag, lax.conj, lax.exp, lax.log, lax.sin, lax.cos, lax.tan)],
+            [f(z) for f in (lax.acos, lax.acosh, lax.asin, lax.asinh, lax.atan, lax.atanh, lax.cosh, lax.sinh)],
             [f(x) for f in (lax.expm1, lax.log1p, lax.tanh, lax.neg, lax.sign, lax.square)],
             [f(i) for f in (lax.clz, lax.population_count, lax.bitwise_not, lax.neg, lax.abs)],
             lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN),
@@ -444,9 +438,7 @@ def test_products_have_the_element_type_that_lax_gives(left):
                     out_sharding=None,
                 )
 
-            found = rule_types(
-                "dot_general", operands, dimension_numbers=numbers, preferred_element_type=preferred
-            )
+            found = rule_types("dot_general", operands, dimension_numbers=numbers, preferred_element_type=preferred)
             assert found == jax_types(dot, operands), (left, right, preferred)
 
 
@@ -525,9 +517,7 @@ OUT_SHARDING: dict[str, None] = {}
 @given(SHAPE, st.data())
 def test_slices_agree_with_lax(shape, data):
     def numbers(low: int, high: int) -> tuple[int, ...]:
-        return data.draw(
-            st.lists(st.integers(low, high), min_size=len(shape), max_size=len(shape)).map(tuple)
-        )
+        return data.draw(st.lists(st.integers(low, high), min_size=len(shape), max_size=len(shape)).map(tuple))
 
     start, limit, strides = numbers(0, 3), numbers(0, 4), data.draw(st.none()) or numbers(1, 3)
     agree(
@@ -746,9 +736,7 @@ def test_derivative_rules_have_the_signature_of_jax_derivatives():
     table = Table()
     main = table.add(jax.make_jaxpr(pair)(x, n))
     jvp = table.add(
-        jax.make_jaxpr(lambda x, n, dx: (*pair(x, n), jax.jvp(lambda x: pair(x, n)[0], (x,), (dx,))[1]))(
-            x, n, x
-        )
+        jax.make_jaxpr(lambda x, n, dx: (*pair(x, n), jax.jvp(lambda x: pair(x, n)[0], (x,), (dx,))[1]))(x, n, x)
     )
     fwd = table.add(jax.make_jaxpr(lambda x, n: (*pair(x, n), n))(x, n))
     bwd = table.add(jax.make_jaxpr(lambda n, ct: (ct[:3] * n,))(n, jnp.ones(6)))

@@ -33,9 +33,7 @@ F32_4 = TensorType.parse("f32[4]")
 def call(schema: type[Node], inputs: str, outputs: str, types: str, /, **attributes: Any) -> Node:
     """Make a node from names separated by blanks."""
     texts = tuple(inputs.split()), tuple(outputs.split()), tuple(types.split())
-    return schema(
-        inputs=texts[0], outputs=texts[1], types=texts[2], source="model.py:7 (update)", **attributes
-    )
+    return schema(inputs=texts[0], outputs=texts[1], types=texts[2], source="model.py:7 (update)", **attributes)
 
 
 def step() -> Program:
@@ -389,9 +387,7 @@ BROKEN: dict[str, tuple[Callable[[Program], Program], str, str]] = {
         "'mV' is not in Interface.units",
     ),
     "unit of a params tree": (
-        lambda p: with_interface(
-            p, params=DictTree(kind="dict", keys=("W",), children=(LeafTree(unit="nS"),))
-        ),
+        lambda p: with_interface(p, params=DictTree(kind="dict", keys=("W",), children=(LeafTree(unit="nS"),))),
         "params",
         "'nS' is not in Interface.units",
     ),
@@ -402,9 +398,7 @@ BROKEN: dict[str, tuple[Callable[[Program], Program], str, str]] = {
         "the argument name 'x y'",
     ),
     "argument twice": (
-        lambda p: with_interface(
-            p, arguments=(Argument(name="x", tree=LEAF), Argument(name="x", tree=NoneTree()))
-        ),
+        lambda p: with_interface(p, arguments=(Argument(name="x", tree=LEAF), Argument(name="x", tree=NoneTree()))),
         "interface",
         "two arguments are named 'x'",
     ),
@@ -513,11 +507,7 @@ def test_long_and_unprintable_text_does_not_flood_the_message():
 
 def test_trees_deeper_than_the_limit_are_refused_without_recursion():
     with pytest.raises(VerificationError, match="the tree is deeper than 100"):
-        verify(
-            step().model_copy(
-                update={"interface": step().interface.model_copy(update={"result": deep_tree(5000)})}
-            )
-        )
+        verify(step().model_copy(update={"interface": step().interface.model_copy(update={"result": deep_tree(5000)})}))
 
 
 def chain(length: int, last: str) -> Program:
@@ -547,8 +537,6 @@ def test_long_chains_of_calls_pass_and_long_cycles_do_not():
 def test_calls_with_long_signatures_are_compared_once_and_not_once_for_each_branch():
     """Time would be cubic in the numbers of branches, operands and nodes if each were compared by value."""
     names = tuple(f"x{k}" for k in range(400))
-    branches = tuple(
-        Function(name=f"f{k}", inputs=names, types=("f32[]",) * 400, outputs=names) for k in range(400)
-    )
+    branches = tuple(Function(name=f"f{k}", inputs=names, types=("f32[]",) * 400, outputs=names) for k in range(400))
     assert len({id(branch.signature[0]) for branch in branches}) == 1
     assert len({id(branch.signature[1]) for branch in branches}) == 1

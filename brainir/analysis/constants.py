@@ -109,9 +109,7 @@ def _compute(node: Node, operands: list[Array]) -> Array | None:
         case ConvertElementType() if TensorType.parse(node.types[0]).dtype in DTYPES:
             return operands[0].astype(DTYPES[TensorType.parse(node.types[0]).dtype])
         case Iota():
-            return np.moveaxis(
-                np.broadcast_to(np.arange(node.shape[node.dimension]), _last(node)), -1, node.dimension
-            )
+            return np.moveaxis(np.broadcast_to(np.arange(node.shape[node.dimension]), _last(node)), -1, node.dimension)
         case _:
             return _move(node, operands)
 

@@ -152,8 +152,6 @@ def position_dependence(program: Program) -> PositionDependence:
         if dependence is not NOTHING:
             columns = (f"{mask:0{len(states)}b}"[::-1] for mask in dependence.masks())
             rows.append((name, "".join(map(_LETTERS.__getitem__, zip(*columns, strict=True)))))
-    found = PositionDependence(
-        states=tuple(state.path for state in states), rows=tuple(rows), program=program
-    )
+    found = PositionDependence(states=tuple(state.path for state in states), rows=tuple(rows), program=program)
     found.__dict__["_flow"] = flow
     return found

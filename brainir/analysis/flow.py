@@ -136,9 +136,7 @@ class DependenceFlow:
         Whether a value depends on what it is a ``stop_gradient`` of.
     """
 
-    def __init__(
-        self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True
-    ) -> None:
+    def __init__(self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True) -> None:
         self.program = program
         self.sources = tuple(sources)
         self.through_stop_gradient = through_stop_gradient
@@ -200,9 +198,7 @@ class DependenceFlow:
         if isinstance(node, CustomVjp):
             return self._custom_vjp(node, operands, kinds)
         results = [TensorType.parse(kind) for kind in node.types]
-        if traits.elementwise or (
-            isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape
-        ):
+        if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
             return [self._elementwise(operands, kinds, results[0].shape)]
         if isinstance(node, DotGeneral):
             return self._product(node, operands, kinds, results[0])
@@ -214,9 +210,7 @@ class DependenceFlow:
             seen |= operand.any
         return [Dependence(mixing=seen)] * len(node.outputs)
 
-    def _elementwise(
-        self, operands: list[Dependence], kinds: list[TensorType], shape: tuple[int, ...]
-    ) -> Dependence:
+    def _elementwise(self, operands: list[Dependence], kinds: list[TensorType], shape: tuple[int, ...]) -> Dependence:
         aligned = mixing = 0
         found: list[tuple[int, IndexMap]] = []
         for operand, kind in zip(operands, kinds, strict=True):
@@ -227,9 +221,7 @@ class DependenceFlow:
                 aligned |= operand.aligned
                 found += [(1 << number, each) for number, maps in operand.maps.items() for each in maps]
             else:
-                found += [
-                    (mask, np.broadcast_to(each, shape)) for mask, each in self.layouts(operand, kind.shape)
-                ]
+                found += [(mask, np.broadcast_to(each, shape)) for mask, each in self.layouts(operand, kind.shape)]
         return self._pack(aligned, mixing, found)
 
     def layouts(self, dependence: Dependence, shape: tuple[int, ...]) -> Iterator[tuple[int, IndexMap]]:
@@ -256,9 +248,7 @@ class DependenceFlow:
             if not first.maps:
                 return [first]
             shape = results[0].shape
-            maps = {
-                number: tuple(each.reshape(shape) for each in maps) for number, maps in first.maps.items()
-            }
+            maps = {number: tuple(each.reshape(shape) for each in maps) for number, maps in first.maps.items()}
             return [first._replace(maps=maps)]
         if max(kind.size for kind in (*kinds, *results)) > MAX_MAP_SIZE:
             return self._mixed(node, operands)
@@ -342,9 +332,7 @@ class DependenceFlow:
         known = self.run(body, dict(zip(body.inputs, operands, strict=True)))
         return [known.get(output, NOTHING) for output in body.outputs]
 
-    def _custom_jvp(
-        self, node: CustomJvp, operands: list[Dependence], kinds: list[TensorType]
-    ) -> Sequence[Dependence]:
+    def _custom_jvp(self, node: CustomJvp, operands: list[Dependence], kinds: list[TensorType]) -> Sequence[Dependence]:
         if node.jvp in self.open_rules:
             return self._mixed(node, operands)
         primal = self._enter(node.function, operands)
@@ -358,9 +346,7 @@ class DependenceFlow:
             for result, kind in zip(primal, results, strict=True)
         ]
 
-    def _custom_vjp(
-        self, node: CustomVjp, operands: list[Dependence], kinds: list[TensorType]
-    ) -> Sequence[Dependence]:
+    def _custom_vjp(self, node: CustomVjp, operands: list[Dependence], kinds: list[TensorType]) -> Sequence[Dependence]:
         if node.bwd in self.open_rules:
             return self._mixed(node, operands)
         primal = self._enter(node.function, operands)

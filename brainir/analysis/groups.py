@@ -250,9 +250,7 @@ class _GroupFinder:
             to_paths=tuple(self.hidden[number].path for number in bits(targets)),
         )
 
-    def _group(
-        self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]
-    ) -> HiddenGroup:
+    def _group(self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]) -> HiddenGroup:
         aligned = _AlignedSlice(self.scan, self.flow, self.known, numbers)
         transition, invars = aligned.cut(f"transition_{index}", members)
         paths = {member.path for member in members}
@@ -266,9 +264,7 @@ class _GroupFinder:
             num_state=sum(member.state.num_state for member in members),
             transition=transition,
             transition_invars=invars,
-            blocked=tuple(
-                each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))
-            ),
+            blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
         )
 
 

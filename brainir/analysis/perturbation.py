@@ -121,9 +121,7 @@ def _without_unused_functions(program: Program) -> Program:
     needed = {program.entry}
     pending = [program.entry]
     while pending:
-        callees = {
-            callee for node in program.function(pending.pop()).nodes for callee in node.callees()
-        } - needed
+        callees = {callee for node in program.function(pending.pop()).nodes for callee in node.callees()} - needed
         needed |= callees
         pending += callees
     return program.replace(functions=tuple(each for each in program.functions if each.name in needed))

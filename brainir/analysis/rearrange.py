@@ -122,9 +122,7 @@ def product_layouts(node: DotGeneral, lhs: Array, rhs: Array) -> tuple[Array, Ar
     batch = tuple(lhs.shape[axis] for axis in left_batch)
     left_shape = tuple(lhs.shape[axis] for axis in left_free)
     right_shape = tuple(rhs.shape[axis] for axis in right_free)
-    left = lhs.transpose((*left_batch, *left_free, *left_sum)).reshape(
-        (*batch, *left_shape, *(1,) * len(right_shape))
-    )
+    left = lhs.transpose((*left_batch, *left_free, *left_sum)).reshape((*batch, *left_shape, *(1,) * len(right_shape)))
     right = rhs.transpose((*right_batch, *right_free, *right_sum)).reshape(
         (*batch, *(1,) * len(left_shape), *right_shape)
     )
@@ -147,9 +145,7 @@ def _pad(array: Array, value: Array, config: tuple[tuple[int, int, int], ...]) -
     return array
 
 
-def _start(
-    indices: Sequence[str], shape: Sequence[int], sizes: Sequence[int], known: Known
-) -> list[int] | None:
+def _start(indices: Sequence[str], shape: Sequence[int], sizes: Sequence[int], known: Known) -> list[int] | None:
     """Return where a dynamic slice begins, clamped as JAX clamps it; None if that is not known beforehand."""
     starts = []
     for index, full, size in zip(indices, shape, sizes, strict=True):
@@ -164,16 +160,12 @@ def _block(start: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(begin, begin + size) for begin, size in zip(start, sizes, strict=True))
 
 
-def _dynamic_slice(
-    array: Array, sizes: Sequence[int], indices: Sequence[str], known: Known
-) -> list[Array] | None:
+def _dynamic_slice(array: Array, sizes: Sequence[int], indices: Sequence[str], known: Known) -> list[Array] | None:
     start = _start(indices, array.shape, sizes, known)
     return None if start is None else [array[_block(start, sizes)]]
 
 
-def _dynamic_update_slice(
-    array: Array, update: Array, indices: Sequence[str], known: Known
-) -> list[Array] | None:
+def _dynamic_update_slice(array: Array, update: Array, indices: Sequence[str], known: Known) -> list[Array] | None:
     start = _start(indices, array.shape, update.shape, known)
     if start is None:
         return None
@@ -280,9 +272,7 @@ def _scatter(node: Scatter, array: Array, updates: Array, indices: Array | None)
     )
     kept = np.broadcast_to(fits | (node.mode == "clip"), updates.shape)
     where = [np.broadcast_to(place, updates.shape)[kept] for place in places]
-    flat = (
-        np.ravel_multi_index(where, array.shape) if array.ndim else np.zeros(int(kept.sum()), dtype=np.int64)
-    )
+    flat = np.ravel_multi_index(where, array.shape) if array.ndim else np.zeros(int(kept.sum()), dtype=np.int64)
     if np.unique(flat).size != flat.size:
         return None
     result = np.array(array).reshape(-1)

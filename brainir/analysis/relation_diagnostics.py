@@ -80,9 +80,7 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
     through = tuple(path for path, (_, indirect) in ways.items() if indirect)
     if any(direct for direct, _ in ways.values()):
         if through:
-            message = (
-                f"reaches {format_paths(through)} through another weight operation too, which is not credited"
-            )
+            message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
             yield _diagnostic("through_another_weight", operation.path, message, node)
     elif through:
         message = f"reaches {format_paths(through)} only through another weight operation in the same step"

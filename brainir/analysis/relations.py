@@ -29,9 +29,7 @@ __all__ = [
 
 How = Literal["direct", "through", "both"]
 Tail = Literal["aligned", "indexed", "several", "mixing"]
-Kind = Literal[
-    "dense", "grouped", "einsum", "conv", "lora", "embedding", "elementwise", "bias", "custom", "other"
-]
+Kind = Literal["dense", "grouped", "einsum", "conv", "lora", "embedding", "elementwise", "bias", "custom", "other"]
 
 
 class RelationLeaf(Facts):
@@ -150,8 +148,7 @@ class HiddenParamOpRelation(Facts):
         for leaf in self.leaves:
             keys = f" {format_path(leaf.keys)}" if leaf.keys else ""
             lines.append(
-                f"  {leaf.part}{keys}: {leaf.value}"
-                + (f" through {len(leaf.chain)} nodes" if leaf.chain else "")
+                f"  {leaf.part}{keys}: {leaf.value}" + (f" through {len(leaf.chain)} nodes" if leaf.chain else "")
             )
         lines += [f"  reaches {format_path(path)}: {_HOW[how]}" for path, how in self.how]
         groups = ", ".join(str(group.index) for group in self.hidden_groups) or "none"
@@ -221,9 +218,7 @@ class _Builder:
         if operation.x is not None:
             sources.append(operation.x)
             stop.update(value for value in function.nodes[operation.nodes[0]].inputs if value in scan.data)
-        program, invars = extract(
-            f"operation_{index}", function, scan.program, sources, [operation.y], stop=stop
-        )
+        program, invars = extract(f"operation_{index}", function, scan.program, sources, [operation.y], stop=stop)
         node = function.nodes[operation.nodes[0]] if operation.nodes else None
         return HiddenParamOpRelation(
             path=operation.path,
@@ -240,9 +235,7 @@ class _Builder:
             ),
             x=None if operation.x is None else function.value(operation.x),
             y=function.value(operation.y),
-            hidden_groups=tuple(
-                group for group in self.groups if not set(connected).isdisjoint(group.hidden_paths)
-            ),
+            hidden_groups=tuple(group for group in self.groups if not set(connected).isdisjoint(group.hidden_paths)),
             connected_hidden_paths=connected,
             how=how,
             tail=self._tail(y_to_hidden, function.value(operation.y), connected),

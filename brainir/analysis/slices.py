@@ -143,9 +143,7 @@ class Cutting:
     def add(self, node: Node, operands: Iterable[str]) -> None:
         """Append a node with other operands; results whose names are inputs already get other names."""
         inputs = tuple(operands)
-        outputs = tuple(
-            fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs
-        )
+        outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs)
         if (inputs, outputs) != (node.inputs, node.outputs):
             node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
         self.nodes.append(node)
@@ -166,9 +164,7 @@ class Cutting:
         )
         interface = Interface(
             kind="function",
-            arguments=tuple(
-                Argument(name=argument, tree=LeafTree()) for argument in identifiers(self.sources)
-            ),
+            arguments=tuple(Argument(name=argument, tree=LeafTree()) for argument in identifiers(self.sources)),
             result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(outputs)),
         )
         program = Program(entry=name, interface=interface, functions=(entry, *functions))

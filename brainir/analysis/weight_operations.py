@@ -86,9 +86,7 @@ class WeightOperations:
                 self.frozen += [(path, meeting) for path in self._paths(scan.frozen, meeting.weights)]
                 self._pass_on(node)
             elif isinstance(node, Cond | Scan | While):
-                self.in_control_flow += [
-                    (path, meeting) for path in self._paths(scan.leaves, meeting.weights)
-                ]
+                self.in_control_flow += [(path, meeting) for path in self._paths(scan.leaves, meeting.weights)]
             elif meeting.blocking:
                 self._multiply(meeting)
             elif not self._add_bias(meeting):
@@ -143,9 +141,7 @@ class WeightOperations:
         kind = weight_kind(node, scan.function.type_of(meeting.weights[0]))
         for path in paths:
             leaves = self._leaves(meeting, path)
-            self.operations.append(
-                Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index])
-            )
+            self.operations.append(Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index]))
         if len(paths) == 1:
             self._ends[results[0]] = self.operations[-1]
 
@@ -192,9 +188,7 @@ class WeightOperations:
                 nodes = [met[0].index] if met else []
                 self.operations.append(Operation(leaf.path, kind, [OperationLeaf(leaf, y)], None, y, nodes))
 
-    def _last_common(
-        self, name: str, leaf: int, leads: set[str], marked: dict[int, Meeting], states: set[str]
-    ) -> str:
+    def _last_common(self, name: str, leaf: int, leads: set[str], marked: dict[int, Meeting], states: set[str]) -> str:
         """Return the last value on all ways of a leaf before it meets data or another parameter."""
         users = self.scan.function.users
         index_of = self.scan.index_of

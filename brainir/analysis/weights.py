@@ -87,9 +87,7 @@ class WeightScan:
     def _blocks(self, node: Node) -> bool:
         if node.traits.structural:
             return False
-        return not acts_elementwise(
-            node, [self.function.type_of(operand) for operand in node.inputs], self.program
-        )
+        return not acts_elementwise(node, [self.function.type_of(operand) for operand in node.inputs], self.program)
 
     @functools.cached_property
     def blocking(self) -> frozenset[str]:
@@ -104,9 +102,7 @@ class WeightScan:
     def index_of(self) -> dict[str, int]:
         """Place of the node behind each value; -1 for inputs and constants."""
         places = dict.fromkeys(self.function.value_types, -1)
-        places.update(
-            (name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs
-        )
+        places.update((name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs)
         return places
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
