@@ -232,7 +232,8 @@ def ruled(slope: float, nested: bool = False) -> Callable[..., Any]:
     @spike.defjvp
     def spike_jvp(primals: Any, tangents: Any) -> Any:
         called = jax.jit(lambda x: spike(x)) if nested else spike
-        return called(*primals), slope * jnp.exp(-jnp.abs(primals[0])) * tangents[0]
+        y = called(*primals)
+        return y, slope * (1 + y) * jnp.exp(-jnp.abs(primals[0])) * tangents[0]
 
     return spike
 
@@ -269,8 +270,8 @@ def test_a_rule_in_a_nested_jit_of_another_rule_keeps_its_own_derivative() -> No
         return outer(x), (jax.jit(lambda v: inner(v) + 2.0 * x)(x) - jax.jit(lambda v: other(v) + x)(x)) * dx
 
     ours = round_trip(brainir.lower(outer, X))
-    got, wanted = (jax.jit(jax.hessian(scalar(fn)))(X) for fn in (ours, outer))
-    assert_same_bits(got, wanted)
+    got, wanted = (jax.jit(third(fn))(X) for fn in (ours, outer))
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
 
 
 def test_what_was_differentiated_first_can_be_lowered_and_jitted_afterwards() -> None:

@@ -146,10 +146,11 @@ def docstring(text: Sequence[str], indent: int) -> list[str]:
     return [f'{margin}"""{safe[0]}', *body[1:], f'{margin}"""']
 
 
-def quote(text: str) -> str:
-    """Return a string literal, between double quotes where that takes no more escapes."""
+def quote(text: str | bytes) -> str:
+    """Return a literal of text or bytes, between double quotes where that takes no more escapes."""
     written = repr(text)
-    return written if '"' in written else f'"{written[1:-1]}"'
+    prefix, inner = ("b", written[2:-1]) if isinstance(text, bytes) else ("", written[1:-1])
+    return written if '"' in written else f'{prefix}"{inner}"'
 
 
 def _printable(text: str) -> str:

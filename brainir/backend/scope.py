@@ -189,7 +189,7 @@ class ModuleScope:
     def _scalar(self, value: np.ndarray[Any, Any]) -> Doc:
         name, plain = value.dtype.name, _shortest(value)
         if not _is_exact(plain, value):
-            octets = (repr(value.tobytes()),)
+            octets = (quote(value.tobytes()),)
             return (*call((f"{self.use('np')}.frombuffer",), [octets], [("dtype", self.dtype(name))]), "[0]")
         scalar_type = self.dtype(name) if name in _NUMPY else (self._scalar_type(name),)
         return call(scalar_type, [self._number(plain)])
@@ -276,9 +276,9 @@ class ModuleScope:
         dtype = ("dtype", self.dtype(array.dtype.name))
         if array.size == 0:
             return call((f"{self.use('np')}.zeros",), [self.plain(array.shape)], [dtype])
-        if array.size > _INLINE_SIZE or not _is_exact(array.tolist(), array):
+        if array.size > _INLINE_SIZE or not _is_exact(_numbers(array), array):
             return None
-        return call((f"{self.use('np')}.array",), [self._nested(array.tolist())], [dtype])
+        return call((f"{self.use('np')}.array",), [self._nested(_numbers(array))], [dtype])
 
     def _nested(self, values: object) -> Doc:
         return (
@@ -301,6 +301,11 @@ def _shortest(value: np.ndarray[Any, Any]) -> Number:
     """Return an element as the Python number that is written with the fewest digits."""
     plain: Number = value.item()
     return float(str(value[()])) if isinstance(plain, float) else plain
+
+
+def _numbers(array: np.ndarray[Any, Any]) -> Any:
+    """Return an array as nested lists of Python numbers."""
+    return _shortest(array) if array.ndim == 0 else [_numbers(np.asarray(part)) for part in array]
 
 
 def _is_exact(plain: object, array: np.ndarray[Any, Any]) -> bool:

@@ -154,7 +154,7 @@ class _Module:
         """Return the functions to define before the entry, callees first; the entry too if it is called."""
         table = self._program.table
         done: dict[str, None] = {}
-        path = [(self._program.entry, _callees(table[self._program.entry]))]
+        path = [(self._program.entry, self._needed(table[self._program.entry]))]
         seen = {self._program.entry}
         while path:
             callee = next((callee for callee in path[-1][1] if callee not in seen), None)
@@ -162,11 +162,18 @@ class _Module:
                 done[path.pop()[0]] = None
             else:
                 seen.add(callee)
-                path.append((callee, _callees(table[callee])))
+                path.append((callee, self._needed(table[callee])))
         entry = self._program.entry
         if not self._references[entry] and not self._roles[entry]:
             del done[entry]
         return list(done)
+
+    def _needed(self, function: Function) -> Iterator[str]:
+        """Yield what a function and its derivative rules, which are written below it, refer to."""
+        for node in function.nodes:
+            yield from node.callees()
+        for key in self._custom_keys(function.name):
+            yield from _rules(key)
 
     # The table of functions
 
@@ -356,8 +363,10 @@ class _Module:
         if count:
             names: list[Doc] = [(name,) for name in backward.inputs[:count]]
             yield from statement((*(display(names) if count == 1 else commas(names)), " = residuals"), 4)
-        if any(kind.is_inexact for kind in results):
-            yield from self._take(cotangents, results, "(cotangents,)" if is_bare else "cotangents")
+        if is_bare and results[0].is_inexact:
+            yield f"    {cotangents[0]} = {self._scope.use('jnp')}.asarray(cotangents)"
+        elif any(kind.is_inexact for kind in results):
+            yield from self._take(cotangents, results, "cotangents")
         yield from backward.body
         given = iter(backward.outputs)
         gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
@@ -368,11 +377,6 @@ class _Module:
 
 def _rules(key: CustomOf) -> tuple[str, ...]:
     return (key.jvp,) if isinstance(key, CustomJvpOf) else (key.fwd, key.bwd)
-
-
-def _callees(function: Function) -> Iterator[str]:
-    for node in function.nodes:
-        yield from node.callees()
 
 
 def _signature(function: Function) -> tuple[list[TensorType], list[TensorType]]:
