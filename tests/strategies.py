@@ -213,11 +213,10 @@ def interfaces(draw: st.DrawFn, entry: Function) -> Interface:
         st.lists(
             st.builds(
                 Unit,
-                text=TEXT,
+                text=TEXT.filter(bool),
                 dimension=st.tuples(*[st.sampled_from((0.0, -0.0, 1.0, -2.0, 0.5))] * 7),
-                scale=st.floats(allow_nan=False),
-                base=st.sampled_from((10.0, 2.0)),
-                factor=st.floats(allow_nan=False),
+                scale=st.sampled_from((0.0, -0.0, -3.0, 6.0, -1.5)),
+                factor=st.floats(1e-30, 1e30),
             ),
             unique_by=lambda unit: unit.text,
             max_size=2,

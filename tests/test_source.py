@@ -34,7 +34,7 @@ from brainir.ir.interface import (
     State,
     Unit,
 )
-from brainir.ir.ops import Binary, Call, CustomJvp, DotGeneral, Scan, Unary, UnaryAccuracy
+from brainir.ir.ops import Binary, Call, Compare, CustomJvp, DotGeneral, Scan, Unary, UnaryAccuracy
 from brainir.ir.program import Constant, Function, Program
 from brainir.ir.types import TensorType
 from tests.strategies import programs
@@ -352,6 +352,53 @@ def test_source_takes_numpy_arrays_where_python_operators_would_compute_in_numpy
     assert all_bits(moved[0]) == all_bits(moved[1])
 
 
+def test_rules_compute_in_jax_where_their_operands_are_plain_numbers() -> None:
+    @jax.custom_jvp
+    def scaled(x, a, b):
+        return x * a
+
+    @scaled.defjvp
+    def scaled_jvp(primals, tangents):
+        x, a, b = primals
+        return scaled(x, a, b), tangents[0] * (a * b)
+
+    @jax.custom_vjp
+    def twice(x, a, b):
+        return x + a
+
+    twice.defvjp(lambda x, a, b: (twice(x, a, b), a * b), lambda ab, ct: (ct * ab, None, None))
+
+    a, b = 0.3, 0.7
+    # Python would compute the product with more digits.
+    assert np.float32(a) * np.float32(b) != np.float32(a * b)
+    for custom in (scaled, twice):
+        ours = generated(brainir.lower(lambda x, custom=custom: custom(x, a, b), X))
+        slope = jax.grad(lambda x, ours=ours: ours(x).sum())(np.asarray(X))
+        assert slope.tolist() == [float(np.float32(a) * np.float32(b))] * 4
+
+
+def test_operands_of_different_weak_types_are_not_promoted_and_stay_on_their_side() -> None:
+    def binary(op: str, first: str, second: str, result: str) -> Binary:
+        return Binary(op=op, inputs=(first, second), outputs=(result,), types=("f32[4]",))
+
+    nodes = (
+        binary("div", "x", "500.0:~f32", "a"),
+        binary("mul", "a", "y", "b"),
+        binary("sub", "0.5:f32", "y", "c"),
+        Compare(op="lt", inputs=("0.5:f32", "x"), outputs=("d",), types=("bool[4]",)),
+    )
+    entry = Function(name="f", inputs=("x", "y"), types=("f32[4]", "~f32[4]"), nodes=nodes, outputs=("b", "c", "d"))
+    tree = SequenceTree(kind="tuple", children=(LeafTree(),) * 3)
+    arguments = (Argument(name="x", tree=LeafTree()), Argument(name="y", tree=LeafTree()))
+    interface = Interface(kind="function", arguments=arguments, result=tree)
+    program = Program(entry="f", interface=interface, functions=(entry,))
+    given = (
+        jax.ShapeDtypeStruct((4,), jnp.float32),
+        jax.ShapeDtypeStruct((4,), jnp.float32, weak_type=True),
+    )
+    assert brainir.fingerprint(brainir.lower(generated(program), *given)) == brainir.fingerprint(program)
+
+
 ALONE = """
 import json, pathlib, sys
 
@@ -450,7 +497,12 @@ def test_arguments_of_another_structure_shape_or_dtype_are_refused(name: str, ar
 
 def test_python_numbers_become_what_the_program_was_made_for() -> None:
     program = brainir.lower(lambda x, n: (x * 2, n + 1), jnp.float32(1.0), jnp.int8(3))
-    assert all_bits(generated(program)(3, 4)) == all_bits(brainir.to_callable(program)(3, 4))
+    ours, reference = generated(program)(3, 4), brainir.to_callable(program)(3, 4)
+    assert all_bits(ours) == all_bits(reference)
+    assert [leaf.weak_type for leaf in ours] == [leaf.weak_type for leaf in reference] == [False, False]
+    weak = brainir.lower(lambda x: x * 2, 1.0)
+    assert generated(weak)(3.0).weak_type
+    assert brainir.to_callable(weak)(3.0).weak_type
 
 
 def test_step_takes_and_returns_params_and_hidden_as_they_are() -> None:
@@ -799,9 +851,10 @@ def test_functions_in_several_roles_are_wrapped_where_they_are_called() -> None:
         called("b", "c"),
         called("c", "d", keep_unused=True),
         loop,
+        Call(function="rule", inputs=("x", "x"), outputs=("p", "q"), types=("f32[2]", "f32[2]")),
     )
-    entry = Function(name="entry", inputs=("x",), types=("f32[2]",), nodes=nodes, outputs=("e", "b"))
-    program = one_argument(entry, 2).replace(functions=(entry, f, g, rule))
+    entry = Function(name="entry", inputs=("x",), types=("f32[2]",), nodes=nodes, outputs=("e", "b", "q"))
+    program = one_argument(entry, 3).replace(functions=(entry, f, g, rule))
     ours, reference = generated(program), brainir.to_callable(program)
     assert all_bits(ours(X[:2])) == all_bits(reference(X[:2]))
     slopes = [jax.grad(lambda x, fn=fn: fn(x)[1].sum())(X[:2]) for fn in (ours, reference)]
@@ -938,10 +991,12 @@ def test_values_with_the_names_of_everything_in_a_module_are_kept_apart() -> Non
         "in",
     ]
     nodes = [
-        Binary(op="add", inputs=(before, "0.100098:bf16"), outputs=(name,), types=("bf16[2]",))
+        Unary(op="neg", inputs=(before,), outputs=(name,), types=("bf16[2]",))
         for before, name in zip(["x", *names], names, strict=False)
     ]
-    entry = Function(name="entry", inputs=("x",), types=("bf16[2]",), nodes=tuple(nodes), outputs=(names[-1],))
+    # The module gets a name for this type after a value has taken it.
+    last = Binary(op="add", inputs=(names[-1], "0.100098:bf16"), outputs=("y",), types=("bf16[2]",))
+    entry = Function(name="entry", inputs=("x",), types=("bf16[2]",), nodes=(*nodes, last), outputs=("y",))
     program = one_argument(entry, 1)
     x = jnp.zeros(2, jnp.bfloat16)
     assert all_bits(generated(program)(x)) == all_bits(brainir.to_callable(program)(x))

@@ -52,8 +52,11 @@ def _split(values, index):
 def _unit(text):
     """Return a unit as brainunit has it; nothing is imported, who has quantities has loaded it."""
     saiunit = sys.modules["saiunit"]
-    unit = saiunit.parse_unit(text)
-    if ((*unit.dim._dims,), unit.scale, unit.base, unit.factor) == UNITS[text]:
+    try:
+        unit = saiunit.parse_unit(text)
+    except ValueError:
+        unit = None
+    if unit is not None and ((*unit.dim._dims,), unit.scale, unit.base, unit.factor) == UNITS[text]:
         return unit
     dimension, scale, base, factor = UNITS[text]
     dimension = saiunit.get_or_create_dimension([*dimension])

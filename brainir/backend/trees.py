@@ -53,12 +53,19 @@ class TreeBuilder:
     @functools.cache  # noqa: B019  # one builder for each emitted function; both live as long
     def _unit(self, text: str) -> Any:
         stored, saiunit = self._units[text], self._saiunit
-        unit = saiunit.parse_unit(text)
-        found = (*map(float, unit.dim._dims), float(unit.scale), float(unit.base), float(unit.factor))
-        if found == (*stored.dimension, stored.scale, stored.base, stored.factor):
+        try:
+            unit = saiunit.parse_unit(text)
+        except ValueError:
+            # The text is of another version of brainunit, or of a unit that was registered; the numbers say it all.
+            unit = None
+        numbers = (*stored.dimension, stored.scale, stored.base, stored.factor)
+        if unit is not None and (*unit.dim._dims, unit.scale, unit.base, unit.factor) == numbers:
             return unit
         dimension = saiunit.get_or_create_dimension(list(stored.dimension))
-        return saiunit.Unit(dim=dimension, scale=stored.scale, base=stored.base, factor=stored.factor)
+        try:
+            return saiunit.Unit(dim=dimension, scale=stored.scale, base=stored.base, factor=stored.factor)
+        except ValueError as error:
+            raise EmissionError(f"brainunit cannot represent the unit {stored!r}: {error}") from error
 
     def flatten(self, tree: Tree, value: Any, where: str, *, plain: bool = False) -> Iterator[tuple[Any, str]]:
         """Yield each leaf of `value` with its place, checking the structure and converting units.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator
+from pydantic import Discriminator, Field, FiniteFloat
 
 from .model import Model, PathKey, StatePath
 
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Scalar = bool | int | float | str | None
+PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Unit(Model):
@@ -42,11 +43,11 @@ class Unit(Model):
     scale, base, factor : float
     """
 
-    text: str
-    dimension: tuple[float, float, float, float, float, float, float]
-    scale: float = 0.0
-    base: float = 10.0
-    factor: float = 1.0
+    text: Annotated[str, Field(min_length=1)]
+    dimension: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    scale: FiniteFloat = 0.0
+    base: PositiveFinite = 10.0
+    factor: PositiveFinite = 1.0
 
 
 class LeafTree(Model):
