@@ -161,7 +161,7 @@ def test_rules_that_refer_to_themselves_read_back_equal() -> None:
     assert loads(dumps(program)) == program
 
 
-@pytest.mark.parametrize("scale", [0.0, -0.0, 1e-300, float("inf"), 0.1 + 0.2])
+@pytest.mark.parametrize("scale", [0.0, -0.0, 1e-300, 1e300, 0.1 + 0.2])
 def test_numbers_of_units_keep_every_bit(scale: float) -> None:
     unit = Unit(text="u", dimension=(-0.0,) * 7, scale=scale)
     program = program_of(Function(name="main", inputs=("x",), types=(f32(),), outputs=("x",)))
