@@ -899,7 +899,7 @@ def with_text(text: str) -> Program:
         states=(state,),
         arguments=(Argument(name="x", tree=DictTree(kind="dict", keys=(text,), children=(LeafTree(),))),),
         result=DictTree(kind="ordered_dict", keys=(text,), children=(LeafTree(unit=text),)),
-        units=(Unit(text=text, dimension=(1.0,) * 7, scale=float("inf"), factor=float("nan")),),
+        units=(Unit(text=text, dimension=(1.0,) * 7, scale=-3.0, factor=0.1),),
         unused=((text,),),
     )
     return Program(entry="entry", interface=interface, functions=(entry,), metadata=((text, text),))

@@ -43,7 +43,7 @@ class Unit(Model):
     scale, base, factor : float
     """
 
-    text: Annotated[str, Field(min_length=1)]
+    text: str
     dimension: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
     scale: FiniteFloat = 0.0
     base: PositiveFinite = 10.0
