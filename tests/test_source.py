@@ -5,6 +5,7 @@ import builtins
 import collections
 import dataclasses
 import functools
+import inspect
 import json
 import os
 import subprocess
@@ -529,6 +530,27 @@ def test_step_can_have_an_argument_with_the_name_of_a_leading_one(first: str) ->
     want = all_bits(namespace["step"](*args))
     assert all_bits(generated(program)(*args)) == want
     assert all_bits(brainir.to_callable(program)(*args[:2], **{first: X})) == want
+
+
+def test_arguments_are_passed_by_position_or_keyword_as_the_callable_takes_them() -> None:
+    def fn(x, *rest, b, a):
+        return x - rest[0], a / b
+
+    program = brainir.lower(fn, X, X + 1, b=2.0, a=1.0)
+    first, *others, last = program.interface.arguments
+    # A pass can put an argument behind those that are passed by keyword.
+    moved = program.interface.replace(arguments=(last, *others, first))
+    entry = program.entry_function
+    inputs, types = list(entry.inputs), list(entry.types)
+    inputs[0], inputs[-1], types[0], types[-1] = inputs[-1], inputs[0], types[-1], types[0]
+    changed = entry.replace(inputs=tuple(inputs), types=tuple(types))
+    for given in (program, program.replace(interface=moved, functions=(changed, *program.functions[1:]))):
+        ours, reference = generated(given), brainir.to_callable(given)
+        assert [str(part) for part in inspect.signature(ours).parameters.values()] == [
+            str(part) for part in inspect.signature(reference).parameters.values()
+        ]
+        args = [X, X + 1] if given is program else [X + 1, X]
+        assert all_bits(ours(*args, b=2.0, a=1.0)) == all_bits(jax.jit(fn)(X, X + 1, b=2.0, a=1.0))
 
 
 def test_arguments_keep_their_names_and_hide_neither_modules_nor_builtins() -> None:

@@ -69,12 +69,12 @@ class Boundary:
 
     @property
     def parameters(self) -> list[Doc]:
-        """The parameters of the entry."""
+        """The parameters of the entry: first what is passed by position, then what is passed by keyword."""
         arguments = self._interface.arguments
-        plain = [argument.name for argument in arguments if not argument.keyword]
-        keywords = [argument.name for argument in arguments if argument.keyword]
-        names = [*self._leading, *plain, *(["*", *keywords] if keywords else [])]
-        return [(name,) for name in names]
+        positional = [argument.name for argument in arguments if not argument.keyword]
+        by_keyword = [argument.name for argument in arguments if argument.keyword]
+        named = (*self._leading, *positional, *(["*"] if by_keyword else []), *by_keyword)
+        return [(name,) for name in named]
 
     @property
     def class_lines(self) -> list[str]:

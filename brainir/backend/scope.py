@@ -42,8 +42,8 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "any", "bool", "complex", "dict", "float", "hasattr", "int", "isinstance",
-    "len", "list", "map", "object", "str", "sum", "tuple", "type",
+    "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "hasattr", "int",
+    "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = ("UNITS", "_array", "_expect", "_leaf", "_mantissa", "_quantity", "_split", "_unit")
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
