@@ -44,8 +44,8 @@ def missing() -> dict[str, list[str]]:
     """Return what each operation lacks to be one that brainir takes from JAX, stores, checks and gives back."""
     parts = {
         "type rule in brainir/ir/type_rules/": set(type_rules.RULES),
-        "frontend rule in brainir/frontend/rules.py": lowered_ops(),
-        "backend rule in brainir/backend/rules.py": set(backend.RULES),
+        "frontend rule in brainir/frontend/rules/": lowered_ops(),
+        "backend rule in brainir/backend/rules/": set(backend.RULES),
         "program in tests/programs.py": {
             *functools.reduce(operator.or_, map(ops_of, PROGRAMS_HERE)),
             *(op for op, since in SINCE.items() if since > JAX),

@@ -1,0 +1,16 @@
+"""One table: how each operation is called in JAX. The callable evaluates the entries, the source prints them."""
+
+from __future__ import annotations
+
+from ...ir.node import Node
+from ..expressions import Expression
+from . import contraction, control, elementwise, indexing, random, reduction, structure  # noqa: F401  # they enter their rules
+from .random import KEY_IMPLEMENTATIONS
+from .registry import RULES, Types
+
+__all__ = ["KEY_IMPLEMENTATIONS", "RULES", "expression_of"]
+
+
+def expression_of(node: Node, types: Types) -> Expression:
+    """Return the JAX call that a node is."""
+    return RULES[node.op](node, types)

@@ -1,0 +1,67 @@
+"""JAX calls of elementwise operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir.node import Node
+from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy
+from ...ir.types import is_literal
+from ..expressions import (
+    Apply,
+    Expression,
+    Literal,
+    Name,
+    Operand,
+)
+from .registry import Types, as_keywords, call, dtype, rule
+
+_LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "xor": "bitwise_xor"}
+
+
+_PRIMITIVES = {
+    "add_any": "primitives.add_jaxvals_p.bind",
+    "copy": "lax.copy_p.bind",
+    "eq_to": "lax.eq_to_p.bind",
+    "le_to": "lax.le_to_p.bind",
+    "lt_to": "lax.lt_to_p.bind",
+}
+
+
+@rule(*Unary.ops(), *Binary.ops(), *Compare.ops(), "select_n", "clamp")
+def _same_name(node: Node, types: Types) -> Expression:
+    return call(_PRIMITIVES.get(node.op) or f"lax.{_LAX_NAMES.get(node.op, node.op)}", node)
+
+
+@rule(*UnaryAccuracy.ops())
+def _unary_accuracy(node: Any, types: Types) -> Expression:
+    if node.accuracy is None:
+        return call(f"lax.{node.op}", node)
+    return call(f"lax.{node.op}", node, accuracy=Name(f"lax.AccuracyMode.{node.accuracy}"))
+
+
+@rule("integer_pow")
+def _integer_pow(node: Any, types: Types) -> Expression:
+    return call("lax.integer_pow", node, y=node.y)
+
+
+@rule("round")
+def _round(node: Any, types: Types) -> Expression:
+    return call("lax.round", node, rounding_method=Apply(Name("lax.RoundingMethod"), (Literal(node.rounding_method),)))
+
+
+@rule("reduce_precision")
+def _reduce_precision(node: Any, types: Types) -> Expression:
+    return call("lax.reduce_precision", node, exponent_bits=node.exponent_bits, mantissa_bits=node.mantissa_bits)
+
+
+@rule("convert_element_type")
+def _convert_element_type(node: Any, types: Types) -> Expression:
+    operand = types(node.inputs[0])
+    # The public function gives strong types, converts numbers at once, and drops conversions that change nothing.
+    changes = operand.dtype != node.new_dtype or operand.weak_type
+    if not node.weak_type and changes and not is_literal(node.inputs[0]):
+        return call("lax.convert_element_type", node, new_dtype=dtype(node.new_dtype))
+    keywords = {"new_dtype": dtype(node.new_dtype), "weak_type": node.weak_type, "sharding": None}
+    value = Operand(node.inputs[0], as_array=is_literal(node.inputs[0]))
+    return Apply(Name("lax.convert_element_type_p.bind"), (value,), as_keywords(keywords))

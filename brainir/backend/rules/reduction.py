@@ -1,0 +1,27 @@
+"""JAX calls of operations that combine elements along axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir.ops import Cumulative, Reduce
+from ..expressions import (
+    Expression,
+)
+from .registry import Types, call, dtype, rule
+
+
+@rule(*Reduce.ops())
+def _reduce(node: Any, types: Types) -> Expression:
+    return call(f"lax.{node.op}", node, axes=node.axes)
+
+
+@rule("argmax", "argmin")
+def _arg_reduce(node: Any, types: Types) -> Expression:
+    (axis,) = node.axes
+    return call(f"lax.{node.op}", node, axis=axis, index_dtype=dtype(node.index_dtype))
+
+
+@rule(*Cumulative.ops())
+def _cumulative(node: Any, types: Types) -> Expression:
+    return call(f"lax.{node.op}", node, axis=node.axis, reverse=node.reverse)

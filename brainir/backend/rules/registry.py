@@ -1,0 +1,54 @@
+"""The table of backend rules, the decorator that enters a rule in it, and how common parts are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ...ir.node import Node
+from ...ir.types import TensorType
+from ..expressions import Apply, Expression, Literal, Name, Operand, Plain
+
+__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "rule"]
+
+Types = Callable[[str], TensorType]
+Rule = Callable[[Any, Types], Expression]
+
+RULES: dict[str, Rule] = {}
+"""Operation to the JAX call that it is. A rule gets the node and a function from operand to type.
+
+The call gives one value for a node with one result, unless the node runs functions: then it gives a tuple.
+"""
+
+
+def rule(*ops: str) -> Callable[[Rule], Rule]:
+    """Enter the decorated function as the rule of these operations."""
+
+    def register(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(ops, rule))
+        return rule
+
+    return register
+
+
+def call(dotted: str, node: Node, **keywords: Plain | Expression) -> Apply:
+    """Call a JAX function with the operands of a node in order."""
+    return Apply(Name(dotted), as_operands(node.inputs), as_keywords(keywords))
+
+
+def as_keywords(keywords: Mapping[str, Plain | Expression]) -> dict[str, Expression]:
+    """Return keywords whose plain values are literals."""
+    return {
+        name: Literal(value) if value is None or isinstance(value, bool | int | float | str | tuple) else value
+        for name, value in keywords.items()
+    }
+
+
+def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:
+    """Return operands by name."""
+    return tuple(map(Operand, names))
+
+
+def dtype(name: str) -> Expression:
+    """Return an element type."""
+    return Apply(Name("jnp.dtype"), (Literal(name),))

@@ -1,0 +1,98 @@
+"""JAX calls of operations that move, repeat, drop or make elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..expressions import (
+    Apply,
+    Expression,
+    Item,
+    Literal,
+    Name,
+    Tuple,
+)
+from .registry import Types, as_keywords, as_operands, call, dtype, rule
+
+
+@rule("bitcast_convert_type")
+def _bitcast_convert_type(node: Any, types: Types) -> Expression:
+    return call("lax.bitcast_convert_type", node, new_dtype=dtype(node.new_dtype))
+
+
+@rule("broadcast_in_dim")
+def _broadcast_in_dim(node: Any, types: Types) -> Expression:
+    keywords = {"shape": node.shape, "broadcast_dimensions": node.broadcast_dimensions}
+    if types(node.inputs[0]).shape != node.shape:
+        return call("lax.broadcast_in_dim", node, **keywords)
+    return call("lax.broadcast_in_dim_p.bind", node, **keywords, sharding=None)
+
+
+@rule("reshape")
+def _reshape(node: Any, types: Types) -> Expression:
+    if types(node.inputs[0]).shape != node.new_sizes:
+        return call("lax.reshape", node, new_sizes=node.new_sizes)
+    return call("lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=None, sharding=None)
+
+
+@rule("squeeze", "rev")
+def _dimensions(node: Any, types: Types) -> Expression:
+    return call(f"lax.{node.op}", node, dimensions=node.dimensions)
+
+
+@rule("transpose")
+def _transpose(node: Any, types: Types) -> Expression:
+    if node.permutation != tuple(range(len(node.permutation))):
+        return call("lax.transpose", node, permutation=node.permutation)
+    return call("lax.transpose_p.bind", node, permutation=node.permutation)
+
+
+@rule("slice")
+def _slice(node: Any, types: Types) -> Expression:
+    return call(
+        "lax.slice",
+        node,
+        start_indices=node.start_indices,
+        limit_indices=node.limit_indices,
+        strides=node.strides,
+    )
+
+
+@rule("split")
+def _split(node: Any, types: Types) -> Expression:
+    pieces = call("lax.split", node, sizes=node.sizes, axis=node.axis)
+    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+
+
+@rule("concatenate")
+def _concatenate(node: Any, types: Types) -> Expression:
+    if len(node.inputs) == 1:
+        return call("lax.concatenate_p.bind", node, dimension=node.dimension)
+    return Apply(Name("lax.concatenate"), (Tuple(as_operands(node.inputs)),), {"dimension": Literal(node.dimension)})
+
+
+@rule("stack")
+def _stack(node: Any, types: Types) -> Expression:
+    return Apply(Name("jnp.stack"), (Tuple(as_operands(node.inputs)),), {"axis": Literal(node.axis)})
+
+
+@rule("unstack")
+def _unstack(node: Any, types: Types) -> Expression:
+    pieces = call("jnp.unstack", node, axis=node.axis)
+    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+
+
+@rule("tile")
+def _tile(node: Any, types: Types) -> Expression:
+    return call("jnp.tile", node, reps=node.reps)
+
+
+@rule("pad")
+def _pad(node: Any, types: Types) -> Expression:
+    return call("lax.pad", node, padding_config=node.padding_config)
+
+
+@rule("iota")
+def _iota(node: Any, types: Types) -> Expression:
+    keywords = {"dtype": dtype(node.dtype), "shape": node.shape, "dimension": node.dimension}
+    return Apply(Name("lax.broadcasted_iota"), (), as_keywords(keywords))

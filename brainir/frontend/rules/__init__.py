@@ -1,0 +1,33 @@
+"""How each JAX primitive becomes a node: its operation and attributes.
+
+Every parameter of a primitive is named as a keyword, so that one which a new JAX release adds fails loudly instead of
+being dropped. Primitives that run other functions are lowered in :mod:`brainir.frontend.lowering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import contraction, elementwise, indexing, random, reduction, structure  # noqa: F401  # they enter their rules
+from .registry import RULES, Attributes, UnsupportedError
+
+__all__ = ["RULES", "Attributes", "UnsupportedError", "node_attributes"]
+
+
+def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Attributes]:
+    """Return operation and attributes for a primitive.
+
+    Raises
+    ------
+    KeyError
+        If no rule covers the primitive.
+    UnsupportedError
+        If a parameter is new or has a value that the schema cannot hold.
+    """
+    op, rule = RULES[primitive]
+    try:
+        return op, rule(**params)
+    except TypeError as error:
+        known = ", ".join(f"{name}={value!r}" for name, value in params.items())
+        raise UnsupportedError(f"parameters ({known}) do not fit the rule: {error}") from error

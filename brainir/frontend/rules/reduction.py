@@ -1,0 +1,24 @@
+"""Attributes of operations that combine elements along axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir.ops import Cumulative, Reduce
+from .registry import Attributes, dtype_name, ints, no_sharding, rule
+
+
+@rule(*Reduce.ops())
+def _reduce(*, axes: Any, out_sharding: Any = None) -> Attributes:
+    no_sharding(out_sharding=out_sharding)
+    return {"axes": ints(axes)}
+
+
+@rule("argmax", "argmin")
+def _arg_reduce(*, axes: Any, index_dtype: Any) -> Attributes:
+    return {"axes": ints(axes), "index_dtype": dtype_name(index_dtype)}
+
+
+@rule(*Cumulative.ops())
+def _cumulative(*, axis: int, reverse: bool) -> Attributes:
+    return {"axis": int(axis), "reverse": bool(reverse)}

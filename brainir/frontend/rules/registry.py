@@ -1,0 +1,85 @@
+"""The table of frontend rules, the decorator that enters a rule in it, and how common parameters are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+__all__ = [
+    "RULES",
+    "Attributes",
+    "UnsupportedError",
+    "absent",
+    "dtype_name",
+    "ints",
+    "no_sharding",
+    "precision_name",
+    "rule",
+]
+
+Attributes = dict[str, Any]
+Rule = Callable[..., Attributes]
+
+
+class UnsupportedError(Exception):
+    """A parameter of a primitive has a value that the schema cannot hold; the text says which."""
+
+
+RULES: dict[str, tuple[str, Rule]] = {}
+"""Primitive name to operation and attribute rule."""
+
+
+def rule(*primitives: str, op: str | None = None) -> Callable[[Rule], Rule]:
+    """Enter the decorated function as the rule of these primitives, whose operation is `op` or has the same name."""
+
+    def register(function: Rule) -> Rule:
+        for primitive in primitives:
+            RULES[primitive] = (op or primitive, function)
+        return function
+
+    return register
+
+
+def absent(**params: Any) -> None:
+    """Refuse parameters that say something."""
+    for name, value in params.items():
+        if value is not None and value is not False:
+            raise UnsupportedError(f"{name}={value!r}")
+
+
+def no_sharding(**params: Any) -> None:
+    """Refuse parameters that name a sharding."""
+    for name, value in params.items():
+        if value is not None and not _is_trivial_sharding(value):
+            raise UnsupportedError(f"{name}={value!r}")
+
+
+def _is_trivial_sharding(sharding: Any) -> bool:
+    mesh = getattr(sharding, "mesh", None)
+    return mesh is not None and mesh.empty
+
+
+def ints(values: Any) -> tuple[int, ...]:
+    """Return plain integers."""
+    return tuple(int(value) for value in values)
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the standard name of an element type."""
+    return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name
+
+
+def precision_name(precision: Any) -> str | tuple[str, str] | None:
+    """Return the name of a precision, or of a pair of them."""
+    if precision is None:
+        return None
+    if isinstance(precision, tuple):
+        lhs, rhs = (precision_name(part) for part in precision)
+        return (str(lhs), str(rhs))
+    if isinstance(precision, jax.lax.Precision):
+        return precision.name
+    raise UnsupportedError(f"precision={precision!r}")

@@ -1,0 +1,75 @@
+"""Attributes of operations that move, repeat, drop or make elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .registry import Attributes, absent, dtype_name, ints, no_sharding, rule
+
+
+@rule("bitcast_convert_type")
+def _bitcast_convert_type(*, new_dtype: Any) -> Attributes:
+    return {"new_dtype": dtype_name(new_dtype)}
+
+
+@rule("broadcast_in_dim")
+def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = None) -> Attributes:
+    no_sharding(sharding=sharding)
+    return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions)}
+
+
+@rule("reshape")
+def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) -> Attributes:
+    absent(dimensions=dimensions)
+    no_sharding(sharding=sharding)
+    return {"new_sizes": ints(new_sizes)}
+
+
+@rule("squeeze", "rev")
+def _dimensions(*, dimensions: Any) -> Attributes:
+    return {"dimensions": ints(dimensions)}
+
+
+@rule("transpose")
+def _transpose(*, permutation: Any) -> Attributes:
+    return {"permutation": ints(permutation)}
+
+
+@rule("slice")
+def _slice(*, start_indices: Any, limit_indices: Any, strides: Any) -> Attributes:
+    return {
+        "start_indices": ints(start_indices),
+        "limit_indices": ints(limit_indices),
+        "strides": None if strides is None else ints(strides),
+    }
+
+
+@rule("split")
+def _split(*, sizes: Any, axis: int) -> Attributes:
+    return {"sizes": ints(sizes), "axis": int(axis)}
+
+
+@rule("concatenate")
+def _concatenate(*, dimension: int) -> Attributes:
+    return {"dimension": int(dimension)}
+
+
+@rule("stack", "unstack")
+def _axis(*, axis: int) -> Attributes:
+    return {"axis": int(axis)}
+
+
+@rule("tile")
+def _tile(*, reps: Any) -> Attributes:
+    return {"reps": ints(reps)}
+
+
+@rule("pad")
+def _pad(*, padding_config: Any) -> Attributes:
+    return {"padding_config": tuple(ints(axis) for axis in padding_config)}
+
+
+@rule("iota")
+def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> Attributes:
+    no_sharding(sharding=sharding)
+    return {"dtype": dtype_name(dtype), "shape": ints(shape), "dimension": int(dimension)}

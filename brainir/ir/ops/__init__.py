@@ -1,0 +1,125 @@
+"""The node schemas: one class for each operation, or family of operations with the same attributes.
+
+Attributes have their standard ``jax.lax`` names. To add an operation, add its name here (or a schema of its own), a
+type rule in :mod:`brainir.ir.type_rules`, a rule in :mod:`brainir.frontend.rules` and one in
+:mod:`brainir.backend.rules`; ``tests/test_operations.py`` names whichever is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+from pydantic import Discriminator
+
+from ..node import Node
+from .contraction import DotGeneral
+from .control import Call, Cond, CustomJvp, CustomVjp, Scan, While
+from .elementwise import (
+    Binary,
+    Clamp,
+    Compare,
+    ConvertElementType,
+    IntegerPow,
+    ReducePrecision,
+    Round,
+    SelectN,
+    Unary,
+    UnaryAccuracy,
+)
+from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterNumbers
+from .random import RandomBits, RandomKeys, RandomSeed, RandomSplit, RandomWrap
+from .reduction import ArgReduce, Cumulative, Reduce
+from .structure import (
+    BitcastConvertType,
+    BroadcastInDim,
+    Concatenate,
+    Iota,
+    Pad,
+    Reshape,
+    Rev,
+    Slice,
+    Split,
+    Squeeze,
+    Stack,
+    Tile,
+    Transpose,
+    Unstack,
+)
+
+__all__ = [
+    "SCHEMAS",
+    "AnyNode",
+    "ArgReduce",
+    "Binary",
+    "BitcastConvertType",
+    "BroadcastInDim",
+    "Call",
+    "Clamp",
+    "Compare",
+    "Concatenate",
+    "Cond",
+    "ConvertElementType",
+    "Cumulative",
+    "CustomJvp",
+    "CustomVjp",
+    "DotGeneral",
+    "DynamicSlice",
+    "DynamicUpdateSlice",
+    "Gather",
+    "GatherNumbers",
+    "IntegerPow",
+    "Iota",
+    "Pad",
+    "RandomBits",
+    "RandomKeys",
+    "RandomSeed",
+    "RandomSplit",
+    "RandomWrap",
+    "Reduce",
+    "ReducePrecision",
+    "Reshape",
+    "Rev",
+    "Round",
+    "Scan",
+    "Scatter",
+    "ScatterNumbers",
+    "SelectN",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Stack",
+    "Tile",
+    "Transpose",
+    "Unary",
+    "UnaryAccuracy",
+    "Unstack",
+    "While",
+    "schema_of",
+]
+
+_AnySchema = (
+    Unary | UnaryAccuracy | IntegerPow | Round | ReducePrecision | Binary | Compare | SelectN | Clamp
+    | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
+    | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
+    | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
+    | Call | CustomJvp | CustomVjp | Cond | Scan | While
+)  # fmt: skip
+
+AnyNode = Annotated[_AnySchema, Discriminator("op")]
+"""Any node, told apart by ``op``."""
+
+SCHEMAS: tuple[type[Node], ...] = get_args(_AnySchema)
+"""Every node schema."""
+
+_SCHEMA_OF = {op: schema for schema in SCHEMAS for op in schema.ops()}
+
+
+def schema_of(op: str) -> type[Node]:
+    """Return the schema of an operation.
+
+    Raises
+    ------
+    KeyError
+        If no schema covers `op`.
+    """
+    return _SCHEMA_OF[op]

@@ -1,0 +1,37 @@
+"""Schemas of operations that combine elements along axes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ..node import Node, Traits
+from .traits import REDUCTION, Ints
+
+
+class Reduce(Node):
+    """Combine all elements along axes, which disappear."""
+
+    op: Literal[
+        "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_xor",
+    ]  # fmt: skip
+    axes: Ints
+    family_traits: ClassVar[Traits] = REDUCTION
+    op_traits: ClassVar[dict[str, Traits]] = {"reduce_sum": Traits(reduction=True, linear=(0,))}
+
+
+class ArgReduce(Node):
+    """Index of the largest or smallest element along an axis."""
+
+    op: Literal["argmax", "argmin"]
+    axes: Ints
+    index_dtype: str
+    family_traits: ClassVar[Traits] = REDUCTION
+
+
+class Cumulative(Node):
+    """Running combination along an axis."""
+
+    op: Literal["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
+    axis: int
+    reverse: bool = False
+    op_traits: ClassVar[dict[str, Traits]] = {"cumsum": Traits(linear=(0,))}

@@ -1,0 +1,124 @@
+"""Schemas of operations that move, repeat, drop or make elements."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ..node import Node, Traits
+from .traits import STRUCTURAL, Ints
+
+
+class BitcastConvertType(Node):
+    """Read the same bits as another element type."""
+
+    op: Literal["bitcast_convert_type"] = "bitcast_convert_type"
+    new_dtype: str
+
+
+class BroadcastInDim(Node):
+    """Repeat along new axes; operand axis k becomes result axis ``broadcast_dimensions[k]``."""
+
+    op: Literal["broadcast_in_dim"] = "broadcast_in_dim"
+    shape: Ints
+    broadcast_dimensions: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Reshape(Node):
+    """The same elements in row-major order under another shape."""
+
+    op: Literal["reshape"] = "reshape"
+    new_sizes: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Squeeze(Node):
+    """Drop axes of length one."""
+
+    op: Literal["squeeze"] = "squeeze"
+    dimensions: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Transpose(Node):
+    """Permute the axes."""
+
+    op: Literal["transpose"] = "transpose"
+    permutation: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Rev(Node):
+    """Reverse the order of elements along axes."""
+
+    op: Literal["rev"] = "rev"
+    dimensions: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Slice(Node):
+    """A strided block with fixed bounds."""
+
+    op: Literal["slice"] = "slice"
+    start_indices: Ints
+    limit_indices: Ints
+    strides: Ints | None = None
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Split(Node):
+    """Cut one operand into pieces along an axis."""
+
+    op: Literal["split"] = "split"
+    sizes: Ints
+    axis: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Concatenate(Node):
+    """Join operands along an axis."""
+
+    op: Literal["concatenate"] = "concatenate"
+    dimension: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Stack(Node):
+    """Join operands of one shape along a new axis."""
+
+    op: Literal["stack"] = "stack"
+    axis: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Unstack(Node):
+    """Take one operand apart along an axis, which disappears; one result for each index."""
+
+    op: Literal["unstack"] = "unstack"
+    axis: int
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Tile(Node):
+    """Repeat the whole operand ``reps[k]`` times along axis k."""
+
+    op: Literal["tile"] = "tile"
+    reps: Ints
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Pad(Node):
+    """Put the second operand around and between the elements of the first: (low, high, interior) for each axis."""
+
+    op: Literal["pad"] = "pad"
+    padding_config: tuple[tuple[int, int, int], ...]
+    family_traits: ClassVar[Traits] = STRUCTURAL
+
+
+class Iota(Node):
+    """Count 0, 1, 2, ... along one axis."""
+
+    op: Literal["iota"] = "iota"
+    dtype: str
+    shape: Ints
+    dimension: int
