@@ -544,12 +544,12 @@ def test_arguments_are_passed_by_position_or_keyword_as_the_callable_takes_them(
     inputs, types = list(entry.inputs), list(entry.types)
     inputs[0], inputs[-1], types[0], types[-1] = inputs[-1], inputs[0], types[-1], types[0]
     changed = entry.replace(inputs=tuple(inputs), types=tuple(types))
-    for given in (program, program.replace(interface=moved, functions=(changed, *program.functions[1:]))):
-        ours, reference = generated(given), brainir.to_callable(given)
+    for each in (program, program.replace(interface=moved, functions=(changed, *program.functions[1:]))):
+        ours, reference = generated(each), brainir.to_callable(each)
         assert [str(part) for part in inspect.signature(ours).parameters.values()] == [
             str(part) for part in inspect.signature(reference).parameters.values()
         ]
-        args = [X, X + 1] if given is program else [X + 1, X]
+        args = [X, X + 1] if each is program else [X + 1, X]
         assert all_bits(ours(*args, b=2.0, a=1.0)) == all_bits(jax.jit(fn)(X, X + 1, b=2.0, a=1.0))
 
 
