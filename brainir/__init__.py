@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         position_dependence,
     )
     from .backend.callable import to_callable
+    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -39,6 +40,7 @@ _HOMES = {
         "position_dependence",
     ),
     ".backend.callable": ("to_callable",),
+    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -56,6 +58,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "compile_learner",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
