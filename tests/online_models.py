@@ -131,11 +131,6 @@ def convolution_by_hand(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
-def sum_of_products(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + (p["w"] * x[:, None]).sum(axis=0)
-    return {"v": v}, jnp.tanh(v)
-
-
 def two_layers(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
     low = jnp.tanh(0.8 * h["low"] + _joined(x, cut(h["low"])) @ p["w1"])
     high = jnp.tanh(0.9 * h["high"] + _joined(past(low), cut(h["high"])) @ p["w2"])
@@ -209,9 +204,7 @@ _CASES = (
     OnlineModel("leaky", leaky, {"w": _W, "b": (N,), "out": (N, 2)}, {"v": (N,)}),
     OnlineModel("vanilla", vanilla, {"w": _W, "b": (N,)}, {"v": (N,)}),
     OnlineModel("elementwise", elementwise, {"decay": (N,), "gain": (N,)}, {"v": (N,)}, (N,), exact_bptt=True),
-    OnlineModel(
-        "scalar_parameter", scalar_parameter, {"rate": (), "w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True
-    ),
+    OnlineModel("scalar_parameter", scalar_parameter, {"rate": (), "w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel(
         "linear_recurrent_unit",
         linear_recurrent_unit,
@@ -220,7 +213,9 @@ _CASES = (
         exact_bptt=True,
     ),
     OnlineModel("low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (N,)}, exact_bptt=True),
-    OnlineModel("batched_low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (BATCH, N)}, (BATCH, N_IN), True),
+    OnlineModel(
+        "batched_low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (BATCH, N)}, (BATCH, N_IN), True
+    ),
     OnlineModel("embedding", embedding, {"table": (4, N)}, {"v": (N,)}, (), exact_bptt=True, integers=4),
     OnlineModel(
         "batched_embedding", embedding, {"table": (4, N)}, {"v": (BATCH, N)}, (BATCH,), exact_bptt=True, integers=4
@@ -229,17 +224,10 @@ _CASES = (
     OnlineModel("transposed", transposed, {"w": (N, N_IN + N)}, {"v": (N,)}),
     OnlineModel("einsum", einsum, {"w": (2, N_IN, N)}, {"v": (2, N)}, (2, N_IN), exact_bptt=True),
     OnlineModel("convolution_by_hand", convolution_by_hand, {"w": (3, 2, N)}, {"v": (4, 2, N)}, (6,)),
-    OnlineModel("sum_of_products", sum_of_products, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
-    OnlineModel(
-        "two_layers", two_layers, {"w1": _W, "w2": (2 * N, N), "out": (N, 2)}, {"low": (N,), "high": (N,)}
-    ),
+    OnlineModel("two_layers", two_layers, {"w1": _W, "w2": (2 * N, N), "out": (N, 2)}, {"low": (N,), "high": (N,)}),
     OnlineModel("late_layer", late_layer, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
-    OnlineModel(
-        "old_state_readout", old_state_readout, {"w": (N_IN, N), "out": (N, N)}, {"v": (N,)}, exact_bptt=True
-    ),
-    OnlineModel(
-        "batched", batched, {"w": _W, "b": (N,), "leak": (N,)}, {"v": (BATCH, N)}, (BATCH, N_IN)
-    ),
+    OnlineModel("old_state_readout", old_state_readout, {"w": (N_IN, N), "out": (N, N)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("batched", batched, {"w": _W, "b": (N,), "leak": (N,)}, {"v": (BATCH, N)}, (BATCH, N_IN)),
     OnlineModel("integrate_and_fire", integrate_and_fire, {"w": _W, "out": (N, 2)}, {"v": (N,)}),
     OnlineModel("synaptic_current", synaptic_current, {"w": _W, "b": (N,)}, {"g": (N,), "v": (N,)}),
     OnlineModel("adaptive", adaptive, {"w": _W}, {"v": (N,), "a": (N,)}),
@@ -257,9 +245,7 @@ _CASES = (
         (BATCH, N_IN),
     ),
     OnlineModel("gated", gated, {"z": _W, "bz": (N,), "r": _W, "h": _W, "bh": (N,)}, {"v": (N,)}),
-    OnlineModel(
-        "long_short_term", long_short_term, {"w": (N_IN + N, 4 * N), "b": (4 * N,)}, {"h": (N,), "c": (N,)}
-    ),
+    OnlineModel("long_short_term", long_short_term, {"w": (N_IN + N, 4 * N), "b": (4 * N,)}, {"h": (N,), "c": (N,)}),
 )
 
 ONLINE_MODELS = {case.name: case for case in _CASES}

@@ -42,3 +42,21 @@ def test_gradient_of_every_step_is_that_of_cut_backpropagation(name: str) -> Non
 
     _, (_, found) = jax.jit(lambda carry: jax.lax.scan(body, carry, (xs, targets)))(learner.init(hidden))
     _close(found, jax.jit(lambda p: reference_gradients(case, p, hidden, xs, targets))(params), 1e-5)
+
+
+@pytest.mark.parametrize("name", ONLINE_MODELS)
+def test_run_sums_the_gradients_of_its_steps(name: str) -> None:
+    case = ONLINE_MODELS[name]
+    learner, params, hidden, xs, targets = _learned(case, jnp.float32)
+
+    def body(carry: Any, given: Any) -> Any:
+        carry, value, grads = learner.step(params, carry, *given)
+        return carry, (value, grads)
+
+    start = learner.init(hidden)
+    last, (values, grads) = jax.jit(lambda carry: jax.lax.scan(body, carry, (xs, targets)))(start)
+    carry, losses, total = jax.jit(learner.run)(params, start, xs, targets)
+    _close({"losses": losses}, {"losses": values}, 1e-5)
+    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), grads), 2e-5)
+    for found, expected in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)

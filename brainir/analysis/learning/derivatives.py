@@ -56,7 +56,8 @@ class _Flow:
     def __init__(self, program: Program, function: Function, count: int) -> None:
         self.program = program
         self.function = function
-        self.zero: tuple[Derivative, ...] = ("zero",) * count
+        zero: Derivative = "zero"
+        self.zero = (zero,) * count
         self.known: dict[str, tuple[Derivative, ...]] = {}
         self.equal: set[str] = {name for name in function.inputs if function.type_of(name).size == 1}
         for constant in function.constants:

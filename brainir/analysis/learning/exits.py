@@ -40,9 +40,12 @@ class ExitForm(Facts):
     exits, entries : tuple of int
         Numbers of the hidden states that have an input at the exit and at the entry: those of which the result
         depends.
+    params : tuple of str
+        Inputs that hold parameter leaves of which the result has a derivative here: what no trace covers.
     """
 
     program: Program
+    params: tuple[str, ...]
     exits: tuple[int, ...]
     entries: tuple[int, ...]
 
@@ -244,21 +247,21 @@ class _Versions:
         if name not in self.held:
             self.held[name] = fresh_name(f"{name}.held", self.taken)
             kind = self.function.value_types[name]
-            self.nodes.append(
-                Unary(op="stop_gradient", inputs=(name,), outputs=(self.held[name],), types=(kind,))
-            )
+            self.nodes.append(Unary(op="stop_gradient", inputs=(name,), outputs=(self.held[name],), types=(kind,)))
         return self.held[name]
 
     # -- the program
 
     def _finish(self, outputs: tuple[str, ...]) -> ExitForm:
-        marks = {name: 1 << number for number, name in enumerate(self.inputs.values())}
+        params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
+        marks = {name: 1 << number for number, name in enumerate((*self.inputs.values(), *params))}
         scratch = self._function(tuple(self.inputs.values()), outputs)
         found = reached(scratch, marks, lambda node, name: _is_flat(scratch, node, name))
         mask = 0
         for name in outputs:
             mask |= found.get(name, 0)
         used = [place for number, place in enumerate(self.inputs) if mask >> number & 1]
+        ordinary = tuple(name for number, name in enumerate(params, len(self.inputs)) if mask >> number & 1)
         exits = tuple(sorted(number for kind, number in used if kind == "exit"))
         entries = tuple(sorted(number for kind, number in used if kind == "entry"))
         order = [("exit", number) for number in exits] + [("entry", number) for number in entries]
@@ -273,7 +276,7 @@ class _Versions:
         )
         others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
         program = Program(entry=function.name, interface=interface, functions=(function, *others))
-        return ExitForm(program=program, exits=exits, entries=entries)
+        return ExitForm(program=program, params=ordinary, exits=exits, entries=entries)
 
     def _drop(self, dead: set[str]) -> None:
         """Turn sums with an input of which the result has no derivative into copies."""

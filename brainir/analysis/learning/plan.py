@@ -14,7 +14,6 @@ from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
 from ..slices import identifiers
 from ..states import HiddenLeaf
-from ..weight_operations import WeightOperations
 from ..weights import WeightScan
 from .derivatives import Derivative, derivative_structure
 from .exits import ExitForm, exit_form
@@ -161,8 +160,7 @@ class _Planner:
     def plan(self) -> LearningPlan:
         scan = self.scan
         groups = groups_of(scan)
-        operations = WeightOperations(scan)
-        terms = find_terms(operations)
+        terms = find_terms(scan)
         clusters = clusters_of(scan, groups)
         tails: list[Tail] = []
         covered: set[tuple[str, int]] = set()
@@ -175,7 +173,9 @@ class _Planner:
             term = terms[number]
             ends = [scan.function.nodes[index].outputs[0] for index in term.node_indices]
             covered.update((name, place) for name in (*ends, term.y.name))
-        leaves = [[self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters]
+        leaves = [
+            [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
+        ]
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
         form = exit_form(scan, leaves, covered, self._results(), products)
         group_plans = tuple(self._group(group, form) for group in groups)
@@ -195,6 +195,7 @@ class _Planner:
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in traces],
                 [(terms[number], [groups[index] for index in clusters[place]]) for number, place in lost],
+                [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
             ),
         )
 
@@ -321,8 +322,7 @@ def _roles(plan: GroupPlan, direct: Sequence[Derivative], *, factor: bool) -> tu
     while bad := {a for a in equal if any(not _is_equal(jacobian[a][b], b in equal) for b in reached)}:
         equal -= bad
     return tuple(
-        "none" if a not in wanted else "passing" if a not in kept else "vector" if a in equal else "full"
-        for a in slots
+        "none" if a not in wanted else "passing" if a not in kept else "vector" if a in equal else "full" for a in slots
     )
 
 

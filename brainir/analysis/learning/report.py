@@ -114,6 +114,7 @@ def learning_report(
     algorithm: str,
     learned: Iterable[Learned],
     lost: Sequence[tuple[Term, Sequence[HiddenGroup]]],
+    followed: Sequence[Term],
 ) -> LearningReport:
     """Put the report together.
 
@@ -124,6 +125,8 @@ def learning_report(
     learned : iterable of Learned
     lost : sequence of pairs
         Terms that reach hidden groups in a way that no trace can follow.
+    followed : sequence of Term
+        Terms with a trace.
     """
     diagnostics = relation_diagnostics(program)
     excluded = [
@@ -137,10 +140,12 @@ def learning_report(
         for term, groups in lost
         for path in term.paths
     ]
+    products = {path for term in followed if term.form == "product" for path in term.paths}
     excluded += [
         Excluded(path=each.path, reason=each.message, node=each.node, source=each.source)
         for each in diagnostics
         if each.code not in ("recurrence_through_other_state", "unreachable_state")
+        and not (each.code == "only_through_another_weight" and each.path in products)
     ]
     return LearningReport(
         program=program.entry,

@@ -117,7 +117,10 @@ def find_tails(
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
     for number, term in enumerate(terms):
         for place, cluster in enumerate(clusters):
-            stop = set().union(*(each for other, each in enumerate(news) if other != place)) - {term.y.name}
+            # Other weights are terms of their own, even if they are made of the same parameters.
+            stop = {*scan.leaves} - news[place]
+            stop |= set().union(*(each for other, each in enumerate(news) if other != place))
+            stop.discard(term.y.name)
             tails: list[Tail] = []
             reaches = followed = False
             for index in cluster:

@@ -11,8 +11,7 @@ from ...ir.ops import Cond, DotGeneral, Gather, Scan, While
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
-from ..slices import extract
-from ..weight_operations import Operation, WeightOperations
+from ..slices import extract, use_count
 from ..weights import Meeting, WeightScan, union
 
 __all__ = ["Form", "Term", "find_terms"]
@@ -77,38 +76,58 @@ class Term(Facts):
         return self.operation.entry_function.nodes[-1]
 
 
-def find_terms(operations: WeightOperations) -> tuple[Term, ...]:
+def find_terms(scan: WeightScan) -> tuple[Term, ...]:
     """Return the terms of a step, whether or not they reach a hidden state.
 
     Weights inside control flow are left out, as are those behind a ``stop_gradient``.
     """
-    return tuple(_Finder(operations).terms())
+    return tuple(_Finder(scan).terms())
 
 
 class _Finder:
-    def __init__(self, operations: WeightOperations) -> None:
-        self.scan: WeightScan = operations.scan
+    def __init__(self, scan: WeightScan) -> None:
+        self.scan = scan
         self.meetings = {meeting.index: meeting for meeting in self.scan.meetings}
-        self.products = {
-            index: operation
-            for operation in operations.operations
-            if operation.kind == "lora" and all(map(self._contracts_last, self._blocking(operation)))
-            for index in operation.nodes
-        }
+        self._uses = use_count(self.scan.function)
+        self.products: dict[int, tuple[Meeting, ...]] = {}
+        for meeting in self.scan.meetings:
+            before = self._before(meeting)
+            if before is not None:
+                row = (*self.products.get(before.index, (before,)), meeting)
+                self.products.update((each.index, row) for each in row)
+
+    def _before(self, meeting: Meeting) -> Meeting | None:
+        """Return the weight operation whose scaled result, used nowhere else, is the data of this one."""
+        if not self._maps_rows(meeting):
+            return None
+        name = meeting.data[0]
+        while self._uses[name] == 1 and name in self.scan.function.producers:
+            index = self.scan.index_of[name]
+            if index in self.meetings:
+                return self.meetings[index] if self._maps_rows(self.meetings[index]) else None
+            node = self.scan.function.nodes[index]
+            data = [operand for operand in node.inputs if operand in self.scan.data]
+            scales = node.op in ("mul", "neg", "convert_element_type", "copy") or (
+                node.op == "div" and node.inputs[0] in data
+            )
+            if not scales or len(data) != 1:
+                return None
+            (name,) = data
+        return None
 
     def terms(self) -> Iterator[Term]:
         scan = self.scan
         count = 0
         seen: set[str] = set()
-        done: set[int] = set()
+        done: set[tuple[Meeting, ...]] = set()
         for meeting in scan.meetings:
             weights = [name for name in meeting.weights if scan.leaves.get(name)]
             product = self.products.get(meeting.index)
             if not weights or isinstance(meeting.node, Cond | Scan | While):
                 continue
             if meeting.blocking and product is not None:
-                if id(product) not in done:
-                    done.add(id(product))
+                if product not in done:
+                    done.add(product)
                     yield self._product(f"term_{count}", product)
                     count += 1
                 continue
@@ -193,9 +212,8 @@ class _Finder:
             source=meeting.node.source if meeting is not None else "",
         )
 
-    def _product(self, name: str, product: Operation) -> Term:
+    def _product(self, name: str, blocking: tuple[Meeting, ...]) -> Term:
         scan = self.scan
-        blocking = self._blocking(product)
         weights = list(dict.fromkeys(weight for each in blocking for weight in each.weights if scan.is_param(weight)))
         chain, chain_invars, paths = self._chain(name, weights)
         x, y = blocking[0].data[0], blocking[-1].node.outputs[0]
@@ -216,16 +234,10 @@ class _Finder:
             source=first.source,
         )
 
-    def _blocking(self, operation: Operation) -> list[Meeting]:
-        return [self.meetings[index] for index in operation.nodes if self._is_blocking(index)]
-
-    def _is_blocking(self, index: int) -> bool:
-        return index in self.meetings and self.meetings[index].blocking
-
-    def _contracts_last(self, meeting: Meeting) -> bool:
+    def _maps_rows(self, meeting: Meeting) -> bool:
         """Whether a product takes each row of the data, along its last axis, to a row of the result."""
         node = meeting.node
-        if not isinstance(node, DotGeneral) or node.inputs[0] != meeting.data[0]:
+        if not isinstance(node, DotGeneral) or not meeting.blocking or node.inputs[0] != meeting.data[0]:
             return False
         (left, _), (batch, _) = node.dimension_numbers
         kinds = [self.scan.function.type_of(operand) for operand in node.inputs]

@@ -53,8 +53,7 @@ class LearnerBoundary:
             tree = self._interface.params if param else self._interface.hidden
             if tree is None:
                 raise EmissionError("the program is a step without trees for params and hidden")
-            places = self.params if param else self.carried
-            return self._checked(self._trees.flatten(tree, given, what), places)
+            return self._checked(self._trees.flatten(tree, given, what), self.params if param else self.carried)
         if not isinstance(given, Mapping):
             raise EmissionError(
                 f"{what} must be a dict from state path to value, as brainir.read_states gives, not of type "
@@ -98,9 +97,7 @@ class LearnerBoundary:
         leaves = (
             leaf
             for argument, value in zip(arguments, given, strict=True)
-            for leaf in self._trees.flatten(
-                argument.tree, value, f"input {argument.name}", plain=argument.plain
-            )
+            for leaf in self._trees.flatten(argument.tree, value, f"input {argument.name}", plain=argument.plain)
         )
         return self._checked(leaves, range(self.state_count, len(self._types)))
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ...analysis.learning.plan import ExitForm, Forward, GroupPlan, LearningPlan, TracePlan
+from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
 from ..evaluate import Evaluator
 
 __all__ = ["DirectDerivative", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
@@ -28,7 +28,10 @@ class ForwardStep:
 
     def __call__(self, leaves: Sequence[Any]) -> dict[str, Any]:
         """Return the environment: inputs and computed values."""
-        return {**dict(zip(self._inputs, leaves, strict=True)), **dict(zip(self._names, self._run(*leaves), strict=True))}
+        return {
+            **dict(zip(self._inputs, leaves, strict=True)),
+            **dict(zip(self._names, self._run(*leaves), strict=True)),
+        }
 
 
 class GroupJacobian:
@@ -103,33 +106,32 @@ class Signals:
     """The loss of one step, and its gradient at exits, entries, and along paths that no trace covers."""
 
     def __init__(self, plan: LearningPlan) -> None:
-        form: ExitForm = plan.exit_form
+        form = plan.exit_form
+        function = form.program.entry_function
+        count = len(plan.program.entry_function.inputs)
         self._form = form
         self._run = Evaluator(form.program).function(form.program.entry)
-        kinds = form.program.entry_function.types
-        self._types = [plan.program.entry_function.type_of(name) for name in plan.program.entry_function.inputs]
-        self._extra = [form.program.entry_function.type_of(name) for name in form.program.entry_function.inputs]
-        self._extra = self._extra[len(self._types) :]
-        self._count = len(kinds)
+        self._extra = [function.type_of(name) for name in function.inputs[count:]]
+        self._places = [function.inputs.index(name) for name in form.params]
 
     def __call__(
-        self, leaves: Sequence[Any], params: Sequence[int], loss: Callable[[Sequence[Any]], Any]
-    ) -> tuple[Any, list[Any], dict[int, Any], dict[int, Any]]:
-        """Return loss, gradients of some leaves, and signals at exits and entries by hidden state."""
+        self, leaves: Sequence[Any], loss: Callable[[Sequence[Any]], Any]
+    ) -> tuple[Any, dict[str, Any], dict[int, Any], dict[int, Any]]:
+        """Return the loss, gradients of parameter leaves by name, and signals at exits and entries by state."""
         zeros = [jnp.zeros(kind.shape, kind.dtype) for kind in self._extra]
-        places = list(params)
 
         def objective(changed: Sequence[Any], added: Sequence[Any]) -> Any:
             operands = list(leaves)
-            for place, value in zip(places, changed, strict=True):
+            for place, value in zip(self._places, changed, strict=True):
                 operands[place] = value
             return loss(self._run(*operands, *added))
 
-        value, pull = jax.vjp(objective, [leaves[place] for place in places], zeros)
+        value, pull = jax.vjp(objective, [leaves[place] for place in self._places], zeros)
         gradients, added = pull(jnp.ones_like(value))
-        exits = dict(zip(self._form.exits, added, strict=False))
-        entries = dict(zip(self._form.entries, added[len(self._form.exits) :], strict=True))
-        return value, gradients, exits, entries
+        count = len(self._form.exits)
+        exits = dict(zip(self._form.exits, added[:count], strict=True))
+        entries = dict(zip(self._form.entries, added[count:], strict=True))
+        return value, dict(zip(self._form.params, gradients, strict=True)), exits, entries
 
 
 def _push(run: Callable[..., Any], operands: Sequence[Any], place: int, tangent: Any) -> Any:

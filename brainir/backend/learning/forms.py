@@ -15,7 +15,7 @@ from ...analysis.learning.terms import Term
 from ...ir.ops import DotGeneral, Gather
 from ..evaluate import Evaluator
 
-__all__ = ["Form", "form_of"]
+__all__ = ["ElementwiseForm", "Form", "form_of"]
 
 Environment = Mapping[str, Any]
 
@@ -63,7 +63,10 @@ class _Dot:
         self._free = len(data_free)
         self.space = (*(data[axis] for axis in data_free), *weight)
         # Axes of y, and of x, in the order of the space.
-        result_axis = {**dict(zip(batch[w], range(count), strict=True)), **dict(zip(weight_free, weight_at, strict=True))}
+        result_axis = {
+            **dict(zip(batch[w], range(count), strict=True)),
+            **dict(zip(weight_free, weight_at, strict=True)),
+        }
         self._result_order = [*data_at, *(result_axis[axis] for axis in range(len(weight)) if axis in result_axis)]
         self._without_sum = [*range(self._free), *(self._free + axis for axis in result_axis)]
         data_axis = {
@@ -152,7 +155,7 @@ class _ProductForm:
         return list(pull(total))
 
 
-class _ElementwiseForm:
+class ElementwiseForm:
     """The weight meets data element by element: the space is that of the pairs."""
 
     def __init__(self, tail: Tail, positions: tuple[int, ...], weight: tuple[int, ...], dtype: str) -> None:
@@ -217,7 +220,7 @@ class _JacobianForm:
 def form_of(term: Term, tail: Tail, positions: tuple[int, ...]) -> Form:
     """Return how a term acts in a tail."""
     if term.form == "elementwise" or term.operation is None:
-        return _ElementwiseForm(tail, positions, term.weights[0].shape, term.weights[0].dtype)
+        return ElementwiseForm(tail, positions, term.weights[0].shape, term.weights[0].dtype)
     run = Evaluator(term.operation).function(term.operation.entry)
     node = term.main_node
     if takes_data(term.form, tail.pairing):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -15,6 +15,7 @@ from ...analysis.learning.report import LearningReport
 from ...ir.errors import EmissionError
 from ...ir.program import Program
 from .boundary import LearnerBoundary
+from .chunks import ChunkedRule, chunk_length
 from .rules import OnlineRule
 
 __all__ = ["Learner", "compile_learner"]
@@ -66,7 +67,7 @@ def compile_learner(
         raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
     if not callable(loss):
         raise EmissionError(f"loss must be a function loss(out, target) -> scalar, not {type(loss).__name__}")
-    if window is not None and (not isinstance(window, int) or window < 1):
+    if window is not None and window < 1:
         raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
     if window is not None and algorithm != "d_rtrl":
         raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
@@ -83,9 +84,7 @@ def _decay(algorithm: str, decay: float | int | None) -> float:
         return (decay - 1) / (decay + 1)
     if isinstance(decay, float) and 0 <= decay < 1:
         return decay
-    raise EmissionError(
-        f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}"
-    )
+    raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
 
 
 class Learner:
@@ -110,6 +109,7 @@ class Learner:
         self._loss = loss
         self._rule = OnlineRule(plan, decay)
         self._boundary = LearnerBoundary(plan.program)
+        self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
 
     def init(self, states: Any) -> Carry:
         """Return the carry before the first step.
@@ -186,17 +186,47 @@ class Learner:
         grads : dict or pytree
             Summed over the steps.
         """
-        self._boundary.length((xs, targets))
+        steps = self._boundary.length((xs, targets))
         leaves = self._boundary.param_leaves(params)
+        zeros = [jnp.zeros_like(leaf) for leaf in leaves]
+        if steps > 0 and self._chunked is not None:
+            carry, losses, gradients = self._run_chunks(self._chunked, leaves, carry, (xs, targets), steps)
+            return carry, losses, self._boundary.gradients(gradients)
 
         def body(state: tuple[Carry, list[Any]], given: tuple[Any, Any]) -> tuple[tuple[Carry, list[Any]], Any]:
             now, total = state
             now, value, gradients = self._step(leaves, now, *given)
             return (now, [one + two for one, two in zip(total, gradients, strict=True)]), value
 
-        zeros = [jnp.zeros_like(leaf) for leaf in leaves]
         (carry, gradients), losses = lax.scan(body, (carry, zeros), (xs, targets))
         return carry, losses, self._boundary.gradients(gradients)
+
+    def _run_chunks(
+        self, chunked: ChunkedRule, params: list[Any], carry: Carry, given: Any, steps: int
+    ) -> tuple[Carry, Any, list[Any]]:
+        boundary = self._boundary
+
+        def leaves_of(carried: Sequence[Any], x: Any) -> list[Any]:
+            return boundary.all_leaves(params, carried, boundary.input_leaves(x))
+
+        def loss_of(target: Any) -> Any:
+            return functools.partial(self._leaf_loss, target=target)
+
+        def body(state: Any, chunk: Any) -> Any:
+            return chunked.run(leaves_of, loss_of, params, state, chunk)
+
+        length = chunk_length(steps)
+        whole = steps // length
+        carried = boundary.carried_leaves(carry["states"])
+        state: Any = (carried, carry["traces"], [jnp.zeros_like(leaf) for leaf in params])
+        first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
+        state, losses = lax.scan(body, state, first)
+        losses = losses.reshape(-1)
+        if whole * length < steps:
+            state, more = body(state, jax.tree.map(lambda leaf: leaf[whole * length :], given))
+            losses = jnp.concatenate([losses, more])
+        carried, traces, gradients = state
+        return {"states": boundary.states(carried), "traces": traces}, losses, gradients
 
     def report(self) -> LearningReport:
         """Return what is learned how, and what is not and why."""

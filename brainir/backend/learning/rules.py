@@ -8,42 +8,44 @@ from typing import Any, Protocol
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, LearningPlan
+from ...ir.types import is_literal, literal_array
 from .derivatives import ForwardStep, GroupJacobian, Signals, SlotValues
 from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
 from .weights import WeightChain
 
-__all__ = ["LeafLoss", "OnlineRule", "Trace"]
+__all__ = ["LeafLoss", "OnlineRule", "StepResult", "Trace", "by_slot"]
 
+Environment = Mapping[str, Any]
 LeafLoss = Callable[[Sequence[Any]], Any]
 """From the leaves of the step's result to the loss."""
 
+StepResult = tuple[list[Any], dict[str, dict[str, Any]], Any, list[Any]]
+"""Leaves of the states that are no parameters, traces, loss, and a gradient for each parameter leaf."""
+
 
 class Trace(Protocol):
-    """What a rule asks of the trace of a term in a group."""
+    """What a rule asks of the trace of a term in a group; slots are counted within the group."""
 
     kept: tuple[int, ...]
 
     def init(self) -> dict[str, Any]:
         """Return the traces before the first step."""
+        ...
 
-    def advance(
-        self, old: Mapping[str, Any], env: Mapping[str, Any], jacobian: Mapping[tuple[int, int], Any]
-    ) -> dict[int, Any]:
+    def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
         """Return the traces after a step."""
+        ...
 
     def gradient(
-        self,
-        old: Mapping[str, Any],
-        new: Mapping[int, Any],
-        exits: SlotValues,
-        entries: SlotValues,
-        env: Mapping[str, Any],
+        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
     ) -> list[Any]:
         """Return the gradient of each weight of the term."""
+        ...
 
-    def keep(self, new: Mapping[int, Any]) -> dict[str, Any]:
+    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """Return what goes on to the next step."""
+        ...
 
 
 class OnlineRule:
@@ -54,6 +56,17 @@ class OnlineRule:
     plan : LearningPlan
     decay : float
         Of ES-D-RTRL.
+
+    Attributes
+    ----------
+    forward : ForwardStep
+    signals : Signals
+    traces, chains : dict
+        The trace of each term in each group, and the operations between the parameters and its weights.
+    groups : dict
+        The place of the group of each trace.
+    params : list of pairs
+        Name and type of each parameter leaf.
     """
 
     def __init__(self, plan: LearningPlan, decay: float) -> None:
@@ -62,117 +75,80 @@ class OnlineRule:
         entry = program.entry_function
         self.forward = ForwardStep(plan.forward)
         self.signals = Signals(plan)
-        self.jacobians = [GroupJacobian(group) for group in plan.groups]
         self.traces: dict[str, Trace] = {}
         self.chains: dict[str, WeightChain] = {}
         for trace in plan.traces:
             group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
-            if plan.algorithm == "d_rtrl":
-                self.traces[trace.name] = EligibilityTrace(group, trace, term)
-            else:
-                self.traces[trace.name] = LowRankTrace(group, trace, term, decay)
+            self.traces[trace.name] = (
+                EligibilityTrace(group, trace, term)
+                if plan.algorithm == "d_rtrl"
+                else LowRankTrace(group, trace, term, decay)
+            )
             self.chains[trace.name] = WeightChain(term)
-        self._groups = {trace.name: trace.tail.group for trace in plan.traces}
-        params = {value.name for state, values in program.state_inputs() if state.role == "param" for value in values}
-        self._params = [
-            (place, name, entry.type_of(name)) for place, name in enumerate(entry.inputs) if name in params
-        ]
-        self._old = [value.name for state, values in program.state_inputs() if state.role != "param" for value in values]
-        self._new = [
-            value.name for state, values in program.state_outputs() if state.role != "param" for value in values
-        ]
-        states = sum(1 for state, _, _ in program.interface.output_leaves() if state is not None)
-        self._results = entry.outputs[states:]
+        self.groups = {trace.name: trace.tail.group for trace in plan.traces}
+        self._jacobians = [GroupJacobian(group) for group in plan.groups]
+        self._columns: list[set[int]] = [set() for _ in plan.groups]
+        for name, kept in self.traces.items():
+            self._columns[self.groups[name]].update(kept.kept)
+        states = list(program.state_inputs())
+        params = {value.name for state, values in states if state.role == "param" for value in values}
+        self.params = [(name, entry.type_of(name)) for name in entry.inputs if name in params]
+        self._old = [value.name for state, values in states if state.role != "param" for value in values]
+        self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
 
     def init(self) -> dict[str, dict[str, Any]]:
         """Return the traces before the first step."""
         return {name: trace.init() for name, trace in self.traces.items()}
 
-    def forward_values(self, leaves: Sequence[Any]) -> dict[str, Any]:
-        """Run the step."""
-        return self.forward(leaves)
-
-    def new_states(self, env: Mapping[str, Any], old: Sequence[Any]) -> list[Any]:
+    def new_states(self, env: Environment) -> list[Any]:
         """Return the leaves of the states that are no parameters."""
         found = []
-        for name, before in zip(self._new, old, strict=True):
-            value = env[name] if name in env else self.literal(name)
-            found.append(value.astype(before.dtype) if value.dtype != before.dtype else value)
+        for name, before in zip(self._new, self._old, strict=True):
+            value = jnp.asarray(literal_array(name)) if is_literal(name) else env[name]
+            kind = env[before].dtype
+            found.append(value if value.dtype == kind else value.astype(kind))
         return found
 
-    @staticmethod
-    def literal(name: str) -> Any:
-        """Return the value of a literal."""
-        from ...ir.types import literal_array, literal_type
-
-        return jnp.asarray(literal_array(name), literal_type(name).dtype)
-
-    def group_jacobians(self, env: Mapping[str, Any]) -> list[dict[tuple[int, int], Any]]:
+    def jacobians(self, env: Environment) -> list[dict[tuple[int, int], Any]]:
         """Return the entries of the Jacobian of each group that its traces need."""
-        columns: list[set[int]] = [set() for _ in self.plan.groups]
-        for name, trace in self.traces.items():
-            columns[self._groups[name]].update(trace.kept)
-        return [run(env, sorted(wanted)) for run, wanted in zip(self.jacobians, columns, strict=True)]
+        return [run(env, sorted(columns)) for run, columns in zip(self._jacobians, self._columns, strict=True)]
 
-    def advance(self, old: Mapping[str, Mapping[str, Any]], env: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
+    def advance(self, old: Mapping[str, Environment], env: Environment) -> dict[str, dict[Any, Any]]:
         """Return the new traces."""
-        jacobians = self.group_jacobians(env)
+        jacobians = self.jacobians(env)
         return {
-            name: trace.advance(old[name], env, jacobians[self._groups[name]]) for name, trace in self.traces.items()
+            name: trace.advance(old[name], env, jacobians[self.groups[name]]) for name, trace in self.traces.items()
         }
 
-    def keep(self, new: Mapping[str, Mapping[int, Any]]) -> dict[str, dict[str, Any]]:
+    def keep(self, new: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
         """Return what goes on to the next step."""
         return {name: trace.keep(new[name]) for name, trace in self.traces.items()}
 
-    def step(
-        self, leaves: Sequence[Any], old: Mapping[str, Mapping[str, Any]], loss: LeafLoss
-    ) -> tuple[list[Any], dict[str, dict[str, Any]], Any, list[Any]]:
-        """Take one step.
-
-        Returns
-        -------
-        states : list
-            Leaves of the states that are no parameters.
-        traces : dict
-        loss : scalar
-        gradients : list
-            One for each parameter leaf.
-        """
-        env = self.forward_values(leaves)
-        learned = [place for place, _, kind in self._params if kind.is_inexact]
-        value, ordinary, exits, entries = self.signals(leaves, learned, loss)
-        gradients = dict(zip((name for _, name, kind in self._params if kind.is_inexact), ordinary, strict=True))
+    def step(self, leaves: Sequence[Any], old: Mapping[str, Environment], loss: LeafLoss) -> StepResult:
+        """Take one step."""
+        env = self.forward(leaves)
+        value, gradients, exits, entries = self.signals(leaves, loss)
         new = self.advance(old, env)
-        self.add_traced(gradients, old, new, exits, entries, env)
-        found = [
-            gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype)
-            for _, name, kind in self._params
-        ]
-        carried = self.new_states(env, [env[name] for name in self._old])
-        return carried, self.keep(new), value, found
-
-    def add_traced(
-        self,
-        gradients: dict[str, Any],
-        old: Mapping[str, Mapping[str, Any]],
-        new: Mapping[str, Mapping[int, Any]],
-        exits: Mapping[int, Any],
-        entries: Mapping[int, Any],
-        env: Mapping[str, Any],
-    ) -> None:
-        """Add what the traces give to the gradients of the parameter leaves."""
         for name, trace in self.traces.items():
-            group = self.plan.groups[self._groups[name]]
-            signals = [_by_slot(group, found) for found in (exits, entries)]
-            if not (signals[0] or signals[1]):
-                continue
-            weights = trace.gradient(old[name], new[name], signals[0], signals[1], env)
-            for leaf, part in self.chains[name].gradient(weights, env).items():
-                gradients[leaf] = gradients[leaf] + part
+            group = self.plan.groups[self.groups[name]]
+            weights = trace.gradient(old[name], new[name], by_slot(group, exits), by_slot(group, entries), env)
+            self.add(gradients, name, weights, env)
+        return self.new_states(env), self.keep(new), value, self.in_order(gradients)
+
+    def add(self, gradients: dict[str, Any], name: str, weights: Sequence[Any], env: Environment) -> None:
+        """Add gradients of the weights of a trace to those of the parameter leaves behind them."""
+        for leaf, part in self.chains[name].gradient(weights, env).items():
+            gradients[leaf] = gradients[leaf] + part if leaf in gradients else part
+
+    def in_order(self, gradients: Mapping[str, Any]) -> list[Any]:
+        """Return the gradient of each parameter leaf, zero where there is none."""
+        return [
+            gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype) for name, kind in self.params
+        ]
 
 
-def _by_slot(group: GroupPlan, signals: Mapping[int, Any]) -> SlotValues:
+def by_slot(group: GroupPlan, signals: Mapping[int, Any]) -> SlotValues:
+    """Take signals of hidden states to the slots of a group."""
     found = {}
     for slot, (member, component) in enumerate(group.slots):
         number = group.numbers[member]

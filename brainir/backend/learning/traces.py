@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, TracePlan
+from ...analysis.learning.tails import takes_data
 from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
+from .operations import OperationRule
 
 __all__ = ["EligibilityTrace"]
 
@@ -30,15 +33,24 @@ class EligibilityTrace:
     plan : GroupPlan
     trace : TracePlan
     term : Term
+
+    Attributes
+    ----------
+    kept, wanted, vectors : tuple of int
+        Slots that go on to the next step, slots that are computed, and slots whose trace is a vector.
+    is_outer : bool
+        Whether each step adds an outer product with data.
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term) -> None:
-        self.plan, self.trace, self.term = plan, trace, term
+        self.term = term
         self.direct = DirectDerivative(plan, trace)
         self.form = form_of(term, trace.tail, plan.group.varshape)
+        self.rule = OperationRule(term, trace.tail, self.form)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")
         self.vectors = trace.slots("vector")
+        self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
         members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
         self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
 
@@ -47,56 +59,68 @@ class EligibilityTrace:
         vector, space = self.form.vector, self.form.space
         return {str(a): jnp.zeros(vector if a in self.vectors else space, self._dtype) for a in self.kept}
 
-    def advance(
-        self, old: Mapping[str, Any], env: Environment, jacobian: Mapping[tuple[int, int], Any]
-    ) -> dict[int, Any]:
+    def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
         """Return the new traces by slot, those included that are not kept."""
         direct, data = self.direct(env), self.form.data(env)
-        new: dict[int, Any] = {}
+        new: dict[Any, Any] = {}
         for a in self.wanted:
-            terms = [
-                self._spread(jacobian[a, b], number=a in self.vectors) * old[str(b)]
-                for b in self.kept
-                if (a, b) in jacobian
-            ]
+            number = a in self.vectors
+            terms = [self.spread(jacobian[a, b], number=number) * old[str(b)] for b in self.kept if (a, b) in jacobian]
             if a in direct:
-                terms.append(self._pairs(direct[a], number=a in self.vectors) * data)
-            new[a] = _sum(terms).astype(self._dtype)
+                terms.append((_number(direct[a]) if number else self.form.spread(direct[a])) * data)
+            new[a] = self.total(terms)
         return new
 
     def gradient(
-        self,
-        old: Mapping[str, Any],
-        new: Mapping[int, Any],
-        exits: SlotValues,
-        entries: SlotValues,
-        env: Environment,
+        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
     ) -> list[Any]:
         """Return the gradient of each weight: signals at the exit times new traces, at the entry times old ones."""
-        terms = [self._spread(exits[a]) * new[a] for a in self.wanted if a in exits]
-        terms += [self._spread(entries[b]) * old[str(b)] for b in self.kept if b in entries]
-        if not terms:
-            return [jnp.zeros_like(env[weight.name]) for weight in self.term.weights]
-        total = jnp.broadcast_to(_sum(terms), self.form.space)
-        folded = self.form.fold(total, env)
-        return [part.astype(weight.dtype) for part, weight in zip(folded, self.term.weights, strict=True)]
+        terms = [self.spread(exits[a]) * new[a] for a in self.wanted if a in exits]
+        terms += [self.spread(entries[b]) * old[str(b)] for b in self.kept if b in entries]
+        return self.weigh(terms, [env[weight.name] for weight in self.term.weights])
 
-    def keep(self, new: Mapping[int, Any]) -> dict[str, Any]:
+    def weigh(self, terms: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
+        """Sum signals times traces into a gradient for each weight."""
+        if not terms:
+            return [jnp.zeros_like(weight) for weight in weights]
+        total = jnp.broadcast_to(sum(terms[1:], terms[0]), self.form.space)
+        env = dict(zip((weight.name for weight in self.term.weights), weights, strict=True))
+        return [part.astype(weight.dtype) for part, weight in zip(self.form.fold(total, env), weights, strict=True)]
+
+    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """Return what goes on to the next step."""
         return {str(a): new[a] for a in self.kept}
 
-    def _spread(self, positions: Any, *, number: bool = False) -> Any:
+    def pair(self, positions: Any) -> Any:
+        """Take a value for each position to one for each pair of result and position."""
+        return self.direct.pair(positions, self.term.y.shape)
+
+    def spread(self, positions: Any, *, number: bool = False) -> Any:
         """Give a value for each position the axes of the trace; with `number`, the one that they all have."""
+        return _number(positions) if number else self.form.spread(self.pair(positions))
+
+    def total(self, terms: Sequence[Any]) -> Any:
+        """Sum the parts of a new trace."""
+        return sum(terms[1:], terms[0]).astype(self._dtype)
+
+    def outer(self, data: Any, pairs: Any, *, number: bool) -> Any:
+        """Return the sum over a leading axis of steps of the outer products of data and values for each pair."""
         if number:
-            return positions.reshape(-1)[0]
-        return self.form.spread(self.direct.pair(positions, self.term.y.shape))
+            return jnp.tensordot(pairs.reshape(pairs.shape[0], -1)[:, 0], data, axes=1)
+        spread = jax.vmap(self.form.spread)(pairs)
+        axes = range(len(self.form.space))
+        of_data = [axis for axis in axes if data.shape[axis + 1] != 1]
+        of_pairs = [axis for axis in axes if spread.shape[axis + 1] != 1]
+        steps, last = len(self.form.space), [axis for axis in axes if axis in of_data or axis in of_pairs]
+        found = jnp.einsum(
+            data.reshape(-1, *(data.shape[axis + 1] for axis in of_data)),
+            [steps, *of_data],
+            spread.reshape(-1, *(spread.shape[axis + 1] for axis in of_pairs)),
+            [steps, *of_pairs],
+            last,
+        )
+        return found.reshape(self.form.space)
 
-    def _pairs(self, pairs: Any, *, number: bool) -> Any:
-        return pairs.reshape(-1)[0] if number else self.form.spread(pairs)
 
-
-def _sum(terms: list[Any]) -> Any:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+def _number(positions: Any) -> Any:
+    return positions.reshape(-1)[0]

@@ -27,6 +27,10 @@ class WeightChain:
         self.leaves = tuple(value.name for value in term.chain_invars)
         self._is_direct = not function.nodes and function.outputs == function.inputs
 
+    def weights(self, env: Mapping[str, Any]) -> list[Any]:
+        """Return the weights, from the parameter leaves."""
+        return list(self._run(*(env[name] for name in self.leaves)))
+
     def gradient(self, weights: Sequence[Any], env: Mapping[str, Any]) -> dict[str, Any]:
         """Return the gradient of each leaf, by name."""
         if self._is_direct:
