@@ -241,7 +241,7 @@ _CASES = (
         "batched_adaptive_plastic",
         adaptive_plastic,
         {"w": _W, "b": (N,)},
-        {name: (BATCH, N) for name in ("v", "a", "u", "r", "g")},
+        dict.fromkeys(("v", "a", "u", "r", "g"), (BATCH, N)),
         (BATCH, N_IN),
     ),
     OnlineModel("gated", gated, {"z": _W, "bz": (N,), "r": _W, "h": _W, "bh": (N,)}, {"v": (N,)}),
@@ -284,3 +284,22 @@ def reference_gradients(case: OnlineModel, params: Any, hidden: Any, xs: Any, ta
         return jax.lax.scan(body, hidden, (xs, targets))[1]
 
     return jax.jacrev(losses)(params)
+
+
+def window_reference(case: OnlineModel, params: Any, hidden: Any, xs: Any, targets: Any, start: int, stop: int) -> Any:
+    """Return the gradient of the losses of a window: nothing is cut inside, and what a trace does not have before."""
+    hook = jax.lax.stop_gradient
+
+    def summed(params: Any) -> Any:
+        def before(hidden: Any, x: Any) -> Any:
+            return case.model(params, hidden, x, hook, hook)[0], None
+
+        def inside(hidden: Any, given: Any) -> Any:
+            x, target = given
+            hidden, out = case.model(params, hidden, x, identity, identity)
+            return hidden, loss(out, target)
+
+        entry, _ = jax.lax.scan(before, hidden, xs[:start])
+        return jax.lax.scan(inside, entry, (xs[start:stop], targets[start:stop]))[1].sum()
+
+    return jax.grad(summed)(params)

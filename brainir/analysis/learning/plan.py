@@ -103,6 +103,8 @@ class LearningPlan(Facts):
         Whether signals come from windows of several steps, which need the traces of all states.
     program : Program
         The step.
+    hidden : tuple of str
+        Old values of the hidden states, in state order; empty for one without derivative.
     groups : tuple of GroupPlan
     terms : tuple of Term
     traces : tuple of TracePlan
@@ -114,6 +116,7 @@ class LearningPlan(Facts):
     algorithm: Algorithm
     window: bool
     program: Program
+    hidden: tuple[str, ...]
     groups: tuple[GroupPlan, ...]
     terms: tuple[Term, ...]
     traces: tuple[TracePlan, ...]
@@ -185,6 +188,7 @@ class _Planner:
             algorithm=self.algorithm,
             window=self.window,
             program=scan.program,
+            hidden=tuple(leaf.old if leaf.kind.is_inexact else "" for leaf in self.hidden),
             groups=group_plans,
             terms=terms,
             traces=traces,

@@ -36,6 +36,8 @@ Entries = dict[tuple[int, int], Any]
 
 def chunk_length(steps: int) -> int:
     """Return how many steps to take together: a divisor of the number of steps, if there is a good one."""
+    if steps == 0:
+        return 1
     best = max(length for length in range(1, min(steps, _LONGEST) + 1) if steps % length == 0)
     return best if best >= min(_SHORTEST, steps) else min(steps, _LONGEST)
 

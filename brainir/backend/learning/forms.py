@@ -125,12 +125,12 @@ class _ProductForm:
     """Weights in a row, seen as the one matrix that takes x to y; its gradient goes on to each of them."""
 
     def __init__(self, term: Term, run: Any) -> None:
-        lead, inner, outer = _shape(term)[:-1], _shape(term)[-1], term.y.shape[-1]
-        self.space = (*lead, inner, outer)
+        self._shape = _shape(term)
+        *lead, inner = self._shape
+        self.space = (*lead, inner, term.y.shape[-1])
         self.vector = (*lead, inner, 1)
-        self._lead, self._x, self._run = lead, _name(term), run
+        self._lead, self._x, self._run = tuple(lead), _name(term), run
         self._weights = [weight.name for weight in term.weights]
-        self._others = [value.name for value in term.operation_invars[len(term.weights) + 1 :]]
 
     def data(self, env: Environment) -> Any:
         return env[self._x][..., None]
@@ -139,16 +139,12 @@ class _ProductForm:
         return pairs[..., None, :]
 
     def fold(self, gradient: Any, env: Environment) -> list[Any]:
-        others = [env[name] for name in self._others]
-        x = env[self._x]
-
         def matrix(*weights: Any) -> Any:
             def row(unit: Any) -> Any:
-                (y,) = self._run(*weights, jnp.broadcast_to(unit, x.shape), *others)
+                (y,) = self._run(*weights, jnp.broadcast_to(unit, self._shape))
                 return y[(0,) * len(self._lead)]
 
-            # The operation is linear up to what it adds, which has no derivative here.
-            return jax.vmap(row)(jnp.eye(x.shape[-1], dtype=x.dtype))
+            return jax.vmap(row)(jnp.eye(self._shape[-1], dtype=gradient.dtype))
 
         _, pull = jax.vjp(matrix, *(env[name] for name in self._weights))
         total = gradient.sum(axis=tuple(range(len(self._lead)))) if self._lead else gradient
@@ -166,12 +162,15 @@ class ElementwiseForm:
         self._weight, self._dtype = weight, dtype
 
     def data(self, env: Environment) -> Any:
+        """Return one."""
         return jnp.ones(self.vector, self._dtype)
 
     def spread(self, pairs: Any) -> Any:
+        """Return the pairs: they are the space."""
         return pairs
 
     def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        """Sum the gradients of all positions that see one element of the weight."""
         if self._places is None:
             return [gradient]
         size = math.prod(self._weight)

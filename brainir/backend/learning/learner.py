@@ -17,10 +17,13 @@ from ...ir.program import Program
 from .boundary import LearnerBoundary
 from .chunks import ChunkedRule, chunk_length
 from .rules import OnlineRule
+from .windows import window_gradient
 
 __all__ = ["Learner", "compile_learner"]
 
 Carry = dict[str, Any]
+_State = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
+"""Leaves of the states that are no parameters, traces, and gradients so far."""
 
 
 def compile_learner(
@@ -130,7 +133,7 @@ class Learner:
         return {"states": self._boundary.states(strong), "traces": self._rule.init()}
 
     def step(self, params: Any, carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, Any]:
-        """Take one step.
+        """Take one step; with a window, the steps of one window.
 
         Parameters
         ----------
@@ -138,28 +141,36 @@ class Learner:
         carry : dict
             From :meth:`init` or the step before.
         x : Any
-            The input of the step.
+            The input of the step; with a window, inputs with a leading axis of steps.
         target : Any
-            Goes to the loss.
+            Goes to the loss; with a window, with a leading axis of steps.
 
         Returns
         -------
         carry : dict
         loss : scalar
+            Summed over a window.
         grads : dict or pytree
             In the structure and units of the parameters.
         """
         leaves = self._boundary.param_leaves(params)
+        if self.window is not None:
+            steps = self._boundary.length((x, target))
+            if steps != self.window:
+                raise EmissionError(
+                    f"a step of this learner takes a window of {self.window} steps, but x and target have {steps}; "
+                    "use run for a sequence of any length"
+                )
+            state, losses = self._window(leaves, self._open(carry, leaves), (x, target))
+            new, gradients = self._close(state)
+            return new, losses.sum(), self._boundary.gradients(gradients)
         new, value, gradients = self._step(leaves, carry, x, target)
         return new, value, self._boundary.gradients(gradients)
 
     def _step(self, params: list[Any], carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, list[Any]]:
-        boundary = self._boundary
-        carried = boundary.carried_leaves(carry["states"])
-        leaves = boundary.all_leaves(params, carried, boundary.input_leaves(x))
-        loss = functools.partial(self._leaf_loss, target=target)
-        states, traces, value, gradients = self._rule.step(leaves, carry["traces"], loss)
-        return {"states": boundary.states(states), "traces": traces}, value, gradients
+        leaves = self._leaves(params, self._boundary.carried_leaves(carry["states"]), x)
+        carried, traces, value, gradients = self._rule.step(leaves, carry["traces"], self._loss_of(target))
+        return {"states": self._boundary.states(carried), "traces": traces}, value, gradients
 
     def _leaf_loss(self, results: Any, *, target: Any) -> Any:
         value = self._loss(self._boundary.result(list(results)), target)
@@ -188,46 +199,62 @@ class Learner:
         """
         steps = self._boundary.length((xs, targets))
         leaves = self._boundary.param_leaves(params)
-        zeros = [jnp.zeros_like(leaf) for leaf in leaves]
-        if steps > 0 and self._chunked is not None:
-            carry, losses, gradients = self._run_chunks(self._chunked, leaves, carry, (xs, targets), steps)
-            return carry, losses, self._boundary.gradients(gradients)
-
-        def body(state: tuple[Carry, list[Any]], given: tuple[Any, Any]) -> tuple[tuple[Carry, list[Any]], Any]:
-            now, total = state
-            now, value, gradients = self._step(leaves, now, *given)
-            return (now, [one + two for one, two in zip(total, gradients, strict=True)]), value
-
-        (carry, gradients), losses = lax.scan(body, (carry, zeros), (xs, targets))
+        state = self._open(carry, leaves)
+        if self.window is not None:
+            state, losses = _in_pieces(
+                functools.partial(self._window, leaves), state, (xs, targets), steps, self.window
+            )
+        elif self._chunked is not None:
+            take = functools.partial(self._chunk, self._chunked, leaves)
+            state, losses = _in_pieces(take, state, (xs, targets), steps, chunk_length(steps))
+        else:
+            state, losses = lax.scan(functools.partial(self._one, leaves), state, (xs, targets))
+        carry, gradients = self._close(state)
         return carry, losses, self._boundary.gradients(gradients)
 
-    def _run_chunks(
-        self, chunked: ChunkedRule, params: list[Any], carry: Carry, given: Any, steps: int
-    ) -> tuple[Carry, Any, list[Any]]:
-        boundary = self._boundary
+    def _open(self, carry: Carry, params: list[Any]) -> _State:
+        zeros = [jnp.zeros_like(leaf) for leaf in params]
+        return self._boundary.carried_leaves(carry["states"]), carry["traces"], zeros
 
-        def leaves_of(carried: Sequence[Any], x: Any) -> list[Any]:
-            return boundary.all_leaves(params, carried, boundary.input_leaves(x))
-
-        def loss_of(target: Any) -> Any:
-            return functools.partial(self._leaf_loss, target=target)
-
-        def body(state: Any, chunk: Any) -> Any:
-            return chunked.run(leaves_of, loss_of, params, state, chunk)
-
-        length = chunk_length(steps)
-        whole = steps // length
-        carried = boundary.carried_leaves(carry["states"])
-        state: Any = (carried, carry["traces"], [jnp.zeros_like(leaf) for leaf in params])
-        first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
-        state, losses = lax.scan(body, state, first)
-        losses = losses.reshape(-1)
-        if whole * length < steps:
-            state, more = body(state, jax.tree.map(lambda leaf: leaf[whole * length :], given))
-            losses = jnp.concatenate([losses, more])
+    def _close(self, state: _State) -> tuple[Carry, list[Any]]:
         carried, traces, gradients = state
-        return {"states": boundary.states(carried), "traces": traces}, losses, gradients
+        return {"states": self._boundary.states(carried), "traces": traces}, gradients
+
+    def _leaves(self, params: list[Any], carried: Sequence[Any], x: Any) -> list[Any]:
+        return self._boundary.all_leaves(params, carried, self._boundary.input_leaves(x))
+
+    def _loss_of(self, target: Any) -> Callable[[Any], Any]:
+        return functools.partial(self._leaf_loss, target=target)
+
+    def _one(self, params: list[Any], state: _State, given: tuple[Any, Any]) -> tuple[_State, Any]:
+        carried, traces, total = state
+        x, target = given
+        leaves = self._leaves(params, carried, x)
+        carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
+        return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
+
+    def _chunk(self, rule: ChunkedRule, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
+        return rule.run(functools.partial(self._leaves, params), self._loss_of, params, state, given)
+
+    def _window(self, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
+        return window_gradient(self._rule, self._leaves, self._loss_of, params, state, given)
 
     def report(self) -> LearningReport:
         """Return what is learned how, and what is not and why."""
         return self.plan.report
+
+
+def _in_pieces(
+    take: Callable[[_State, Any], tuple[_State, Any]], state: _State, given: Any, steps: int, length: int
+) -> tuple[_State, Any]:
+    """Take steps in pieces of one length, and what is left over in a shorter one."""
+    whole = steps // length
+    losses = []
+    if whole:
+        first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
+        state, values = lax.scan(take, state, first)
+        losses.append(values.reshape(-1))
+    if whole * length < steps or not whole:
+        state, values = take(state, jax.tree.map(lambda leaf: leaf[whole * length :], given))
+        losses.append(values)
+    return state, jnp.concatenate(losses)

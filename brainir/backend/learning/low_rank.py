@@ -38,6 +38,7 @@ class LowRankTrace:
         self.direct = DirectDerivative(plan, trace)
         self.form = form_of(term, trace.tail, plan.group.varshape)
         self.rule = OperationRule(term, trace.tail, self.form)
+        self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")
         members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}

@@ -28,6 +28,7 @@ class Trace(Protocol):
     """What a rule asks of the trace of a term in a group; slots are counted within the group."""
 
     kept: tuple[int, ...]
+    weight_names: tuple[str, ...]
 
     def init(self) -> dict[str, Any]:
         """Return the traces before the first step."""
@@ -67,6 +68,8 @@ class OnlineRule:
         The place of the group of each trace.
     params : list of pairs
         Name and type of each parameter leaf.
+    hidden_places : dict
+        For each hidden state with a derivative, its place among the leaves of the states that are no parameters.
     """
 
     def __init__(self, plan: LearningPlan, decay: float) -> None:
@@ -94,6 +97,11 @@ class OnlineRule:
         params = {value.name for state, values in states if state.role == "param" for value in values}
         self.params = [(name, entry.type_of(name)) for name in entry.inputs if name in params]
         self._old = [value.name for state, values in states if state.role != "param" for value in values]
+        hidden = {value: number for number, value in enumerate(plan.hidden)}
+        self.hidden_places = {hidden[name]: place for place, name in enumerate(self._old) if name in hidden}
+        self._results = entry.outputs[
+            sum(1 for state, _, _ in program.interface.output_leaves() if state is not None) :
+        ]
         self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
 
     def init(self) -> dict[str, dict[str, Any]]:
@@ -104,10 +112,14 @@ class OnlineRule:
         """Return the leaves of the states that are no parameters."""
         found = []
         for name, before in zip(self._new, self._old, strict=True):
-            value = jnp.asarray(literal_array(name)) if is_literal(name) else env[name]
+            value = _value(name, env)
             kind = env[before].dtype
             found.append(value if value.dtype == kind else value.astype(kind))
         return found
+
+    def results(self, env: Environment) -> list[Any]:
+        """Return the leaves of the step's result."""
+        return [_value(name, env) for name in self._results]
 
     def jacobians(self, env: Environment) -> list[dict[tuple[int, int], Any]]:
         """Return the entries of the Jacobian of each group that its traces need."""
@@ -145,6 +157,10 @@ class OnlineRule:
         return [
             gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype) for name, kind in self.params
         ]
+
+
+def _value(name: str, env: Environment) -> Any:
+    return jnp.asarray(literal_array(name)) if is_literal(name) else env[name]
 
 
 def by_slot(group: GroupPlan, signals: Mapping[int, Any]) -> SlotValues:
