@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import brainscale
     from .analysis import (
         add_hidden_perturbation,
+        diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
+    from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
         "module_info",
@@ -43,6 +46,7 @@ _HOMES = {
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
+    ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
@@ -56,6 +60,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
@@ -68,6 +73,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "relabel",
     "save",
     "to_callable",
     "to_source",

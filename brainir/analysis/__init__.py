@@ -2,6 +2,7 @@
 
 from .dependence import PositionDependence, position_dependence
 from .diagnostics import Diagnostic
+from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .module_info import ModuleInfo, module_info
@@ -11,14 +12,20 @@ from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op
 
 __all__ = [
     "Blocked",
+    "CostChange",
     "Diagnostic",
+    "GroupChange",
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
+    "Meaning",
     "ModuleInfo",
     "PositionDependence",
+    "ProgramDiff",
     "RelationLeaf",
+    "WeightChange",
     "add_hidden_perturbation",
+    "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "inline_calls",
