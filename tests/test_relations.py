@@ -24,7 +24,7 @@ def names(program: Program) -> list[tuple[str, str]]:
 
 
 def codes(program: Program) -> list[tuple[str, str]]:
-    return [(".".join(map(str, each.path)), each.code) for each in relation_diagnostics(program)]
+    return [(".".join(map(str, each.path)), each.name) for each in relation_diagnostics(program)]
 
 
 def check_parts(program: Program, *inputs: Any) -> tuple[HiddenParamOpRelation, ...]:
