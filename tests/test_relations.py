@@ -396,4 +396,4 @@ def test_relations_and_diagnostics_print_and_give_the_same_json_each_time() -> N
     assert relation.to_json() == brainir.find_hidden_param_op_relations(second)[0].to_json()
     assert json.loads(relation.to_json())["hidden_groups"] == [{"index": 0, "hidden_paths": [["h"]]}]
     assert "relation of c (dense)" in repr(relation)
-    assert repr(relation_diagnostics(first)[0]).startswith("only_through_another_weight: r: reaches h only")
+    assert repr(relation_diagnostics(first)[0]).startswith("BIR102 only_through_another_weight: r: reaches h only")
