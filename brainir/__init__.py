@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         find_hidden_param_op_relations,
         module_info,
         position_dependence,
+        run_passes,
     )
     from .backend.callable import to_callable
     from .backend.source import to_source
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
+    from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
     from .ir.verifier import verify
 
@@ -40,6 +42,7 @@ _HOMES = {
         "find_hidden_param_op_relations",
         "module_info",
         "position_dependence",
+        "run_passes",
     ),
     ".backend.callable": ("to_callable",),
     ".backend.source": ("to_source",),
@@ -50,6 +53,7 @@ _HOMES = {
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
+    ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
 }
@@ -65,6 +69,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "json_schema",
     "load",
     "loads",
     "lower",
@@ -74,6 +79,7 @@ __all__ = [
     "position_dependence",
     "read_states",
     "relabel",
+    "run_passes",
     "save",
     "to_callable",
     "to_source",

@@ -6,11 +6,13 @@ from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightCha
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .module_info import ModuleInfo, module_info
+from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
 
 __all__ = [
+    "PASSES",
     "Blocked",
     "CostChange",
     "Diagnostic",
@@ -20,11 +22,15 @@ __all__ = [
     "HiddenPerturbation",
     "Meaning",
     "ModuleInfo",
+    "Pass",
+    "PassResult",
+    "PassRun",
     "PositionDependence",
     "ProgramDiff",
     "RelationLeaf",
     "WeightChange",
     "add_hidden_perturbation",
+    "apply_passes",
     "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
@@ -32,4 +38,5 @@ __all__ = [
     "module_info",
     "position_dependence",
     "relation_diagnostics",
+    "run_passes",
 ]
