@@ -4,6 +4,7 @@ from .dependence import PositionDependence, position_dependence
 from .diagnostics import Diagnostic
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
+from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
@@ -15,6 +16,9 @@ __all__ = [
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
+    "InputVariation",
+    "JacobianEntry",
+    "JacobianStructure",
     "ModuleInfo",
     "PositionDependence",
     "RelationLeaf",
