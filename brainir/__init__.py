@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
+    from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
     from .ir.verifier import verify
 
@@ -46,6 +47,7 @@ _HOMES = {
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
+    ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
 }
@@ -60,6 +62,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "json_schema",
     "load",
     "loads",
     "lower",
