@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         find_hidden_param_op_relations,
         module_info,
         position_dependence,
+        run_passes,
     )
     from .backend.callable import to_callable
     from .backend.source import to_source
@@ -38,6 +39,7 @@ _HOMES = {
         "find_hidden_param_op_relations",
         "module_info",
         "position_dependence",
+        "run_passes",
     ),
     ".backend.callable": ("to_callable",),
     ".backend.source": ("to_source",),
@@ -71,6 +73,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "run_passes",
     "save",
     "to_callable",
     "to_source",
