@@ -4,6 +4,7 @@ from .dependence import PositionDependence, position_dependence
 from .diagnostics import Diagnostic
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
+from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
@@ -17,6 +18,9 @@ __all__ = [
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
+    "InputVariation",
+    "JacobianEntry",
+    "JacobianStructure",
     "ModuleInfo",
     "Pass",
     "PassResult",
