@@ -5,6 +5,7 @@ from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
+from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
@@ -20,6 +21,9 @@ __all__ = [
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
+    "InputVariation",
+    "JacobianEntry",
+    "JacobianStructure",
     "Meaning",
     "ModuleInfo",
     "Pass",
