@@ -9,13 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import brainscale
+    from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
         position_dependence,
+        run_passes,
     )
     from .backend.callable import to_callable
     from .backend.learning.learner import compile_learner
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
+    from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
+    from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
     from .ir.verifier import verify
 
@@ -34,10 +38,12 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
         "module_info",
         "position_dependence",
+        "run_passes",
     ),
     ".backend.callable": ("to_callable",),
     ".backend.learning.learner": ("compile_learner",),
@@ -45,9 +51,11 @@ _HOMES = {
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
+    ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
+    ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
 }
@@ -59,10 +67,12 @@ __all__ = [
     "add_hidden_perturbation",
     "brainscale",
     "compile_learner",
+    "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "json_schema",
     "load",
     "loads",
     "lower",
@@ -71,17 +81,20 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "relabel",
+    "run_passes",
     "save",
     "to_callable",
     "to_source",
     "verify",
+    "view",
     "write_states",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "brainscale":
-        return importlib.import_module(".brainscale", __name__)
+    if name in ("brainscale", "view"):
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)

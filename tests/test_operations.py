@@ -1,12 +1,15 @@
 """Every operation has a rule in each layer and a program here, and every program comes back as the function it was."""
 
 import functools
+import json
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import jsonschema
 import pytest
 
 import brainir
@@ -14,10 +17,12 @@ from brainir.backend import rules as backend
 from brainir.frontend.lowering import lowered_ops
 from brainir.ir import type_rules
 from brainir.ir.ops import SCHEMAS, AnyNode
-from brainir.ir.program import Program
+from brainir.ir.program import SCHEMA_VERSION, Program
+from brainir.ir.schema import json_schema, schema_change, schema_text
 from tests.compare import JAX, assert_same_bits
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
 
+ROOT = Path(__file__).parents[1]
 OPS = [op for schema in SCHEMAS for op in schema.ops()]
 programs = pytest.mark.parametrize("name", PROGRAMS_HERE)
 
@@ -83,6 +88,22 @@ def test_a_function_can_hold_nodes_of_every_schema_and_no_others() -> None:
     assert get_args(union) == SCHEMAS
 
 
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    committed = (ROOT / f"docs/schema/brainir-{SCHEMA_VERSION}.schema.json").read_text()
+    if committed != schema_text():
+        pytest.fail(schema_change(json.loads(committed), json_schema()).advice())
+
+
+@functools.cache
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema())
+
+
+@programs
+def test_the_file_of_a_program_fits_the_schema(name: str) -> None:
+    schema().validate(json.loads(brainir.dumps(lowered(name))))
+
+
 @programs
 def test_regenerated_function_gives_the_same_bits(name: str) -> None:
     case = PROGRAMS[name]
@@ -141,6 +162,16 @@ def test_regenerated_function_has_the_same_gradients_to_the_bit(name: str) -> No
 def test_regenerated_function_traces_to_the_same_program(name: str) -> None:
     again = brainir.lower(regenerated(name), *PROGRAMS[name].args)
     assert brainir.fingerprint(again) == brainir.fingerprint(lowered(name))
+
+
+def test_regenerated_function_has_the_same_name_scopes() -> None:
+    again = brainir.lower(regenerated("named scopes"), *PROGRAMS["named scopes"].args)
+    found, wanted = (
+        [(node.op, node.scope) for function in program.functions for node in function.nodes]
+        for program in (again, lowered("named scopes"))
+    )
+    assert found == wanted
+    assert ("mul", "cell/gate") in found
 
 
 @pytest.mark.parametrize("name", [name for name, case in PROGRAMS_HERE.items() if case.changes])
