@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         run_passes,
     )
     from .backend.callable import to_callable
-    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
     from .ir.verifier import verify
+    from .learning import Learner, compile_learner
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,6 @@ _HOMES = {
         "run_passes",
     ),
     ".backend.callable": ("to_callable",),
-    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -58,11 +57,13 @@ _HOMES = {
     ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
+    ".learning": ("Learner", "compile_learner"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrainIRError",
+    "Learner",
     "Program",
     "add_hidden_perturbation",
     "brainscale",
