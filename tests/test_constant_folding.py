@@ -84,8 +84,10 @@ def test_folded_conversions_have_the_bits_of_jax(source: str) -> None:
 def test_folded_moves_and_choices_have_the_bits_of_jax() -> None:
     def fn(m: Any, i: Any) -> Any:
         return (
-            m.T, m[::-1, 1:], jnp.concatenate([m, m]), jnp.pad(m, ((1, 0), (0, 2)), constant_values=7.0), m.reshape(4, 3),
-            jnp.where(m > 0, m, -m), lax.select_n(i % 3, i, i + 1, i * 2), lax.clamp(-1, i, 1), jnp.arange(4) + i,
+            m.T, m[::-1, 1:], jnp.concatenate([m, m]), jnp.pad(m, ((1, 0), (0, 2)), constant_values=7.0),
+            m.reshape(4, 3),
+            jnp.where(m > 0, m, -m), lax.select_n(i % 3, i, i + 1, i * 2), lax.clamp(-1, i, 1),
+            jnp.arange(4) + i,
             jnp.zeros((2, 3)) + 1.5,
         )  # fmt: skip
 

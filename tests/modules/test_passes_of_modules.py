@@ -16,14 +16,6 @@ PASSES = (*DEFAULT_PASSES, "cond_to_select", UnrollScans(max_length=8), *DEFAULT
 
 # Units and surrogates, time as an argument, random numbers, a fused gate matrix.
 SUITE = ("ALIF_STPExpCu_Dense", "GifRef_ExpCu", "poisson_LIF_Delta", "LSTMCell")
-    "ALIF_STPExpCu_Dense",
-    "LIF_ExpCo",
-    "GroupedALIF_ExpCu",
-    "GifRef_ExpCu",
-    "poisson_LIF_Delta",
-    "LSTMCell",
-    "LRU",
-)
 
 
 def squares(tree: Any) -> jax.Array:
