@@ -16,6 +16,7 @@ FindingName: TypeAlias = Literal[
     "weight_in_control_flow", "opaque_weight_operation", "unused_parameter",
     "recurrence_through_other_state", "unreachable_state",
     "nan_gradient", "every_branch_computed", "left_alone",
+    "cost_of_one_step", "cost_guessed",
 ]  # fmt: skip
 
 
@@ -87,6 +88,16 @@ FINDINGS: dict[FindingName, Finding] = {
         "BIR403",
         "a pass left a node as it is, though it is of the kind that the pass rewrites",
         "raise the limit that the message names, or rewrite the model",
+    ),
+    "cost_of_one_step": Finding(
+        "BIR501",
+        "a while loop is counted as if it ran once",
+        "multiply by the number of steps that it takes",
+    ),
+    "cost_guessed": Finding(
+        "BIR502",
+        "an operation has no cost rule that is known to agree with XLA",
+        "measure the compiled program where the number matters",
     ),
 }
 """Every finding by name."""
