@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import brainscale
+    from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
+    from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
         "module_info",
@@ -46,6 +49,7 @@ _HOMES = {
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
+    ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
@@ -60,6 +64,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
@@ -73,18 +78,20 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "relabel",
     "run_passes",
     "save",
     "to_callable",
     "to_source",
     "verify",
+    "view",
     "write_states",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "brainscale":
-        return importlib.import_module(".brainscale", __name__)
+    if name in ("brainscale", "view"):
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
