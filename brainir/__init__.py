@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        cost,
         diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "cost",
         "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
@@ -64,6 +66,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "cost",
     "diff",
     "dumps",
     "find_hidden_groups",

@@ -1,5 +1,6 @@
 """Facts about states, positions, groups and weights of a program, found without running anything."""
 
+from .cost import Cost, Part, TraceCost, cost
 from .dependence import PositionDependence, position_dependence
 from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
@@ -15,6 +16,7 @@ from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op
 __all__ = [
     "PASSES",
     "Blocked",
+    "Cost",
     "CostChange",
     "Diagnostic",
     "GroupChange",
@@ -26,15 +28,18 @@ __all__ = [
     "JacobianStructure",
     "Meaning",
     "ModuleInfo",
+    "Part",
     "Pass",
     "PassResult",
     "PassRun",
     "PositionDependence",
     "ProgramDiff",
     "RelationLeaf",
+    "TraceCost",
     "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "cost",
     "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",

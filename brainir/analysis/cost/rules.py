@@ -45,12 +45,13 @@ _PER_ELEMENT: dict[str, tuple[int, int]] = {
         ("atan2", "cbrt", "cos", "erf", "exp", "expm1", "log", "log1p", "pow", "rsqrt", "sin", "sqrt", "tan", "tanh"),
         (0, 1),
     ),
-    **dict.fromkeys(("copy", "stop_gradient", "real", "imag", "complex"), (0, 0)),
+    **dict.fromkeys(("copy", "name", "stop_gradient", "real", "imag", "complex"), (0, 0)),
     "asin": (5, 2),
     "cosh": (3, 2),
     "exp2": (1, 1),
     "logistic": (3, 1),
 }
+_FREE = frozenset({"bitcast_convert_type", "empty", "iota", "optimization_barrier", "random_unwrap", "random_wrap"})
 # XLA writes these out as polynomials; how long they are is its own affair.
 _SERIES = frozenset(
     {"acos", "acosh", "asinh", "atan", "atanh", "digamma", "erf_inv", "erfc", "lgamma", "sinh"}
@@ -76,7 +77,7 @@ def node_cost(node: Node, operands: Types, results: Types) -> NodeCost:
     if traits.elementwise:
         flops, transcendentals = _PER_ELEMENT.get(node.op, (1, 0))
         return NodeCost(flops * elements, transcendentals * elements, moved)
-    if traits.structural or node.op in ("iota", "bitcast_convert_type", "random_wrap", "random_unwrap"):
+    if traits.structural or node.op in _FREE:
         return NodeCost(0, 0, moved)
     if traits.reduction:
         return NodeCost(max(operands[0].size - elements, 0), 0, moved)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...ir.node import Node
+from ...ir.ops import OptimizationBarrier
 from ...ir.program import Constant, Function, Program
 from ...ir.sharing import share_equal_functions
 from .base import Pass, PassResult, substituted
@@ -20,8 +21,8 @@ class CommonSubexpressions(Pass):
     """Keep one of several nodes with the same operation, operands, attributes and result types.
 
     Attributes are equal if they are of one kind: 1, 1.0 and True differ, and so do 0.0 and -0.0. Operations on one
-    PRNG key give the same numbers, so they are equal too. Effectful nodes, and nodes that run them, all stay. Equal
-    functions become one first, equal constants of a function too.
+    PRNG key give the same numbers, so they are equal too. Effectful nodes, nodes that run them, and
+    optimization barriers all stay. Equal functions become one first, equal constants of a function too.
 
     A gradient sums the cotangents of all uses of a value before it goes on, so it can round differently.
     """
@@ -70,7 +71,8 @@ def _merge(
     nodes = []
     for original in function.nodes:
         node = substituted(original, names)
-        if node.traits.effectful or (effects and not effects.isdisjoint(runs(node))):
+        kept_apart = node.traits.effectful or isinstance(node, OptimizationBarrier)
+        if kept_apart or (effects and not effects.isdisjoint(runs(node))):
             nodes.append(node)
             continue
         # repr tells kinds of numbers, and zeros of different sign, apart.
