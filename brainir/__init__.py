@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        check_units,
         cost,
         diff,
         find_hidden_groups,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "check_units",
         "cost",
         "diff",
         "find_hidden_groups",
@@ -66,6 +68,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "check_units",
     "cost",
     "diff",
     "dumps",

@@ -12,6 +12,7 @@ from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from .units import UnitCheck, check_units
 
 __all__ = [
     "PASSES",
@@ -36,9 +37,11 @@ __all__ = [
     "ProgramDiff",
     "RelationLeaf",
     "TraceCost",
+    "UnitCheck",
     "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "check_units",
     "cost",
     "diff",
     "find_hidden_groups",

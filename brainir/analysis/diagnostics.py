@@ -15,6 +15,7 @@ FindingName: TypeAlias = Literal[
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
     "weight_in_control_flow", "opaque_weight_operation", "unused_parameter",
     "recurrence_through_other_state", "unreachable_state",
+    "units_added", "units_compared", "units_joined", "units_in_function", "units_of_two_scales", "units_of_result",
     "nan_gradient", "every_branch_computed", "left_alone",
     "cost_of_one_step", "cost_guessed",
 ]  # fmt: skip
@@ -73,6 +74,36 @@ FINDINGS: dict[FindingName, Finding] = {
         "BIR202",
         "the step uses a state that cannot be reached from the module",
         "keep the state as an attribute of the module, so that it has a path",
+    ),
+    "units_added": Finding(
+        "BIR301",
+        "a sum, difference, maximum or minimum of quantities of different dimensions",
+        "bring both to one dimension before",
+    ),
+    "units_compared": Finding(
+        "BIR302",
+        "a comparison of quantities of different dimensions",
+        "compare quantities of one dimension, or divide by a reference first",
+    ),
+    "units_joined": Finding(
+        "BIR303",
+        "one array or value out of quantities of different dimensions: concatenate, select, cond, loop",
+        "keep quantities of different dimensions in arrays of their own",
+    ),
+    "units_in_function": Finding(
+        "BIR304",
+        "a transcendental function, or a power that varies, of a quantity that is not a number",
+        "divide by a reference quantity first; if the number in that unit is meant, this is no error",
+    ),
+    "units_of_two_scales": Finding(
+        "BIR305",
+        "numbers in two units of one dimension are put together as they are",
+        "convert one of them to the unit of the other",
+    ),
+    "units_of_result": Finding(
+        "BIR306",
+        "a result or new state is not in the unit that the interface declares",
+        "correct the update or the declared unit",
     ),
     "nan_gradient": Finding(
         "BIR401",
