@@ -14,11 +14,12 @@ from ..ir.node import Node
 from ..ir.ops import BitcastConvertType, DotGeneral
 from ..ir.printer import format_node, format_path
 from ..ir.program import Function, Program, Value
-from ..ir.types import is_literal
+from ..ir.types import TensorType, is_literal
 from .constants import Constants
+from .dataflow import Site
 from .facts import Facts, format_paths
-from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, mixing_kind
-from .index_maps import IndexMap, agrees, canonical, merge, nowhere, same
+from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, local_maps, mixing_kind
+from .index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .rearrange import product_layouts, rearrange
 from .slices import Cutting, reaching
@@ -300,6 +301,7 @@ class _AlignedSlice:
         self.members = sum(1 << number for number in members)
         self.wanted: dict[str, IndexMap] = {}
         self.constants = Constants(scan.function)
+        self.inside: dict[int, list[list[IndexMap | None]]] = {}
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
@@ -353,7 +355,6 @@ class _AlignedSlice:
             yield positions is not None and self._want(operand, positions)
 
     def _positions(self, node: Node, results: list[IndexMap | None], index: int) -> IndexMap | None:
-        operand = node.inputs[index]
         kinds = [self.function.type_of(each) for each in node.inputs]
         shape = kinds[index].shape
         wanted = next(result for result in results if result is not None)
@@ -370,30 +371,29 @@ class _AlignedSlice:
                 return wanted
             places = np.unique(wanted[wanted >= 0])
             return np.full(shape, places[0]) if places.size == 1 and not shape else None
-        blank = [nowhere(kind.shape) for kind in kinds]
-        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
-        if isinstance(node, DotGeneral):
-            layouts = product_layouts(node, *elements)
-            moved = None if layouts is None else [layouts[index]]
-        else:
-            moved = rearrange(node, elements, self.constants)
-        if moved is None:
-            return self._own(operand, shape)
+        moved = self._maps(node, kinds, index)
         positions = np.full(kinds[index].size, -1, dtype=np.int64)
         for origin, result in zip(moved, results, strict=True):
             if result is not None:
+                if origin is None:
+                    return None
                 used = (origin >= 0) & (result >= 0)
                 positions[origin[used]] = result[used]
                 if (positions[origin[used]] != result[used]).any():
                     return None
         return positions.reshape(shape)
 
-    def _own(self, operand: str, shape: tuple[int, ...]) -> IndexMap | None:
-        """Return the one map by which an operand of an opaque node sees the group."""
-        dependence = self.known.get(operand, NOTHING)
-        maps = [
-            each
-            for number in bits(dependence.mapped & self.members)
-            for each in self.flow.maps(dependence, number, shape)
-        ]
-        return maps[0] if maps and all(same(each, maps[0]) for each in maps) else None
+    def _maps(self, node: Node, kinds: list[TensorType], index: int) -> list[IndexMap | None]:
+        """Return which elements of an operand the elements of each result see; None where they see several."""
+        site = Site(node, kinds, [TensorType.parse(kind) for kind in node.types], self.constants)
+        if site.node.traits.control:
+            if id(node) not in self.inside:
+                self.inside[id(node)] = local_maps(site, self.scan.program)
+            return [row[index] for row in self.inside[id(node)]]
+        blank = [nowhere(kind.shape) for kind in kinds]
+        elements = [*blank[:index], canonical(kinds[index].shape), *blank[index + 1 :]]
+        if isinstance(node, DotGeneral):
+            layouts = product_layouts(node, *elements)
+            return [None if layouts is None else layouts[index]]
+        moved = rearrange(node, elements, self.constants)
+        return [None] * len(node.outputs) if moved is None else list(moved)
