@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import brainscale
+    from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
         find_hidden_groups,
@@ -78,13 +78,14 @@ __all__ = [
     "to_callable",
     "to_source",
     "verify",
+    "view",
     "write_states",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "brainscale":
-        return importlib.import_module(".brainscale", __name__)
+    if name in ("brainscale", "view"):
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)
