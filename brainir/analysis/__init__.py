@@ -1,11 +1,14 @@
 """Facts about states, positions, groups and weights of a program, found without running anything."""
 
+from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
 from .dependence import PositionDependence, position_dependence
+from .descents import Descent
 from .diagnostics import Diagnostic
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
+from .opening import OpenedProgram, open_control_flow
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
@@ -13,8 +16,11 @@ from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op
 
 __all__ = [
     "PASSES",
+    "BackwardAnalysis",
     "Blocked",
+    "Descent",
     "Diagnostic",
+    "ForwardAnalysis",
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
@@ -22,17 +28,20 @@ __all__ = [
     "JacobianEntry",
     "JacobianStructure",
     "ModuleInfo",
+    "OpenedProgram",
     "Pass",
     "PassResult",
     "PassRun",
     "PositionDependence",
     "RelationLeaf",
+    "Site",
     "add_hidden_perturbation",
     "apply_passes",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "inline_calls",
     "module_info",
+    "open_control_flow",
     "position_dependence",
     "relation_diagnostics",
     "run_passes",

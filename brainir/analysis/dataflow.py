@@ -46,6 +46,13 @@ class Site:
     results: list[TensorType]
     constants: Known
 
+    @staticmethod
+    def of(node: Node, function: Function, constants: Known | None = None) -> Site:
+        """Return the site of a node of a function."""
+        kinds = [function.type_of(operand) for operand in node.inputs]
+        results = [TensorType.parse(kind) for kind in node.types]
+        return Site(node, kinds, results, constants or Constants(function))
+
 
 class _Analysis(ABC, Generic[Fact]):
     """What forward and backward analyses have in common.
@@ -102,10 +109,6 @@ class _Analysis(ABC, Generic[Fact]):
         for fact in facts[1:]:
             result = self.join(result, fact, kind)
         return result
-
-    def _site(self, function: Function, node: Node, constants: Known) -> Site:
-        kinds = [function.type_of(operand) for operand in node.inputs]
-        return Site(node, kinds, [TensorType.parse(kind) for kind in node.types], constants)
 
     def _joined(self, rows: Sequence[Sequence[Fact]], kinds: Sequence[TensorType]) -> list[Fact]:
         """Join facts place by place."""
@@ -172,7 +175,7 @@ class ForwardAnalysis(_Analysis[Fact]):
         for node in function.nodes:
             facts = [self._of(known, operand) for operand in node.inputs]
             if self.eager or any(not self.is_nothing(fact) for fact in facts):
-                results = self.visit(self._site(function, node, constants), facts)
+                results = self.visit(Site.of(node, function, constants), facts)
                 pairs = zip(node.outputs, results, strict=True)
                 known.update((name, fact) for name, fact in pairs if not self.is_nothing(fact))
         return known
@@ -303,7 +306,7 @@ class BackwardAnalysis(_Analysis[Fact]):
         for node in reversed(function.nodes):
             facts = [known.get(name, self.nothing) for name in node.outputs]
             if self.eager or any(not self.is_nothing(fact) for fact in facts):
-                site = self._site(function, node, constants)
+                site = Site.of(node, function, constants)
                 for operand, kind, fact in zip(node.inputs, site.operands, self.visit(site, facts), strict=True):
                     if not self.is_nothing(fact) and not is_literal(operand):
                         known[operand] = self.join(known[operand], fact, kind) if operand in known else fact
