@@ -4,6 +4,7 @@ from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
 from .dependence import PositionDependence, position_dependence
 from .descents import Descent
 from .diagnostics import Diagnostic
+from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
@@ -18,25 +19,31 @@ __all__ = [
     "PASSES",
     "BackwardAnalysis",
     "Blocked",
+    "CostChange",
     "Descent",
     "Diagnostic",
     "ForwardAnalysis",
+    "GroupChange",
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
     "InputVariation",
     "JacobianEntry",
     "JacobianStructure",
+    "Meaning",
     "ModuleInfo",
     "OpenedProgram",
     "Pass",
     "PassResult",
     "PassRun",
     "PositionDependence",
+    "ProgramDiff",
     "RelationLeaf",
     "Site",
+    "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "inline_calls",
