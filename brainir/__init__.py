@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         run_passes,
     )
     from .backend.callable import to_callable
+    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -49,6 +50,7 @@ _HOMES = {
         "run_passes",
     ),
     ".backend.callable": ("to_callable",),
+    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -69,6 +71,7 @@ __all__ = [
     "add_hidden_perturbation",
     "brainscale",
     "check_units",
+    "compile_learner",
     "cost",
     "diff",
     "dumps",

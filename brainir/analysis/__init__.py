@@ -1,13 +1,16 @@
 """Facts about states, positions, groups and weights of a program, found without running anything."""
 
 from .cost import Cost, Part, TraceCost, cost
+from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
 from .dependence import PositionDependence, position_dependence
+from .descents import Descent
 from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
+from .opening import OpenedProgram, open_control_flow
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
@@ -16,10 +19,13 @@ from .units import UnitCheck, check_units
 
 __all__ = [
     "PASSES",
+    "BackwardAnalysis",
     "Blocked",
     "Cost",
     "CostChange",
+    "Descent",
     "Diagnostic",
+    "ForwardAnalysis",
     "GroupChange",
     "HiddenGroup",
     "HiddenParamOpRelation",
@@ -29,6 +35,7 @@ __all__ = [
     "JacobianStructure",
     "Meaning",
     "ModuleInfo",
+    "OpenedProgram",
     "Part",
     "Pass",
     "PassResult",
@@ -36,6 +43,7 @@ __all__ = [
     "PositionDependence",
     "ProgramDiff",
     "RelationLeaf",
+    "Site",
     "TraceCost",
     "UnitCheck",
     "WeightChange",
@@ -48,6 +56,7 @@ __all__ = [
     "find_hidden_param_op_relations",
     "inline_calls",
     "module_info",
+    "open_control_flow",
     "position_dependence",
     "relation_diagnostics",
     "run_passes",
