@@ -118,8 +118,10 @@ class _Folder:
         index = self._value(node.inputs[0])
         if index is None or index.ndim:
             return node
-        options = node.branches if isinstance(node, Cond) else node.inputs[1:]
-        chosen = min(max(int(index), 0), len(options) - 1)
+        chosen, last = int(index), len(node.branches if isinstance(node, Cond) else node.inputs[1:]) - 1
+        if chosen < 0:  # a cond runs its last branch then, but select_n picks the first case
+            chosen = last if isinstance(node, Cond) else 0
+        chosen = min(chosen, last)
         self.chosen += 1
         base = {"outputs": node.outputs, "types": node.types, "scope": node.scope, "source": node.source}
         if isinstance(node, Cond):
