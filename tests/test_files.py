@@ -17,13 +17,13 @@ from brainir.ir.canonical import fingerprint
 from brainir.ir.errors import BrainIRError, FormatError
 from brainir.ir.files import load, save
 from brainir.ir.large_constants import LARGE_CONSTANT, strip_constants
-from brainir.ir.program import Function, Program
+from brainir.ir.program import Program
 from brainir.ir.serialization import dumps
 from brainir.ir.upgrade import upgrade_file
 
-from .strategies import chain, constant, program_of
+from .strategies import chain, program_of, weights
 
-GRADED = chain(4, weights
+GRADED = chain(4)
 
 
 BIG = np.arange(20_000, dtype=np.float32)

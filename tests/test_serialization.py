@@ -22,9 +22,9 @@ from brainir.ir.ops import SCHEMAS, AnyNode
 from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
 from brainir.ir.serialization import Limits, dump_node, dumps, loads
 
-from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike
+from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike, weights
 
-GRADED = chain(4, weights
+GRADED = chain(4)
 NODE = TypeAdapter(AnyNode)
 
 
