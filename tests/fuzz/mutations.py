@@ -274,13 +274,8 @@ def _rewire(random: Random, data: Any, corpus: Sequence[str]) -> None:
     nodes = [(body, node) for body in bodies for node in _nodes({"functions": [body]})]
     if nodes:
         body, node = random.choice(nodes)
-        names = [
-            name
-            for other in _nodes({"functions": [body]})
-            for name in other.get("outputs") or ()
-            if isinstance(name, str)
-        ]
-        names += [name for name in body.get("inputs") or () if isinstance(name, str)]
+        lists = [other.get("outputs") for other in _nodes({"functions": [body]})] + [body.get("inputs")]
+        names = [name for part in lists if isinstance(part, list) for name in part if isinstance(name, str)]
         node["inputs"] = [random.choice((*names, *LITERALS)) for _ in range(random.choice((0, 1, 2, 2, 3)))]
 
 
