@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         position_dependence,
         run_passes,
     )
+    from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
@@ -41,6 +42,7 @@ _HOMES = {
         "position_dependence",
         "run_passes",
     ),
+    ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
@@ -73,6 +75,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "register_primitive",
     "run_passes",
     "save",
     "to_callable",
