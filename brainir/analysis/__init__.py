@@ -2,8 +2,10 @@
 
 from .dependence import PositionDependence, position_dependence
 from .diagnostics import Diagnostic
+from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
+from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
@@ -13,18 +15,27 @@ from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op
 __all__ = [
     "PASSES",
     "Blocked",
+    "CostChange",
     "Diagnostic",
+    "GroupChange",
     "HiddenGroup",
     "HiddenParamOpRelation",
     "HiddenPerturbation",
+    "InputVariation",
+    "JacobianEntry",
+    "JacobianStructure",
+    "Meaning",
     "ModuleInfo",
     "Pass",
     "PassResult",
     "PassRun",
     "PositionDependence",
+    "ProgramDiff",
     "RelationLeaf",
+    "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "inline_calls",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -18,6 +19,7 @@ from .constants import Constants
 from .facts import Facts, format_paths
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, mixing_kind
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere, same
+from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .rearrange import product_layouts, rearrange
 from .slices import Cutting, reaching
 from .states import HiddenLeaf
@@ -88,6 +90,8 @@ class HiddenGroup(Facts):
         The values of the flat entry (:func:`inline_calls`) that the inputs of `transition` stand for.
     blocked : tuple of Blocked
         Dependence from or to a member that joins no states.
+    transition_variations : tuple of InputVariation
+        Whether each of `transition_invars` is constant over time, and along which axes it varies.
     """
 
     index: int
@@ -100,6 +104,16 @@ class HiddenGroup(Facts):
     transition: Program
     transition_invars: tuple[Value, ...]
     blocked: tuple[Blocked, ...] = ()
+    transition_variations: tuple[InputVariation, ...] = ()
+
+    @functools.cached_property
+    def jacobian_structure(self) -> JacobianStructure:
+        """Which entries of the Jacobian of `transition` at each position are zero, constant, equal everywhere.
+
+        See :class:`JacobianStructure`: rows and columns are the members in state order, a grouped state counting
+        once for each place of its last axis; ``jacobian_structure.at(a, b)`` is None where the entry is zero.
+        """
+        return structure_of(self.transition, self.transition_variations, self.hidden_states, self.hidden_states)
 
     def _inside(self) -> dict[str, object]:
         return {"index": self.index, "hidden_paths": [list(path) for path in self.hidden_paths]}
@@ -265,6 +279,7 @@ class _GroupFinder:
             transition=transition,
             transition_invars=invars,
             blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
+            transition_variations=facts_of(invars, self.scan.variations),
         )
 
 

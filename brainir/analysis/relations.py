@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,6 +15,7 @@ from .facts import Facts, format_paths
 from .flow import NOTHING, DependenceFlow, Source
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
+from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .slices import extract
 from .weight_operations import Operation, WeightOperations
 from .weights import WeightScan
@@ -98,6 +100,8 @@ class HiddenParamOpRelation(Facts):
         The operation; for elementwise and bias, the first that the parameter meets data in.
     source : str
         The model's line.
+    y_to_hidden_variations : tuple of InputVariation
+        Whether each of `y_to_hidden_invars` is constant over time, and along which axes it varies.
     """
 
     path: StatePath
@@ -116,6 +120,29 @@ class HiddenParamOpRelation(Facts):
     y_to_hidden_invars: tuple[Value, ...]
     node: str
     source: str
+    y_to_hidden_variations: tuple[InputVariation, ...] = ()
+
+    @functools.cached_property
+    def tail_structure(self) -> JacobianStructure:
+        """Which derivatives of the new values of the connected states by `y` are zero, constant, equal everywhere.
+
+        One column, and a row for each connected state in order, a grouped state counting once for each place of
+        its last axis: ``F[k, a] = d h_new[k, a] / d y[l]``, where l is the element that :meth:`index_maps` names.
+        A row is never uniform where an element sees several elements of `y`.
+        """
+        states = {state.path: state for group in self.hidden_groups for state in group.hidden_states}
+        rows = [states[path] for path in self.connected_hidden_paths]
+        found = structure_of(self.y_to_hidden, self.y_to_hidden_variations, [None], rows)
+        several = {
+            path
+            for path, maps in zip(self.connected_hidden_paths, _tail_maps(self.y_to_hidden, self.y), strict=True)
+            if maps is None or len(maps) > 1
+        }
+        entries = (
+            entry.replace(uniform=False, value=None) if found.states[entry.row][0] in several else entry
+            for entry in found.entries
+        )
+        return found.replace(entries=tuple(entries))
 
     @property
     def elementwise_tail(self) -> bool:
@@ -245,6 +272,7 @@ class _Builder:
             y_to_hidden_invars=tail_invars,
             node=format_node(node) if node is not None else "the new value of a hidden state",
             source=node.source if node is not None else "",
+            y_to_hidden_variations=facts_of(tail_invars, scan.variations),
         )
 
     def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:

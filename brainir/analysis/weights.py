@@ -12,7 +12,9 @@ from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
 from .flow import acts_elementwise
 from .inline import inline_calls
+from .jacobian import input_variations
 from .states import ParamLeaf, StepStates
+from .variation import Variation
 
 __all__ = ["Meeting", "WeightScan", "union", "weight_kind"]
 
@@ -97,6 +99,11 @@ class WeightScan:
             for meeting in self.meetings
             if meeting.blocking and union(self.leaves, meeting.weights) and meeting.node.outputs
         )
+
+    @functools.cached_property
+    def variations(self) -> dict[str, Variation]:
+        """How each value varies over time and along its axes."""
+        return input_variations(self.program, self.function, self.states)
 
     @functools.cached_property
     def index_of(self) -> dict[str, int]:

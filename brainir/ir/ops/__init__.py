@@ -13,7 +13,20 @@ from pydantic import Discriminator
 
 from ..node import Node
 from .contraction import DotGeneral
-from .control import Call, Cond, CustomJvp, CustomVjp, Scan, While
+from .control import (
+    Call,
+    Checkpoint,
+    CheckpointName,
+    Cond,
+    CustomJvp,
+    CustomLinearSolve,
+    CustomVjp,
+    LinearCall,
+    OptimizationBarrier,
+    RematPolicy,
+    Scan,
+    While,
+)
 from .elementwise import (
     Binary,
     Clamp,
@@ -54,6 +67,8 @@ __all__ = [
     "BitcastConvertType",
     "BroadcastInDim",
     "Call",
+    "Checkpoint",
+    "CheckpointName",
     "Clamp",
     "Compare",
     "Concatenate",
@@ -61,6 +76,7 @@ __all__ = [
     "ConvertElementType",
     "Cumulative",
     "CustomJvp",
+    "CustomLinearSolve",
     "CustomVjp",
     "DotGeneral",
     "DynamicSlice",
@@ -69,6 +85,8 @@ __all__ = [
     "GatherNumbers",
     "IntegerPow",
     "Iota",
+    "LinearCall",
+    "OptimizationBarrier",
     "Pad",
     "RandomBits",
     "RandomKeys",
@@ -77,6 +95,7 @@ __all__ = [
     "RandomWrap",
     "Reduce",
     "ReducePrecision",
+    "RematPolicy",
     "Reshape",
     "Rev",
     "Round",
@@ -102,7 +121,8 @@ _AnySchema = (
     | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
     | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
     | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
-    | Call | CustomJvp | CustomVjp | Cond | Scan | While
+    | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
+    | OptimizationBarrier
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]
