@@ -137,12 +137,13 @@ class _Side:
         parts = (relation.operation.entry_function, relation.y_to_hidden.entry_function)
         taking_part = {name for part in parts for node in part.nodes for name in node.outputs}
         taking_part |= {name for part in parts for name in part.outputs} | {relation.y.name}
+        # Values inside calls are named after the result of the call.
+        for name in [*taking_part]:
+            parts_of_name = name.split(".")
+            taking_part.update(".".join(parts_of_name[:end]) for end in range(1, len(parts_of_name)))
         way = {leaf.value.name for leaf in relation.leaves}
         for node in self.entry.nodes:
-            # Values inside calls are named after the result of the call.
-            if not way.isdisjoint(node.inputs) and any(
-                name in taking_part or any(each.startswith(f"{name}.") for each in taking_part) for name in node.outputs
-            ):
+            if not way.isdisjoint(node.inputs) and not taking_part.isdisjoint(node.outputs):
                 way.update(node.outputs)
         return way
 
