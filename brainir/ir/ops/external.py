@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..interface import SequenceTree, Tree
+from ..interface import Tree
 from ..node import Node, Traits
 from .traits import Scalar
 
@@ -24,7 +24,7 @@ class Callback(Node):
 
     op: Literal["pure_callback", "io_callback", "debug_callback"]
     name: str
-    arguments: Tree = SequenceTree(kind="tuple", children=())
+    arguments: Tree
     keywords: tuple[tuple[str, Tree], ...] = ()
     vmap_method: str | None = None
     ordered: bool = False
