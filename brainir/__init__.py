@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
         position_dependence,
         run_passes,
     )
+    from .backend.bindings import register_primitive
     from .backend.callable import to_callable
+    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
+    from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.large_constants import strip_constants
@@ -37,17 +41,21 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
         "module_info",
         "position_dependence",
         "run_passes",
     ),
+    ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
+    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
+    ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.large_constants": ("strip_constants",),
@@ -64,6 +72,8 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "compile_learner",
+    "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
@@ -77,6 +87,8 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "register_primitive",
+    "relabel",
     "run_passes",
     "save",
     "strip_constants",

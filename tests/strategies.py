@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from random import Random
@@ -395,6 +396,7 @@ def weights(*arrays: np.ndarray) -> Program:
     return program_of(Function(name="main", inputs=(), types=(), constants=constants, outputs=outputs))
 
 
+@functools.cache
 def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
     """Draw values of a field of a model from its annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Model):

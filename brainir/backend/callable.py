@@ -19,7 +19,7 @@ from .boundary import leading_names
 from .evaluate import Evaluator
 from .trees import TreeBuilder
 
-__all__ = ["to_callable"]
+__all__ = ["checked_leaf", "to_callable"]
 
 
 def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> Callable[..., Any]:
@@ -29,7 +29,8 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     ----------
     program : Program
     externals : mapping, optional
-        Functions for the named externals of the program. No operation of this release makes any.
+        Functions for what the program calls on the host, by name. They take and return the pytrees of arrays that
+        the original functions did.
 
     Returns
     -------
@@ -43,22 +44,21 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     VerificationError
         If the program breaks an invariant.
     EmissionError
-        If an external is not known, or the program needs 64-bit types that JAX has switched off. When the function is
-        called: if an argument has another structure, shape, dtype or unit than the program takes; the message names it.
+        If a name has no function, all at once; or if the program needs 64-bit types that JAX has switched off. When
+        the function is called: if an argument has another structure, shape, dtype or unit than the program takes; the
+        message names it.
     """
     verify(program)
-    if externals:
-        raise EmissionError(f"the program has no externals, but {sorted(externals)} are given")
-    return _Emitted(program).function()
+    return _Emitted(program, externals or {}).function()
 
 
 class _Emitted:
     """The calling conventions around the entry function."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         self._program = program
         self._interface: Interface = program.interface
-        self._run = Evaluator(program).function(program.entry)
+        self._run = Evaluator(program, externals).function(program.entry)
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         self._trees = TreeBuilder(program.interface.units)
@@ -135,11 +135,11 @@ class _Emitted:
             yield from self._trees.flatten(argument.tree, given[argument.name], where, plain=argument.plain)
 
     def _apply(self, leaves: Iterator[tuple[Any, str]]) -> Iterator[Any]:
-        operands = [_checked(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
+        operands = [checked_leaf(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
         return iter(self._run(*operands))
 
 
-def _checked(leaf: Any, kind: TensorType, where: str) -> Any:
+def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     """Return a leaf as the array that the program takes."""
     if isinstance(leaf, bool | int | float | complex) and kind.shape == ():
         leaf = jnp.asarray(leaf, dtype=None if kind.weak_type else kind.dtype)
