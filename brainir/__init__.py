@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         position_dependence,
         run_passes,
     )
+    from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.learning.learner import compile_learner
     from .backend.source import to_source
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
+    from .ir.large_constants import strip_constants
     from .ir.program import Program
     from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
+    from .ir.upgrade import upgrade_file
     from .ir.verifier import verify
 
 __version__ = "0.1.0"
@@ -49,6 +52,7 @@ _HOMES = {
         "position_dependence",
         "run_passes",
     ),
+    ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
@@ -58,9 +62,11 @@ _HOMES = {
     ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
+    ".ir.large_constants": ("strip_constants",),
     ".ir.program": ("Program",),
     ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
+    ".ir.upgrade": ("upgrade_file",),
     ".ir.verifier": ("verify",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -87,11 +93,14 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "register_primitive",
     "relabel",
     "run_passes",
     "save",
+    "strip_constants",
     "to_callable",
     "to_source",
+    "upgrade_file",
     "verify",
     "view",
     "write_states",
