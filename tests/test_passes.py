@@ -23,9 +23,8 @@ EVERY = [UnrollScans(max_length=40) if cls is UnrollScans else cls() for cls in 
 
 # Programs in which each pass has something to do.
 SUITE = (
-    "calls", "choices", "choice of four with operands of its own", "choice of two", "contractions", "copies",
-    "cutting and joining", "element types", "gathers", "JVP rule", "keys", "loop over a sequence", "loop until", "loops in loops",
-    "VJP rule",
+    "calls", "choice of four with operands of its own", "choice of two", "copies", "counting", "gathers", "JVP rule",
+    "loop over a sequence", "loop until", "loops in loops", "loop in a batch", "sums of cotangents", "VJP rule",
 )  # fmt: skip
 
 
