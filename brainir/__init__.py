@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
+    from .ir.large_constants import strip_constants
     from .ir.program import Program
     from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
+    from .ir.upgrade import upgrade_file
     from .ir.verifier import verify
 
 __version__ = "0.1.0"
@@ -56,9 +58,11 @@ _HOMES = {
     ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
+    ".ir.large_constants": ("strip_constants",),
     ".ir.program": ("Program",),
     ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
+    ".ir.upgrade": ("upgrade_file",),
     ".ir.verifier": ("verify",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -87,8 +91,10 @@ __all__ = [
     "relabel",
     "run_passes",
     "save",
+    "strip_constants",
     "to_callable",
     "to_source",
+    "upgrade_file",
     "verify",
     "view",
     "write_states",
