@@ -1,22 +1,31 @@
 """Facts about states, positions, groups and weights of a program, found without running anything."""
 
+from .cost import Cost, Part, TraceCost, cost
+from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
 from .dependence import PositionDependence, position_dependence
+from .descents import Descent
 from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
+from .opening import OpenedProgram, open_control_flow
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from .units import UnitCheck, check_units
 
 __all__ = [
     "PASSES",
+    "BackwardAnalysis",
     "Blocked",
+    "Cost",
     "CostChange",
+    "Descent",
     "Diagnostic",
+    "ForwardAnalysis",
     "GroupChange",
     "HiddenGroup",
     "HiddenParamOpRelation",
@@ -26,20 +35,28 @@ __all__ = [
     "JacobianStructure",
     "Meaning",
     "ModuleInfo",
+    "OpenedProgram",
+    "Part",
     "Pass",
     "PassResult",
     "PassRun",
     "PositionDependence",
     "ProgramDiff",
     "RelationLeaf",
+    "Site",
+    "TraceCost",
+    "UnitCheck",
     "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "check_units",
+    "cost",
     "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "inline_calls",
     "module_info",
+    "open_control_flow",
     "position_dependence",
     "relation_diagnostics",
     "run_passes",
