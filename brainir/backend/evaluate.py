@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
 from .expressions import (
     Apply,
+    Attribute,
     CustomJvpOf,
     CustomVjpOf,
     Expression,
@@ -93,7 +94,9 @@ class Evaluator:
         def run(*operands: Any) -> tuple[Any, ...]:
             env = {**fixed, **dict(zip(inputs, operands, strict=True))}
             for step, names, several in steps:
-                if several:
+                if not names:
+                    step(env)
+                elif several:
                     env.update(zip(names, step(env), strict=True))
                 else:
                     env[names[0]] = step(env)
@@ -134,6 +137,9 @@ class Evaluator:
             case Item(value, index):
                 sequence = self._compile(value)
                 return lambda env: sequence(env)[index]
+            case Attribute(value, name):
+                owner = self._compile(value)
+                return lambda env: getattr(owner(env), name)
             case Lambda(parameters, body):
                 result = self._compile(body)
                 keys = tuple(map(_variable, parameters))

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 __all__ = [
     "Apply",
+    "Attribute",
     "CustomJvpOf",
     "CustomVjpOf",
     "Expression",
@@ -144,6 +145,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a value."""
+
+    value: Expression
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """A call."""
 
@@ -167,5 +176,6 @@ Expression: TypeAlias = (
     | SplitAt
     | Join
     | Item
+    | Attribute
     | Apply
 )

@@ -70,6 +70,11 @@ def open_jaxpr(closed: Any) -> OpenJaxpr:
     )
 
 
+def close_jaxpr(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
+    """Return a jaxpr with the values of its constants."""
+    return jex_core.ClosedJaxpr(jaxpr, list(consts))
+
+
 def is_literal(atom: Any) -> bool:
     """Whether an operand of an equation is a literal rather than a variable."""
     return isinstance(atom, jex_core.Literal)

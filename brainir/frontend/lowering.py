@@ -17,8 +17,9 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import jax_compat
+from .equations import EQUATION_RULES
 from .jax_compat import OpenJaxpr
-from .rules import RULES, Attributes, UnsupportedError, node_attributes
+from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
 
 __all__ = ["Lowering", "identifier", "lowered_ops"]
@@ -96,7 +97,7 @@ class Lowering:
         self._keys[name] = name
         return name
 
-    def _shared(self, closed: Any, name: str) -> str:
+    def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before."""
         known = self._by_jaxpr.get(id(closed))
         if known is not None:
@@ -125,6 +126,10 @@ class Lowering:
             if name in _HARD:
                 op, rule = _HARD[name]
                 return op, rule(self, equation)
+            if name in EQUATION_RULES:
+                (op, *_), equation_rule = EQUATION_RULES[name]
+                attributes = equation_rule(self, equation)
+                return attributes.pop("op", op), attributes
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
@@ -143,7 +148,7 @@ class Lowering:
         if unusual:
             raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
         return dict(
-            function=self._shared(params["jaxpr"], params["name"]),
+            function=self.shared(params["jaxpr"], params["name"]),
             inline=jax_compat.jit_inlines(params["inline"]),
             keep_unused=bool(params["keep_unused"]),
             donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
@@ -152,7 +157,7 @@ class Lowering:
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
         closed = equation.params["call_jaxpr"]
-        function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         rules = self._rules(
             f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
         )
@@ -163,7 +168,7 @@ class Lowering:
         if equation.params["symbolic_zeros"]:
             raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
         closed = equation.params["call_jaxpr"]
-        function = self._shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
         fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
         return dict(function=function, fwd=fwd, bwd=bwd)
@@ -207,7 +212,7 @@ class Lowering:
             raise UnsupportedError(
                 f"brainir has no rule for this primitive, and its own code cannot be traced: {error}"
             ) from error
-        function = self._shared(traced, equation.primitive.name)
+        function = self.shared(traced, equation.primitive.name)
         jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
@@ -238,14 +243,14 @@ class Lowering:
     def cond(self, equation: Any) -> Attributes:
         """Lower ``cond`` and ``switch``."""
         branches = equation.params["branches"]
-        return dict(branches=tuple(self._shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
+        return dict(branches=tuple(self.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
 
     def scan(self, equation: Any) -> Attributes:
         """Lower ``scan``."""
         params = equation.params
         num_consts, num_carry = jax_compat.scan_arity(params)
         return dict(
-            body=self._shared(params["jaxpr"], "body"),
+            body=self.shared(params["jaxpr"], "body"),
             length=int(params["length"]),
             num_consts=num_consts,
             num_carry=num_carry,
@@ -257,8 +262,8 @@ class Lowering:
         """Lower ``while``."""
         params = equation.params
         return dict(
-            cond=self._shared(params["cond_jaxpr"], "cond"),
-            body=self._shared(params["body_jaxpr"], "body"),
+            cond=self.shared(params["cond_jaxpr"], "cond"),
+            body=self.shared(params["body_jaxpr"], "body"),
             cond_nconsts=int(params["cond_nconsts"]),
             body_nconsts=int(params["body_nconsts"]),
         )
@@ -277,7 +282,8 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
-    return frozenset(op for op, _ in (*RULES.values(), *_HARD.values()))
+    several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
+    return frozenset((*(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
 
 
 class _Body:

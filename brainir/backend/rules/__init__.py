@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from ...ir.node import Node
 from ..expressions import Expression
-from . import contraction, control, elementwise, indexing, random, reduction, structure  # noqa: F401  # they enter their rules
+from . import (  # noqa: F401  # they enter their rules
+    contraction,
+    control,
+    elementwise,
+    indexing,
+    linalg,
+    random,
+    reduction,
+    sorting,
+    structure,
+    windows,
+)
 from .random import KEY_IMPLEMENTATIONS
 from .registry import RULES, Types
 
