@@ -64,7 +64,7 @@ class Binary(Node):
 
     op: Literal[
         "add", "add_any", "and", "atan2", "complex", "div", "igamma", "igamma_grad_a", "igammac", "max", "min", "mul",
-        "mulhi", "nextafter", "or", "polygamma", "pow", "random_gamma_grad", "rem", "shift_left",
+        "mulhi", "nextafter", "or", "polygamma", "pow", "rem", "shift_left",
         "shift_right_arithmetic", "shift_right_logical", "sub", "xor", "zeta",
     ]  # fmt: skip
     family_traits: ClassVar[Traits] = ELEMENTWISE

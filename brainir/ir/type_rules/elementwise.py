@@ -21,7 +21,7 @@ _ACCEPTED = {
         FLOAT,
     ),
     **dict.fromkeys(("bessel_i0e", "bessel_i1e", "igamma", "igamma_grad_a", "igammac", "polygamma"), FLOAT),
-    **dict.fromkeys(("random_gamma_grad", "zeta"), FLOAT),
+    "zeta": FLOAT,
     "mulhi": INTEGER,
     **dict.fromkeys(("reduce_precision", "round"), FLOAT),
     "abs": INEXACT | {"int"},
