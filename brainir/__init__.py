@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import brainscale
+    from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
         position_dependence,
+        run_passes,
     )
     from .backend.callable import to_callable
     from .backend.source import to_source
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
+    from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
     from .ir.verifier import verify
 
@@ -37,6 +39,7 @@ _HOMES = {
         "find_hidden_param_op_relations",
         "module_info",
         "position_dependence",
+        "run_passes",
     ),
     ".backend.callable": ("to_callable",),
     ".backend.source": ("to_source",),
@@ -46,6 +49,7 @@ _HOMES = {
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
+    ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
     ".ir.verifier": ("verify",),
 }
@@ -60,6 +64,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "json_schema",
     "load",
     "loads",
     "lower",
@@ -68,17 +73,19 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "run_passes",
     "save",
     "to_callable",
     "to_source",
     "verify",
+    "view",
     "write_states",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "brainscale":
-        return importlib.import_module(".brainscale", __name__)
+    if name in ("brainscale", "view"):
+        return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name], __name__), name)

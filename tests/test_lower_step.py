@@ -197,5 +197,5 @@ def test_weights_of_a_gru_in_plain_products_are_related_to_its_hidden_state() ->
 
 
 def test_weights_of_the_reset_gate_are_said_to_act_through_other_weights() -> None:
-    codes = {each.path: each.code for each in relation_diagnostics(lowered())}
+    codes = {each.path: each.name for each in relation_diagnostics(lowered())}
     assert codes == {path: "only_through_another_weight" for path in GRU_PATHS if path[0] == "reset"}

@@ -1,12 +1,15 @@
 """Every operation has a rule in each layer and a program here, and every program comes back as the function it was."""
 
 import functools
+import json
 import operator
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import jsonschema
 import pytest
 
 import brainir
@@ -14,10 +17,12 @@ from brainir.backend import rules as backend
 from brainir.frontend.lowering import lowered_ops
 from brainir.ir import type_rules
 from brainir.ir.ops import SCHEMAS, AnyNode
-from brainir.ir.program import Program
+from brainir.ir.program import SCHEMA_VERSION, Program
+from brainir.ir.schema import json_schema, schema_change, schema_text
 from tests.compare import JAX, assert_same_bits
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
 
+ROOT = Path(__file__).parents[1]
 OPS = [op for schema in SCHEMAS for op in schema.ops()]
 programs = pytest.mark.parametrize("name", PROGRAMS_HERE)
 
@@ -81,6 +86,22 @@ def test_no_operation_has_two_schemas() -> None:
 def test_a_function_can_hold_nodes_of_every_schema_and_no_others() -> None:
     union, *_ = get_args(AnyNode)
     assert get_args(union) == SCHEMAS
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    committed = (ROOT / f"docs/schema/brainir-{SCHEMA_VERSION}.schema.json").read_text()
+    if committed != schema_text():
+        pytest.fail(schema_change(json.loads(committed), json_schema()).advice())
+
+
+@functools.cache
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema())
+
+
+@programs
+def test_the_file_of_a_program_fits_the_schema(name: str) -> None:
+    schema().validate(json.loads(brainir.dumps(lowered(name))))
 
 
 @programs

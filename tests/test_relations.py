@@ -24,7 +24,7 @@ def names(program: Program) -> list[tuple[str, str]]:
 
 
 def codes(program: Program) -> list[tuple[str, str]]:
-    return [(".".join(map(str, each.path)), each.code) for each in relation_diagnostics(program)]
+    return [(".".join(map(str, each.path)), each.name) for each in relation_diagnostics(program)]
 
 
 def check_parts(program: Program, *inputs: Any) -> tuple[HiddenParamOpRelation, ...]:
@@ -396,4 +396,4 @@ def test_relations_and_diagnostics_print_and_give_the_same_json_each_time() -> N
     assert relation.to_json() == brainir.find_hidden_param_op_relations(second)[0].to_json()
     assert json.loads(relation.to_json())["hidden_groups"] == [{"index": 0, "hidden_paths": [["h"]]}]
     assert "relation of c (dense)" in repr(relation)
-    assert repr(relation_diagnostics(first)[0]).startswith("only_through_another_weight: r: reaches h only")
+    assert repr(relation_diagnostics(first)[0]).startswith("BIR102 only_through_another_weight: r: reaches h only")

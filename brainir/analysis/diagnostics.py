@@ -1,33 +1,110 @@
-"""What an analysis has to tell a modeller, as data."""
+"""What an analysis or a pass has to tell a modeller, as data with stable codes."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 from ..ir.model import StatePath
-from ..ir.printer import format_path
+from ..ir.node import Node
+from ..ir.printer import format_node, format_path
 from .facts import Facts
 
-__all__ = ["Code", "Diagnostic"]
+__all__ = ["FINDINGS", "Diagnostic", "Finding", "FindingName", "diagnostic", "place_of"]
 
-Code = Literal[
+FindingName: TypeAlias = Literal[
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
-    "weight_in_control_flow", "opaque_weight_operation", "recurrence_through_other_state",
-    "unreachable_state", "unused_parameter",
+    "weight_in_control_flow", "opaque_weight_operation", "unused_parameter",
+    "recurrence_through_other_state", "unreachable_state",
+    "nan_gradient", "every_branch_computed", "left_alone",
 ]  # fmt: skip
 
 
+class Finding(NamedTuple):
+    """One kind of finding: its code, which never changes, what it means, and what can be done."""
+
+    code: str
+    meaning: str
+    remedy: str
+
+
+FINDINGS: dict[FindingName, Finding] = {
+    "readout": Finding(
+        "BIR101",
+        "the parameter reaches no hidden state within a step",
+        "nothing to do: it gets the ordinary gradient of each step",
+    ),
+    "only_through_another_weight": Finding(
+        "BIR102",
+        "the parameter reaches hidden states only through another weight operation in the same step",
+        "it gets the ordinary gradient of each step; a window credits more",
+    ),
+    "through_another_weight": Finding(
+        "BIR103",
+        "the parameter reaches hidden states directly, and through another weight operation too",
+        "the trace credits the direct paths only; a window credits the others too",
+    ),
+    "blocked_by_stop_gradient": Finding(
+        "BIR104",
+        "a stop_gradient lies on every path from the parameter",
+        "remove the stop_gradient if the parameter is to be learned through it",
+    ),
+    "weight_in_control_flow": Finding(
+        "BIR105",
+        "the parameter meets data inside a cond, scan or while loop",
+        "move the weight operation out of the cond, scan or while loop",
+    ),
+    "opaque_weight_operation": Finding(
+        "BIR106",
+        "the parameter meets data in an operation with several results",
+        "return one floating point array from the function that holds the operation",
+    ),
+    "unused_parameter": Finding(
+        "BIR107",
+        "the step does not use the parameter",
+        "nothing to do: the step does not use it",
+    ),
+    "recurrence_through_other_state": Finding(
+        "BIR201",
+        "a state that is not hidden carries a derivative from step to step",
+        "make it a HiddenState, so that credit flows through it",
+    ),
+    "unreachable_state": Finding(
+        "BIR202",
+        "the step uses a state that cannot be reached from the module",
+        "keep the state as an attribute of the module, so that it has a path",
+    ),
+    "nan_gradient": Finding(
+        "BIR401",
+        "a branch that became a select holds operations whose slope can be infinite",
+        "keep their operands in range in the branch itself, for instance with jnp.where on the operand",
+    ),
+    "every_branch_computed": Finding(
+        "BIR402",
+        "where one branch was computed, all of them are now",
+        "leave the cond as it is where its branches are expensive",
+    ),
+    "left_alone": Finding(
+        "BIR403",
+        "a pass left a node as it is, though it is of the kind that the pass rewrites",
+        "raise the limit that the message names, or rewrite the model",
+    ),
+}
+"""Every finding by name."""
+
+
 class Diagnostic(Facts):
-    """One finding about one state.
+    """One finding about one state or one node.
 
     Parameters
     ----------
     code : str
-        What was found; stable between releases.
+        The kind of finding, ``BIR101``; stable between releases.
+    name : str
+        The same in words.
     message : str
         The finding in a sentence.
     path : tuple of str and int
-        The state it is about.
+        The state it is about, or empty.
     node : str
         The operation it is about, or empty.
     source : str
@@ -36,17 +113,49 @@ class Diagnostic(Facts):
         What can be done.
     """
 
-    code: Code
+    code: str
+    name: FindingName
     message: str
-    path: StatePath
+    path: StatePath = ()
     node: str = ""
     source: str = ""
     remedy: str = ""
 
     def __repr__(self) -> str:
-        lines = [f"{self.code}: {format_path(self.path)}: {self.message}"]
+        about = f"{format_path(self.path)}: " if self.path else ""
+        lines = [f"{self.code} {self.name}: {about}{self.message}"]
         if self.node:
             lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
         if self.remedy:
             lines.append(f"  {self.remedy}")
         return "\n".join(lines)
+
+
+def diagnostic(name: FindingName, message: str, *, path: StatePath = (), node: Node | None = None) -> Diagnostic:
+    """Make the diagnostic of a finding, with its code and remedy.
+
+    Parameters
+    ----------
+    name : str
+    message : str
+    path : tuple of str and int
+        The state it is about.
+    node : Node, optional
+        The operation it is about.
+    """
+    finding = FINDINGS[name]
+    return Diagnostic(
+        code=finding.code,
+        name=name,
+        message=message,
+        path=path,
+        node="" if node is None else format_node(node),
+        source="" if node is None else node.source,
+        remedy=finding.remedy,
+    )
+
+
+def place_of(node: Node) -> str:
+    """Name a node in a sentence: its first result, its operation, and the model's line."""
+    first = f"{node.outputs[0]} = " if node.outputs else ""
+    return f"{first}{node.op}" + (f" ({node.source})" if node.source else "")

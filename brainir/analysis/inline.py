@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ir.node import Node
 from ..ir.ops import Call, CustomJvp, CustomVjp, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
-__all__ = ["fresh_name", "inline_calls"]
+__all__ = ["Splicer", "fresh_name", "inline_calls"]
 
 _LONGEST_STEM = 60
 
@@ -54,93 +54,153 @@ def inline_calls(
     Function
         `function` itself if there is nothing to inline.
     """
-    kinds = Call if keep_rules else Call | CustomJvp | CustomVjp
+    kinds = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp)
     chosen = [node for node in function.nodes if isinstance(node, kinds) and (select is None or select(node))]
     if not chosen:
         return function
-    flat = _Inliner(program, kinds, {*function.value_types})
-    flat.constants.extend(function.constants)
+    flat = Splicer(function, program.table, opened=kinds)
     wanted = {id(node) for node in chosen}
     for node in function.nodes:
         if id(node) in wanted:
-            flat.expand(
-                node,
-                {operand: operand for operand in node.inputs},
-                node.outputs,
-                node.outputs[:1],
-                node.scope,
-            )
+            flat.splice(node, node.inputs, node.outputs)
         else:
             flat.nodes.append(node)
-    return Function(
-        name=function.name,
-        inputs=function.inputs,
-        types=function.types,
-        constants=tuple(flat.constants),
-        nodes=tuple(flat.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
-        outputs=function.outputs,
-    )
+    return flat.finish()
 
 
-class _Inliner:
-    def __init__(self, program: Program, kinds: object, taken: set[str]) -> None:
-        self.program = program
-        self.kinds = kinds
-        self.taken = taken
-        self.nodes: list[Node] = []
-        self.constants: list[Constant] = []
-        self.shared: dict[tuple[str, str], str] = {}
+class Splicer:
+    """Builds a function out of another one, with bodies of further functions among its nodes.
 
-    def expand(
-        self, call: Node, names: dict[str, str], results: tuple[str, ...], label: tuple[str, ...], scope: str
+    The caller appends nodes of its own to `nodes`. Values of `function` keep their names; those of bodies get
+    names that are new in it.
+
+    Parameters
+    ----------
+    function : Function
+        Gives name, inputs, constants and outputs.
+    table : mapping of str to Function
+        Holds the functions that are spliced in.
+    opened : tuple of node schemas
+        Nodes of spliced bodies that are replaced by the bodies of what they run, in turn.
+    """
+
+    def __init__(
+        self, function: Function, table: Mapping[str, Function], *, opened: tuple[type[Node], ...] = ()
     ) -> None:
-        """Append the body of `call`: `names` maps its operands, `results` names its results."""
-        body = self.program.function(next(iter(call.callees())))
-        stem = (label[0] if label else body.name)[-_LONGEST_STEM:].lstrip("0123456789.") or "x"
-        inner = {name: names[operand] for name, operand in zip(body.inputs, call.inputs, strict=True)}
+        self.function = function
+        self.table = table
+        self.opened = opened
+        self.taken = {*function.value_types}
+        self.nodes: list[Node] = []
+        self.constants: list[Constant] = list(function.constants)
+        self._shared: dict[tuple[str, str], str] = {}
+
+    def fresh(self, wanted: str) -> str:
+        """Return a name that no value of the function has, and take it."""
+        return fresh_name(wanted, self.taken)
+
+    def finish(self, outputs: Sequence[str] | None = None) -> Function:
+        """Return the function with the nodes that were appended."""
+        function = self.function
+        return Function(
+            name=function.name,
+            inputs=function.inputs,
+            types=function.types,
+            constants=tuple(self.constants),
+            nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
+            outputs=function.outputs if outputs is None else tuple(outputs),
+        )
+
+    def splice(self, node: Node, operands: Sequence[str], results: Sequence[str]) -> None:
+        """Append the body of the function that a node runs, under the names that the results shall have.
+
+        Parameters
+        ----------
+        node : Node
+            Its first callee is spliced in; its results name the values inside.
+        operands, results : sequence of str
+        """
+        callee = self.table[next(iter(node.callees()))]
+        self._expand(node, callee, operands, results, node.types, _stem(results, callee), node.scope)
+
+    def splice_body(self, node: Node, callee: str, operands: Iterable[str], stem: str) -> tuple[str, ...]:
+        """Append the body of a function, and return the names or literals that its results are.
+
+        Parameters
+        ----------
+        node : Node
+            The node that it stands for; values without a line of their own get its source line.
+        callee : str
+            Name of the function.
+        operands : iterable of str
+        stem : str
+            What the names of values inside begin with.
+        """
+        body = self.table[callee]
+        inner = self._append_body(node, body, operands, (), stem, node.scope)
+        return tuple(name if is_literal(name) else inner[name] for name in body.outputs)
+
+    def copy(self, value: str, result: str, kind: str, like: Node, scope: str | None = None) -> None:
+        """Append a copy of a value or literal under another name."""
+        scope = like.scope if scope is None else scope
+        self.nodes.append(
+            Unary(op="copy", inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=like.source)
+        )
+
+    def _expand(
+        self,
+        call: Node,
+        body: Function,
+        operands: Iterable[str],
+        results: Sequence[str],
+        kinds: Sequence[str],
+        stem: str,
+        scope: str,
+    ) -> None:
+        inner = self._append_body(call, body, operands, results, stem, scope)
+        for name, result, kind in zip(body.outputs, results, kinds, strict=True):
+            value = name if is_literal(name) else inner[name]
+            if value != result:
+                self.copy(value, result, kind, call, scope)
+
+    def _append_body(
+        self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str, scope: str
+    ) -> dict[str, str]:
+        """Append the nodes of a body; return the new names of its values. It takes `results` where it can."""
+        inner = dict(zip(body.inputs, operands, strict=True))
         for constant in body.constants:
-            inner[constant.name] = self.constant(body, constant, stem)
+            inner[constant.name] = self._constant(body, constant, stem)
         made = {name for node in body.nodes for name in node.outputs}
-        for name, result in zip(body.outputs, results, strict=True):
+        for name, result in zip(body.outputs, results, strict=bool(results)):
             if name in made and name not in inner:
                 inner[name] = result
         for node in body.nodes:
             new = (name for name in node.outputs if name not in inner)
-            inner.update({name: fresh_name(f"{stem}.{name[-_LONGEST_STEM:]}", self.taken) for name in new})
-            self.append(node, inner, call, scope)
-        for name, result, kind in zip(body.outputs, results, call.types, strict=True):
-            value = name if is_literal(name) else inner[name]
-            if value != result:
-                self.nodes.append(
-                    Unary(
-                        op="copy",
-                        inputs=(value,),
-                        outputs=(result,),
-                        types=(kind,),
-                        scope=scope,
-                        source=call.source,
-                    )
-                )
+            inner.update({name: self.fresh(f"{stem}.{name[-_LONGEST_STEM:]}") for name in new})
+            self._append(node, inner, call, scope)
+        return inner
 
-    def append(self, node: Node, names: dict[str, str], call: Node, scope: str) -> None:
+    def _append(self, node: Node, names: dict[str, str], call: Node, scope: str) -> None:
         names |= {operand: operand for operand in node.inputs if is_literal(operand)}
+        inputs = tuple(names[operand] for operand in node.inputs)
         outputs = tuple(names[name] for name in node.outputs)
         inner_scope = "/".join(part for part in (scope, node.scope) if part)
-        if isinstance(node, self.kinds):  # type: ignore[arg-type]  # a class or a union of classes
-            self.expand(node, names, outputs, outputs[:1], inner_scope)
+        if isinstance(node, self.opened):
+            callee = self.table[next(iter(node.callees()))]
+            self._expand(node, callee, inputs, outputs, node.types, _stem(outputs, callee), inner_scope)
             return
-        changes = {
-            "inputs": tuple(names[operand] for operand in node.inputs),
-            "outputs": outputs,
-            "scope": inner_scope,
-            "source": node.source or call.source,
-        }
+        source = node.source or call.source
+        changes = {"inputs": inputs, "outputs": outputs, "scope": inner_scope, "source": source}
         self.nodes.append(node.model_copy(update=changes))
 
-    def constant(self, body: Function, constant: Constant, stem: str) -> str:
-        """Add a constant of a body once, however often the body is inlined."""
+    def _constant(self, body: Function, constant: Constant, stem: str) -> str:
+        """Add a constant of a body once, however often the body is spliced in."""
         key = (body.name, constant.name)
-        if key not in self.shared:
-            self.shared[key] = fresh_name(f"{stem}.{constant.name[-_LONGEST_STEM:]}", self.taken)
-            self.constants.append(constant.replace(name=self.shared[key]))
-        return self.shared[key]
+        if key not in self._shared:
+            self._shared[key] = self.fresh(f"{stem}.{constant.name[-_LONGEST_STEM:]}")
+            self.constants.append(constant.replace(name=self._shared[key]))
+        return self._shared[key]
+
+
+def _stem(results: Sequence[str], body: Function) -> str:
+    return (results[0] if results else body.name)[-_LONGEST_STEM:].lstrip("0123456789.") or "x"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ..ir.model import StatePath
 from ..ir.node import Node
-from ..ir.printer import format_node, format_path
+from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
-from .diagnostics import Code, Diagnostic
+from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .flow import bits
 from .slices import reached
@@ -17,18 +17,6 @@ from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 
 __all__ = ["relation_diagnostics"]
-
-_REMEDIES: dict[Code, str] = {
-    "readout": "nothing to do: it gets the ordinary gradient of each step",
-    "only_through_another_weight": "it gets the ordinary gradient of each step; a window credits more",
-    "through_another_weight": "the trace credits the direct paths only; a window credits the others too",
-    "blocked_by_stop_gradient": "remove the stop_gradient if the parameter is to be learned through it",
-    "weight_in_control_flow": "move the weight operation out of the cond, scan or while loop",
-    "opaque_weight_operation": "return one floating point array from the function that holds the operation",
-    "recurrence_through_other_state": "make it a HiddenState, so that credit flows through it",
-    "unreachable_state": "keep the state as an attribute of the module, so that it has a path",
-    "unused_parameter": "nothing to do: the step does not use it",
-}
 
 
 def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
@@ -41,7 +29,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     Returns
     -------
     tuple of Diagnostic
-        In the order of the states, then of the operations. Codes: ``readout``,
+        In the order of the states, then of the operations. Names: ``readout``,
         ``only_through_another_weight``, ``through_another_weight`` (some paths of a relation are not
         credited), ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``opaque_weight_operation``,
         ``recurrence_through_other_state``, ``unreachable_state``, ``unused_parameter``.
@@ -62,17 +50,6 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     return tuple(sorted(dict.fromkeys(found), key=lambda each: order[each.path]))
 
 
-def _diagnostic(code: Code, path: StatePath, message: str, node: Node | None = None) -> Diagnostic:
-    return Diagnostic(
-        code=code,
-        message=message,
-        path=path,
-        node=format_node(node) if node is not None else "",
-        source=node.source if node is not None else "",
-        remedy=_REMEDIES[code],
-    )
-
-
 def _of_operation(operations: WeightOperations, operation: Operation) -> Iterator[Diagnostic]:
     hidden = operations.scan.states.hidden
     ways = {each.path: operations.reaches(operation, each.new) for each in hidden}
@@ -81,19 +58,19 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
     if any(direct for direct, _ in ways.values()):
         if through:
             message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
-            yield _diagnostic("through_another_weight", operation.path, message, node)
+            yield diagnostic("through_another_weight", message, path=operation.path, node=node)
     elif through:
         message = f"reaches {format_paths(through)} only through another weight operation in the same step"
-        yield _diagnostic("only_through_another_weight", operation.path, message, node)
+        yield diagnostic("only_through_another_weight", message, path=operation.path, node=node)
     elif stopped := tuple(each.path for each in hidden if operations.stops(operation, each.new)):
         message = f"reaches {format_paths(stopped)} only through stop_gradient"
-        yield _diagnostic("blocked_by_stop_gradient", operation.path, message, node)
+        yield diagnostic("blocked_by_stop_gradient", message, path=operation.path, node=node)
     else:
-        yield _diagnostic("readout", operation.path, "reaches no hidden state within a step", node)
+        yield diagnostic("readout", "reaches no hidden state within a step", path=operation.path, node=node)
 
 
 def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
-    reasons: list[tuple[Code, str, list[tuple[StatePath, Meeting]]]] = [
+    reasons: list[tuple[FindingName, str, list[tuple[StatePath, Meeting]]]] = [
         (
             "weight_in_control_flow",
             "is used inside {op}, where weight operations are not followed",
@@ -106,9 +83,9 @@ def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
             operations.frozen,
         ),
     ]
-    for code, message, meetings in reasons:
+    for name, message, meetings in reasons:
         for path, meeting in meetings:
-            yield _diagnostic(code, path, message.format(op=meeting.node.op), meeting.node)
+            yield diagnostic(name, message.format(op=meeting.node.op), path=path, node=meeting.node)
 
 
 def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
@@ -140,7 +117,7 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
             f"{format_path(path)} is not a hidden state, but its new value depends on hidden states or "
             "parameters and its old value is used in the next step: this recurrence gets no credit"
         )
-        yield _diagnostic("recurrence_through_other_state", path, message)
+        yield diagnostic("recurrence_through_other_state", message, path=path)
 
 
 def _carried(fed: dict[int, int], used: int) -> set[int]:
@@ -171,7 +148,7 @@ def _states(scan: WeightScan) -> Iterator[Diagnostic]:
     for state in scan.program.interface.states:
         if not state.reachable:
             message = "the step uses a state that cannot be reached from the module; its path is made up"
-            yield _diagnostic("unreachable_state", state.path, message)
+            yield diagnostic("unreachable_state", message, path=state.path)
     used = {operand for node in scan.function.nodes for operand in node.inputs}
     used |= {*scan.function.outputs[_returned(scan) :]} | {hidden.new for hidden in scan.states.hidden}
     unused = dict.fromkeys(leaf.path for leaf in scan.states.params)
@@ -179,4 +156,4 @@ def _states(scan: WeightScan) -> Iterator[Diagnostic]:
         if leaf.value.name in used:
             unused.pop(leaf.path, None)
     for path in unused:
-        yield _diagnostic("unused_parameter", path, "the step does not use the parameter")
+        yield diagnostic("unused_parameter", "the step does not use the parameter", path=path)

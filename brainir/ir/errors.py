@@ -8,6 +8,7 @@ __all__ = [
     "EmissionError",
     "FormatError",
     "LoweringError",
+    "PassError",
     "StateError",
     "VerificationError",
 ]
@@ -39,3 +40,7 @@ class EmissionError(BrainIRError):
 
 class AnalysisError(BrainIRError):
     """An analysis was asked for something that the program does not have."""
+
+
+class PassError(AnalysisError):
+    """A pass returned an invalid program, or one that does not keep what the pass declares to keep."""

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import model_serializer, model_validator
+from pydantic import GetJsonSchemaHandler, ValidationInfo, model_serializer, model_validator
+from pydantic_core import CoreSchema
 
 from .errors import BrainIRError, FormatError
 from .interface import Interface, State, leaf_count
@@ -119,9 +120,27 @@ class Constant(Model):
             return {**stored, "values": " ".join(scalar_text(element.reshape(())) for element in elements)}
         return {**stored, "base64": base64.b64encode(self.data).decode("ascii")}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of what :meth:`_write` writes."""
+        text = {"type": "string"}
+        return {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "properties": {"name": text, "type": text, form: text},
+                    "required": ["name", "type", form],
+                    "additionalProperties": False,
+                }
+                for form in ("values", "base64", "sha256")
+            ]
+        }
+
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, stored: Any) -> Any:
+    def _read(cls, stored: Any, info: ValidationInfo) -> Any:
+        if info.mode == "json" and isinstance(stored, dict) and "data" in stored:
+            raise ValueError("data is written as values or base64")
         if not isinstance(stored, dict) or not ({"values", "base64"} & stored.keys()):
             return stored
         rest = {key: value for key, value in stored.items() if key not in ("values", "base64")}

@@ -9,10 +9,12 @@ alone, and ends in a verified program or in a :class:`~brainir.ir.errors.BrainIR
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,6 +210,26 @@ def loads(text: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Program:
 
 def read_program(text: str | bytes, where: str, limits: Limits) -> Program:
     """Do what :func:`loads` does; errors say that the text is `where`."""
+    with _collector_paused():
+        return _read(text, where, limits)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the garbage collector from running: reading makes many objects and no garbage.
+
+    It would look through everything in the process again and again; beside JAX, that takes longer than the reading.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read(text: str | bytes, where: str, limits: Limits) -> Program:
     check_limit(where, "bytes of text", len(text), limits.text_bytes, "text_bytes")
     data, upgraded = _upgrade(_parse(text, where), where)
     functions = data.get("functions")
@@ -217,7 +239,11 @@ def read_program(text: str | bytes, where: str, limits: Limits) -> Program:
     try:
         program = Program.model_validate_json(to_json(data, inf_nan_mode="constants") if upgraded else text)
     except ValidationError as error:
+        if error.errors(include_input=False)[0]["type"] == "json_invalid":
+            raise _not_json(where, text, error) from None
         raise FormatError(_describe(error, data, where)) from None
+    except ValueError as error:
+        raise _not_json(where, text, error) from None
     depth = max(map(_tree_depth, program.interface.trees()))
     check_limit(where, "levels of nested pytrees", depth, limits.depth, "depth")
     verify(program)
@@ -237,16 +263,24 @@ def check_limit(where: str, what: str, found: int, limit: int, name: str) -> Non
 def _parse(text: str | bytes, where: str) -> dict[str, Any]:
     try:
         content = text.encode() if isinstance(text, str) else text
-        # This parser bounds the nesting; the next one finds keys that occur twice, which pydantic lets pass.
-        from_json(content)
-        data = json.loads(content, object_pairs_hook=_unique)
+        # pydantic reads the text again, faster than it would check this; but it lets keys pass that occur twice.
+        data = json.loads(content.decode(), object_pairs_hook=_unique)
     except UnicodeError as error:
         raise FormatError(f"{where} is not UTF-8 ({error}); it is not a brainir file or was damaged") from None
-    except ValueError as error:
-        raise FormatError(f"{where} is not JSON: {error}; it was cut short or edited by hand") from None
+    except (ValueError, RecursionError) as error:
+        raise _not_json(where, text, error) from None
     if not isinstance(data, dict) or data.get("format") != "brainir":
         raise FormatError(f'{where} is JSON but not a brainir program, which starts with "format": "brainir"')
     return data
+
+
+def _not_json(where: str, text: str | bytes, error: Exception) -> FormatError:
+    try:
+        # This parser says more of where the text ends or goes wrong.
+        from_json(text.encode() if isinstance(text, str) else text)
+    except ValueError as place:
+        error = place
+    return FormatError(f"{where} is not JSON: {error}; it was cut short or edited by hand")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""``python -m brainir`` is the command ``brainir``."""
+
+from .cli import main
+
+main()

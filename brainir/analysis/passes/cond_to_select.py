@@ -1,0 +1,156 @@
+"""Conditionals replaced by the computation of all branches and a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...ir.node import Node
+from ...ir.ops import Clamp, Cond, ConvertElementType, IntegerPow, SelectN, While
+from ...ir.program import Function, Program
+from ...ir.types import TensorType, is_literal
+from ..diagnostics import Diagnostic, diagnostic, place_of
+from ..inline import Splicer
+from .base import Pass, PassResult
+from .rewriting import functions_with, rewrite_functions, runs
+
+__all__ = ["CondToSelect"]
+
+# Operations whose derivative is infinite or undefined somewhere, so that times zero it is NaN.
+_STEEP = frozenset(
+    {
+        "acos", "acosh", "asin", "atan2", "atanh", "cbrt", "cosh", "cumprod", "digamma", "div", "erf_inv", "exp",
+        "exp2", "expm1", "lgamma", "log", "log1p", "pow", "reduce_prod", "rem", "rsqrt", "sinh", "sqrt", "tan",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CondToSelect(Pass):
+    """Replace ``cond`` by all of its branches and a ``select_n`` for each result.
+
+    A ``cond`` stays if a branch has effects, runs a ``while`` loop (which might never end where the branch was not
+    meant to run), or returns what cannot be selected. An index out of range picks the first or last branch, as before.
+
+    Caveats: all branches are computed (``every_branch_computed``), and where the derivative in a branch that was not
+    taken is infinite or NaN, the gradient, zero times that, is NaN (``nan_gradient``).
+
+    Parameters
+    ----------
+    select : callable, optional
+        Rewrite only the nodes for which it is true.
+    max_nodes : int
+        A ``cond`` stays where its function would grow beyond this.
+    """
+
+    name: ClassVar[str] = "cond_to_select"
+    gradients: ClassVar = "rounding"
+    select: Callable[[Cond], bool] | None = None
+    max_nodes: int = 100_000
+
+    def run(self, program: Program) -> PassResult:
+        """See :meth:`Pass.run`."""
+        rewriter = _Rewriter(self, program)
+        after = rewrite_functions(program, rewriter.rewrite)
+        return self.result(program, after, {"conds replaced": rewriter.replaced}, rewriter.caveats)
+
+
+class _Rewriter:
+    def __init__(self, options: CondToSelect, program: Program) -> None:
+        self.options = options
+        self.effects = functions_with(program, lambda node: node.traits.effectful)
+        self.loops = functions_with(program, lambda node: isinstance(node, While))
+        self.replaced = 0
+        self.caveats: list[Diagnostic] = []
+
+    def rewrite(self, function: Function, table: Mapping[str, Function]) -> Function:
+        wanted = self.options.select or (lambda node: True)
+        chosen = {id(node) for node in function.nodes if isinstance(node, Cond) and wanted(node)}
+        if not chosen:
+            return function
+        flat = Splicer(function, table)
+        size, before = len(function.nodes), self.replaced
+        for node in function.nodes:
+            if not isinstance(node, Cond) or id(node) not in chosen:
+                flat.nodes.append(node)
+                continue
+            added = sum(len(table[name].nodes) for name in node.branches) + len(node.outputs)
+            if reason := self._obstacle(node, size + added, function):
+                flat.nodes.append(node)
+                self.caveats.append(diagnostic("left_alone", f"{place_of(node)} stays: {reason}", node=node))
+                continue
+            size += added
+            self.replaced += 1
+            self._note(node, table)
+            _replace(flat, function, node)
+        return flat.finish() if self.replaced > before else function
+
+    def _obstacle(self, node: Cond, size: int, function: Function) -> str:
+        """Return why a node must stay, or nothing."""
+        branches = {*node.branches}
+        if branches & self.effects:
+            return "a branch has effects"
+        if branches & self.loops:
+            return "a branch runs a while loop, which may not end where the branch is not meant to run"
+        if any(TensorType.parse(kind).dtype == "float0" for kind in node.types):
+            return "float0 results cannot be selected"
+        if size > self.options.max_nodes:
+            return f"{function.name} would exceed max_nodes = {self.options.max_nodes}"
+        return ""
+
+    def _note(self, node: Cond, table: Mapping[str, Function]) -> None:
+        sizes = [len(table[name].nodes) for name in node.branches]
+        message = f"{place_of(node)}: {sum(sizes)} nodes run in every step, where at most {max(sizes)} did"
+        self.caveats.append(diagnostic("every_branch_computed", message, node=node))
+        steep = sorted({op for name in {*node.branches} for op in _steep(table[name], table)})
+        if steep:
+            message = f"{place_of(node)}: {', '.join(steep)} in a branch that is not taken can make gradients NaN"
+            self.caveats.append(diagnostic("nan_gradient", message, node=node))
+
+
+def _steep(function: Function, table: Mapping[str, Function]) -> set[str]:
+    """Return the operations with steep derivatives that a function runs."""
+    found: set[str] = set()
+    seen, pending = {function.name}, [function]
+    while pending:
+        for node in pending.pop().nodes:
+            if node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0):
+                found.add(node.op)
+            for name in runs(node):
+                if name not in seen:
+                    seen.add(name)
+                    pending.append(table[name])
+    return found
+
+
+def _replace(flat: Splicer, function: Function, node: Cond) -> None:
+    stem = node.outputs[0] if node.outputs else "cond"
+    cases = [
+        flat.splice_body(node, name, node.inputs[1:], f"{stem}.{number}") for number, name in enumerate(node.branches)
+    ]
+    index = _predicate(function, node) or node.inputs[0]
+    for result, kind, *values in zip(node.outputs, node.types, *cases, strict=True):
+        if len(set(values)) == 1:
+            flat.copy(values[0], result, kind, node)
+            continue
+        flat.nodes.append(
+            SelectN(inputs=(index, *values), outputs=(result,), types=(kind,), scope=node.scope, source=node.source)
+        )
+
+
+def _predicate(function: Function, node: Cond) -> str | None:
+    """Return the boolean behind the index of a choice of two, if there is one."""
+    if len(node.branches) != 2:
+        return None
+    value = node.inputs[0]
+    while not is_literal(value):
+        producer: Node | None = function.producers.get(value)
+        if isinstance(producer, Clamp) and producer.inputs[0] == "0:i32" and producer.inputs[2] == "1:i32":
+            value = producer.inputs[1]
+        elif isinstance(producer, ConvertElementType):
+            source = producer.inputs[0]
+            return source if function.type_of(source).dtype == "bool" else None
+        else:
+            return None
+    return None

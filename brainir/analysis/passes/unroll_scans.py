@@ -1,0 +1,153 @@
+"""Loops of fixed length replaced by copies of their body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...ir.ops import BroadcastInDim, Concatenate, Scan, Slice, Squeeze
+from ...ir.program import Function, Program
+from ...ir.types import TensorType
+from ..diagnostics import Diagnostic, diagnostic, place_of
+from ..inline import Splicer
+from .base import Pass, PassResult
+from .rewriting import rewrite_functions
+
+__all__ = ["UnrollScans"]
+
+
+@dataclass(frozen=True)
+class UnrollScans(Pass):
+    """Replace ``scan`` by as many copies of its body as it has steps.
+
+    Slices of what it scans over become ``slice`` and ``squeeze``, stacked results ``broadcast_in_dim`` and
+    ``concatenate``.
+
+    Parameters
+    ----------
+    max_length : int
+        Longer scans stay.
+    select : callable, optional
+        Rewrite only the nodes for which it is true.
+    max_nodes : int
+        A scan stays where its function would grow beyond this.
+    """
+
+    name: ClassVar[str] = "unroll_scans"
+    gradients: ClassVar = "rounding"
+    max_length: int = 16
+    select: Callable[[Scan], bool] | None = None
+    max_nodes: int = 100_000
+
+    def run(self, program: Program) -> PassResult:
+        """See :meth:`Pass.run`."""
+        unrolled = 0
+        caveats: list[Diagnostic] = []
+        wanted = self.select or (lambda node: True)
+
+        def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
+            nonlocal unrolled
+            chosen = {id(node) for node in function.nodes if isinstance(node, Scan) and wanted(node)}
+            if not chosen:
+                return function
+            flat = Splicer(function, table)
+            size, before = len(function.nodes), unrolled
+            for node in function.nodes:
+                if not isinstance(node, Scan) or id(node) not in chosen:
+                    flat.nodes.append(node)
+                    continue
+                around = 2 * (len(node.inputs) - node.num_consts - node.num_carry) + len(node.outputs) - node.num_carry
+                added = node.length * (len(table[node.body].nodes) + around) + len(node.outputs)
+                if reason := self._obstacle(node, size + added, function):
+                    flat.nodes.append(node)
+                    caveats.append(diagnostic("left_alone", f"{place_of(node)} stays: {reason}", node=node))
+                    continue
+                size += added
+                unrolled += 1
+                _unroll(flat, node)
+            return flat.finish() if unrolled > before else function
+
+        after = rewrite_functions(program, rewrite)
+        return self.result(program, after, {"scans unrolled": unrolled}, caveats)
+
+    def _obstacle(self, node: Scan, size: int, function: Function) -> str:
+        """Return why a node must stay, or nothing."""
+        if node.length > self.max_length:
+            return f"its length {node.length} exceeds max_length = {self.max_length}"
+        if node.length == 0 and len(node.outputs) > node.num_carry:
+            return "it stacks the results of no step"
+        if size > self.max_nodes:
+            return f"{function.name} would exceed max_nodes = {self.max_nodes}"
+        return ""
+
+
+def _unroll(flat: Splicer, node: Scan) -> None:
+    first = node.num_consts + node.num_carry
+    consts, carry, scanned = node.inputs[: node.num_consts], node.inputs[node.num_consts : first], node.inputs[first:]
+    stem = node.outputs[0] if node.outputs else "scan"
+    body = flat.table[node.body]
+    item_kinds = [TensorType.parse(kind) for kind in body.types[first:]]
+    stacked: list[list[str]] = [[] for _ in node.outputs[node.num_carry :]]
+    for step in reversed(range(node.length)) if node.reverse else range(node.length):
+        items = [
+            _item(flat, node, array, step, kind, f"{stem}.{step}.x{number}")
+            for number, (array, kind) in enumerate(zip(scanned, item_kinds, strict=True))
+        ]
+        results = flat.splice_body(node, node.body, (*consts, *carry, *items), f"{stem}.{step}")
+        carry = results[: node.num_carry]
+        for rows, value in zip(stacked, results[node.num_carry :], strict=True):
+            rows.append(value)
+    for value, result, kind in zip(carry, node.outputs, node.types, strict=False):
+        flat.copy(value, result, kind, node)
+    for rows, result, kind in zip(stacked, node.outputs[node.num_carry :], node.types[node.num_carry :], strict=True):
+        _stack(flat, node, rows[::-1] if node.reverse else rows, result, kind)
+
+
+def _item(flat: Splicer, node: Scan, array: str, step: int, kind: TensorType, stem: str) -> str:
+    """Append the slice of a scanned array that a step sees, and return its name."""
+    cut, item = flat.fresh(f"{stem}.cut"), flat.fresh(stem)
+    scope, source = node.scope, node.source
+    row = TensorType(kind.dtype, (1, *kind.shape), kind.weak_type)
+    start, limit = (step, *(0,) * kind.ndim), (step + 1, *kind.shape)
+    flat.nodes.append(
+        Slice(
+            inputs=(array,),
+            outputs=(cut,),
+            types=(str(row),),
+            start_indices=start,
+            limit_indices=limit,
+            scope=scope,
+            source=source,
+        )
+    )
+    flat.nodes.append(
+        Squeeze(inputs=(cut,), outputs=(item,), types=(str(kind),), dimensions=(0,), scope=scope, source=source)
+    )
+    return item
+
+
+def _stack(flat: Splicer, node: Scan, rows: list[str], result: str, kind: str) -> None:
+    """Append what joins the rows of all steps along a new first axis."""
+    full = TensorType.parse(kind)
+    scope, source = node.scope, node.source
+    row = TensorType(full.dtype, (1, *full.shape[1:]), full.weak_type)
+    axes = tuple(range(1, full.ndim))
+    parts = []
+    for step, value in enumerate(rows):
+        part = flat.fresh(f"{result}.{step}")
+        flat.nodes.append(
+            BroadcastInDim(
+                inputs=(value,),
+                outputs=(part,),
+                types=(str(row),),
+                shape=row.shape,
+                broadcast_dimensions=axes,
+                scope=scope,
+                source=source,
+            )
+        )
+        parts.append(part)
+    flat.nodes.append(
+        Concatenate(inputs=tuple(parts), outputs=(result,), types=(kind,), dimension=0, scope=scope, source=source)
+    )

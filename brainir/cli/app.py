@@ -1,0 +1,77 @@
+"""The table of commands, and what all of them share: the options in front, and how errors are shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..ir.errors import BrainIRError, VerificationError
+from .commands import analyse, change, check, look, model
+from .output import report_error
+
+__all__ = ["app"]
+
+_COMMANDS = {
+    "Models and programs": (model.lower, model.run, model.source, model.export),
+    "Look": (look.show, look.stats),
+    "Check and compare": (check.verify,),
+    "Analyse": (analyse.groups, analyse.relations),
+    "Change": (change.perturb,),
+}
+
+
+class _Commands(TyperGroup):
+    """Turns the errors of brainir into one block of text and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; 1 if a program failed verification, 2 for every other error."""
+        try:
+            return super().invoke(ctx)
+        except BrainIRError as error:
+            if ctx.params.get("traceback"):
+                raise
+            report_error(error)
+            raise typer.Exit(1 if isinstance(error, VerificationError) else 2) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"brainir {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    traceback: Annotated[
+        bool, typer.Option("--traceback", envvar="BRAINIR_TRACEBACK", help="Show where an error was raised.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Lower JAX programs to a stored IR; look at, check, analyse, compare and run what is stored.
+
+    A PROGRAM is a file that `brainir lower` or `brainir.save` wrote; `-` reads it from standard input. Exit codes: 0
+    all is well, 1 a difference or a program that fails verification, 2 an error.
+    """
+
+
+def _build() -> typer.Typer:
+    made = typer.Typer(
+        cls=_Commands,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    for panel, commands in _COMMANDS.items():
+        for command in commands:
+            made.command(rich_help_panel=panel)(command)
+    return made
+
+
+app = _build()

@@ -1,0 +1,28 @@
+"""Commands that check and compare."""
+
+from __future__ import annotations
+
+import typer
+
+from ...ir.canonical import fingerprint
+from ...ir.errors import VerificationError
+from ..output import AsJson, print_json, print_text
+from ..reading import ProgramFile, read_program
+
+__all__ = ["verify"]
+
+
+def verify(program: ProgramFile, as_json: AsJson = False) -> None:
+    """Check every invariant of a program; exit code 1 if it breaks one."""
+    try:
+        loaded = read_program(program)
+    except VerificationError as error:
+        if not as_json:
+            raise
+        print_json({"valid": False, "error": str(error)})
+        raise typer.Exit(1) from error
+    digest = fingerprint(loaded)
+    if as_json:
+        print_json({"valid": True, "entry": loaded.entry, "nodes": loaded.node_count(), "fingerprint": digest})
+    else:
+        print_text(f"{program}: {loaded.entry} is valid, {loaded.node_count():,} nodes, fingerprint {digest[:16]}")

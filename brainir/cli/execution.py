@@ -1,0 +1,69 @@
+"""The entry of a program as a compiled JAX function of flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+from jax import numpy as jnp
+from numpy.typing import NDArray
+
+from ..backend.evaluate import Evaluator
+from ..backend.rules import KEY_IMPLEMENTATIONS
+from ..ir.errors import EmissionError
+from ..ir.program import Program
+from ..ir.types import TensorType
+
+__all__ = ["run_entry", "stablehlo"]
+
+
+def run_entry(program: Program, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Run the entry once; PRNG keys are their ``uint32`` words, going in and coming out."""
+    entry = program.entry_function
+    kinds = [TensorType.parse(kind) for kind in entry.types]
+    values = [_value(array, kind) for array, kind in zip(inputs, kinds, strict=True)]
+    results = _compiled(program)(*values)
+    kinds = [entry.type_of(name) for name in entry.outputs]
+    return [
+        np.asarray(jax.random.key_data(result) if kind.is_key else result)
+        for result, kind in zip(results, kinds, strict=True)
+    ]
+
+
+def stablehlo(program: Program) -> str:
+    """Return the entry as the text of a StableHLO module, by ``jax.export``.
+
+    Raises
+    ------
+    EmissionError
+        If JAX cannot export the program.
+    """
+    specs = [_spec(TensorType.parse(kind)) for kind in program.entry_function.types]
+    try:
+        text: str = jax.export.export(_compiled(program))(*specs).mlir_module()
+    except (NotImplementedError, ValueError) as error:
+        raise EmissionError(f"JAX cannot export {program.entry}: {error}") from error
+    return text
+
+
+def _spec(kind: TensorType) -> Any:
+    dtype, shape = kind.storage
+    return jax.eval_shape(lambda array: _value(array, kind), jax.ShapeDtypeStruct(shape, dtype))
+
+
+def _compiled(program: Program) -> Any:
+    if any(
+        TensorType.parse(kind).dtype.endswith("64") for each in program.functions for kind in each.value_types.values()
+    ):
+        # Only this process is affected, and it runs nothing but the program.
+        jax.config.update("jax_enable_x64", True)
+    return jax.jit(Evaluator(program).function(program.entry))
+
+
+def _value(array: NDArray[Any], kind: TensorType) -> Any:
+    if kind.is_key:
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
+    return jnp.asarray(array)

@@ -1,0 +1,116 @@
+"""What commands print: text and tables for people, JSON for programs, progress and errors beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..analysis.facts import Facts
+from ..ir.errors import BrainIRError, FormatError
+from ..ir.files import save
+from ..ir.program import Program
+from ..ir.serialization import dumps
+
+__all__ = [
+    "AsJson",
+    "Output",
+    "print_facts",
+    "print_json",
+    "print_table",
+    "print_text",
+    "progress",
+    "report_error",
+    "write_program",
+    "write_text",
+]
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]
+
+
+def print_text(text: str) -> None:
+    """Print text as it is."""
+    typer.echo(text.rstrip("\n"))
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_facts(facts: Facts | Sequence[Facts], *, as_json: bool, none: str = "none") -> None:
+    """Print what an analysis found."""
+    if isinstance(facts, Facts):
+        print_text(facts.to_json() if as_json else str(facts))
+    elif as_json:
+        print_json([json.loads(each.to_json()) for each in facts])
+    else:
+        print_text("\n".join(map(str, facts)) or none)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; columns of numbers are aligned to the right."""
+    kept = [tuple(row) for row in rows]
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None)
+    for index, column in enumerate(columns):
+        is_number = all(isinstance(row[index], int | float) for row in kept)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in kept:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    # A pipe has no width: rows are as long as they are, and have no colours.
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=max(40, console.measure(table).maximum), no_color=True)
+    console.print(table)
+
+
+@contextlib.contextmanager
+def progress(doing: str) -> Iterator[None]:
+    """Show on a terminal what takes so long."""
+    with Console(stderr=True, highlight=False, markup=False).status(f"{doing} ..."):
+        yield
+
+
+def report_error(error: BrainIRError) -> None:
+    """Print an error as one block on standard error."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("error:", error, style=None)
+
+
+def write_text(text: str, output: str) -> None:
+    """Write text to a file or to standard output.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be written.
+    """
+    if output == "-":
+        print_text(text)
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FormatError(f"cannot write {output}: {error.strerror or error}") from error
+    note(f"wrote {output}")
+
+
+def write_program(program: Program, output: str) -> None:
+    """Write a program to a file, large constants beside it, or whole to standard output."""
+    if output == "-":
+        print_text(dumps(program))
+        return
+    save(program, output)
+    note(f"wrote {output}: {program.entry}, {program.node_count():,} nodes")
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, where it stays out of pipes."""
+    sys.stderr.write(text + "\n")

@@ -1,0 +1,238 @@
+"""The command: every subcommand on real files, most in one process, a few through a real shell."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import brainir
+from brainir.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+MODEL = """
+import jax.numpy as jnp
+
+
+def energy(x, w):
+    return jnp.sum(jnp.tanh(w @ x) ** 2)
+
+
+def example():
+    return energy, jnp.ones(3), jnp.ones((4, 3))
+
+
+def leaky(params, hidden, x):
+    h = 0.9 * hidden["h"] + params["w"] @ x
+    return {"h": h}, jnp.tanh(h)
+
+
+def step():
+    return leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3)
+
+
+def make():
+    return energy
+
+
+def nothing():
+    return None
+"""
+COMMANDS = (
+    "export", "groups", "lower", "perturb", "relations", "run", "show", "source", "stats", "verify",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a model and its stored programs."""
+    made = tmp_path_factory.mktemp("cli")
+    (made / "mymodel.py").write_text(MODEL)
+    namespace: dict[str, Any] = {"__name__": "mymodel"}
+    exec(compile(MODEL, str(made / "mymodel.py"), "exec"), namespace)
+    fn, *inputs = namespace["example"]()
+    brainir.save(brainir.lower(fn, *inputs), made / "energy.json")
+    fn, *inputs = namespace["step"]()
+    brainir.save(brainir.lower_step(fn, *inputs), made / "leaky.json")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+def call(*arguments: str, code: int = 0, text: str | None = None) -> Result:
+    """Run a command and check its exit code."""
+    result = CliRunner().invoke(app, [*arguments], input=text)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def shell(line: str) -> "subprocess.CompletedProcess[str]":
+    """Run a line in a shell, with a `brainir` that is this one."""
+    function = f'brainir() {{ "{sys.executable}" -m brainir "$@"; }}\nset -o pipefail\n'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(["bash", "-c", function + line], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_a_shell_pipes_a_model_through_the_commands() -> None:
+    done = shell(
+        "brainir lower mymodel.py:step --step | tee piped.json | brainir show - && "
+        "brainir verify piped.json --json && brainir lower mymodel:energy -i 'f32[3]' -i 'f32[4,3]' | brainir source -"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert str(brainir.load("leaky.json")) in done.stdout
+    assert '"valid": true' in done.stdout
+    assert "def energy(x, w):" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_an_error_in_a_shell_is_one_block_without_a_traceback() -> None:
+    done = shell("brainir show nothere.json; echo code $?; brainir lower mymodel.py:absent; brainir --traceback show x")
+    missing, absent, *traceback = done.stderr.splitlines()
+    assert missing == "error: there is no file nothere.json; check the name and the working directory"
+    assert absent.startswith("error: mymodel.py has no 'absent'; it has ")
+    assert traceback[0].startswith("Traceback")
+    assert done.stdout == "code 2\n"
+
+
+def test_every_command_has_help() -> None:
+    listed = call("--help").output
+    for command in COMMANDS:
+        assert f" {command} " in listed
+        shown = call(command, "--help").output
+        assert f"Usage: brainir {command}" in shown.replace("Usage: root", "Usage: brainir")
+        assert "--json" in shown
+    assert set(COMMANDS) == {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+def test_usage_errors_give_two() -> None:
+    assert "No such option" in call("show", "--no-such-option", code=2).output
+    call("nosuchcommand", code=2)
+    assert brainir.__version__ in call("--version").output
+
+
+def test_lower_takes_factories_functions_and_steps() -> None:
+    energy = brainir.load("energy.json")
+    for arguments in (["mymodel.py:example"], ["mymodel.py:make", "-i", "f32[3]", "-i", "f32[4,3]"]):
+        assert brainir.fingerprint(brainir.loads(call("lower", *arguments).stdout)) == brainir.fingerprint(energy)
+    named = brainir.loads(call("lower", "mymodel.py:energy", "-i", "x=f32[3]", "-i", "w=f32[4,3]").stdout)
+    assert [argument.name for argument in named.interface.arguments] == ["x", "w"]
+    written = json.loads(call("lower", "mymodel.py:step", "--step", "-o", "again.json", "--json").stdout)
+    assert written == {"entry": "leaky", "kind": "step", "nodes": 4}
+    assert brainir.load("again.json").interface == brainir.load("leaky.json").interface
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mymodel"], "write package.module:name or file.py:name"),
+        (["absent.py:model"], "there is no file absent.py"),
+        (["no_such_module:model"], "there is no module 'no_such_module'"),
+        (["mymodel.py:energy"], "must be a function without arguments that returns (model, *inputs)"),
+        (["mymodel.py:nothing"], "returns None"),
+        (["mymodel.py:energy", "-i", "f32[3"], "f32[3"),
+        (["mymodel.py:energy", "--step", "-i", "f32[3]"], "a step needs params and hidden"),
+    ],
+)
+def test_lower_says_what_is_wrong_with_a_target(arguments: list[str], message: str) -> None:
+    assert message in call("lower", *arguments, code=2).stderr
+
+
+def test_show_and_stats_print_what_is_stored() -> None:
+    program = brainir.load("leaky.json")
+    assert call("show", "leaky.json").stdout.rstrip() == str(program).rstrip()
+    assert call("show", "leaky.json", "--function", "leaky").stdout.startswith("def leaky(")
+    assert "has no function 'other'" in call("show", "leaky.json", "-f", "other", code=2).stderr
+    assert brainir.loads(call("show", "leaky.json", "--json").stdout) == program
+    facts = json.loads(call("stats", "leaky.json", "--json").stdout)
+    assert (facts["nodes"], facts["parameters"], facts["fingerprint"]) == (4, 12, brainir.fingerprint(program))
+    assert sum(facts["operations"].values()) == 4
+    assert "dot_general" in call("stats", "leaky.json").stdout
+
+
+def test_verify_gives_one_for_a_program_that_breaks_an_invariant() -> None:
+    assert "is valid" in call("verify", "leaky.json").stdout
+    broken = Path("leaky.json").read_text().replace('"h_new"', '"h_other"', 1)
+    Path("broken.json").write_text(broken)
+    assert "h_" in call("verify", "broken.json", code=1).stderr
+    assert json.loads(call("verify", "broken.json", "--json", code=1).stdout)["valid"] is False
+    assert "not JSON" in call("verify", "-", text="not json", code=2).stderr
+
+
+def test_analyses_print_what_the_functions_return() -> None:
+    program = brainir.load("leaky.json")
+    (group,) = brainir.find_hidden_groups(program)
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    assert call("groups", "leaky.json").stdout == f"{group}\n"
+    assert json.loads(call("groups", "leaky.json", "--json").stdout) == [json.loads(group.to_json())]
+    assert call("relations", "leaky.json").stdout == f"{relation}\n"
+    assert json.loads(call("relations", "leaky.json", "--json").stdout)["relations"] == [json.loads(relation.to_json())]
+    assert "no hidden states" in call("groups", "energy.json").stdout
+
+
+def test_perturb_writes_the_perturbed_program() -> None:
+    expected = brainir.add_hidden_perturbation(brainir.load("leaky.json")).program
+    assert brainir.loads(call("perturb", "leaky.json").stdout) == expected
+    summary = call("perturb", "leaky.json", "-o", "perturbed.json", "--json").stdout
+    assert json.loads(summary)["perturb_hidden_paths"] == [["h"]]
+    assert brainir.load("perturbed.json") == expected
+
+
+def test_run_feeds_results_back_and_agrees_with_jax() -> None:
+    w, x = np.arange(12, dtype=np.float32).reshape(4, 3) / 10, np.ones(3, np.float32)
+    np.savez("inputs.npz", w=w, x=x, h=np.zeros(4, np.float32))
+    call("run", "leaky.json", "-i", "inputs.npz", "-o", "first.npz")
+    with np.load("first.npz") as first:
+        Path("second.json").write_text(json.dumps({"w": w.tolist(), "x": x.tolist(), "h": first["h"].tolist()}))
+    second = json.loads(call("run", "leaky.json", "-i", "second.json", "--json").stdout)
+    h = jnp.zeros(4)
+    for _ in range(2):
+        h = 0.9 * h + w @ x
+    np.testing.assert_allclose(second["h"], h, rtol=1e-6)
+    np.testing.assert_allclose(second["out"], jnp.tanh(h), rtol=1e-6)
+    assert "float32[4]" in call("run", "leaky.json", "--zeros").stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"x": [1.0, 2.0, 3.0]}, "no value for w, h"),
+        ({"y": 1.0}, "has no input 'y'"),
+        ({"x": [1.0]}, "x must be f32[3], not float32[1]"),
+        ({"x": "abc"}, "x must be f32[3]"),
+        ([1], "must hold an object"),
+    ],
+)
+def test_run_says_what_is_wrong_with_its_inputs(values: Any, message: str) -> None:
+    zeros = [] if "no value" in message else ["--zeros"]
+    assert message in call("run", "leaky.json", "-i", "-", *zeros, text=json.dumps(values), code=2).stderr
+
+
+def test_source_runs_and_export_writes_for_other_tools() -> None:
+    call("source", "energy.json", "-o", "energy_source.py")
+    namespace: dict[str, Any] = {}
+    exec(Path("energy_source.py").read_text(), namespace)
+    assert namespace["energy"](jnp.ones(3), jnp.ones((4, 3))) == jnp.sum(jnp.tanh(jnp.full(4, 3.0)) ** 2)
+    assert "stablehlo.tanh" in call("export", "energy.json").stdout
+    assert call("export", "energy.json", "-f", "dot").stdout.startswith('digraph "energy" {')
+    assert call("export", "energy.json", "-f", "mermaid", "-o", "energy.mmd").stdout == ""
+    assert Path("energy.mmd").read_text().startswith("flowchart TD")
+    explored = json.loads(call("export", "energy.json", "-f", "model-explorer").stdout)
+    assert [graph["id"] for graph in explored["graphs"]] == ["energy"]
+
+
+def test_without_the_extra_the_command_says_how_to_install_it() -> None:
+    code = "import sys; sys.modules['typer'] = None; import brainir.cli; brainir.cli.main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "The brainir command needs typer. Install it: pip install 'brainir[cli]'\n"

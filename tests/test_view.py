@@ -1,0 +1,71 @@
+"""Pictures as text: what they hold, and that the tools that read them would."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from brainir import view
+
+
+def _program() -> brainir.Program:
+    def leaky(params: dict[str, jax.Array], hidden: dict[str, jax.Array], x: jax.Array) -> tuple[object, jax.Array]:
+        with jax.named_scope("cell"), jax.named_scope("dense"):
+            y = params["w"] @ x
+        h = 0.9 * hidden["h"] + y
+        return {"h": h}, jnp.tanh(h)
+
+    return brainir.lower_step(leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3))
+
+
+def _chain(length: int) -> brainir.Program:
+    def chain(x: jax.Array) -> jax.Array:
+        for _ in range(length):
+            x = jnp.sin(x)
+        return x
+
+    return brainir.lower(chain, jnp.ones(3))
+
+
+def test_dot_has_a_box_for_each_input_node_and_output_and_a_cluster_for_each_scope() -> None:
+    dot = view.to_dot(_program())
+    assert dot.count("[label=") == 3 + 4 + 2
+    assert dot.count(" -> ") == 6 + 2
+    assert 'subgraph "cluster_cell" {' in dot
+    assert 'subgraph "cluster_cell/dense" {' in dot
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_draws_the_dot() -> None:
+    svg = view.to_svg(_program())
+    assert svg.count('class="node"') == 9
+    assert svg.count('class="edge"') == 8
+
+
+def test_without_graphviz_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(brainir.BrainIRError, match="needs Graphviz"):
+        view.to_svg(_program())
+
+
+def test_mermaid_is_for_small_graphs() -> None:
+    text = view.to_mermaid(_program())
+    assert text.startswith("flowchart TD\n")
+    assert text.count(" --> ") == 8
+    with pytest.raises(brainir.BrainIRError, match="202 boxes"):
+        view.to_mermaid(_chain(200))
+
+
+def test_model_explorer_has_a_graph_for_each_function_with_edges_between_its_nodes() -> None:
+    program = brainir.lower(lambda x: jax.lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), jnp.ones(3))
+    collection = json.loads(view.to_model_explorer(program))
+    assert {graph["id"] for graph in collection["graphs"]} == set(program.table)
+    for graph in collection["graphs"]:
+        known = {node["id"] for node in graph["nodes"]}
+        used = {edge["sourceNodeId"] for node in graph["nodes"] for edge in node.get("incomingEdges", [])}
+        assert used <= known
+    (cond,) = [node for graph in collection["graphs"] for node in graph["nodes"] if node["label"] == "cond"]
+    assert set(cond["subgraphIds"]) == set(program.table) - {program.entry}
