@@ -73,9 +73,6 @@ def _without_slope(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *operands: function(*map(lax.stop_gradient, operands))
 
 
-_still_gammas = _without_slope(_mapped(lax.igamma_grad_a, lax.zeta))
-
-
 def _at(way: str, **options: bool) -> Callable[..., Any]:
     return lambda x, indices, updates: getattr(x.at[indices], way)(updates, **options)
 
@@ -191,8 +188,11 @@ PROGRAMS: dict[str, Case] = {
     ),
     "Bessel functions": Case(_mapped(lax.bessel_i0e, lax.bessel_i1e), (X,)),
     "gamma functions": Case(
-        lambda a, x: (lax.igamma(a, x), lax.igammac(a, x), lax.polygamma(jnp.ones_like(x), x), _still_gammas(a, x)),
+        lambda a, x: (lax.igamma(a, x), lax.igammac(a, x), lax.polygamma(jnp.ones_like(x), x)),
         (ABOVE, ABOVE[::-1]),
+    ),
+    "functions without derivatives": Case(
+        lambda i: [function(i / 3, i / 2 + 1.2) for function in (lax.igamma_grad_a, lax.zeta)], (J + 1,)
     ),
     "incomplete beta function": Case(
         lambda x: lax.betainc(lax.stop_gradient(ABOVE), lax.stop_gradient(ABOVE[::-1]), abs(x)), (UNIT,)
@@ -404,13 +404,15 @@ PROGRAMS: dict[str, Case] = {
         lambda seed: jax.random.bits(jax.random.split(jax.random.key(seed, impl="rbg"))[1]), (5,)
     ),
     "hashes and generators": Case(
-        lambda key, words, alpha: (
+        lambda key, words: (
             jax.random.clone(jax.random.wrap_key_data(key)),
             primitives.threefry2x32_p.bind(key[0], key[1], words, words + 1),
-            primitives.random_gamma_p.bind(jax.random.split(jax.random.wrap_key_data(key), 4), alpha, log_space=True),
+            primitives.random_gamma_p.bind(
+                jax.random.wrap_key_data(words.reshape(2, 2)), words[2:] / 2, log_space=True
+            ),
             lax.rng_bit_generator(words, (3, 2), jnp.uint8, lax.RandomAlgorithm.RNG_PHILOX),
         ),
-        (jnp.arange(2, dtype=jnp.uint32), jnp.arange(4, dtype=jnp.uint32), ABOVE),
+        (jnp.arange(2, dtype=jnp.uint32), jnp.arange(4, dtype=jnp.uint32)),
     ),
     "numbers from the generator of the device": Case(lambda x: lax.rng_uniform(0.5, 1.5, (3,)).shape[0] * x, (X,)),
     "calls": Case(lambda x: (_shared(x) + _shared(-x), jax.jit(lambda y: y + 1, inline=True)(x)), (X,)),

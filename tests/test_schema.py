@@ -129,9 +129,9 @@ def field(name: str, **schema: object) -> Callable[[dict[str, Any]], None]:
 
 
 def new_operation(definitions: dict[str, Any]) -> None:
-    definitions["Sort"] = copy.deepcopy(definitions["Cumulative"])
-    definitions["Sort"]["properties"]["op"] = {"const": "sort"}
-    definitions["Function"]["properties"]["nodes"]["items"]["oneOf"].append({"$ref": "#/$defs/Sort"})
+    definitions["Novelty"] = copy.deepcopy(definitions["Cumulative"])
+    definitions["Novelty"]["properties"]["op"] = {"const": "novelty"}
+    definitions["Function"]["properties"]["nodes"]["items"]["oneOf"].append({"$ref": "#/$defs/Novelty"})
 
 
 def moved_operation(definitions: dict[str, Any]) -> None:
