@@ -195,7 +195,7 @@ def test_a_change_and_its_reverse_are_of_opposite_kinds() -> None:
     new = json_schema()
     new_operation(new["$defs"])
     assert schema_change(json_schema(), new).kind == "additive"
-    assert schema_change(new, json_schema()).lost == ("Function, field 'nodes', items: the op 'sort' is gone",)
+    assert schema_change(new, json_schema()).lost == ("Function, field 'nodes', items: the op 'novelty' is gone",)
 
 
 def test_the_schema_is_the_same_in_every_process() -> None:
