@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
         module_info,
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
         run_passes,
     )
     from .backend.callable import to_callable
+    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
+    from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
     from .ir.program import Program
@@ -35,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
         "module_info",
@@ -42,10 +46,12 @@ _HOMES = {
         "run_passes",
     ),
     ".backend.callable": ("to_callable",),
+    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
+    ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
     ".ir.program": ("Program",),
@@ -60,6 +66,8 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "compile_learner",
+    "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
@@ -73,6 +81,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "relabel",
     "run_passes",
     "save",
     "to_callable",

@@ -1,7 +1,7 @@
 """One small program or more for every operation of the IR."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import jax.extend.core.primitives as primitives
@@ -9,32 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tests.case import Case
 from tests.compare import JAX
-
-CLAMPED = "lax.switch, which runs a cond again, clamps the index first"
-
-
-class Case(NamedTuple):
-    """A function and its arguments.
-
-    Parameters
-    ----------
-    fn : callable
-    args : tuple
-    derivatives : {"both", "forward", "reverse"}
-        Which derivatives JAX has of the original.
-    changes : str
-        Why the regenerated function traces to other nodes than the original; empty if it traces to the same.
-    since : tuple of int
-        The JAX version from which on there is such a function.
-    """
-
-    fn: Callable[..., Any]
-    args: tuple[Any, ...]
-    derivatives: Literal["both", "forward", "reverse"] = "both"
-    changes: str = ""
-    since: tuple[int, int] = (0, 8)
-
+from tests.control_programs import CONTROL_PROGRAMS
 
 SINCE = {
     "stack": (0, 10),
@@ -418,15 +395,14 @@ PROGRAMS: dict[str, Case] = {
     "calls": Case(lambda x: (_shared(x) + _shared(-x), jax.jit(lambda y: y + 1, inline=True)(x)), (X,)),
     "JVP rule": Case(lambda x: _spike(x, 0.3) * jax.nn.relu(x), (X,)),
     "VJP rule": Case(lambda x, limit: _clip_gradient(x, limit) * x, (X, 0.5), derivatives="reverse"),
-    "choice of two": Case(lambda p, x: lax.cond(p, jnp.sin, lambda v: v * v, x), (True, X), changes=CLAMPED),
-    "choice of three": Case(
-        lambda i, x: lax.switch(i, [jnp.sin, lambda v: v * v, lambda v: -v], x), (2, X), changes=CLAMPED
-    ),
+    "choice of two": Case(lambda p, x: lax.cond(p, jnp.sin, lambda v: v * v, x), (True, X)),
+    "choice of three": Case(lambda i, x: lax.switch(i, [jnp.sin, lambda v: v * v, lambda v: -v], x), (2, X)),
     "loop over a sequence": Case(_rnn, (M.T @ M, M)),
     "loop of fixed length": Case(lambda x: lax.fori_loop(0, 3, lambda i, v: jnp.sin(v) + i, x), (X,)),
     "loop until": Case(
         lambda x, limit: lax.while_loop(lambda v: jnp.sum(v * v) > limit, lambda v: v * 0.5, x), (X, 0.1), "forward"
     ),
+    **CONTROL_PROGRAMS,
 }
 """By what the program shows."""
 

@@ -395,4 +395,13 @@ def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
         return st.builds(annotation, **{name: attribute_values(info.annotation) for name, info in fields})
     if get_origin(annotation) in (Union, UnionType):
         return st.one_of(map(attribute_values, get_args(annotation)))
+    if get_origin(annotation) is tuple and isinstance(get_args(annotation)[0], type | UnionType):
+        item, *rest = get_args(annotation)
+        if rest == [...] and _holds_models(item):
+            return st.lists(st.deferred(lambda: attribute_values(item)), max_size=1).map(tuple)
     return st.from_type(annotation)
+
+
+def _holds_models(annotation: Any) -> bool:
+    parts = get_args(annotation) or (annotation,)
+    return any(isinstance(part, type) and issubclass(part, Model) for part in parts)

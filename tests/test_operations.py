@@ -164,6 +164,16 @@ def test_regenerated_function_traces_to_the_same_program(name: str) -> None:
     assert brainir.fingerprint(again) == brainir.fingerprint(lowered(name))
 
 
+def test_regenerated_function_has_the_same_name_scopes() -> None:
+    again = brainir.lower(regenerated("named scopes"), *PROGRAMS["named scopes"].args)
+    found, wanted = (
+        [(node.op, node.scope) for function in program.functions for node in function.nodes]
+        for program in (again, lowered("named scopes"))
+    )
+    assert found == wanted
+    assert ("mul", "cell/gate") in found
+
+
 @pytest.mark.parametrize("name", [name for name, case in PROGRAMS_HERE.items() if case.changes])
 def test_program_that_changes_when_traced_again_gives_the_same_bits_again(name: str) -> None:
     case = PROGRAMS[name]

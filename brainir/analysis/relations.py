@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -10,10 +11,12 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
+from .descents import Descent
 from .facts import Facts, format_paths
 from .flow import NOTHING, DependenceFlow, Source
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
+from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .slices import extract
 from .weight_operations import Operation, WeightOperations
 from .weights import WeightScan
@@ -98,6 +101,11 @@ class HiddenParamOpRelation(Facts):
         The operation; for elementwise and bias, the first that the parameter meets data in.
     source : str
         The model's line.
+    y_to_hidden_variations : tuple of InputVariation
+        Whether each of `y_to_hidden_invars` is constant over time, and along which axes it varies.
+    descent : Descent or None
+        For a weight inside a long scan: the scan, and one round of it as a step. The values and programs of the
+        relation are then those of the step ``descent.substep``, and its trace rolls ``descent.length`` times a step.
     """
 
     path: StatePath
@@ -116,6 +124,30 @@ class HiddenParamOpRelation(Facts):
     y_to_hidden_invars: tuple[Value, ...]
     node: str
     source: str
+    y_to_hidden_variations: tuple[InputVariation, ...] = ()
+    descent: Descent | None = None
+
+    @functools.cached_property
+    def tail_structure(self) -> JacobianStructure:
+        """Which derivatives of the new values of the connected states by `y` are zero, constant, equal everywhere.
+
+        One column, and a row for each connected state in order, a grouped state counting once for each place of
+        its last axis: ``F[k, a] = d h_new[k, a] / d y[l]``, where l is the element that :meth:`index_maps` names.
+        A row is never uniform where an element sees several elements of `y`.
+        """
+        states = {state.path: state for group in self.hidden_groups for state in group.hidden_states}
+        rows = [states[path] for path in self.connected_hidden_paths]
+        found = structure_of(self.y_to_hidden, self.y_to_hidden_variations, [None], rows)
+        several = {
+            path
+            for path, maps in zip(self.connected_hidden_paths, _tail_maps(self.y_to_hidden, self.y), strict=True)
+            if maps is None or len(maps) > 1
+        }
+        entries = (
+            entry.replace(uniform=False, value=None) if found.states[entry.row][0] in several else entry
+            for entry in found.entries
+        )
+        return found.replace(entries=tuple(entries))
 
     @property
     def elementwise_tail(self) -> bool:
@@ -153,6 +185,8 @@ class HiddenParamOpRelation(Facts):
         lines += [f"  reaches {format_path(path)}: {_HOW[how]}" for path, how in self.how]
         groups = ", ".join(str(group.index) for group in self.hidden_groups) or "none"
         lines.append(f"  hidden groups: {groups}; tail: {self.tail}")
+        if self.descent is not None:
+            lines.append(f"  {self.descent.length} times in a scan, whose round is taken as a step of its own")
         lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
         return "\n".join(lines)
 
@@ -193,7 +227,22 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
     """Build the relations of operations that were found; see :func:`find_hidden_param_op_relations`."""
     groups = groups_of(operations.scan)
     builder = _Builder(operations, groups)
-    return tuple(builder.build(index, each) for index, each in enumerate(operations.related()))
+    found = [builder.build(index, each) for index, each in enumerate(operations.related())]
+    inside = [each for descent in operations.scan.descents.values() for each in _descended(descent, groups)]
+    if not inside:
+        return tuple(found)
+    order = {leaf.path: number for number, leaf in enumerate(operations.scan.states.params)}
+    return tuple(sorted([*found, *inside], key=lambda relation: order[relation.path]))
+
+
+def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Iterator[HiddenParamOpRelation]:
+    """Yield the relations of one round of a long scan, with the groups of the whole step."""
+    if isinstance(descent, str):
+        return
+    for relation in find_hidden_param_op_relations(descent.substep):
+        connected = set(relation.connected_hidden_paths)
+        mine = tuple(group for group in groups if not connected.isdisjoint(group.hidden_paths))
+        yield relation.replace(hidden_groups=mine, descent=descent)
 
 
 class _Builder:
@@ -245,6 +294,7 @@ class _Builder:
             y_to_hidden_invars=tail_invars,
             node=format_node(node) if node is not None else "the new value of a hidden state",
             source=node.source if node is not None else "",
+            y_to_hidden_variations=facts_of(tail_invars, scan.variations),
         )
 
     def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:

@@ -19,7 +19,7 @@ from .boundary import leading_names
 from .evaluate import Evaluator
 from .trees import TreeBuilder
 
-__all__ = ["to_callable"]
+__all__ = ["checked_leaf", "to_callable"]
 
 
 def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> Callable[..., Any]:
@@ -135,11 +135,11 @@ class _Emitted:
             yield from self._trees.flatten(argument.tree, given[argument.name], where, plain=argument.plain)
 
     def _apply(self, leaves: Iterator[tuple[Any, str]]) -> Iterator[Any]:
-        operands = [_checked(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
+        operands = [checked_leaf(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
         return iter(self._run(*operands))
 
 
-def _checked(leaf: Any, kind: TensorType, where: str) -> Any:
+def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     """Return a leaf as the array that the program takes."""
     if isinstance(leaf, bool | int | float | complex) and kind.shape == ():
         leaf = jnp.asarray(leaf, dtype=None if kind.weak_type else kind.dtype)

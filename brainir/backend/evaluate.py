@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.ad_checkpoint
 import jax.extend
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
 from ..ir.errors import EmissionError
+from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
+from .exact import bind, is_bound
 from .expressions import (
     Apply,
     Attribute,
@@ -41,7 +46,14 @@ __all__ = ["Evaluator"]
 Environment = dict[str, Any]
 Compiled = Callable[[Environment], Any]
 
-_MODULES: dict[str, Any] = {"jax": jax, "jnp": jnp, "lax": lax, "primitives": jax.extend.core.primitives}
+_MODULES: dict[str, Any] = {
+    "ad_checkpoint": jax.ad_checkpoint,
+    "jax": jax,
+    "jnp": jnp,
+    "lax": lax,
+    "primitives": jax.extend.core.primitives,
+}
+_NO_SCOPE = contextlib.nullcontext()
 _WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
 
 
@@ -81,29 +93,46 @@ class Evaluator:
         for operand in {*function.outputs, *(name for node in function.nodes for name in node.inputs)}:
             if is_literal(operand):
                 fixed[operand] = _literal_value(operand)
-        steps = [
+        parts = [
             (
-                self._compile(expression_of(node, function.type_of)),
-                node.outputs,
-                node.traits.control or len(node.outputs) > 1,
+                scope,
+                [
+                    (self._step(node, function), node.outputs, node.traits.control or len(node.outputs) != 1)
+                    for node in nodes
+                ],
             )
-            for node in function.nodes
+            for scope, nodes in itertools.groupby(function.nodes, key=lambda node: node.scope)
         ]
         inputs, outputs = function.inputs, function.outputs
 
         def run(*operands: Any) -> tuple[Any, ...]:
             env = {**fixed, **dict(zip(inputs, operands, strict=True))}
-            for step, names, several in steps:
-                if not names:
-                    step(env)
-                elif several:
-                    env.update(zip(names, step(env), strict=True))
-                else:
-                    env[names[0]] = step(env)
+            for scope, steps in parts:
+                with jax.named_scope(scope) if scope else _NO_SCOPE:
+                    for step, names, several in steps:
+                        if not names:
+                            step(env)
+                        elif several:
+                            env.update(zip(names, step(env), strict=True))
+                        else:
+                            env[names[0]] = step(env)
             return tuple([env[name] for name in outputs])
 
         run.__name__ = run.__qualname__ = function.name
         return run
+
+    def _step(self, node: Node, function: Function) -> Compiled:
+        """Return what computes the results of a node from the environment."""
+        if not is_bound(node):
+            return self._compile(expression_of(node, function.type_of))
+        inputs = node.inputs
+        return lambda env: bind(node, [env[name] for name in inputs], self)
+
+    def closed(self, name: str, operands: Sequence[Any], dropped: int = 0) -> Any:
+        """See :class:`~brainir.backend.exact.Tracer`; JAX remembers what it has traced."""
+        function = self._program.function(name)
+        specs = [abstract(TensorType.parse(kind)) for kind in function.types]
+        return jax.make_jaxpr(self.function(name))(*specs)
 
     def _compile(self, expression: Expression) -> Compiled:
         """Turn an expression into a function of the environment."""
@@ -226,6 +255,16 @@ class Evaluator:
         return [TensorType.parse(kind) for kind in function.types], [
             function.type_of(name) for name in function.outputs
         ]
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
+    """Return a type as JAX has it."""
+    if kind.is_key:
+        keys = jax.eval_shape(functools.partial(jax.random.key, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]), 0)
+        return jax.ShapeDtypeStruct(kind.shape, keys.dtype)
+    dtype = jax.dtypes.float0 if kind.dtype == "float0" else kind.storage[0]
+    return jax.ShapeDtypeStruct(kind.shape, dtype, weak_type=kind.weak_type)
 
 
 def _variable(name: str) -> str:

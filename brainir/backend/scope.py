@@ -36,6 +36,7 @@ _IMPORTS = {
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
     "np": "import numpy as np",
+    "ad_checkpoint": "from jax import ad_checkpoint",
     "lax": "from jax import lax",
     "primitives": "from jax.extend.core import primitives",
 }

@@ -118,6 +118,7 @@ class _Rule:
     inputs: list[str]
     body: list[str]
     outputs: list[Doc]
+    note: str = ""
 
 
 class _Module:
@@ -269,7 +270,7 @@ class _Module:
             yield from ("", "", *self._decorator(decoration))
             yield from lines((f"def {local}", *call((), parameters), ":"), 0)
             yield from body
-            yield from statement(("return ", *self._results(name, printer.outputs())), 4)
+            yield from statement(("return ", *self._results(name, printer.outputs())), 4, printer.note)
         for key in self._custom_keys(name):
             if key != decoration:
                 kind = "custom_jvp" if isinstance(key, CustomJvpOf) else "custom_vjp"
@@ -299,7 +300,8 @@ class _Module:
         if self._is_only_rule(function):
             printer = self._printer(rule, reserved, [rule.inputs[index] for index in arrays])
             inputs = [printer.name(value) for value in rule.inputs]
-            return _Rule(self._names[function], inputs, list(printer.body()), printer.outputs())
+            body = list(printer.body())
+            return _Rule(self._names[function], inputs, body, printer.outputs(), printer.note)
         inputs = [unique(f"x{index}", self._scope.taken, reserved) for index in range(len(rule.inputs))]
         outputs: list[Doc] = [(unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))]
         called = call((self._names[function],), [(value,) for value in inputs])
@@ -337,7 +339,7 @@ class _Module:
         values, given = rule.outputs[: len(results)], iter(rule.outputs[len(results) :])
         moved = [next(given) if kind.is_inexact else self._no_tangent(kind) for kind in results]
         parts = [values[0], moved[0]] if self.returns_bare(key.function) else [display(values), display(moved)]
-        yield from statement(("return ", *commas(parts)), 4)
+        yield from statement(("return ", *commas(parts)), 4, rule.note)
 
     def _no_tangent(self, kind: TensorType) -> Doc:
         zero = (f"{self._scope.use('jax')}.dtypes.float0",)
@@ -355,7 +357,8 @@ class _Module:
         yield from self._take(forward.inputs, kinds, inputs)
         yield from forward.body
         values, residuals = forward.outputs[: len(results)], forward.outputs[len(results) :]
-        yield from statement(("return ", *commas([values[0] if is_bare else display(values), display(residuals)])), 4)
+        returned = commas([values[0] if is_bare else display(values), display(residuals)])
+        yield from statement(("return ", *returned), 4, forward.note)
 
         count = len(residuals)
         rule = self._program.function(key.bwd)
@@ -373,7 +376,8 @@ class _Module:
         yield from backward.body
         given = iter(backward.outputs)
         gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
-        yield from statement(("return ", *(commas(gradients) if len(gradients) > 1 else display(gradients))), 4)
+        returned = commas(gradients) if len(gradients) > 1 else display(gradients)
+        yield from statement(("return ", *returned), 4, backward.note)
         wrapped = flat(self.callee(key))
         yield from ("", "", f"{wrapped}.defvjp({forward.name}, {backward.name})")
 

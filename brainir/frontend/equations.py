@@ -6,23 +6,17 @@ Their rules see the whole equation, and can lower functions in it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..ir.types import scalar_text
 from . import jax_compat
+from .control import FunctionTable
 from .rules import Attributes, UnsupportedError, node_attributes
 from .rules.registry import ints
 
-__all__ = ["EQUATION_RULES", "FunctionTable"]
-
-
-class FunctionTable(Protocol):
-    """What these rules need of the program that is being lowered."""
-
-    def shared(self, closed: Any, name: str) -> str:
-        """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
+__all__ = ["EQUATION_RULES"]
 
 
 def _top_k(table: FunctionTable, equation: Any) -> Attributes:
@@ -50,7 +44,7 @@ def _scatter(table: FunctionTable, equation: Any) -> Attributes:
         return {"op": op, **attributes}
     if params["update_consts"]:
         raise UnsupportedError("a function that closes over arrays")
-    return {"op": "scatter_apply", "update": table.shared(jax_compat.close_jaxpr(jaxpr), "update"), **attributes}
+    return {"op": "scatter_apply", "update": table.shared(jax_compat.as_closed(jaxpr), "update"), **attributes}
 
 
 def _reduce(table: FunctionTable, equation: Any) -> Attributes:
@@ -68,7 +62,7 @@ def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
     params = dict(equation.params)
     jaxpr, consts = params.pop("jaxpr"), params.pop("consts")
     _, attributes = node_attributes("reduce_window_sum", params)
-    return {"computation": table.shared(jax_compat.close_jaxpr(jaxpr, consts), "combine"), **attributes}
+    return {"computation": table.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
 
 
 def _none_left(params: dict[str, Any]) -> None:

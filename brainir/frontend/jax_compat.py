@@ -5,6 +5,7 @@ A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``J
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -20,9 +21,10 @@ from ..ir.types import TensorType, literal_text
 
 __all__ = [
     "OpenJaxpr",
+    "as_closed",
     "constant_array",
     "equation_traceback",
-    "is_defined_outside_jax",
+    "implementation",
     "is_literal",
     "jit_inlines",
     "literal_operand",
@@ -35,6 +37,7 @@ __all__ = [
     "trace_implementation_jvp",
     "trace_primitive",
     "trace_primitive_jvp",
+    "trace_transpose",
     "trace_vjp_rules",
     "unusual_jit_params",
 ]
@@ -70,9 +73,11 @@ def open_jaxpr(closed: Any) -> OpenJaxpr:
     )
 
 
-def close_jaxpr(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
-    """Return a jaxpr with the values of its constants."""
-    return jex_core.ClosedJaxpr(jaxpr, list(consts))
+def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
+    """Return a jaxpr with the values of its constants; a closed one as it is."""
+    if not consts and hasattr(jaxpr, "consts") and hasattr(jaxpr, "jaxpr"):
+        return jaxpr
+    return jex_core.ClosedJaxpr(jaxpr, tuple(consts))
 
 
 def is_literal(atom: Any) -> bool:
@@ -153,13 +158,20 @@ def equation_traceback(equation: Equation) -> tuple[Sequence[CodeType], Sequence
     return codes, offsets, type(traceback).code_addr2line
 
 
-def is_defined_outside_jax(primitive: Any) -> bool:
-    """Whether another package made a primitive, so that its implementation says what it computes.
+def implementation(equation: Equation) -> Any:
+    """Return a function that computes an equation, or None if that says no more than the primitive does.
 
-    The implementation of JAX's own primitives compiles and runs the primitive itself.
+    Primitives of other packages have an implementation. That of JAX's own primitives compiles and runs the primitive
+    itself, but for ``call_hi_primitive`` (JAX 0.12), which holds an object with functions.
     """
+    primitive, params = equation.primitive, equation.params
+    if primitive.name == "call_hi_primitive":
+        held = params["_prim"]
+        return lambda *operands: jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
     function = getattr(primitive.impl, "func", primitive.impl)
-    return not (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib."))
+    if (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib.")):
+        return None
+    return functools.partial(primitive.impl, **params)
 
 
 def trace_primitive(equation: Equation) -> Any:
@@ -170,8 +182,7 @@ def trace_primitive(equation: Equation) -> Any:
     Exception
         Whatever the implementation raises when it cannot be traced.
     """
-    primitive, params = equation.primitive, equation.params
-    return jax.make_jaxpr(lambda *operands: primitive.impl(*operands, **params))(*_operand_specs(equation))
+    return jax.make_jaxpr(implementation(equation))(*_operand_specs(equation))
 
 
 def trace_primitive_jvp(equation: Equation) -> Any:
@@ -182,7 +193,7 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     NotImplementedError
         If the primitive has no such rule.
     """
-    return _trace_jvp(equation, equation.primitive.bind)
+    return _trace_jvp(equation, functools.partial(equation.primitive.bind, **equation.params))
 
 
 def trace_implementation_jvp(equation: Equation) -> Any:
@@ -193,14 +204,14 @@ def trace_implementation_jvp(equation: Equation) -> Any:
     Exception
         Whatever JAX or the implementation raises when it cannot be differentiated.
     """
-    return _trace_jvp(equation, equation.primitive.impl)
+    return _trace_jvp(equation, implementation(equation))
 
 
-def _trace_jvp(equation: Equation, function: Callable[..., Any]) -> Any:
+def _trace_jvp(equation: Equation, function: Any) -> Any:
     kinds, outputs = _avals(equation)
 
     def run(*operands: Any) -> list[Any]:
-        results = function(*operands, **equation.params)
+        results = function(*operands)
         return list(results) if equation.primitive.multiple_results else [results]
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -208,6 +219,20 @@ def _trace_jvp(equation: Equation, function: Callable[..., Any]) -> Any:
         return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if _moves(kind)]
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+
+
+def trace_transpose(equation: Equation) -> Any:
+    """Trace the transpose of a ``linear_call``: residuals and cotangents of the results to those of the operands."""
+    params = equation.params
+    transpose, consts = params["transpose_thunk"]()
+    first = params["num_callee_consts"]
+    residuals = [_spec(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
+
+    def run(*operands: Any) -> list[Any]:
+        own = open_jaxpr(transpose)
+        return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
+
+    return jax.make_jaxpr(run)(*residuals, *(_spec(var.aval) for var in equation.outvars))
 
 
 def trace_custom_jvp(equation: Equation) -> Any:

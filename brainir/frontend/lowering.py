@@ -16,7 +16,7 @@ from ..ir.ops import AnyNode, schema_of
 from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
-from . import jax_compat
+from . import control, jax_compat
 from .equations import EQUATION_RULES
 from .jax_compat import OpenJaxpr
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
@@ -47,6 +47,7 @@ class Lowering:
         self._by_key: dict[str, str] = {}
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
+        self._kept: list[Any] = []
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
@@ -141,19 +142,6 @@ class Lowering:
         finally:
             self._open_sources.pop()
 
-    def call(self, equation: Any) -> Attributes:
-        """Lower a nested jit."""
-        params = equation.params
-        unusual = jax_compat.unusual_jit_params(params)
-        if unusual:
-            raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
-        return dict(
-            function=self.shared(params["jaxpr"], params["name"]),
-            inline=jax_compat.jit_inlines(params["inline"]),
-            keep_unused=bool(params["keep_unused"]),
-            donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
-        )
-
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
         closed = equation.params["call_jaxpr"]
@@ -195,16 +183,18 @@ class Lowering:
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
         kinds = tuple(str(jax_compat.tensor_type(atom.aval)) for atom in equation.invars)
-        key = (equation.primitive, str(sorted(equation.params.items(), key=lambda item: item[0])), kinds)
+        key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
             self._lower_foreign(equation, key)
+            # What the parameters hold is kept alive, because its ids are in the key.
+            self._kept.append(equation.params)
         function, jvp = self._foreign[key]
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
 
     def _lower_foreign(self, equation: Any, key: Any) -> None:
         if equation.effects:
             raise UnsupportedError("brainir cannot store a primitive with side effects, such as a host callback")
-        if not jax_compat.is_defined_outside_jax(equation.primitive):
+        if jax_compat.implementation(equation) is None:
             raise UnsupportedError("brainir has no rule for this primitive")
         try:
             traced = jax_compat.trace_primitive(equation)
@@ -240,42 +230,11 @@ class Lowering:
             del self._problems[problems:]
         return structural_key(derived, self._keys) == structural_key(rule, self._keys)
 
-    def cond(self, equation: Any) -> Attributes:
-        """Lower ``cond`` and ``switch``."""
-        branches = equation.params["branches"]
-        return dict(branches=tuple(self.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
-
-    def scan(self, equation: Any) -> Attributes:
-        """Lower ``scan``."""
-        params = equation.params
-        num_consts, num_carry = jax_compat.scan_arity(params)
-        return dict(
-            body=self.shared(params["jaxpr"], "body"),
-            length=int(params["length"]),
-            num_consts=num_consts,
-            num_carry=num_carry,
-            reverse=bool(params["reverse"]),
-            unroll=int(params["unroll"]),
-        )
-
-    def while_loop(self, equation: Any) -> Attributes:
-        """Lower ``while``."""
-        params = equation.params
-        return dict(
-            cond=self.shared(params["cond_jaxpr"], "cond"),
-            body=self.shared(params["body_jaxpr"], "body"),
-            cond_nconsts=int(params["cond_nconsts"]),
-            body_nconsts=int(params["body_nconsts"]),
-        )
-
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
-    "jit": ("call", Lowering.call),
+    **control.RULES,
     "custom_jvp_call": ("custom_jvp", Lowering.custom_jvp),
     "custom_vjp_call": ("custom_vjp", Lowering.custom_vjp),
-    "cond": ("cond", Lowering.cond),
-    "scan": ("scan", Lowering.scan),
-    "while": ("while", Lowering.while_loop),
 }
 """Primitives that run other functions, with operation and rule."""
 
@@ -353,6 +312,14 @@ class _Body:
             source=source,
             **attributes,
         )
+
+
+def _key(value: Any) -> str:
+    """Return a text that is equal for equal plain values; anything else equals only itself."""
+    if isinstance(value, tuple):
+        return f"({','.join(map(_key, value))})"
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return f"{type(value).__name__} {value!r}" if is_plain else f"id {id(value)}"
 
 
 def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[Function, ...]:

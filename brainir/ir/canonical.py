@@ -19,7 +19,15 @@ from .ops import AnyNode
 from .program import Constant, Function, Program
 from .serialization import dump_function, dump_interface, dump_node
 
-__all__ = ["canonicalize", "fingerprint", "function_keys", "structural_key"]
+__all__ = [
+    "canonical_interface",
+    "canonicalize",
+    "effectful_functions",
+    "fingerprint",
+    "function_keys",
+    "runs_effects",
+    "structural_key",
+]
 
 
 def canonicalize(program: Program) -> Program:
@@ -34,7 +42,7 @@ def canonicalize(program: Program) -> Program:
     table = _canonical_table(program)
     return Program(
         entry="f0",
-        interface=_canonical_interface(program.interface),
+        interface=canonical_interface(program.interface),
         functions=tuple(_rename_callees(form.function, name, callees) for name, form, callees in table),
     )
 
@@ -44,7 +52,7 @@ def fingerprint(program: Program) -> str:
 
     It is the same in every process, and whether or not the data of large constants was loaded.
     """
-    content = hashlib.sha256(dump_interface(_canonical_interface(program.interface)).encode())
+    content = hashlib.sha256(dump_interface(canonical_interface(program.interface)).encode())
     for name, form, callees in _canonical_table(program):
         content.update(" ".join((name, form.digest, *(callees[callee] for callee in form.callees), "\n")).encode())
     return content.hexdigest()
@@ -135,7 +143,7 @@ def _canonical_table(program: Program) -> Iterator[tuple[str, _Form, dict[str, s
 
 def _function_keys(functions: Mapping[str, Function]) -> tuple[dict[str, _Form], dict[str, str]]:
     """Return the form and the key of each function; equal functions, and only they, have equal keys."""
-    effectful = _effectful_functions(functions)
+    effectful = effectful_functions(functions)
     forms: dict[str, _Form] = {}
     keys: dict[str, str] = {}
     unknown = {name: {callee for node in body.nodes for callee in node.callees()} for name, body in functions.items()}
@@ -167,7 +175,7 @@ def _function_keys(functions: Mapping[str, Function]) -> tuple[dict[str, _Form],
     return forms, keys
 
 
-def _effectful_functions(functions: Mapping[str, Function]) -> set[str]:
+def effectful_functions(functions: Mapping[str, Function]) -> set[str]:
     """Return the names of the functions that have effects when they run."""
     callers: dict[str, set[str]] = {}
     waiting = []
@@ -186,6 +194,11 @@ def _effectful_functions(functions: Mapping[str, Function]) -> set[str]:
     return found
 
 
+def runs_effects(node: Node, effectful: Collection[str]) -> bool:
+    """Whether a node has effects itself, or runs one of the functions that have."""
+    return node.traits.effectful or any(callee in effectful for callee in _executed(node))
+
+
 def _executed(node: Node) -> Iterator[str]:
     """Yield the functions that a node runs: all it refers to but derivative rules."""
     for attribute in node.reference_names():
@@ -199,7 +212,8 @@ def _rename_callees(function: Function, name: str, names: dict[str, str]) -> Fun
     return function.replace(name=name, nodes=tuple(nodes))
 
 
-def _canonical_interface(interface: Interface) -> Interface:
+def canonical_interface(interface: Interface) -> Interface:
+    """Return the interface with units and unused states in a fixed order; everything else counts."""
     units = sorted(interface.units, key=lambda unit: unit.model_dump_json())
     return interface.replace(units=tuple(units), unused=tuple(sorted(interface.unused, key=repr)))
 
@@ -285,7 +299,7 @@ class _Walk:
         self._ordered = bytearray(len(function.nodes))
         for index, node in enumerate(function.nodes):
             # Before the outputs, which may need effectful nodes in another order than they run in.
-            if node.traits.effectful or any(callee in effectful for callee in _executed(node)):
+            if runs_effects(node, effectful):
                 self._visit(index)
         for output in function.outputs:
             if output in self._producer:

@@ -11,7 +11,7 @@ from .node import Node
 from .program import Constant, Function, Program, Value
 from .types import is_literal
 
-__all__ = ["format_function", "format_html", "format_node", "format_path", "format_program"]
+__all__ = ["format_constant", "format_function", "format_html", "format_node", "format_path", "format_program"]
 
 
 def format_path(path: StatePath) -> str:
@@ -42,14 +42,15 @@ def format_function(function: Function) -> str:
     """Write a function: its signature, constants and nodes, each with the model's line."""
     inputs = ", ".join(f"{name}: {kind}" for name, kind in zip(function.inputs, function.types, strict=False))
     lines = [f"def {function.name}({inputs}) {{"]
-    lines += [f"  {_constant(constant)}" for constant in function.constants]
+    lines += [f"  {format_constant(constant)}" for constant in function.constants]
     for node in function.nodes:
         where = " ".join(part for part in (node.scope, node.source) if part)
         lines.append(f"  {format_node(node)}" + (f"  # {where}" if where else ""))
     return "\n".join([*lines, f"  return {', '.join(function.outputs)}", "}"])
 
 
-def _constant(constant: Constant) -> str:
+def format_constant(constant: Constant) -> str:
+    """Write a constant on one line, with its numbers or, if they are many, their hash."""
     stored = constant.model_dump()
     shown = stored.get("values") or f"sha256 {constant.digest()[:12]}"
     return f"{constant.name}: {constant.type} = constant({shown})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ir.ops import RematPolicy
 from ..expressions import (
     Apply,
     CustomJvpOf,
@@ -14,13 +15,15 @@ from ..expressions import (
     JitOf,
     Join,
     Lambda,
+    Literal,
     Name,
+    Plain,
     Splat,
     SplitAt,
     Tuple,
     Variable,
 )
-from .registry import Types, as_keywords, as_operands, rule
+from .registry import Types, as_keywords, as_operands, call, rule
 
 
 def _splat(name: str) -> Splat:
@@ -71,3 +74,79 @@ def _while(node: Any, types: Types) -> Expression:
         Name("lax.while_loop"),
         (Lambda(("carry",), proceed), Lambda(("carry",), advance), Tuple(as_operands(node.inputs[split:]))),
     )
+
+
+@rule("checkpoint")
+def _checkpoint(node: Any, types: Types) -> Expression:
+    keywords = {"policy": _policy(node.policy), "prevent_cse": node.prevent_cse}
+    wrapped = Apply(Name("jax.checkpoint"), (FunctionOf(node.function),), as_keywords(keywords))
+    return Apply(wrapped, as_operands(node.inputs))
+
+
+def _policy(policy: RematPolicy | None) -> Expression:
+    if policy is None:
+        return Literal(None)
+    made = Name(f"jax.checkpoint_policies.{policy.name}")
+    match policy.name:
+        case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
+            return Apply(made, tuple(map(Literal, policy.names)))
+        case "save_from_both_policies":
+            return Apply(made, tuple(map(_policy, policy.policies)))
+        case "save_and_offload_only_these_names":
+            keywords: dict[str, Plain | Expression] = {
+                "names_which_can_be_saved": policy.names,
+                "names_which_can_be_offloaded": policy.offloaded,
+                "offload_src": policy.source,
+                "offload_dst": policy.destination,
+            }
+            return Apply(made, (), as_keywords(keywords))
+        case "offload_dot_with_no_batch_dims":
+            return Apply(made, (Literal(policy.source), Literal(policy.destination)))
+    return made
+
+
+@rule("name")
+def _name(node: Any, types: Types) -> Expression:
+    return call("ad_checkpoint.checkpoint_name", node, name=node.name)
+
+
+@rule("optimization_barrier")
+def _optimization_barrier(node: Any, types: Types) -> Expression:
+    barrier = Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),))
+    return Item(barrier, 0) if len(node.outputs) == 1 else barrier
+
+
+@rule("custom_linear_solve")
+def _custom_linear_solve(node: Any, types: Types) -> Expression:
+    matvec, vecmat, solve, transpose = node.const_lengths
+    operands = as_operands(node.inputs)
+    first, second = matvec + vecmat, matvec + vecmat + solve
+    multiply = Apply(FunctionOf(node.matvec), (*operands[:matvec], _splat("x")))
+    vector = operands[second + transpose :]
+    has_aux = len(node.outputs) > len(vector)
+
+    def solver(function: str, consts: tuple[Expression, ...]) -> Lambda:
+        solution = Apply(FunctionOf(function), (*consts, _splat("b")))
+        return Lambda(("mv", "b"), SplitAt(solution, len(vector)) if has_aux else solution)
+
+    keywords: dict[str, Expression] = {}
+    if node.transpose_solve is not None:
+        keywords["transpose_solve"] = solver(node.transpose_solve, operands[second : second + transpose])
+    if node.vecmat == node.matvec:
+        keywords["symmetric"] = Literal(True)
+    if has_aux:
+        keywords["has_aux"] = Literal(True)
+    arguments = (Lambda(("x",), multiply), Tuple(vector), solver(node.solve, operands[first:second]))
+    solution = Apply(Name("lax.custom_linear_solve"), arguments, keywords)
+    return Join(solution) if has_aux else solution
+
+
+@rule("linear_call")
+def _linear_call(node: Any, types: Types) -> Expression:
+    operands = as_operands(node.inputs)
+    fixed = operands[: node.num_fixed - node.num_residuals]
+    residuals = Tuple(operands[node.num_fixed - node.num_residuals : node.num_fixed])
+    run = Lambda(("r", "x"), Apply(FunctionOf(node.function), (*fixed, _splat("r"), _splat("x"))))
+    transpose = Lambda(("r", "ct"), Apply(FunctionOf(node.transpose), (_splat("r"), _splat("ct"))))
+    arguments = (run, transpose, residuals, Tuple(operands[node.num_fixed :]))
+    return Apply(Name("jax.custom_derivatives.linear_call"), arguments)

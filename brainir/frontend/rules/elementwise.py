@@ -41,7 +41,16 @@ def _polynomial(*, unroll: int | None = None) -> Attributes:
     return {"unroll": None if unroll is None else int(unroll)}
 
 
-@rule("select_n", "clamp", "random_clone", "random_fold_in", "random_unwrap", "threefry2x32", "dynamic_update_slice")
+@rule(
+    "select_n",
+    "clamp",
+    "optimization_barrier",
+    "random_clone",
+    "random_fold_in",
+    "random_unwrap",
+    "threefry2x32",
+    "dynamic_update_slice",
+)
 def _plain() -> Attributes:
     return {}
 
@@ -65,3 +74,8 @@ def _reduce_precision(*, exponent_bits: int, mantissa_bits: int) -> Attributes:
 def _convert_element_type(*, new_dtype: Any, weak_type: bool, sharding: Any = None) -> Attributes:
     no_sharding(sharding=sharding)
     return {"new_dtype": dtype_name(new_dtype), "weak_type": bool(weak_type)}
+
+
+@rule("name")
+def _name(*, name: str) -> Attributes:
+    return {"name": name}

@@ -21,7 +21,20 @@ from .contraction import (
     RaggedDotGeneral,
     RaggedDotNumbers,
 )
-from .control import Call, Cond, CustomJvp, CustomVjp, Scan, While
+from .control import (
+    Call,
+    Checkpoint,
+    CheckpointName,
+    Cond,
+    CustomJvp,
+    CustomLinearSolve,
+    CustomVjp,
+    LinearCall,
+    OptimizationBarrier,
+    RematPolicy,
+    Scan,
+    While,
+)
 from .elementwise import (
     Binary,
     Clamp,
@@ -95,6 +108,8 @@ __all__ = [
     "BitcastConvertType",
     "BroadcastInDim",
     "Call",
+    "Checkpoint",
+    "CheckpointName",
     "Clamp",
     "Compare",
     "Concatenate",
@@ -104,6 +119,7 @@ __all__ = [
     "ConvertElementType",
     "Cumulative",
     "CustomJvp",
+    "CustomLinearSolve",
     "CustomVjp",
     "DceSink",
     "DevicePut",
@@ -120,9 +136,11 @@ __all__ = [
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
+    "LinearCall",
     "LuPivotsToPermutation",
     "Matrices",
     "MulOutDtype",
+    "OptimizationBarrier",
     "Ormqr",
     "Pad",
     "Polynomial",
@@ -140,6 +158,7 @@ __all__ = [
     "ReduceWindow",
     "ReduceWindowMonoid",
     "ReduceWith",
+    "RematPolicy",
     "Reshape",
     "Rev",
     "RngBitGenerator",
@@ -184,7 +203,8 @@ _AnySchema = (
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
     | DevicePut | DceSink
-    | Call | CustomJvp | CustomVjp | Cond | Scan | While
+    | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
+    | OptimizationBarrier
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..model import FunctionRef
+from ..model import FunctionRef, Model
 from ..node import Node, Traits
 from .traits import CONTROL, Ints
 
@@ -70,6 +70,7 @@ class Scan(Node):
 
     The operands are ``num_consts`` constants, ``num_carry`` carried values, and arrays that are scanned over their
     first axis. The body takes constants, carry and slices, and returns the new carry and slices of the stacked results.
+    ``split_transpose`` (JAX before 0.10) says how the backward pass is written.
     """
 
     op: Literal["scan"] = "scan"
@@ -79,6 +80,7 @@ class Scan(Node):
     num_carry: int
     reverse: bool = False
     unroll: int = 1
+    split_transpose: bool = False
     family_traits: ClassVar[Traits] = CONTROL
 
 
@@ -91,3 +93,97 @@ class While(Node):
     cond_nconsts: int
     body_nconsts: int
     family_traits: ClassVar[Traits] = CONTROL
+
+
+class RematPolicy(Model):
+    """What ``jax.checkpoint`` saves: a policy of ``jax.checkpoint_policies`` by name, with its arguments.
+
+    Parameters
+    ----------
+    name : str
+        The function of ``jax.checkpoint_policies``.
+    names : tuple of str
+        Values (of ``checkpoint_name``) that it saves, or does not save; sorted.
+    offloaded : tuple of str
+        Values that it moves from memory `source` to memory `destination`; sorted.
+    source, destination : str
+        Memories, for the policies that offload.
+    policies : tuple of RematPolicy
+        For ``save_from_both_policies``: the two that it combines.
+    """
+
+    name: str
+    names: tuple[str, ...] = ()
+    offloaded: tuple[str, ...] = ()
+    source: str = ""
+    destination: str = ""
+    policies: tuple[RematPolicy, ...] = ()
+
+
+class Checkpoint(Node):
+    """Run ``function``, whose intermediate values are computed again for the derivative (``jax.checkpoint``).
+
+    ``differentiated`` marks the part that runs in a backward pass.
+    """
+
+    op: Literal["checkpoint"] = "checkpoint"
+    function: FunctionRef
+    policy: RematPolicy | None = None
+    prevent_cse: bool = True
+    differentiated: bool = False
+    family_traits: ClassVar[Traits] = CONTROL
+
+
+class CustomLinearSolve(Node):
+    """Solve ``matvec(x) = b`` by ``solve``; derivatives use the other functions (``jax.lax.custom_linear_solve``).
+
+    The operands are the constants of ``matvec``, ``vecmat``, ``solve`` and ``transpose_solve``, as many as
+    ``const_lengths`` says, then ``b``. Each function takes its constants, then one vector (a tuple of arrays).
+    """
+
+    op: Literal["custom_linear_solve"] = "custom_linear_solve"
+    solve: FunctionRef
+    matvec: FunctionRef
+    vecmat: FunctionRef | None = None
+    transpose_solve: FunctionRef | None = None
+    const_lengths: tuple[int, int, int, int]
+    family_traits: ClassVar[Traits] = CONTROL
+
+    @classmethod
+    def rule_names(cls) -> tuple[str, ...]:
+        """See :meth:`Node.rule_names`."""
+        return ("matvec", "vecmat", "transpose_solve")
+
+
+class LinearCall(Node):
+    """Run ``function``, linear in all but the first ``num_fixed`` operands, with its own ``transpose``.
+
+    ``transpose`` takes the last ``num_residuals`` of the fixed operands, then a cotangent for each result, and returns
+    a cotangent for each linear operand (``jax.custom_derivatives.linear_call``).
+    """
+
+    op: Literal["linear_call"] = "linear_call"
+    function: FunctionRef
+    transpose: FunctionRef
+    num_fixed: int
+    num_residuals: int
+    family_traits: ClassVar[Traits] = CONTROL
+
+    @classmethod
+    def rule_names(cls) -> tuple[str, ...]:
+        """See :meth:`Node.rule_names`."""
+        return ("transpose",)
+
+
+class OptimizationBarrier(Node):
+    """Return the operands; the compiler moves nothing across."""
+
+    op: Literal["optimization_barrier"] = "optimization_barrier"
+
+
+class CheckpointName(Node):
+    """Return the operand under a name that policies of ``jax.checkpoint`` know."""
+
+    op: Literal["name"] = "name"
+    name: str
+    family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))

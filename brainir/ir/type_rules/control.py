@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ops
 from ..program import Function
 from ..types import TensorType
-from .checks import check_axes, list_types
+from .checks import check_axes, check_count, list_types
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -123,3 +123,52 @@ def _predicate(cond: Function, carry: Types) -> None:
     shape = found[0].shape
     if shape and any(kind.shape[: len(shape)] != shape for kind in carry):
         raise TypeRuleError(f"the axes of {cond.name}'s batched predicate {found[0]} must lead every carried value")
+
+
+@rule(ops.Checkpoint)
+def _checkpoint(node: ops.Checkpoint, operands: Types, callees: Callees) -> Types:
+    function = callees[node.function]
+    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    return _outputs(function)
+
+
+@rule(ops.CheckpointName)
+def _name(node: ops.CheckpointName, operands: Types, callees: Callees) -> Types:
+    check_count(operands, 1)
+    return operands
+
+
+@rule(ops.OptimizationBarrier)
+def _optimization_barrier(node: ops.OptimizationBarrier, operands: Types, callees: Callees) -> Types:
+    return operands
+
+
+@rule(ops.CustomLinearSolve)
+def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Types, callees: Callees) -> Types:
+    lengths = node.const_lengths
+    if min(lengths) < 0 or sum(lengths) > len(operands):
+        raise TypeRuleError(f"const_lengths {lengths} must not be negative, nor exceed {len(operands)} operands")
+    vector = operands[sum(lengths) :]
+    position = 0
+    for name, length in zip((node.matvec, node.vecmat, node.solve, node.transpose_solve), lengths, strict=True):
+        constants, position = operands[position : position + length], position + length
+        if name is not None:
+            function = callees[name]
+            _match(_inputs(function), (*constants, *vector), f"the inputs of {name} (constants, vector)")
+            _match(_outputs(function)[: len(vector)], vector, f"the first outputs of {name} (vector)")
+        elif length:
+            raise TypeRuleError(f"const_lengths {lengths} counts constants of a function that is missing")
+    return _outputs(callees[node.solve])
+
+
+@rule(ops.LinearCall)
+def _linear_call(node: ops.LinearCall, operands: Types, callees: Callees) -> Types:
+    function, transpose = callees[node.function], callees[node.transpose]
+    if not 0 <= node.num_residuals <= node.num_fixed <= len(operands):
+        raise TypeRuleError(f"{node.num_residuals} of {node.num_fixed} fixed operands exceed {len(operands)} operands")
+    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    residuals = operands[node.num_fixed - node.num_residuals : node.num_fixed]
+    results = _outputs(function)
+    _match(_inputs(transpose), (*residuals, *results), f"the inputs of {transpose.name} (residuals, cotangents)")
+    _match(_outputs(transpose), operands[node.num_fixed :], f"the outputs of {transpose.name} (cotangents)")
+    return results

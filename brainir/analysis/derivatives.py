@@ -1,0 +1,394 @@
+"""How derivatives vary: for values that see sources position by position, the derivative at each element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.node import Node
+from ..ir.ops import (
+    ArgReduce,
+    Binary,
+    Compare,
+    ConvertElementType,
+    CustomJvp,
+    CustomVjp,
+    DotGeneral,
+    IntegerPow,
+    Iota,
+    Reduce,
+    Round,
+    SelectN,
+)
+from ..ir.program import Constant, Program
+from ..ir.types import TensorType, literal_array
+from .dataflow import ForwardAnalysis, Site
+from .rearrange import Known
+from .variation import PARAMETERS, TIME, Variation, along, moved, total
+
+__all__ = ["Derivatives", "Slope", "VariationFlow"]
+
+Array: TypeAlias = NDArray[Any]
+Derivatives: TypeAlias = Mapping[int, Variation]
+"""For each source, by number, that a value sees: how the derivative of its elements varies."""
+
+_NONE: Derivatives = {}
+_ONE = Variation.constant(np.ones((), np.float32))
+_MINUS_ONE = Variation.constant(-np.ones((), np.float32))
+_FLAT = {"ceil", "floor", "is_finite", "nextafter", "not", "sign", "stop_gradient"}
+_MAX_CONSTANT = 1 << 22
+_COMPUTED: dict[str, Callable[..., Array]] = {
+    "abs": np.abs,
+    "add": np.add,
+    "add_any": np.add,
+    "and": np.bitwise_and,
+    "copy": np.asarray,
+    "cos": np.cos,
+    "eq": np.equal,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "ge": np.greater_equal,
+    "gt": np.greater,
+    "le": np.less_equal,
+    "log": np.log,
+    "log1p": np.log1p,
+    "lt": np.less,
+    "max": np.maximum,
+    "min": np.minimum,
+    "mul": np.multiply,
+    "ne": np.not_equal,
+    "neg": np.negative,
+    "not": np.invert,
+    "or": np.bitwise_or,
+    "sin": np.sin,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "stop_gradient": np.asarray,
+    "sub": np.subtract,
+    "tanh": np.tanh,
+}
+
+
+class Slope(NamedTuple):
+    """How a value varies, and its derivatives by the sources that it sees."""
+
+    value: Variation
+    slopes: Derivatives = _NONE
+
+
+class VariationFlow(ForwardAnalysis[Slope]):
+    """Carries variation of values, and of their derivatives by sources, forward through functions.
+
+    A derivative is followed where each element sees one position of a source: the derivative of element ``e``
+    of a value is by the position that ``e`` sees. Element by element the chain rule is exact; whatever
+    combines elements gives a derivative of which only its dependence on time is known.
+
+    Parameters
+    ----------
+    program : Program
+    """
+
+    nothing = Slope(Variation.constant(np.zeros(())))
+    eager = True
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        self._open: set[str] = set()
+
+    def literal(self, operand: str) -> Slope:
+        """See :meth:`ForwardAnalysis.literal`."""
+        return Slope(Variation.constant(literal_array(operand)))
+
+    def constant(self, constant: Constant) -> Slope:
+        """See :meth:`ForwardAnalysis.constant`."""
+        kind = TensorType.parse(constant.type)
+        if constant.data is None or kind.size > _MAX_CONSTANT or kind.is_key or kind.dtype == "float0":
+            return Slope(Variation.of(kind.shape, 0))
+        return Slope(Variation.constant(constant.array()))
+
+    def is_nothing(self, fact: Slope) -> bool:
+        """See :meth:`ForwardAnalysis.is_nothing`."""
+        return fact is self.nothing
+
+    def same(self, first: Slope, second: Slope) -> bool:
+        """See :meth:`ForwardAnalysis.same`."""
+        if not first.value.equals(second.value) or first.slopes.keys() != second.slopes.keys():
+            return False
+        return all(each.equals(second.slopes[source]) for source, each in first.slopes.items())
+
+    def join(self, first: Slope, second: Slope, kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.join`."""
+        zero = Variation.constant(np.zeros(()))
+        slopes = {
+            source: first.slopes.get(source, zero).joined(second.slopes.get(source, zero))
+            for source in dict.fromkeys((*first.slopes, *second.slopes))
+        }
+        return Slope(first.value.joined(second.value), slopes)
+
+    def chosen(self, fact: Slope, index: Slope, kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.chosen`."""
+        flags = _time([index.value.flags])
+        return Slope(fact.value.plus(flags), {source: each.plus(flags) for source, each in fact.slopes.items()})
+
+    def item(self, fact: Slope, kind: TensorType, step: int | None) -> Slope:
+        """See :meth:`ForwardAnalysis.item`."""
+        return Slope(fact.value.item(step), {source: each.item(step) for source, each in fact.slopes.items()})
+
+    def stacked(self, facts: Sequence[Slope], kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.stacked`."""
+        zero = Variation.constant(np.zeros(()))
+        sources = dict.fromkeys(source for fact in facts for source in fact.slopes)
+        slopes = {
+            source: Variation.stacked([fact.slopes.get(source, zero) for fact in facts], kind.shape)
+            for source in sources
+        }
+        return Slope(Variation.stacked([fact.value for fact in facts], kind.shape), slopes)
+
+    def transfer(self, site: Site, facts: Sequence[Slope]) -> list[Slope]:
+        """See :meth:`ForwardAnalysis.transfer`."""
+        values = self._values(site, [fact.value for fact in facts])
+        if not any(fact.slopes for fact in facts):
+            return [Slope(value) for value in values]
+        found = self._slopes(site, [fact.value for fact in facts], [fact.slopes for fact in facts])
+        return self._paired(site, values, found)
+
+    def custom_rule(self, site: Site, facts: list[Slope]) -> list[Slope]:
+        """See :meth:`ForwardAnalysis.custom_rule`."""
+        node, operands = site.node, [fact.value for fact in facts]
+        bare = [Slope(value) for value in operands]
+        values = [fact.value for fact in super().custom_rule(site, bare)]
+        mine = [fact.slopes for fact in facts]
+        if not any(mine):
+            return [Slope(value) for value in values]
+        if isinstance(node, CustomJvp):
+            return self._paired(site, values, self._custom_jvp(node, operands, mine, site.operands))
+        return self._paired(site, values, self._custom_vjp(node, operands, mine, site.operands))  # type: ignore[arg-type]  # the other kind
+
+    def _paired(self, site: Site, values: list[Variation], found: Sequence[Derivatives]) -> list[Slope]:
+        rows = zip(values, found, site.results, strict=True)
+        return [Slope(value, slopes if kind.is_inexact else _NONE) for value, slopes, kind in rows]
+
+    # -- values
+
+    def _values(self, site: Site, operands: list[Variation]) -> list[Variation]:
+        node, kinds, constants = site.node, site.operands, site.constants
+        shapes = [kind.shape for kind in site.results]
+        if node.traits.elementwise:
+            spread = [each.on(kind, shapes[0]) for each, kind in zip(operands, kinds, strict=True)]
+            return [self._computed(node, spread)]
+        if isinstance(node, Iota):
+            return [Variation.of(node.shape, 0, along([node.dimension]))]
+        if node.traits.structural or node.op in ("gather", "scatter"):
+            results = moved(node, operands, kinds, constants)
+            if results is not None:
+                flags = [each.flags for each in operands[1:]] if node.op in ("gather", "scatter") else []
+                return [each.plus(_time(flags)) for each in results]
+        mask = _time([each.flags for each in operands])
+        if isinstance(node, Reduce | ArgReduce):
+            kept = [axis for axis in range(kinds[0].ndim) if axis not in node.axes]
+            axes = along(new for new, axis in enumerate(kept) if operands[0].axes & along([axis]))
+            return [Variation.of(shape, mask, axes) for shape in shapes]
+        if isinstance(node, DotGeneral):
+            return [Variation.of(shapes[0], mask, _product_axes(node, operands, kinds))]
+        return [Variation.of(shape, mask) for shape in shapes]
+
+    def _computed(self, node: Node, operands: list[Variation]) -> Variation:
+        """Return the variation of the result of an elementwise operation, with its value where that is simple."""
+        if all(each.is_known for each in operands):
+            kind = TensorType.parse(node.types[0])
+            with np.errstate(all="ignore"):
+                result = _number(node, [each.number for each in operands], kind)
+            if result is not None:
+                return Variation.constant(np.asarray(result).astype(kind.storage[0]))
+        if node.op == "mul":
+            return operands[0].times(operands[1])
+        return _mixture(operands)
+
+    # -- derivatives
+
+    def _slopes(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> list[Derivatives]:
+        node = site.node
+        if node.traits.blocks_gradient:
+            return [_NONE] * len(node.outputs)
+        if node.traits.elementwise:
+            return [self._elementwise(node, operands, mine, site.operands)]
+        if node.traits.structural or node.op in ("gather", "scatter", "scatter_add"):
+            results = self._moved(node, mine, site.operands, site.constants)
+            if results is not None:
+                return results
+        return self._combined(node, operands, mine)
+
+    def _elementwise(
+        self, node: Node, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
+    ) -> Derivatives:
+        shape = TensorType.parse(node.types[0]).shape
+        spread = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
+        parts: dict[int, list[Variation]] = {}
+        for index, slopes in enumerate(mine):
+            partial = _partial(node, spread, index) if slopes else None
+            if partial is not None:
+                for source, slope in slopes.items():
+                    product = partial.times(slope.on(kinds[index], shape))
+                    if product.flags:
+                        parts.setdefault(source, []).append(product)
+        return {source: total(several) for source, several in parts.items()}
+
+    def _moved(
+        self, node: Node, mine: Sequence[Derivatives], kinds: Sequence[TensorType], constants: Known
+    ) -> list[Derivatives] | None:
+        results: list[dict[int, Variation]] = [{} for _ in node.outputs]
+        for source in dict.fromkeys(source for slopes in mine for source in slopes):
+            found = moved(node, [slopes.get(source) for slopes in mine], kinds, constants)
+            if found is None:
+                return None
+            for result, each in zip(results, found, strict=True):
+                if each.flags:
+                    result[source] = each
+        return list(results)
+
+    def _combined(self, node: Node, operands: list[Variation], mine: Sequence[Derivatives]) -> list[Derivatives]:
+        """Return derivatives of which only their dependence on time is known."""
+        found: dict[int, int] = {}
+        for index, slopes in enumerate(mine):
+            linear = index in node.traits.linear
+            others = [each.flags for place, each in enumerate(operands) if not linear or place != index]
+            for source, slope in slopes.items():
+                found[source] = found.get(source, 0) | _time([slope.flags, *others])
+        shapes = [TensorType.parse(kind).shape for kind in node.types]
+        return [{source: Variation.of(shape, flags) for source, flags in found.items()} for shape in shapes]
+
+    def _differentiate(
+        self, name: str, operands: Sequence[Variation], mine: Sequence[Derivatives]
+    ) -> list[Derivatives]:
+        return [fact.slopes for fact in self.enter(name, list(map(Slope, operands, mine)))]
+
+    def _custom_jvp(
+        self, node: CustomJvp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
+    ) -> list[Derivatives]:
+        if node.jvp in self._open:
+            return self._combined(node, operands, mine)
+        inexact = [index for index, kind in enumerate(kinds) if kind.is_inexact]
+        tangents = [Variation.of(kinds[index].shape, TIME) for index in inexact]
+        starts = [*[_NONE] * len(operands), *[mine[index] for index in inexact]]
+        self._open.add(node.jvp)
+        rule = iter(self._differentiate(node.jvp, [*operands, *tangents], starts)[len(node.outputs) :])
+        self._open.remove(node.jvp)
+        return [next(rule) if TensorType.parse(kind).is_inexact else _NONE for kind in node.types]
+
+    def _custom_vjp(
+        self, node: CustomVjp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
+    ) -> list[Derivatives]:
+        results = [TensorType.parse(kind) for kind in node.types]
+        inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
+        inputs = [index for index, kind in enumerate(kinds) if kind.is_inexact]
+        fits = {results[index].shape for index in inexact} | {kinds[index].shape for index in inputs if mine[index]}
+        if node.bwd in self._open or len(fits) != 1:
+            return self._combined(node, operands, mine)
+        residuals = [fact.value for fact in self.enter(node.fwd, list(map(Slope, operands)))[len(results) :]]
+        cotangents = [Variation.of(results[index].shape, TIME) for index in inexact]
+        starts: list[Derivatives] = [_NONE] * len(residuals)
+        starts += [{index: _ONE} for index in inexact]
+        self._open.add(node.bwd)
+        rule = self._differentiate(node.bwd, [*residuals, *cotangents], starts)
+        self._open.remove(node.bwd)
+        found: list[Derivatives] = [_NONE] * len(results)
+        for index in inexact:
+            parts: dict[int, list[Variation]] = {}
+            for place, partials in zip(inputs, rule, strict=True):
+                # A derivative that is diagonal is its own transpose.
+                if index in partials:
+                    for source, slope in mine[place].items():
+                        parts.setdefault(source, []).append(partials[index].times(slope))
+            found[index] = {source: total(several) for source, several in parts.items()}
+        return found
+
+
+def _mixture(operands: Sequence[Variation]) -> Variation:
+    """Return the variation of elements that are made of those of all operands, in a way that is not known."""
+    code = operands[0].code
+    for operand in operands[1:]:
+        code = code | operand.code
+    return Variation(code, operands[0].number).unknown()
+
+
+def _number(node: Node, numbers: list[Array], kind: TensorType) -> Array | None:
+    """Compute an elementwise operation on known numbers; None if it is not one of the simple ones."""
+    if node.op in _COMPUTED:
+        return _COMPUTED[node.op](*numbers)
+    match node:
+        case Binary() if node.op == "div" and kind.is_inexact:
+            return np.asarray(np.divide(*numbers))
+        case IntegerPow() if kind.is_inexact:
+            return np.asarray(numbers[0] ** node.y)
+        case ConvertElementType() if kind.is_inexact:
+            return numbers[0]
+        case SelectN() if len(numbers) == 3:
+            return np.where(numbers[0], numbers[2], numbers[1])
+        case _:
+            return None
+
+
+def _time(flags: Sequence[int]) -> int:
+    """Return the bits that say what numbers depend on, without those that say which elements differ."""
+    mask = 0
+    for each in flags:
+        mask |= each
+    return mask & (TIME | PARAMETERS)
+
+
+def _product_axes(node: DotGeneral, operands: list[Variation], kinds: Sequence[TensorType]) -> int:
+    """Return the bits of the axes of a product along which it may vary."""
+    (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
+    left, right = operands[0].axes, operands[1].axes
+    after = [
+        bool((left & along([first])) or (right & along([second])))
+        for first, second in zip(left_batch, right_batch, strict=True)
+    ]
+    for flags, kind, gone in (
+        (left, kinds[0], (*left_sum, *left_batch)),
+        (right, kinds[1], (*right_sum, *right_batch)),
+    ):
+        after += [bool(flags & along([axis])) for axis in range(kind.ndim) if axis not in gone]
+    return along(axis for axis, varies in enumerate(after) if varies)
+
+
+def _partial(node: Node, operands: list[Variation], index: int) -> Variation | None:
+    """Return the derivative of an elementwise operation by one of its operands; None if it is zero.
+
+    The operands have the shape of the result, or are the same for all elements.
+    """
+    if node.op in _FLAT or isinstance(node, Compare | Round):
+        return None
+    match node:
+        case Binary() if node.op in ("add", "add_any"):
+            return _ONE
+        case Binary() if node.op == "sub":
+            return _MINUS_ONE if index else _ONE
+        case Binary() if node.op == "mul":
+            return operands[1 - index]
+        case Binary() if node.op == "div" and index == 0:
+            divisor = operands[1]
+            if not divisor.is_known:
+                return divisor.unknown()
+            with np.errstate(all="ignore"):
+                return Variation.constant(np.asarray(1 / divisor.number, divisor.number.dtype))
+        case Binary() if node.op == "rem" and index == 0:
+            return _ONE
+        case SelectN():
+            which = operands[0]
+            if index == 0:
+                return None
+            if not which.is_known:
+                return which.unknown()
+            return Variation.constant(np.asarray(which.number == index - 1, np.float32))
+        case ConvertElementType():
+            return _ONE
+        case _ if node.op == "neg":
+            return _MINUS_ONE
+        case _ if node.op in ("copy", "reduce_precision"):
+            return _ONE
+        case _:
+            return Variation.of((), 0) if index in node.traits.linear else _mixture(operands)

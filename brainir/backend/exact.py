@@ -1,0 +1,195 @@
+"""Operations that are bound as primitives, where JAX's public function would change the program.
+
+``lax.switch`` clamps its index, ``lax.scan`` and ``lax.while_loop`` drop constants that the body does not need and put
+the others into an order of their own, and ``jax.checkpoint`` cannot say that it stands in a backward pass. Generated
+source has the public functions, which compute the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.extend
+import numpy as np
+from jax import lax
+
+from ..ir import ops
+from ..ir.node import Node
+
+__all__ = ["Tracer", "bind", "checkpoint_policy", "is_bound"]
+
+Values = Sequence[Any]
+
+
+class Tracer(Protocol):
+    """Traces functions of a program."""
+
+    def closed(self, name: str, operands: Values, dropped: int = 0) -> Any:
+        """Return the closed jaxpr of a function.
+
+        Parameters
+        ----------
+        name : str
+        operands : sequence
+            What it is called with. Their shapes are those of the function; only their place in a mesh is read.
+        dropped : int
+            How many operands at the end have a leading axis that the function does not see.
+        """
+
+
+def is_bound(node: Node) -> bool:
+    """Whether a node is bound as a primitive."""
+    return type(node) in _BINDINGS
+
+
+def bind(node: Any, operands: Values, tracer: Tracer) -> Values:
+    """Bind the primitive of a node and return its results."""
+    return _BINDINGS[type(node)](node, operands, tracer)
+
+
+def _cond(node: ops.Cond, operands: Values, tracer: Tracer) -> Values:
+    index, *rest = operands
+    branches = tuple(tracer.closed(branch, rest) for branch in node.branches)
+    results: Values = lax.cond_p.bind(index, *rest, branches=branches)
+    return results
+
+
+def _scan(node: ops.Scan, operands: Values, tracer: Tracer) -> Values:
+    num_scanned = len(operands) - node.num_consts - node.num_carry
+    jaxpr = tracer.closed(node.body, operands, num_scanned)
+    params = _scan_arity(node.num_consts, node.num_carry, num_scanned, len(node.outputs) - node.num_carry)
+    changes = {"jaxpr": jaxpr, "length": node.length, "reverse": node.reverse, "unroll": node.unroll}
+    if "_split_transpose" in params:
+        changes["_split_transpose"] = node.split_transpose
+    results: Values = lax.scan_p.bind(*operands, **{**params, **changes})
+    return results
+
+
+@functools.cache
+def _scan_arity(num_consts: int, num_carry: int, num_scanned: int, num_stacked: int) -> dict[str, Any]:
+    """Return the parameters of a scan, of which some say in a form of each JAX version how many operands are what."""
+    zero, one = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((2,), np.float32)
+
+    def scanned(consts: Values, carry: Values, xs: Values) -> Any:
+        def body(carry: Values, xs: Values) -> tuple[Values, Values]:
+            # Carry and constants must take part, or JAX moves them elsewhere.
+            total = sum([*consts, *xs], 0.0)
+            return [value + total for value in carry], [total] * num_stacked
+
+        return lax.scan(body, carry, xs, length=2)
+
+    closed = jax.make_jaxpr(scanned)([zero] * num_consts, [zero] * num_carry, [one] * num_scanned)
+    (equation,) = (equation for equation in closed.jaxpr.eqns if equation.primitive is lax.scan_p)
+    return dict(equation.params)
+
+
+def _while(node: ops.While, operands: Values, tracer: Tracer) -> Values:
+    split, first = node.cond_nconsts, node.cond_nconsts + node.body_nconsts
+    carry = operands[first:]
+    results: Values = lax.while_p.bind(
+        *operands,
+        cond_nconsts=node.cond_nconsts,
+        cond_jaxpr=tracer.closed(node.cond, [*operands[:split], *carry]),
+        body_nconsts=node.body_nconsts,
+        body_jaxpr=tracer.closed(node.body, [*operands[split:first], *carry]),
+    )
+    return results
+
+
+def _checkpoint(node: ops.Checkpoint, operands: Values, tracer: Tracer) -> Values:
+    closed = tracer.closed(node.function, operands)
+    jaxpr = closed.jaxpr
+    if jaxpr.constvars:
+        jaxpr = jaxpr.replace(invars=[*jaxpr.constvars, *jaxpr.invars], constvars=[])
+    results: Values = _primitive("checkpoint").bind(
+        *closed.consts,
+        *operands,
+        jaxpr=jaxpr,
+        prevent_cse=node.prevent_cse,
+        differentiated=node.differentiated,
+        policy=checkpoint_policy(node.policy),
+    )
+    return results
+
+
+@functools.cache
+def checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
+    """Return the policy of ``jax.checkpoint`` with that name and these arguments."""
+    if policy is None:
+        return None
+    made = getattr(jax.checkpoint_policies, policy.name)
+    match policy.name:
+        case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
+            return made(*policy.names)
+        case "save_from_both_policies":
+            return made(*map(checkpoint_policy, policy.policies))
+        case "save_and_offload_only_these_names":
+            return made(
+                names_which_can_be_saved=policy.names,
+                names_which_can_be_offloaded=policy.offloaded,
+                offload_src=policy.source,
+                offload_dst=policy.destination,
+            )
+        case "offload_dot_with_no_batch_dims":
+            return made(policy.source, policy.destination)
+    return made
+
+
+def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, tracer: Tracer) -> Values:
+    template = _template("custom_linear_solve").params["jaxprs"]
+    parts = ("matvec", "vecmat", "solve", "transpose_solve")
+    vector = operands[sum(node.const_lengths) :]
+    jaxprs, position = {}, 0
+    for part, length in zip(parts, node.const_lengths, strict=True):
+        constants, position = operands[position : position + length], position + length
+        name = getattr(node, part)
+        jaxprs[part] = None if name is None else tracer.closed(name, [*constants, *vector])
+    results: Values = lax.linear_solve_p.bind(
+        *operands,
+        const_lengths=type(template)(**dict(zip(parts, node.const_lengths, strict=True))),
+        jaxprs=type(template)(**jaxprs),
+    )
+    return results
+
+
+def _linear_call(node: ops.LinearCall, operands: Values, tracer: Tracer) -> Values:
+    callee = tracer.closed(node.function, operands)
+    residuals = operands[node.num_fixed - node.num_residuals : node.num_fixed]
+    transpose = tracer.closed(node.transpose, [*residuals, *callee.out_avals])
+    results: Values = _primitive("linear_call").bind(
+        *operands,
+        callee=callee,
+        transpose_thunk=lambda: (transpose, []),
+        num_callee_consts=node.num_fixed - node.num_residuals,
+        num_res=node.num_residuals,
+    )
+    return results
+
+
+@functools.cache
+def _template(name: str) -> Any:
+    """Return an equation with a primitive that JAX does not export: what a small use of it traces to."""
+    uses: dict[str, Callable[[Any], Any]] = {
+        "checkpoint": jax.checkpoint(lambda x: x + 1),
+        "custom_linear_solve": lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y),
+        "linear_call": lambda x: jax.custom_derivatives.linear_call(lambda _, y: y, lambda _, y: y, (), x),
+    }
+    (equation,) = jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns
+    return equation
+
+
+def _primitive(name: str) -> Any:
+    return _template(name).primitive
+
+
+_BINDINGS: dict[type[Node], Callable[[Any, Values, Tracer], Values]] = {
+    ops.Checkpoint: _checkpoint,
+    ops.Cond: _cond,
+    ops.CustomLinearSolve: _custom_linear_solve,
+    ops.LinearCall: _linear_call,
+    ops.Scan: _scan,
+    ops.While: _while,
+}

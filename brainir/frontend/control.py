@@ -1,0 +1,117 @@
+"""Attributes of operations that run functions of the program: control flow, nested jit, remat, linear solves."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from . import jax_compat
+from .policies import remat_policy
+from .rules import Attributes, UnsupportedError
+
+__all__ = ["RULES", "FunctionTable"]
+
+
+class FunctionTable(Protocol):
+    """What a rule needs of the program that is being lowered."""
+
+    def shared(self, closed: Any, name: str) -> str:
+        """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
+
+
+def _call(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    unusual = jax_compat.unusual_jit_params(params)
+    if unusual:
+        raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
+    return dict(
+        function=table.shared(params["jaxpr"], params["name"]),
+        inline=jax_compat.jit_inlines(params["inline"]),
+        keep_unused=bool(params["keep_unused"]),
+        donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
+    )
+
+
+def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
+    """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
+    params = equation.params
+    closed = next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params)
+    return dict(function=table.shared(jax_compat.as_closed(closed), str(params.get("name", equation.primitive.name))))
+
+
+def _cond(table: FunctionTable, equation: Any) -> Attributes:
+    branches = equation.params["branches"]
+    return dict(branches=tuple(table.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
+
+
+def _scan(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    num_consts, num_carry = jax_compat.scan_arity(params)
+    return dict(
+        body=table.shared(params["jaxpr"], "body"),
+        length=int(params["length"]),
+        num_consts=num_consts,
+        num_carry=num_carry,
+        reverse=bool(params["reverse"]),
+        unroll=int(params["unroll"]),
+        split_transpose=bool(params.get("_split_transpose", False)),
+    )
+
+
+def _while(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    return dict(
+        cond=table.shared(params["cond_jaxpr"], "cond"),
+        body=table.shared(params["body_jaxpr"], "body"),
+        cond_nconsts=int(params["cond_nconsts"]),
+        body_nconsts=int(params["body_nconsts"]),
+    )
+
+
+def _checkpoint(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    prevent_cse = params["prevent_cse"]
+    if not isinstance(prevent_cse, bool):
+        raise UnsupportedError(f"jax.checkpoint with prevent_cse={prevent_cse!r}")
+    closed = jax_compat.as_closed(params["jaxpr"])
+    return dict(
+        function=table.shared(closed, jax_compat.open_jaxpr(closed).function_name),
+        policy=remat_policy(params["policy"]),
+        prevent_cse=prevent_cse,
+        differentiated=bool(params["differentiated"]),
+    )
+
+
+def _custom_linear_solve(table: FunctionTable, equation: Any) -> Attributes:
+    jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
+    parts = ("matvec", "vecmat", "solve", "transpose_solve")
+    given = {part: getattr(jaxprs, part) for part in parts}
+    functions = {part: table.shared(closed, part) for part, closed in given.items() if closed is not None}
+    return dict(functions, const_lengths=tuple(int(getattr(lengths, part)) for part in parts))
+
+
+def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    return dict(
+        function=table.shared(params["callee"], "linear"),
+        transpose=table.shared(jax_compat.trace_transpose(equation), "transpose"),
+        num_fixed=int(params["num_callee_consts"] + params["num_res"]),
+        num_residuals=int(params["num_res"]),
+    )
+
+
+RULES = {
+    "jit": ("call", _call),
+    "closed_call": ("call", _plain_call),
+    "core_call": ("call", _plain_call),
+    "eval_jaxpr": ("call", _plain_call),
+    # What optimize_remat=True leaves of a forward rule; JAX itself differentiates no further.
+    "remat_opt": ("call", _plain_call),
+    "cond": ("cond", _cond),
+    "scan": ("scan", _scan),
+    "while": ("while", _while),
+    "checkpoint": ("checkpoint", _checkpoint),
+    "remat2": ("checkpoint", _checkpoint),
+    "custom_linear_solve": ("custom_linear_solve", _custom_linear_solve),
+    "linear_call": ("linear_call", _linear_call),
+}
+"""Primitive name to operation and rule."""

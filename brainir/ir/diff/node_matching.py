@@ -1,0 +1,249 @@
+"""Matching of the nodes of two versions of a function.
+
+Nodes are numbered by what they compute (bottom-up) and by what becomes of their results (top-down). After an edit the
+first numbers change and the second stay; before it, the other way round. So one edit leaves only itself unmatched.
+Between two edits both change; matched nodes then count as equal leaves, and the rest is numbered again. A round takes
+time in the number of nodes that are still unmatched, and the number of rounds is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+from .graph import Graph, Interner
+
+__all__ = ["Pairs", "match_nodes"]
+
+Pairs = Sequence[tuple[int, int]]
+"""Positions or indices in the old and in the new version that correspond."""
+
+_ROUNDS = 32
+_NEAR = 8
+_Key = Callable[[int], Hashable]
+
+
+def match_nodes(old: Graph, new: Graph, inputs: Pairs, outputs: Pairs, intern: Interner) -> list[int]:
+    """Return for each node of the old function its partner in the new one, or -1.
+
+    Parameters
+    ----------
+    old, new : Graph
+    inputs, outputs : pairs of int
+        The inputs and the outputs that correspond, by position.
+    intern : Interner
+        The one that numbered the content of both graphs.
+    """
+    matching = _Matching(
+        _Side(old, "old", dict(inputs), dict(outputs), intern),
+        _Side(
+            new,
+            "new",
+            {position: before for before, position in inputs},
+            {position: before for before, position in outputs},
+            intern,
+        ),
+        intern,
+    )
+    matching.run()
+    return matching.old.partner
+
+
+class _Side:
+    """One of the two functions, and the numbers of its nodes.
+
+    A matched input, output or node has the same number on both sides.
+    """
+
+    def __init__(
+        self, graph: Graph, name: str, inputs: Mapping[int, int], outputs: Mapping[int, int], intern: Interner
+    ) -> None:
+        self.graph = graph
+        self.partner = [-1] * len(graph.nodes)
+        self.todo = list(range(len(graph.nodes)))
+        self.slots = [-1] * len(graph.owner)
+        self.up = [-1] * len(graph.nodes)
+        self.down = [-1] * len(graph.nodes)
+
+        def number(kind: str, positions: Mapping[int, int], position: int) -> Hashable:
+            if position not in positions:
+                return kind, name, position
+            return kind, position if name == "old" else positions[position]
+
+        self.outputs = [intern(number("output", outputs, position)) for position in range(len(graph.outputs))]
+        self.exact_leaves = graph.leaf_tokens(intern, lambda position: number("input", inputs, position))
+        self.loose_leaves = graph.loose_leaf_tokens(intern, lambda position: number("input", inputs, position))
+
+    def hash(self, exact: bool, intern: Interner) -> None:
+        content = self.graph.exact if exact else self.graph.loose
+        leaves = self.exact_leaves if exact else self.loose_leaves
+        self.graph.hash_up(self.todo, content, leaves, self.slots, self.up, intern)
+        self.graph.hash_down(reversed(self.todo), content, self.outputs, self.down, intern)
+
+    def settle(self, index: int, partner: int, number: int, intern: Interner) -> None:
+        self.partner[index] = partner
+        self.up[index] = self.down[index] = number
+        self.graph.set_slots(self.slots, index, number, intern)
+
+    def operands_past_another(self, index: int) -> Hashable:
+        """Return content and operands, where matched nodes and inputs stand for the unmatched nodes that use them."""
+        graph, tokens = self.graph, []
+        for operand in graph.operands[index]:
+            token = self._settled(operand)
+            if token is None:
+                behind = graph.operands[graph.owner[operand]][:_NEAR]
+                token = next(
+                    (found for each in behind if (found := self._settled(each, numbers=False)) is not None), None
+                )
+            if token is None:
+                return None
+            tokens.append(token)
+        return (graph.exact[index], *tokens) if tokens else None
+
+    def uses_past_another(self, index: int) -> Hashable:
+        """Return content and uses, where the uses of unmatched nodes stand for those."""
+        graph, found = self.graph, []
+        for rank, position, user in graph.uses[index]:
+            if self.partner[user] >= 0:
+                found.append((rank, position, self.down[user]))
+                continue
+            further = graph.uses[user]
+            if len(further) > _NEAR or any(self.partner[each] < 0 for _, _, each in further):
+                return None
+            found += [(rank, at, self.down[each]) for _, at, each in further]
+            found += [(rank, -1, self.outputs[at]) for _, at in graph.returned[user]]
+        found += [(rank, -1, self.outputs[at]) for rank, at in graph.returned[index]]
+        return (graph.exact[index], tuple(sorted(found))) if found else None
+
+    def _settled(self, operand: int, *, numbers: bool = True) -> int | None:
+        """Return the number of an operand that is a leaf, or the result of a matched node."""
+        if operand >= 0:
+            return self.slots[operand] if self.partner[self.graph.owner[operand]] >= 0 else None
+        return self.exact_leaves[~operand] if numbers or not self.graph.is_number(~operand) else None
+
+    def is_used(self, index: int) -> bool:
+        return bool(self.graph.uses[index] or self.graph.returned[index])
+
+
+class _Matching:
+    def __init__(self, old: _Side, new: _Side, intern: Interner) -> None:
+        self.old = old
+        self.new = new
+        self.intern = intern
+
+    def run(self) -> None:
+        stages = (
+            self._equal,
+            self._equal_in_order,
+            self._equal_past_another,
+            self._alike,
+            self._used_alike,
+            self._made_alike,
+        )
+        stage = rounds = 0
+        while stage < len(stages) and rounds < _ROUNDS and self.old.todo and self.new.todo:
+            rounds += 1
+            stage = 0 if stages[stage]() else stage + 1
+
+    # The stages, strictest first; each says whether it matched anything.
+
+    def _equal(self) -> bool:
+        """Match nodes of equal content with equal consequences, then with equal operands."""
+        self._hash(exact=True)
+        # What uses a node tells live nodes apart; a node that nothing uses is told by its operands alone.
+        found = self._match(lambda side: lambda index: (side.up[index], side.down[index]))
+        found |= self._match(lambda side: lambda index: side.down[index] if side.is_used(index) else None)
+        return self._match(lambda side: lambda index: side.up[index]) or found
+
+    def _equal_in_order(self) -> bool:
+        """Match what is equal several times in order, preferably within a scope."""
+        self._hash(exact=True)
+
+        def both(side: _Side) -> _Key:
+            return lambda index: (side.up[index], side.down[index])
+
+        def both_in_scope(side: _Side) -> _Key:
+            return lambda index: (side.up[index], side.down[index], side.graph.nodes[index].scope)
+
+        found = self._match(both_in_scope, in_order=True)
+        found |= self._match(both, in_order=True)
+        return self._match(lambda side: lambda index: side.up[index], in_order=True) or found
+
+    def _equal_past_another(self) -> bool:
+        """Match nodes with equal operands, or uses, if one looks past nodes that were put in between."""
+        found = self._match(lambda side: side.operands_past_another)
+        return self._match(lambda side: side.uses_past_another) or found
+
+    def _alike(self) -> bool:
+        """Match nodes of one operation, whatever the attributes, types and numbers."""
+        self._hash(exact=False)
+        found = self._match(lambda side: lambda index: (side.up[index], side.down[index]))
+        found |= self._match(lambda side: lambda index: side.down[index] if side.is_used(index) else None)
+        return self._match(lambda side: lambda index: side.up[index]) or found
+
+    def _used_alike(self) -> bool:
+        """Match nodes that the same matched nodes use in the same places: an operation was replaced."""
+
+        def key(side: _Side) -> _Key:
+            def of(index: int) -> Hashable:
+                uses, returned = side.graph.uses[index], side.graph.returned[index]
+                if not (uses or returned) or any(side.partner[user] < 0 for _, _, user in uses):
+                    return None
+                return (
+                    side.graph.nodes[index].types,
+                    tuple(sorted((rank, position, side.down[user]) for rank, position, user in uses)),
+                    tuple([(rank, side.outputs[position]) for rank, position in returned]),
+                )
+
+            return of
+
+        return self._match(key)
+
+    def _made_alike(self) -> bool:
+        """Match nodes of one operation that share a matched operand in the same place."""
+
+        def key(side: _Side) -> _Key:
+            def of(index: int) -> Hashable:
+                graph = side.graph
+                known = [
+                    (position, side.slots[operand])
+                    for position, operand in enumerate(graph.operands[index])
+                    if operand >= 0 and side.partner[graph.owner[operand]] >= 0
+                ]
+                return (graph.nodes[index].op, graph.nodes[index].types, tuple(known)) if known else None
+
+            return of
+
+        return self._match(key)
+
+    def _hash(self, *, exact: bool) -> None:
+        self.old.hash(exact, self.intern)
+        self.new.hash(exact, self.intern)
+
+    def _match(self, key: Callable[[_Side], _Key], *, in_order: bool = False) -> bool:
+        """Match the nodes with equal keys: those whose key is unique on both sides, or all in order."""
+        groups: dict[Hashable, list[int]] = {}
+        key_of = key(self.new)
+        for index in self.new.todo:
+            if (found := key_of(index)) is not None:
+                groups.setdefault(found, []).append(index)
+        olds: dict[Hashable, list[int]] = {}
+        key_of = key(self.old)
+        for index in self.old.todo:
+            if (found := key_of(index)) in groups:
+                olds.setdefault(found, []).append(index)
+        matched = False
+        for found, before in olds.items():
+            after = groups[found]
+            if in_order or len(before) == len(after) == 1:
+                for pair in zip(before, after, strict=False):
+                    self._settle(*pair)
+                matched = True
+        if matched:
+            for side in (self.old, self.new):
+                side.todo = [index for index in side.todo if side.partner[index] < 0]
+        return matched
+
+    def _settle(self, before: int, after: int) -> None:
+        number = self.intern(("pair", before, after))
+        self.old.settle(before, after, number, self.intern)
+        self.new.settle(after, before, number, self.intern)

@@ -1,0 +1,155 @@
+"""Programs of operations that run functions: control flow, nested jit, remat, solves; what JAX makes of them when it
+transforms them too."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+
+from tests.case import Case
+
+X = jnp.asarray(np.random.default_rng(11).normal(size=4), jnp.float32)
+M = jnp.asarray(np.random.default_rng(12).normal(size=(4, 4)), jnp.float32)
+SPD = M @ M.T + 4 * jnp.eye(4)
+SAVED = jax.checkpoint_policies
+
+
+def total(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def summed(*args: Any) -> Any:
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(fn(*args)))
+
+    return summed
+
+
+def _layer(x: Any, w: Any) -> Any:
+    h = checkpoint_name(jnp.sin(x @ w), "hidden")
+    return checkpoint_name(jnp.cos(h @ w), "output") * x
+
+
+def _remat(policy: Any = None, prevent_cse: bool = True) -> Callable[..., Any]:
+    return jax.checkpoint(_layer, policy=policy, prevent_cse=prevent_cse)
+
+
+def _nested_scan(x: Any, w: Any) -> Any:
+    def inner(h: Any, k: Any) -> Any:
+        return jnp.tanh(h @ w + k), h[0]
+
+    def outer(h: Any, k: Any) -> Any:
+        h, ys = lax.scan(inner, h + k, jnp.arange(2.0), reverse=True)
+        return h, (ys, lax.cond(h[0] > k, lambda: h, lambda: x * 2))
+
+    return lax.scan(outer, x, jnp.arange(3.0), unroll=3)
+
+
+def _unused(x: Any, w: Any) -> Any:
+    """A loop with constants that its body does not need, in an order that lax.scan would not choose."""
+
+    def body(carry: Any, k: Any) -> Any:
+        i, h, unused = carry
+        return (i + 1, h * w[0, 0] + k, unused), ()
+
+    return lax.scan(body, (0, x, w), x[:3])[0][1]
+
+
+def _counting(x: Any) -> Any:
+    """A while loop with constants of its condition and of its body."""
+    limit, step = jnp.sum(x * x) + 40.0, jnp.abs(x) + 0.5
+
+    def proceed(state: Any) -> Any:
+        return (jnp.sum(state[1]) < limit) & (state[0] < 7)
+
+    return lax.while_loop(proceed, lambda state: (state[0] + 1, state[1] + step), (0, x))
+
+
+def _solve(x: Any, a: Any, symmetric: bool = True) -> Any:
+    def solve(matvec: Any, b: Any) -> Any:
+        return lax.fori_loop(0, 40, lambda _, y: y + (b - matvec(y)) / 12, b)
+
+    return lax.custom_linear_solve(lambda v: a @ v, x, solve, solve, symmetric=symmetric)
+
+
+def _root(x: Any) -> Any:
+    def solve(f: Any, guess: Any) -> Any:
+        return lax.fori_loop(0, 20, lambda _, y: y - f(y) / (3 * y * y), guess)
+
+    return lax.custom_root(lambda y: y**3 - x, jnp.ones_like(x), solve, lambda g, y: y / g(jnp.ones_like(y)))
+
+
+def _linear(x: Any) -> Any:
+    run = functools.partial(jax.custom_derivatives.linear_call, lambda r, v: r * v * 2.0, lambda r, ct: 5.0 * r * ct)
+    return run(lax.stop_gradient(jnp.cos(x)), x)
+
+
+@functools.partial(jax.jit, keep_unused=True, donate_argnums=0)
+def _donating(x: Any, unused: Any) -> Any:
+    return x * 2.0
+
+
+def _named(x: Any) -> Any:
+    with jax.named_scope("cell"):
+        y = jnp.sin(x)
+        with jax.named_scope("gate"):
+            y = y * jnp.cos(x)
+        y, _ = lax.scan(_in_a_scope, y, x)
+    return y + 1
+
+
+def _in_a_scope(y: Any, x: Any) -> Any:
+    with jax.named_scope("body"):
+        return y * x, jax.jit(jnp.sin)(y)
+
+
+CONTROL_PROGRAMS: dict[str, Case] = {
+    "choice of one": Case(lambda i, x: lax.switch(i, [jnp.sin], x), (0, X)),
+    "choice of four with operands of its own": Case(
+        lambda i, x: lax.switch(i, [lambda: x, lambda: x[::-1] * 2, lambda: jnp.cumsum(x), lambda: x * i], *()), (3, X)
+    ),
+    "choice of pytrees": Case(
+        lambda p, x: lax.cond(p, lambda v: {"a": v, "b": (v[0], 1)}, lambda v: {"a": -v, "b": (2.0, 0)}, x), (False, X)
+    ),
+    "choice in a batch": Case(
+        jax.vmap(lambda p, x: lax.cond(p, jnp.sin, jnp.cos, x)), (jnp.array([True, False, True, True]), X)
+    ),
+    "gradient of a choice": Case(
+        lambda p, x: jax.grad(total(lambda v: lax.cond(p, jnp.sin, lambda u: -jnp.sin(u), v)))(x), (True, X)
+    ),
+    "loops in loops": Case(_nested_scan, (X, M)),
+    "loop with what it does not need": Case(_unused, (X, M)),
+    "gradient of a loop": Case(jax.grad(total(_nested_scan), (0, 1)), (X, M)),
+    "loop in a batch": Case(jax.vmap(_nested_scan, (0, None)), (jnp.stack([X, -X]), M)),
+    "tangent of a loop": Case(lambda x, w: jax.jvp(_nested_scan, (x, w), (w[0], w)), (X, M)),
+    "loop until, with constants": Case(_counting, (X,), "forward"),
+    "loop until, in a batch": Case(jax.vmap(_counting), (jnp.stack([X, 3 * X]),), "forward"),
+    "calls with options": Case(lambda x: _donating(x + 1, x) + jax.jit(jnp.cos, inline=False)(x), (X,)),
+    "remat": Case(_remat(), (X, M)),
+    "gradient of remat": Case(jax.grad(total(_remat()), (0, 1)), (X, M)),
+    "gradient of remat that saves products": Case(jax.grad(total(_remat(SAVED.dots_saveable))), (X, M)),
+    "gradient of remat that saves a name": Case(
+        jax.grad(total(_remat(SAVED.save_only_these_names("hidden", "other"), prevent_cse=False))), (X, M)
+    ),
+    "remat that saves all but a name": Case(_remat(SAVED.save_any_names_but_these("hidden")), (X, M)),
+    "remat with two policies": Case(
+        _remat(
+            SAVED.save_from_both_policies(
+                SAVED.dots_with_no_batch_dims_saveable, SAVED.save_any_names_but_these("output")
+            )
+        ),
+        (X, M),
+    ),
+    "remat in a loop": Case(
+        jax.grad(total(lambda x, w: lax.scan(lambda h, _: (_remat(SAVED.dots_saveable)(h, w), ()), x, None, 3)[0])),
+        (X, M),
+    ),
+    "barrier": Case(lambda x: lax.optimization_barrier((x, x * 2))[1] + lax.optimization_barrier(x), (X,)),
+    "named scopes": Case(_named, (X,)),
+    "symmetric solve": Case(_solve, (X, SPD)),
+    "solve with its transpose": Case(lambda x, a: _solve(x, a, symmetric=False), (X, SPD + M)),
+    "root": Case(_root, (jnp.abs(X) + 1,)),
+    "linear function with a transpose of its own": Case(_linear, (X,)),
+}
+"""By what the program shows."""

@@ -1,0 +1,83 @@
+"""Brute force for the structure of per-position derivatives: the Jacobians that JAX computes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import brainir
+from brainir.analysis import HiddenGroup, HiddenParamOpRelation, JacobianStructure
+from brainir.ir.program import Program
+from tests.analysis_cases import values_of
+
+
+def blocks(group: HiddenGroup, operands: Sequence[Any]) -> np.ndarray:
+    """Return ``D[k, a, b]`` of a group by JAX, and check that the transition does not mix positions."""
+    members = len(group.hidden_paths)
+    # A custom_vjp has no forward mode, a while loop no reverse mode.
+    ops = {node.op for function in group.transition.functions for node in function.nodes}
+    jacobian_of = jax.jacrev if "custom_vjp" in ops else jax.jacfwd
+    jacobian = jacobian_of(brainir.to_callable(group.transition), argnums=tuple(range(members)))(*operands)
+    size = int(np.prod(group.varshape))
+    rows = []
+    for row, state in zip(jacobian, group.hidden_states, strict=True):
+        cells = []
+        for cell, other in zip(row, group.hidden_states, strict=True):
+            full = np.asarray(cell, np.float64).reshape(size, state.num_state, size, other.num_state)
+            cells.append(np.einsum("kakb->kab", full))
+            off = full - np.einsum("kab,kl->kalb", cells[-1], np.eye(size))
+            np.testing.assert_array_equal(off, 0.0)
+        rows.append(np.concatenate(cells, axis=2))
+    return np.concatenate(rows, axis=1)
+
+
+def tail(relation: HiddenParamOpRelation, operands: Sequence[Any]) -> np.ndarray:
+    """Return ``F[k, a]``, the sum over y of the derivatives of each new value, by JAX."""
+    fn = brainir.to_callable(relation.y_to_hidden)
+    ones = [jax.numpy.ones_like(operands[0])]
+    zeros = [
+        np.zeros(np.shape(each), jax.dtypes.float0 if each.dtype.kind in "biu" else each.dtype) for each in operands[1:]
+    ]
+    _, tangents = jax.jvp(fn, list(operands), [*ones, *zeros])
+    states = {state.path: state for group in relation.hidden_groups for state in group.hidden_states}
+    parts = [
+        np.asarray(tangent, np.float64).reshape(-1, states[path].num_state)
+        for path, tangent in zip(relation.connected_hidden_paths, tangents, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)[:, :, None]
+
+
+def check_blocks(structure: JacobianStructure, found: Sequence[np.ndarray]) -> None:
+    """Compare the structure with Jacobian blocks of several steps with the same parameters.
+
+    Zero entries must be zero, constant ones the same at each step, uniform ones equal at all positions.
+    """
+    first = found[0]
+    for row in range(first.shape[1]):
+        for column in range(first.shape[2]):
+            entry = structure.at(row, column)
+            cells = [each[:, row, column] for each in found]
+            for cell in cells:
+                if entry is None:
+                    np.testing.assert_array_equal(cell, 0.0)
+                    continue
+                if entry.constant:
+                    np.testing.assert_allclose(cell, cells[0], rtol=1e-5)
+                if entry.uniform:
+                    np.testing.assert_allclose(cell, np.full_like(cell, cell[0]), rtol=1e-5)
+                if entry.value is not None:
+                    np.testing.assert_allclose(cell, entry.value, rtol=1e-5)
+
+
+def check_structures(program: Program, several: Sequence[Sequence[Any]]) -> None:
+    """Check the structures of all groups and relations of a step on several inputs with the same parameters."""
+    for group in brainir.find_hidden_groups(program):
+        names = [value.name for value in group.transition_invars]
+        found = [blocks(group, values_of(program, names, *inputs)) for inputs in several]
+        check_blocks(group.jacobian_structure, found)
+    for relation in brainir.find_hidden_param_op_relations(program):
+        names = [value.name for value in relation.y_to_hidden_invars]
+        tails = [tail(relation, values_of(program, names, *inputs)) for inputs in several]
+        if relation.elementwise_tail:
+            check_blocks(relation.tail_structure, tails)
