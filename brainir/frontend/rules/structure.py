@@ -92,3 +92,10 @@ def _device_put(*, devices: Any, srcs: Any, copy_semantics: Any) -> Attributes:
 def _dce_sink(*, prevent_mlir_dce: bool = False) -> Attributes:
     absent(prevent_mlir_dce=prevent_mlir_dce)
     return {}
+
+
+@rule("empty2", op="empty")
+def _empty_scalar(*, dtype: Any, memory_space: Any) -> Attributes:
+    if getattr(memory_space, "name", None) != "Device":
+        raise UnsupportedError(f"memory_space={memory_space!r}")
+    return {"dtype": dtype_name(dtype), "shape": ()}
