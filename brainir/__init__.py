@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         position_dependence,
         run_passes,
     )
+    from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.learning.learner import compile_learner
     from .backend.source import to_source
@@ -45,6 +46,7 @@ _HOMES = {
         "position_dependence",
         "run_passes",
     ),
+    ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
@@ -81,6 +83,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "register_primitive",
     "relabel",
     "run_passes",
     "save",

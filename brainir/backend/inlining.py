@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import is_literal
-from .expressions import Apply, Expression, Item, Join, Lambda, Operand, Splat, SplitAt, Tuple
+from .expressions import Apply, DictOf, Expression, Item, Join, Lambda, ListOf, Operand, Splat, SplitAt, Tuple
 from .layout import Doc, flat
 
 __all__ = ["ATOM", "Pending", "evaluated", "fitting", "is_nameless", "use_counts"]
@@ -75,7 +75,7 @@ def evaluated(expression: Expression) -> Iterator[str | None]:
         case Apply(function, arguments, keywords):
             for part in (function, *arguments, *keywords.values()):
                 yield from evaluated(part)
-        case Tuple(items):
+        case Tuple(items) | ListOf(items) | DictOf(_, items):
             for part in items:
                 yield from evaluated(part)
         case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _):

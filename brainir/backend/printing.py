@@ -14,15 +14,19 @@ from .expressions import (
     Attribute,
     CustomJvpOf,
     CustomVjpOf,
+    DictOf,
     Expression,
+    ExternalOf,
     FunctionOf,
     Item,
     JitOf,
     Join,
     Lambda,
+    ListOf,
     Literal,
     Name,
     Operand,
+    PrimitiveOf,
     Splat,
     SplitAt,
     Tuple,
@@ -30,8 +34,8 @@ from .expressions import (
 )
 from .idioms import idiom
 from .inlining import ATOM, Pending, evaluated, fitting, is_nameless, use_counts
-from .layout import Doc, call, commas, display, flat, statement
-from .rules import expression_of
+from .layout import Doc, call, commas, display, flat, pair, statement
+from .rules import expression_of, gives_tuple
 from .scope import ModuleScope, unique
 
 __all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
@@ -92,7 +96,7 @@ def callees(expression: Expression) -> Iterator[Callee]:
         case Apply(function, arguments, keywords):
             for part in (function, *arguments, *keywords.values()):
                 yield from callees(part)
-        case Tuple(items):
+        case Tuple(items) | ListOf(items) | DictOf(_, items):
             for part in items:
                 yield from callees(part)
         case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Attribute(value, _) | Lambda(_, value):
@@ -212,7 +216,7 @@ class FunctionPrinter:
         """Whether the user of a node may take it in."""
         if not is_nameless(node) or self._uses[node.outputs[0]] != 1 or node.traits.effectful:
             return False
-        if not node.traits.control:
+        if not gives_tuple(node):
             return True
         match expression:
             case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key):
@@ -240,13 +244,13 @@ class FunctionPrinter:
                     " = ",
                     *value,
                 )
-            case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as pair) if names:
+            case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as both) if names:
                 parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
-                return (*commas(parts), " = ", *self.doc(pair))
+                return (*commas(parts), " = ", *self.doc(both))
         value = self.doc(expression)
         if not names:
             return value
-        targets = display(names) if single and node.traits.control else commas(names)
+        targets = display(names) if single and gives_tuple(node) else commas(names)
         return (*targets, " = ", *value)
 
     def doc(self, expression: Expression) -> Doc:
@@ -266,10 +270,21 @@ class FunctionPrinter:
                 return (self._variables[name],)
             case Literal(value):
                 return self._scope.plain(value)
+            case Name("lax.switch"):
+                return (self._scope.use("_switch"),)
             case Name(dotted):
                 return (self._scope.dotted(dotted),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
+            case ExternalOf(name):
+                return call((self._scope.use("_external"),), [self._scope.plain(name)])
+            case PrimitiveOf(name):
+                return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
+            case ListOf(items):
+                return display(self._items(items), "[]")
+            case DictOf(keys, items):
+                values = zip(keys, self._items(items), strict=True)
+                return display([pair(self._scope.plain(key), value) for key, value in values], "{}")
             case Apply():
                 return self._call(expression)
             case Tuple(items):
@@ -377,5 +392,5 @@ class FunctionPrinter:
 def _results(function: Function) -> Iterator[str]:
     """Yield the values that are JAX arrays even if the inputs are plain numbers."""
     for node in function.nodes:
-        if not node.traits.control and node.op != "stop_gradient":
+        if not gives_tuple(node) and node.op != "stop_gradient":
             yield from node.outputs

@@ -50,6 +50,7 @@ from .elementwise import (
     Unary,
     UnaryAccuracy,
 )
+from .external import Callback, CustomCall
 from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterApply, ScatterNumbers
 from .linalg import (
     Eig,
@@ -108,6 +109,7 @@ __all__ = [
     "BitcastConvertType",
     "BroadcastInDim",
     "Call",
+    "Callback",
     "Checkpoint",
     "CheckpointName",
     "Clamp",
@@ -118,6 +120,7 @@ __all__ = [
     "ConvNumbers",
     "ConvertElementType",
     "Cumulative",
+    "CustomCall",
     "CustomJvp",
     "CustomLinearSolve",
     "CustomVjp",
@@ -204,7 +207,7 @@ _AnySchema = (
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
     | DevicePut | DceSink
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier
+    | OptimizationBarrier | Callback | CustomCall
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -16,6 +16,7 @@ from . import (  # noqa: F401  # they enter their rules
     contraction_reduction,
     control,
     elementwise,
+    external,
     linalg,
     products,
     random,
