@@ -6,7 +6,7 @@ from typing import Any
 
 from ...ir.ops import DotAlgorithm
 from ..expressions import Apply, Expression, Literal, Name, Tuple
-from .registry import Types, as_keywords, call, dtype, rule
+from .registry import Types, as_keywords, call, dtype, member, rule
 
 _PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
@@ -70,9 +70,9 @@ def _precision(precision: str | tuple[str, str] | DotAlgorithm | None) -> Expres
     if precision is None:
         return Literal(None)
     if isinstance(precision, str):
-        return Name(f"lax.{'Precision' if precision in _PRECISIONS else 'DotAlgorithmPreset'}.{precision}")
+        return member("lax.Precision" if precision in _PRECISIONS else "lax.DotAlgorithmPreset", precision)
     if isinstance(precision, DotAlgorithm):
         fields = {name: getattr(precision, name) for name in type(precision).model_fields}
         named = {name: dtype(value) if name.endswith("_type") else value for name, value in fields.items()}
         return Apply(Name("lax.DotAlgorithm"), (), as_keywords(named))
-    return Tuple(tuple(Name(f"lax.Precision.{part}") for part in precision))
+    return Tuple(tuple(member("lax.Precision", part) for part in precision))

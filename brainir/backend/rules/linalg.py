@@ -6,8 +6,8 @@ from typing import Any
 
 from ...ir.node import Node
 from ...ir.ops import Matrices
-from ..expressions import Expression, Literal, Name
-from .registry import Types, call, first_of, rule
+from ..expressions import Expression, Literal
+from .registry import Types, call, first_of, member, rule
 
 
 @rule(*Matrices.ops())
@@ -25,7 +25,7 @@ def _eig(node: Any, types: Types) -> Expression:
     if node.enable_eigvec_derivs:  # not in every JAX
         keywords["enable_eigvec_derivs"] = True
     if node.implementation is not None:
-        keywords["implementation"] = Name(f"lax.linalg.EigImplementation.{node.implementation}")
+        keywords["implementation"] = member("lax.linalg.EigImplementation", node.implementation)
     return first_of(node, call("lax.linalg.eig", node, **keywords))
 
 
@@ -38,7 +38,7 @@ def _eigh(node: Any, types: Types) -> Expression:
         "subset_by_index": node.subset_by_index,
     }
     if node.algorithm is not None:  # not in every JAX
-        keywords["implementation"] = Name(f"lax.linalg.EighImplementation.{node.algorithm}")
+        keywords["implementation"] = member("lax.linalg.EighImplementation", node.algorithm)
     return call("lax.linalg.eigh", node, **keywords)
 
 
@@ -68,7 +68,7 @@ def _schur(node: Any, types: Types) -> Expression:
 @rule("svd")
 def _svd(node: Any, types: Types) -> Expression:
     # The public function puts the results in another order.
-    algorithm = Literal(None) if node.algorithm is None else Name(f"lax.linalg.SvdAlgorithm.{node.algorithm}")
+    algorithm = Literal(None) if node.algorithm is None else member("lax.linalg.SvdAlgorithm", node.algorithm)
     results = call(
         "lax.linalg.svd_p.bind",
         node,
