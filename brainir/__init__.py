@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     )
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
-    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from .ir.serialization import dumps, loads
     from .ir.upgrade import upgrade_file
     from .ir.verifier import verify
+    from .learning import Learner, compile_learner
 
 __version__ = "0.1.0"
 
@@ -54,7 +54,6 @@ _HOMES = {
     ),
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
-    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -68,11 +67,13 @@ _HOMES = {
     ".ir.serialization": ("dumps", "loads"),
     ".ir.upgrade": ("upgrade_file",),
     ".ir.verifier": ("verify",),
+    ".learning": ("Learner", "compile_learner"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrainIRError",
+    "Learner",
     "Program",
     "add_hidden_perturbation",
     "brainscale",
