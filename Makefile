@@ -11,15 +11,19 @@ PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 # Chromium or a browser like it; its driver must be on the path.
 CHROMIUM ?= $(shell command -v chromium chromium-browser google-chrome | head -n 1)
 
+# benchmarks/page.py needs a browser: see its first lines.
+BENCHMARKS ?= $(filter-out benchmarks/page.py, $(sort $(wildcard benchmarks/*.py)))
+
 extras_browser := browser,tests
 extras_check := check
 extras_demo := models
 extras_docs := docs
-extras_test := models,peers,tests
+extras_bench := examples,peers
+extras_test := examples,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test browser check docs fuzz clean
+.PHONY: help demo test bench browser check docs fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +33,9 @@ demo: .venv/.for-demo ## run examples/guide.py
 
 test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS='-k scan'
 	$(PYTEST) $(ARGS)
+
+bench: .venv/.for-bench ## speed of online learning beside braintrace, and whatever else is in benchmarks/
+	for script in $(BENCHMARKS); do .venv/bin/python "$$script" || exit 1; done
 
 browser: .venv/.for-browser ## drive the page of `brainir view` in Chromium
 	@test -n "$(CHROMIUM)" || { echo "make browser needs Chromium and chromedriver" >&2; exit 1; }
