@@ -32,7 +32,20 @@ __all__ = [
 
 How = Literal["direct", "through", "both"]
 Tail = Literal["aligned", "indexed", "several", "mixing"]
-Kind = Literal["dense", "grouped", "einsum", "conv", "lora", "embedding", "elementwise", "bias", "custom", "other"]
+Kind = Literal[
+    "dense",
+    "grouped",
+    "einsum",
+    "conv",
+    "lora",
+    "embedding",
+    "elementwise",
+    "bias",
+    "sparse",
+    "event",
+    "custom",
+    "other",
+]
 
 
 class RelationLeaf(Facts):
@@ -69,7 +82,8 @@ class HiddenParamOpRelation(Facts):
         ``dense``: a matrix product; ``grouped``: one for each index of a shared axis; ``einsum``: any other
         contraction; ``lora``: a product with several leaves in a row; ``embedding``: rows picked by data;
         ``elementwise`` and ``bias``: the parameter meets data element by element, and only in sums;
-        ``custom``: a node with derivative rules of its own; ``other``.
+        ``sparse``: products of elements, summed at places known beforehand (a scatter); ``event``: elements
+        chosen by data and summed; ``custom``: a node with derivative rules of its own; ``other``.
     leaves : tuple of RelationLeaf
         The leaves of the state that take part.
     x : Value or None

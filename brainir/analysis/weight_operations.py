@@ -10,7 +10,6 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
 from .flow import bits
-from .slices import use_count
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
 
@@ -74,7 +73,7 @@ class WeightOperations:
         self.in_control_flow: list[tuple[StatePath, Meeting]] = []
         self.opaque: list[tuple[StatePath, Meeting]] = []
         self.frozen: list[tuple[StatePath, Meeting]] = []
-        self._uses = use_count(scan.function)
+        self._uses = scan.uses
         self._elementwise: list[Meeting] = []
         self._ends: dict[str, Operation] = {}
         meetings = {meeting.index: meeting for meeting in scan.meetings}
@@ -89,6 +88,8 @@ class WeightOperations:
                 self.in_control_flow += [(path, meeting) for path in self._paths(scan.leaves, meeting.weights)]
             elif meeting.blocking:
                 self._multiply(meeting)
+            elif meeting.total is not None:
+                self._sum_products(meeting, meeting.total)
             elif not self._add_bias(meeting):
                 self._elementwise.append(meeting)
         self._gather_elementwise()
@@ -144,6 +145,17 @@ class WeightOperations:
             self.operations.append(Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index]))
         if len(paths) == 1:
             self._ends[results[0]] = self.operations[-1]
+
+    def _sum_products(self, meeting: Meeting, total: Node) -> None:
+        """Make one operation of products and their sum."""
+        kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
+        result, places = total.outputs[0], [meeting.index, self.scan.index_of[total.outputs[0]]]
+        paths = self._paths(self.scan.leaves, meeting.weights)
+        for path in paths:
+            leaves = self._leaves(meeting, path)
+            self.operations.append(Operation(path, kind, leaves, meeting.data[0], result, places))
+        if len(paths) == 1:
+            self._ends[result] = self.operations[-1]
 
     def _add_bias(self, meeting: Meeting) -> bool:
         """Whether a sum adds the bias of the operation before it; if so, make it part of that operation."""
