@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from random import Random
@@ -388,6 +389,14 @@ def constant(name: str, array: np.ndarray) -> Constant:
     return Constant.of(name, TensorType(array.dtype.name, array.shape), array)
 
 
+def weights(*arrays: np.ndarray) -> Program:
+    """Make a program that returns constants ``c0``, ``c1``, ..."""
+    constants = tuple(constant(f"c{k}", array) for k, array in enumerate(arrays))
+    outputs = tuple(c.name for c in constants)
+    return program_of(Function(name="main", inputs=(), types=(), constants=constants, outputs=outputs))
+
+
+@functools.cache
 def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
     """Draw values of a field of a model from its annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Model):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from brainir.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
+import jax
 import jax.numpy as jnp
 
 
@@ -37,6 +39,19 @@ def step():
     return leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3)
 
 
+def slow(params, hidden, x):
+    h = 0.5 * hidden["h"] + params["w"] @ x
+    return {"h": h}, jnp.tanh(h)
+
+
+def slower():
+    return slow, *step()[1:]
+
+
+def nested(x):
+    return jax.jit(jnp.sin)(x)
+
+
 def make():
     return energy
 
@@ -45,7 +60,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "export", "groups", "lower", "perturb", "relations", "run", "show", "source", "stats", "verify",
+    "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run", "schema",
+    "show", "source", "stats", "verify", "view",
 )  # fmt: skip
 
 
@@ -185,6 +201,60 @@ def test_perturb_writes_the_perturbed_program() -> None:
     summary = call("perturb", "leaky.json", "-o", "perturbed.json", "--json").stdout
     assert json.loads(summary)["perturb_hidden_paths"] == [["h"]]
     assert brainir.load("perturbed.json") == expected
+
+
+def test_passes_write_the_rewritten_program() -> None:
+    call("lower", "mymodel.py:nested", "-i", "f32[3]", "-o", "nested.json")
+    nested = brainir.load("nested.json")
+    assert len(nested.functions) > 1
+    assert brainir.loads(call("passes", "nested.json").stdout) == brainir.run_passes(nested)
+    summary = json.loads(call("passes", "nested.json", "inline", "-o", "flat.json", "--json").stdout)
+    assert [each["name"] for each in summary["results"]] == ["inline"]
+    assert brainir.load("flat.json") == brainir.run_passes(nested, ["inline"])
+    assert "there is no pass 'other'" in call("passes", "nested.json", "other", code=2).stderr
+
+
+def test_diff_gives_one_for_programs_that_differ() -> None:
+    call("lower", "mymodel.py:slower", "--step", "-o", "slower.json")
+    old, new = brainir.load("leaky.json"), brainir.load("slower.json")
+    assert call("diff", "leaky.json", "slower.json", code=1).stdout == f"{brainir.diff(old, new)}\n"
+    found = json.loads(call("diff", "leaky.json", "slower.json", "--json", code=1).stdout)
+    assert found["equal"] is False
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert json.loads(call("diff", "leaky.json", "-", "--json", text=renamed).stdout)["equal"] is True
+    page = call("view", "slower.json", "--against", "leaky.json", "-o", "-").stdout
+    assert page.rstrip() == brainir.view.to_html(new, against=old).rstrip()
+
+
+def test_relabel_gives_the_names_of_the_older_version() -> None:
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert brainir.loads(call("relabel", "-", "--like", "leaky.json", text=renamed).stdout) == brainir.load(
+        "leaky.json"
+    )
+    assert (
+        json.loads(call("relabel", "leaky.json", "--like", "leaky.json", "-o", "r.json", "--json").stdout)["nodes"] == 4
+    )
+
+
+def test_learner_reports_what_it_learns() -> None:
+    report = brainir.compile_learner(brainir.load("leaky.json"), loss=lambda out, target: out.sum()).report()
+    assert call("learner", "leaky.json").stdout == f"{report}\n"
+    assert json.loads(call("learner", "leaky.json", "--json").stdout) == json.loads(report.to_json())
+    assert "decay" in call("learner", "leaky.json", "-a", "es_d_rtrl", code=2).stderr
+    call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
+
+
+def test_schema_is_that_of_the_library() -> None:
+    assert json.loads(call("schema").stdout) == brainir.json_schema()
+
+
+def test_view_writes_one_page_that_loads_nothing() -> None:
+    call("view", "leaky.json")
+    page = Path("leaky.html").read_text()
+    assert page == brainir.view.to_html(brainir.load("leaky.json"))
+    assert not re.search(r"\b(src|href)=.(?!data:)", page.partition("<script>")[0])
+    written = json.loads(call("view", "leaky.json", "-o", "other.html", "--json").stdout)
+    assert written == {"entry": "leaky", "page": "other.html"}
 
 
 def test_run_feeds_results_back_and_agrees_with_jax() -> None:

@@ -29,7 +29,8 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     ----------
     program : Program
     externals : mapping, optional
-        Functions for the named externals of the program. No operation of this release makes any.
+        Functions for what the program calls on the host, by name. They take and return the pytrees of arrays that
+        the original functions did.
 
     Returns
     -------
@@ -43,22 +44,21 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     VerificationError
         If the program breaks an invariant.
     EmissionError
-        If an external is not known, or the program needs 64-bit types that JAX has switched off. When the function is
-        called: if an argument has another structure, shape, dtype or unit than the program takes; the message names it.
+        If a name has no function, all at once; or if the program needs 64-bit types that JAX has switched off. When
+        the function is called: if an argument has another structure, shape, dtype or unit than the program takes; the
+        message names it.
     """
     verify(program)
-    if externals:
-        raise EmissionError(f"the program has no externals, but {sorted(externals)} are given")
-    return _Emitted(program).function()
+    return _Emitted(program, externals or {}).function()
 
 
 class _Emitted:
     """The calling conventions around the entry function."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         self._program = program
         self._interface: Interface = program.interface
-        self._run = Evaluator(program).function(program.entry)
+        self._run = Evaluator(program, externals).function(program.entry)
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         self._trees = TreeBuilder(program.interface.units)

@@ -7,10 +7,9 @@ from typing import Any
 from ..expressions import (
     Expression,
     Literal,
-    Name,
     Tuple,
 )
-from .registry import Types, call, dtype, rule
+from .registry import Types, call, dtype, member, rule
 
 
 @rule("dot_general")
@@ -28,5 +27,5 @@ def _precision(precision: str | tuple[str, str] | None) -> Expression:
     if precision is None:
         return Literal(None)
     if isinstance(precision, str):
-        return Name(f"lax.Precision.{precision}")
-    return Tuple(tuple(Name(f"lax.Precision.{part}") for part in precision))
+        return member("lax.Precision", precision)
+    return Tuple(tuple(member("lax.Precision", part) for part in precision))

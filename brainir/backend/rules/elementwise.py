@@ -14,7 +14,7 @@ from ..expressions import (
     Name,
     Operand,
 )
-from .registry import Types, as_keywords, call, dtype, rule
+from .registry import Types, as_keywords, call, dtype, member, rule
 
 _LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "xor": "bitwise_xor"}
 
@@ -37,7 +37,7 @@ def _same_name(node: Node, types: Types) -> Expression:
 def _unary_accuracy(node: Any, types: Types) -> Expression:
     if node.accuracy is None:
         return call(f"lax.{node.op}", node)
-    return call(f"lax.{node.op}", node, accuracy=Name(f"lax.AccuracyMode.{node.accuracy}"))
+    return call(f"lax.{node.op}", node, accuracy=member("lax.AccuracyMode", node.accuracy))
 
 
 @rule("integer_pow")

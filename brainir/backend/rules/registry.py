@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...ir.errors import EmissionError
 from ...ir.node import Node
 from ...ir.types import TensorType
 from ..expressions import Apply, Expression, Literal, Name, Operand, Plain
 
-__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "rule"]
+__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "member", "rule"]
 
 Types = Callable[[str], TensorType]
 Rule = Callable[[Any, Types], Expression]
@@ -47,6 +48,19 @@ def as_keywords(keywords: Mapping[str, Plain | Expression]) -> dict[str, Express
 def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:
     """Return operands by name."""
     return tuple(map(Operand, names))
+
+
+def member(of: str, name: str) -> Name:
+    """Return a member of something in JAX, ``lax.Precision.HIGHEST``, by a name that comes from a file.
+
+    Raises
+    ------
+    EmissionError
+        If it is no public name.
+    """
+    if not name.isidentifier() or name.startswith("_"):
+        raise EmissionError(f"{of} has no member {name!r}; correct the attribute of the node")
+    return Name(f"{of}.{name}")
 
 
 def dtype(name: str) -> Expression:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from ...analysis import add_hidden_perturbation
-from ..output import AsJson, Output, note, print_text, write_program
+from ...analysis.passes import DEFAULT_PASSES, PASSES, apply_passes
+from ...ir.diff import relabel as relabel_program
+from ..output import AsJson, Output, note, print_json, print_text, progress, write_program
 from ..reading import ProgramFile, read_program
 
-__all__ = ["perturb"]
+__all__ = ["passes", "perturb", "relabel"]
 
 
 def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False) -> None:
@@ -20,3 +26,38 @@ def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False)
         write_program(perturbation.program, output)
     else:
         note(str(perturbation))
+
+
+def passes(
+    program: ProgramFile,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[PASS]...", help=f"In this order: {', '.join(PASSES)}.")
+    ] = None,
+    output: Output = "-",
+    as_json: AsJson = False,
+) -> None:
+    """Rewrite a program with passes that keep its meaning."""
+    loaded = read_program(program)
+    with progress("Running passes"):
+        done = apply_passes(loaded, names or DEFAULT_PASSES)
+    if output != "-":
+        write_program(done.program, output)
+    if as_json:
+        print_text(done.to_json())
+    elif output == "-":
+        write_program(done.program, output)
+    else:
+        note(str(done))
+
+
+def relabel(
+    program: ProgramFile,
+    like: Annotated[str, typer.Option("--like", metavar="OLD", help="The version that gives names and order.")],
+    output: Output = "-",
+    as_json: AsJson = False,
+) -> None:
+    """Write a program with the names and the order of an older version, so that their text differs little."""
+    relabelled = relabel_program(read_program(program), like=read_program(like, constants=False))
+    write_program(relabelled, output)
+    if as_json and output != "-":
+        print_json({"entry": relabelled.entry, "nodes": relabelled.node_count(), "like": like})
