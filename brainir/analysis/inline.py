@@ -10,9 +10,23 @@ from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
-__all__ = ["Splicer", "fresh_name", "inline_calls"]
+__all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]
 
 _LONGEST_STEM = 60
+
+
+class Names(set[str]):
+    """The names of the values of a function, and of those that are made up beside them.
+
+    Making it does not copy the names of the function, of which there may be many.
+    """
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self._values = function.value_types
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._values
 
 
 def fresh_name(wanted: str, taken: set[str]) -> str:

@@ -12,7 +12,7 @@ from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
 from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
-from .flow import acts_elementwise
+from .flow import acts_elementwise, bits
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
@@ -107,6 +107,17 @@ class WeightScan:
                     self.leaves[name] = mine
                     self.frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
+        self.groups: tuple[object, ...] | None = None
+        self.operations: object = None
+
+    @staticmethod
+    def of(program: Program) -> WeightScan:
+        """Return the scan of a program, made once and kept with it, as several analyses ask for it."""
+        found = program.__dict__.get("_weight_scan")
+        if not isinstance(found, WeightScan):
+            # As functools.cached_property does: a program never changes.
+            found = program.__dict__["_weight_scan"] = WeightScan(program)
+        return found
 
     def _summed(self, meeting: Meeting) -> Meeting:
         """Look for the sum that products of weights and data, written out element by element, go into."""
@@ -169,14 +180,16 @@ class WeightScan:
     @functools.cached_property
     def index_of(self) -> dict[str, int]:
         """Place of the node behind each value; -1 for inputs and constants."""
-        places = dict.fromkeys(self.function.value_types, -1)
-        places.update((name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs)
-        return places
+        return {**dict.fromkeys(self.function.value_types, -1), **self.function.places}
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
         """Return the parameter leaves behind a value, in state order."""
-        mask = self.leaves.get(name, 0)
-        return [leaf for number, leaf in enumerate(self.states.params) if mask >> number & 1]
+        return [self.states.params[number] for number in bits(self.leaves.get(name, 0))]
+
+    @functools.cached_property
+    def leaf_number(self) -> dict[str, int]:
+        """The place of each parameter leaf in the order of all, by the name of its value."""
+        return {leaf.value.name: number for number, leaf in enumerate(self.states.params)}
 
     def is_param(self, operand: str) -> bool:
         """Whether a value is made of parameters and constants only, and of at least one parameter."""
@@ -184,7 +197,7 @@ class WeightScan:
 
     def chain(self, leaf: ParamLeaf, end: str) -> tuple[Node, ...]:
         """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
-        number = self.states.params.index(leaf)
+        number = self.leaf_number[leaf.value.name]
         found: dict[int, Node] = {}
         pending = [end]
         while pending:
