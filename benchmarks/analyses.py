@@ -60,21 +60,25 @@ ANALYSES: dict[str, Callable[[brainir.Program], Any]] = {
 }
 
 
-def measured(run: Callable[[], Any], repeats: int) -> tuple[Any, float, float]:
-    """Return a result, the shortest time in seconds, and the peak of new memory in MB."""
-    times = []
-    result = None
-    for _ in range(repeats):
-        result = None
+def measured(program: brainir.Program) -> tuple[dict[str, float], float]:
+    """Run all analyses on one program, and return the time of each in seconds, and the peak of new memory in MB.
+
+    What an analysis finds is kept with the program for the next, so the first that needs it pays for it.
+    """
+    times = {}
+    for name, run in ANALYSES.items():
         gc.collect()
         start = time.perf_counter()
-        result = run()
-        times.append(time.perf_counter() - start)
+        run(program)
+        times[name] = time.perf_counter() - start
+    fresh = brainir.loads(brainir.dumps(program))
+    gc.collect()
     tracemalloc.start()
-    run()
+    kept = [run(fresh) for run in ANALYSES.values()]
     peak = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
-    return result, min(times), peak
+    del kept
+    return times, peak
 
 
 def slope(sizes: list[float], values: list[float]) -> float:
@@ -86,30 +90,27 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--states", type=int, nargs="+", default=[100, 300, 1000])
-    parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
     sizes: list[float] = []
-    rows: dict[str, list[tuple[float, float]]] = {}
+    rows: dict[str, list[float]] = {}
     for states in arguments.states:
+        gc.collect()
         start = time.perf_counter()
         program = lowered(states)
-        rows.setdefault("lowering", []).append((time.perf_counter() - start, math.nan))
+        rows.setdefault("lowering", []).append(time.perf_counter() - start)
         sizes.append(program.node_count())
-        for name, run in ANALYSES.items():
-            # A copy, so that what is computed once for a program is counted for each analysis.
-            fresh = brainir.loads(brainir.dumps(program))
-            _, seconds, peak = measured(lambda run=run, fresh=fresh: run(fresh), arguments.repeats)
-            rows.setdefault(name, []).append((seconds, peak))
-        rows.setdefault("all analyses", []).append(
-            (sum(rows[name][-1][0] for name in ANALYSES), max(rows[name][-1][1] for name in ANALYSES))
-        )
-    print("nodes".ljust(32) + "".join(f"{size:>18,.0f}" for size in sizes) + "   slope of time, memory")
+        times, peak = measured(program)
+        for name, seconds in times.items():
+            rows.setdefault(name, []).append(seconds)
+        rows.setdefault("all analyses", []).append(sum(times.values()))
+        rows.setdefault("peak of new memory", []).append(peak)
+    print("nodes".ljust(32) + "".join(f"{size:>12,.0f}" for size in sizes) + "   slope")
     for name, cells in rows.items():
-        text = "".join(f"{seconds:>9.2f} s {peak:>4.0f} MB" for seconds, peak in cells)
-        slopes = [slope(sizes, [cell[place] for cell in cells]) for place in (0, 1)] if len(cells) > 1 else []
-        print(name.ljust(32) + text + "   " + ", ".join(f"{each:.2f}" for each in slopes))
-    ratio = rows["all analyses"][-1][0] / rows["lowering"][-1][0]
-    print(f"all analyses take {ratio:.2f} times as long as lowering")
+        unit = "MB" if name.startswith("peak") else "s "
+        text = "".join(f"{cell:>9.2f} {unit}" for cell in cells)
+        print(name.ljust(32) + text + (f"   {slope(sizes, cells):.2f}" if len(cells) > 1 else ""))
+    ratios = (done / lower for done, lower in zip(rows["all analyses"], rows["lowering"], strict=True))
+    print("all analyses / lowering".ljust(32) + "".join(f"{ratio:>11.2f} " for ratio in ratios))
 
 
 if __name__ == "__main__":

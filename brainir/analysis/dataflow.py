@@ -186,10 +186,10 @@ class ForwardAnalysis(_Analysis[Fact]):
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the results of any node."""
         node = site.node
+        if not node.traits.control:
+            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
         if isinstance(node, Call | Checkpoint):
             return self.enter(node.function, facts)
-        if isinstance(node, OptimizationBarrier):
-            return facts
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)
         if isinstance(node, Cond):
@@ -317,10 +317,10 @@ class BackwardAnalysis(_Analysis[Fact]):
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the operands of any node."""
         node = site.node
+        if not node.traits.control:
+            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
         if isinstance(node, Call | Checkpoint):
             return self.enter(node.function, facts)
-        if isinstance(node, OptimizationBarrier):
-            return facts
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)
         if isinstance(node, Cond):

@@ -384,7 +384,8 @@ class _AlignedSlice:
         if not seen:
             return False
         shape = self.function.type_of(operand).shape
-        positions = positions.reshape(shape)
+        # The same array where it can be: that it agrees with itself is known without looking.
+        positions = positions if positions.shape == shape else positions.reshape(shape)
         layouts = self.flow.layouts(dependence, shape)
         if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
             return False
