@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         run_passes,
     )
     from .backend.callable import to_callable
+    from .backend.divergence import first_divergence
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -45,6 +46,7 @@ _HOMES = {
         "run_passes",
     ),
     ".backend.callable": ("to_callable",),
+    ".backend.divergence": ("first_divergence",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -69,6 +71,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "first_divergence",
     "json_schema",
     "load",
     "loads",
