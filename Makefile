@@ -8,6 +8,11 @@ PYTHON ?= $(shell for p in $(candidates); do \
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check
 PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
+# Chromium or a browser like it; its driver must be on the path.
+CHROMIUM ?= $(shell command -v chromium chromium-browser google-chrome | head -n 1)
+
+extras_browser := browser,tests
+extras_bench := models,peers,tests
 extras_check := check
 extras_demo := models
 extras_docs := docs
@@ -15,7 +20,7 @@ extras_test := models,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check docs clean
+.PHONY: help demo test browser bench check docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +31,10 @@ demo: .venv/.for-demo ## run examples/guide.py
 test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS='-k scan'
 	$(PYTEST) $(ARGS)
 
+browser: .venv/.for-browser ## drive the page of `brainir view` in Chromium
+	@test -n "$(CHROMIUM)" || { echo "make browser needs Chromium and chromedriver" >&2; exit 1; }
+	BRAINIR_CHROMIUM="$(CHROMIUM)" .venv/bin/python -m pytest tests/browser
+
 check: .venv/.for-check ## lint, formatting, types, import contracts
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
@@ -34,6 +43,12 @@ check: .venv/.for-check ## lint, formatting, types, import contracts
 
 docs: .venv/.for-docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+# The benchmark of the page needs a browser; see there.
+BENCHMARKS ?= $(filter-out benchmarks/page.py,$(wildcard benchmarks/*.py))
+
+bench: .venv/.for-bench ## run the scripts in benchmarks/, or those in BENCHMARKS
+	@for script in $(BENCHMARKS); do echo "$$script"; .venv/bin/python $$script || exit 1; done
 
 clean: ## remove what the other targets and .ci/run made
 	rm -rf .venv .venvs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site

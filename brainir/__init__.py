@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         position_dependence,
         run_passes,
     )
+    from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.divergence import first_divergence
+    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -45,8 +47,10 @@ _HOMES = {
         "position_dependence",
         "run_passes",
     ),
+    ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.divergence": ("first_divergence",),
+    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -66,6 +70,7 @@ __all__ = [
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "compile_learner",
     "diff",
     "dumps",
     "find_hidden_groups",
@@ -81,6 +86,7 @@ __all__ = [
     "module_info",
     "position_dependence",
     "read_states",
+    "register_primitive",
     "relabel",
     "run_passes",
     "save",

@@ -40,6 +40,11 @@ VERSIONS = {
 
 
 def _directories_left_out() -> dict[str, str]:
+    """Return the directories that are not run here, and why."""
+    return {**_without_packages(), **({} if os.environ.get("BRAINIR_CHROMIUM") else {"browser": "not asked for"})}
+
+
+def _without_packages() -> dict[str, str]:
     """Return the directories that cannot be imported with the installed packages, and why."""
     jax = tuple(int(part) for part in (VERSIONS["jax"] or "0.0").split(".")[:2])
     if jax < (0, 9):
@@ -70,7 +75,7 @@ def pytest_report_header() -> list[str]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark each test with the directory that it lives in, so that ``-m`` can select by need."""
     directory = item.path.relative_to(TESTS).parts[0]
-    if directory in ("modules", "peers"):
+    if directory in ("browser", "modules", "peers"):
         item.add_marker(directory)
     for warning in IGNORED_WARNINGS.get(directory, ()):
         item.add_marker(pytest.mark.filterwarnings(warning))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from random import Random
@@ -388,6 +389,7 @@ def constant(name: str, array: np.ndarray) -> Constant:
     return Constant.of(name, TensorType(array.dtype.name, array.shape), array)
 
 
+@functools.cache
 def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
     """Draw values of a field of a model from its annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Model):

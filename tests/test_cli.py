@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from brainir.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
+import jax
 import jax.numpy as jnp
 
 
@@ -37,6 +39,10 @@ def step():
     return leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3)
 
 
+def nested(x):
+    return jax.jit(jnp.sin)(x)
+
+
 def make():
     return energy
 
@@ -45,7 +51,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "export", "groups", "lower", "perturb", "relations", "run", "show", "source", "stats", "verify",
+    "export", "groups", "lower", "passes", "perturb", "relations", "run", "schema", "show", "source", "stats", "verify",
+    "view",
 )  # fmt: skip
 
 
@@ -185,6 +192,30 @@ def test_perturb_writes_the_perturbed_program() -> None:
     summary = call("perturb", "leaky.json", "-o", "perturbed.json", "--json").stdout
     assert json.loads(summary)["perturb_hidden_paths"] == [["h"]]
     assert brainir.load("perturbed.json") == expected
+
+
+def test_passes_write_the_rewritten_program() -> None:
+    call("lower", "mymodel.py:nested", "-i", "f32[3]", "-o", "nested.json")
+    nested = brainir.load("nested.json")
+    assert len(nested.functions) > 1
+    assert brainir.loads(call("passes", "nested.json").stdout) == brainir.run_passes(nested)
+    summary = json.loads(call("passes", "nested.json", "inline", "-o", "flat.json", "--json").stdout)
+    assert [each["name"] for each in summary["results"]] == ["inline"]
+    assert brainir.load("flat.json") == brainir.run_passes(nested, ["inline"])
+    assert "there is no pass 'other'" in call("passes", "nested.json", "other", code=2).stderr
+
+
+def test_schema_is_that_of_the_library() -> None:
+    assert json.loads(call("schema").stdout) == brainir.json_schema()
+
+
+def test_view_writes_one_page_that_loads_nothing() -> None:
+    call("view", "leaky.json")
+    page = Path("leaky.html").read_text()
+    assert page == brainir.view.to_html(brainir.load("leaky.json"))
+    assert not re.search(r"\b(src|href)=.(?!data:)", page.partition("<script>")[0])
+    written = json.loads(call("view", "leaky.json", "-o", "other.html", "--json").stdout)
+    assert written == {"entry": "leaky", "page": "other.html"}
 
 
 def test_run_feeds_results_back_and_agrees_with_jax() -> None:

@@ -324,15 +324,6 @@ def test_a_weight_in_a_nested_jit_is_found() -> None:
     check_parts(program, *leaves(p, H, X))
 
 
-def test_a_weight_inside_control_flow_is_named() -> None:
-    def run(p: Any, h: Any, x: Any) -> Any:
-        return {"h": jax.lax.cond(x[0] > 0, lambda: x @ p["w"], lambda: h["h"])}
-
-    program = step(run, {"w": array(N_IN, N)}, H, X)
-    assert names(program) == []
-    assert codes(program) == [("w", "weight_in_control_flow")]
-
-
 def test_a_weight_inside_a_custom_derivative_is_a_custom_operation() -> None:
     @jax.custom_vjp
     def product(w: Any, x: Any) -> Any:

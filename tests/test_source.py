@@ -643,18 +643,14 @@ def _expect(value, kind, size):
 
 @jax.custom_jvp
 def spike(x0):
-    v0 = x0 > 0.0
-    v1 = lax.convert_element_type(v0, new_dtype=jnp.float32)
-    return v1
+    return lax.convert_element_type(x0 > 0.0, new_dtype=jnp.float32)
 
 
 @spike.defjvp
 def spike_jvp(primals, tangents):
     (x0,) = map(jnp.asarray, primals)
     (x1,) = map(jnp.asarray, tangents)
-    v0 = spike(x0)
-    v1 = x1 * 0.5
-    return v0, v1
+    return spike(x0), x1 * 0.5
 
 
 def step(params, hidden, x):
@@ -673,16 +669,9 @@ def step(params, hidden, x):
     w = _leaf(params["w"], "float32[4, 3]")
     v = _leaf(hidden["v"], "float32[3]")
     x = _leaf(x, "float32[4]")
-    v0 = v * 0.9
-    v1 = lax.dot_general(
-        x, w, dimension_numbers=(((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
-    )
-    v2 = v0 + v1
-    v3 = v2 - 1.0
-    v4 = spike(v3)
-    v_new = v2 - v4
-    v5 = v2 > 0.0
-    return {"v": v_new}, v5
+    v2 = v * 0.9 + x @ w
+    v_new = v2 - spike(v2 - 1.0)
+    return {"v": v_new}, v2 > 0.0
 '''
 
 

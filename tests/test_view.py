@@ -9,6 +9,7 @@ import pytest
 
 import brainir
 from brainir import view
+from brainir.view.payload import page_data
 
 
 def _program() -> brainir.Program:
@@ -69,3 +70,25 @@ def test_model_explorer_has_a_graph_for_each_function_with_edges_between_its_nod
         assert used <= known
     (cond,) = [node for graph in collection["graphs"] for node in graph["nodes"] if node["label"] == "cond"]
     assert set(cond["subgraphIds"]) == set(program.table) - {program.entry}
+
+
+def test_text_of_a_program_cannot_leave_the_data_of_the_page() -> None:
+    text = brainir.dumps(_program()).replace("(leaky)", "</script><script>alert(1)</script>")
+    page = view.to_html(brainir.loads(text))
+    assert "alert(1)" in page
+    assert page.count("</script>") == 2
+    assert view.to_html(_program(), title="<b>&").count("&lt;b&gt;&amp;") == 2
+
+
+def test_page_holds_every_box_and_edge_and_the_way_of_each_parameter() -> None:
+    program = _program()
+    data = page_data([("program", program)])
+    (side,) = data["sides"]
+    (function,) = side["functions"]
+    assert [box["key"] for box in function["boxes"]] == ["w", "h", "x", "v0", "v1", "h_new", "v2", "=0", "=1"]
+    assert len(function["edges"]) == 8
+    assert data["mode"] == "scope"
+    # v1 is the leak, v2 the output: neither lies between the weight and the new state.
+    assert side["whys"]["w"]["values"] == ["h_new", "v0", "w"]
+    assert side["whys"]["w"]["outputs"] == ["new h"]
+    assert [box["group"] for box in function["boxes"] if "group" in box] == [0, 0, 0]

@@ -117,7 +117,7 @@ class PositionDependence(Facts):
 
 
 def _flow(program: Program) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
-    scan = WeightScan(program)
+    scan = WeightScan(program, opening=False)
     flow = DependenceFlow(program, scan.states.sources)
     starts = {state.old: flow.start(number) for number, state in enumerate(scan.states.hidden)}
     return scan.function, flow, flow.run(scan.function, starts, scan.blocking)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from ..ir.node import Node
 from ..ir.ops import (
     ArgReduce,
     Binary,
-    Call,
     Compare,
     ConvertElementType,
     CustomJvp,
@@ -24,12 +23,13 @@ from ..ir.ops import (
     Round,
     SelectN,
 )
-from ..ir.program import Function, Program
-from ..ir.types import TensorType, is_literal, literal_array
-from .constants import Constants
+from ..ir.program import Constant, Program
+from ..ir.types import TensorType, literal_array
+from .dataflow import ForwardAnalysis, Site
+from .rearrange import Known
 from .variation import PARAMETERS, TIME, Variation, along, moved, total
 
-__all__ = ["Derivatives", "VariationFlow"]
+__all__ = ["Derivatives", "Slope", "VariationFlow"]
 
 Array: TypeAlias = NDArray[Any]
 Derivatives: TypeAlias = Mapping[int, Variation]
@@ -72,7 +72,14 @@ _COMPUTED: dict[str, Callable[..., Array]] = {
 }
 
 
-class VariationFlow:
+class Slope(NamedTuple):
+    """How a value varies, and its derivatives by the sources that it sees."""
+
+    value: Variation
+    slopes: Derivatives = _NONE
+
+
+class VariationFlow(ForwardAnalysis[Slope]):
     """Carries variation of values, and of their derivatives by sources, forward through functions.
 
     A derivative is followed where each element sees one position of a source: the derivative of element ``e``
@@ -84,60 +91,91 @@ class VariationFlow:
     program : Program
     """
 
+    nothing = Slope(Variation.constant(np.zeros(())))
+    eager = True
+
     def __init__(self, program: Program) -> None:
-        self.program = program
+        super().__init__(program)
         self._open: set[str] = set()
 
-    def run(
-        self,
-        function: Function,
-        inputs: Mapping[str, Variation],
-        sources: Mapping[str, Derivatives] | None = None,
-    ) -> tuple[dict[str, Variation], dict[str, Derivatives]]:
-        """Return the variation of every value of a function, and of the derivatives of those that have any.
+    def literal(self, operand: str) -> Slope:
+        """See :meth:`ForwardAnalysis.literal`."""
+        return Slope(Variation.constant(literal_array(operand)))
 
-        Parameters
-        ----------
-        function : Function
-        inputs : mapping of str to Variation
-            One for each input.
-        sources : mapping of str to Derivatives, optional
-            The derivatives of those inputs that see sources.
-        """
-        known = dict(inputs)
-        slopes = dict(sources or {})
-        for constant in function.constants:
-            kind = function.type_of(constant.name)
-            if constant.data is None or kind.size > _MAX_CONSTANT or kind.is_key or kind.dtype == "float0":
-                known[constant.name] = Variation.of(kind.shape, 0)
-            else:
-                known[constant.name] = Variation.constant(constant.array())
-        constants = Constants(function)
-        for node in function.nodes:
-            operands = [
-                Variation.constant(literal_array(each)) if is_literal(each) else known[each] for each in node.inputs
-            ]
-            kinds = [function.type_of(operand) for operand in node.inputs]
-            values = self._values(node, operands, kinds, constants)
-            known.update(zip(node.outputs, values, strict=True))
-            mine = [slopes.get(operand, _NONE) for operand in node.inputs]
-            if any(mine):
-                results = self._slopes(node, operands, mine, kinds, constants)
-                slopes.update(
-                    (name, each)
-                    for name, kind, each in zip(node.outputs, node.types, results, strict=True)
-                    if each and TensorType.parse(kind).is_inexact
-                )
-        return known, slopes
+    def constant(self, constant: Constant) -> Slope:
+        """See :meth:`ForwardAnalysis.constant`."""
+        kind = TensorType.parse(constant.type)
+        if constant.data is None or kind.size > _MAX_CONSTANT or kind.is_key or kind.dtype == "float0":
+            return Slope(Variation.of(kind.shape, 0))
+        return Slope(Variation.constant(constant.array()))
+
+    def is_nothing(self, fact: Slope) -> bool:
+        """See :meth:`ForwardAnalysis.is_nothing`."""
+        return fact is self.nothing
+
+    def same(self, first: Slope, second: Slope) -> bool:
+        """See :meth:`ForwardAnalysis.same`."""
+        if not first.value.equals(second.value) or first.slopes.keys() != second.slopes.keys():
+            return False
+        return all(each.equals(second.slopes[source]) for source, each in first.slopes.items())
+
+    def join(self, first: Slope, second: Slope, kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.join`."""
+        zero = Variation.constant(np.zeros(()))
+        slopes = {
+            source: first.slopes.get(source, zero).joined(second.slopes.get(source, zero))
+            for source in dict.fromkeys((*first.slopes, *second.slopes))
+        }
+        return Slope(first.value.joined(second.value), slopes)
+
+    def chosen(self, fact: Slope, index: Slope, kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.chosen`."""
+        flags = _time([index.value.flags])
+        return Slope(fact.value.plus(flags), {source: each.plus(flags) for source, each in fact.slopes.items()})
+
+    def item(self, fact: Slope, kind: TensorType, step: int | None) -> Slope:
+        """See :meth:`ForwardAnalysis.item`."""
+        return Slope(fact.value.item(step), {source: each.item(step) for source, each in fact.slopes.items()})
+
+    def stacked(self, facts: Sequence[Slope], kind: TensorType) -> Slope:
+        """See :meth:`ForwardAnalysis.stacked`."""
+        zero = Variation.constant(np.zeros(()))
+        sources = dict.fromkeys(source for fact in facts for source in fact.slopes)
+        slopes = {
+            source: Variation.stacked([fact.slopes.get(source, zero) for fact in facts], kind.shape)
+            for source in sources
+        }
+        return Slope(Variation.stacked([fact.value for fact in facts], kind.shape), slopes)
+
+    def transfer(self, site: Site, facts: Sequence[Slope]) -> list[Slope]:
+        """See :meth:`ForwardAnalysis.transfer`."""
+        values = self._values(site, [fact.value for fact in facts])
+        if not any(fact.slopes for fact in facts):
+            return [Slope(value) for value in values]
+        found = self._slopes(site, [fact.value for fact in facts], [fact.slopes for fact in facts])
+        return self._paired(site, values, found)
+
+    def custom_rule(self, site: Site, facts: list[Slope]) -> list[Slope]:
+        """See :meth:`ForwardAnalysis.custom_rule`."""
+        node, operands = site.node, [fact.value for fact in facts]
+        bare = [Slope(value) for value in operands]
+        values = [fact.value for fact in super().custom_rule(site, bare)]
+        mine = [fact.slopes for fact in facts]
+        if not any(mine):
+            return [Slope(value) for value in values]
+        if isinstance(node, CustomJvp):
+            return self._paired(site, values, self._custom_jvp(node, operands, mine, site.operands))
+        return self._paired(site, values, self._custom_vjp(node, operands, mine, site.operands))  # type: ignore[arg-type]  # the other kind
+
+    def _paired(self, site: Site, values: list[Variation], found: Sequence[Derivatives]) -> list[Slope]:
+        rows = zip(values, found, site.results, strict=True)
+        return [Slope(value, slopes if kind.is_inexact else _NONE) for value, slopes, kind in rows]
 
     # -- values
 
-    def _values(
-        self, node: Node, operands: list[Variation], kinds: list[TensorType], constants: Constants
-    ) -> list[Variation]:
-        shapes = [TensorType.parse(kind).shape for kind in node.types]
-        if isinstance(node, Call | CustomJvp | CustomVjp):
-            return self._enter(node.function, operands)
+    def _values(self, site: Site, operands: list[Variation]) -> list[Variation]:
+        node, kinds, constants = site.node, site.operands, site.constants
+        shapes = [kind.shape for kind in site.results]
         if node.traits.elementwise:
             spread = [each.on(kind, shapes[0]) for each, kind in zip(operands, kinds, strict=True)]
             return [self._computed(node, spread)]
@@ -169,40 +207,22 @@ class VariationFlow:
             return operands[0].times(operands[1])
         return _mixture(operands)
 
-    def _enter(self, name: str, operands: Sequence[Variation]) -> list[Variation]:
-        body = self.program.function(name)
-        known, _ = self.run(body, dict(zip(body.inputs, operands, strict=True)))
-        return [_operand(known, output) for output in body.outputs]
-
     # -- derivatives
 
-    def _slopes(
-        self,
-        node: Node,
-        operands: list[Variation],
-        mine: list[Derivatives],
-        kinds: list[TensorType],
-        constants: Constants,
-    ) -> list[Derivatives]:
+    def _slopes(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> list[Derivatives]:
+        node = site.node
         if node.traits.blocks_gradient:
             return [_NONE] * len(node.outputs)
-        if isinstance(node, Call):
-            return self._differentiate(node.function, operands, mine)
-        if isinstance(node, CustomJvp):
-            return self._custom_jvp(node, operands, mine, kinds)
-        if isinstance(node, CustomVjp):
-            return self._custom_vjp(node, operands, mine, kinds)
         if node.traits.elementwise:
-            return [self._elementwise(node, operands, mine, kinds)]
-        linear = node.op in ("gather", "scatter", "scatter_add")
-        if node.traits.structural or linear:
-            results = self._moved(node, mine, kinds, constants)
+            return [self._elementwise(node, operands, mine, site.operands)]
+        if node.traits.structural or node.op in ("gather", "scatter", "scatter_add"):
+            results = self._moved(node, mine, site.operands, site.constants)
             if results is not None:
                 return results
         return self._combined(node, operands, mine)
 
     def _elementwise(
-        self, node: Node, operands: list[Variation], mine: list[Derivatives], kinds: list[TensorType]
+        self, node: Node, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
     ) -> Derivatives:
         shape = TensorType.parse(node.types[0]).shape
         spread = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
@@ -217,7 +237,7 @@ class VariationFlow:
         return {source: total(several) for source, several in parts.items()}
 
     def _moved(
-        self, node: Node, mine: list[Derivatives], kinds: list[TensorType], constants: Constants
+        self, node: Node, mine: Sequence[Derivatives], kinds: Sequence[TensorType], constants: Known
     ) -> list[Derivatives] | None:
         results: list[dict[int, Variation]] = [{} for _ in node.outputs]
         for source in dict.fromkeys(source for slopes in mine for source in slopes):
@@ -229,7 +249,7 @@ class VariationFlow:
                     result[source] = each
         return list(results)
 
-    def _combined(self, node: Node, operands: list[Variation], mine: list[Derivatives]) -> list[Derivatives]:
+    def _combined(self, node: Node, operands: list[Variation], mine: Sequence[Derivatives]) -> list[Derivatives]:
         """Return derivatives of which only their dependence on time is known."""
         found: dict[int, int] = {}
         for index, slopes in enumerate(mine):
@@ -243,13 +263,10 @@ class VariationFlow:
     def _differentiate(
         self, name: str, operands: Sequence[Variation], mine: Sequence[Derivatives]
     ) -> list[Derivatives]:
-        body = self.program.function(name)
-        starts = {name: slopes for name, slopes in zip(body.inputs, mine, strict=True) if slopes}
-        _, slopes = self.run(body, dict(zip(body.inputs, operands, strict=True)), starts)
-        return [slopes.get(output, _NONE) for output in body.outputs]
+        return [fact.slopes for fact in self.enter(name, list(map(Slope, operands, mine)))]
 
     def _custom_jvp(
-        self, node: CustomJvp, operands: list[Variation], mine: list[Derivatives], kinds: list[TensorType]
+        self, node: CustomJvp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
     ) -> list[Derivatives]:
         if node.jvp in self._open:
             return self._combined(node, operands, mine)
@@ -262,7 +279,7 @@ class VariationFlow:
         return [next(rule) if TensorType.parse(kind).is_inexact else _NONE for kind in node.types]
 
     def _custom_vjp(
-        self, node: CustomVjp, operands: list[Variation], mine: list[Derivatives], kinds: list[TensorType]
+        self, node: CustomVjp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
     ) -> list[Derivatives]:
         results = [TensorType.parse(kind) for kind in node.types]
         inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
@@ -270,7 +287,7 @@ class VariationFlow:
         fits = {results[index].shape for index in inexact} | {kinds[index].shape for index in inputs if mine[index]}
         if node.bwd in self._open or len(fits) != 1:
             return self._combined(node, operands, mine)
-        residuals = self._enter(node.fwd, operands)[len(results) :]
+        residuals = [fact.value for fact in self.enter(node.fwd, list(map(Slope, operands)))[len(results) :]]
         cotangents = [Variation.of(results[index].shape, TIME) for index in inexact]
         starts: list[Derivatives] = [_NONE] * len(residuals)
         starts += [{index: _ONE} for index in inexact]
@@ -314,10 +331,6 @@ def _number(node: Node, numbers: list[Array], kind: TensorType) -> Array | None:
             return None
 
 
-def _operand(known: Mapping[str, Variation], operand: str) -> Variation:
-    return Variation.constant(literal_array(operand)) if is_literal(operand) else known[operand]
-
-
 def _time(flags: Sequence[int]) -> int:
     """Return the bits that say what numbers depend on, without those that say which elements differ."""
     mask = 0
@@ -326,7 +339,7 @@ def _time(flags: Sequence[int]) -> int:
     return mask & (TIME | PARAMETERS)
 
 
-def _product_axes(node: DotGeneral, operands: list[Variation], kinds: list[TensorType]) -> int:
+def _product_axes(node: DotGeneral, operands: list[Variation], kinds: Sequence[TensorType]) -> int:
     """Return the bits of the axes of a product along which it may vary."""
     (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
     left, right = operands[0].axes, operands[1].axes

@@ -13,9 +13,10 @@ __all__ = ["FINDINGS", "Diagnostic", "Finding", "FindingName", "diagnostic", "pl
 
 FindingName: TypeAlias = Literal[
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
-    "weight_in_control_flow", "opaque_weight_operation", "unused_parameter",
+    "weight_in_control_flow", "weight_in_while", "opaque_weight_operation", "unused_parameter",
     "recurrence_through_other_state", "unreachable_state",
     "nan_gradient", "every_branch_computed", "left_alone",
+    "scan_unrolled", "scan_descended",
 ]  # fmt: skip
 
 
@@ -53,6 +54,11 @@ FINDINGS: dict[FindingName, Finding] = {
         "the parameter meets data inside a cond, scan or while loop",
         "move the weight operation out of the cond, scan or while loop",
     ),
+    "weight_in_while": Finding(
+        "BIR109",
+        "the parameter meets data inside a while loop, whose number of rounds is not known before it runs",
+        "write it as a scan of fixed length, or move the weight operation out of the loop",
+    ),
     "opaque_weight_operation": Finding(
         "BIR106",
         "the parameter meets data in an operation with several results",
@@ -87,6 +93,16 @@ FINDINGS: dict[FindingName, Finding] = {
         "BIR403",
         "a pass left a node as it is, though it is of the kind that the pass rewrites",
         "raise the limit that the message names, or rewrite the model",
+    ),
+    "scan_unrolled": Finding(
+        "BIR411",
+        "a scan with weights inside became copies of its body",
+        "nothing to do: each copy has relations of its own, whose gradients add",
+    ),
+    "scan_descended": Finding(
+        "BIR412",
+        "a scan with weights inside is too long to unroll, and its body is taken as a step of its own",
+        "nothing to do: see the field descent of the relation",
     ),
 }
 """Every finding by name."""

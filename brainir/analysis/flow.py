@@ -4,107 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, Call, Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .constants import Constants
+from .dataflow import ForwardAnalysis, Site
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Known, is_order_preserving, product_layouts, rearrange
+from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
 
-__all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "mixing_kind"]
+__all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "local_maps", "mixing_kind"]
 
 _MAX_MAPS = 8
-_NO_MAPS: Mapping[int, tuple[IndexMap, ...]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A value whose positions are followed.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the positions.
-    members : int
-        Elements that share one position, along the last axis of the value.
-    """
-
-    shape: tuple[int, ...]
-    members: int = 1
-
-    @property
-    def size(self) -> int:
-        """Number of positions."""
-        return math.prod(self.shape)
-
-    def members_in(self, size: int) -> int | None:
-        """Return how many elements of a value of that size share a position of the source, or None."""
-        if size == self.size:
-            return 1
-        return self.members if size == self.size * self.members else None
-
-
-class Dependence(NamedTuple):
-    """What one value sees of the sources, numbered from 0; sets of sources are the bits of an integer.
-
-    Parameters
-    ----------
-    aligned : int
-        Sources of which each element sees its own position, in row-major order.
-    maps : mapping
-        For other sources seen element by element: one or more index maps, all of which hold.
-    mixing : int
-        Sources that are seen in some other way, perhaps on top of the above.
-    """
-
-    aligned: int = 0
-    maps: Mapping[int, tuple[IndexMap, ...]] = _NO_MAPS
-    mixing: int = 0
-
-    @property
-    def any(self) -> int:
-        """Sources that are seen at all."""
-        return self.mapped | self.mixing
-
-    @property
-    def mapped(self) -> int:
-        """Sources that are seen element by element, perhaps among other ways."""
-        found = self.aligned
-        for source in self.maps:
-            found |= 1 << source
-        return found
-
-    def masks(self) -> tuple[int, int]:
-        """Return the sources seen element by element and in one way only, and those seen in any other way."""
-        elementwise, mixing = self.aligned, self.mixing
-        for source, several in self.maps.items():
-            if len(several) + (self.aligned >> source & 1) > 1:
-                mixing |= 1 << source
-            elementwise |= 1 << source
-        return elementwise & ~mixing, mixing
-
-    def verdict(self, source: int) -> str:
-        """Return ``"none"``, ``"elementwise"`` or ``"mixing"`` for a source."""
-        elementwise, mixing = self.masks()
-        return "mixing" if mixing >> source & 1 else "elementwise" if elementwise >> source & 1 else "none"
-
-
-NOTHING = Dependence()
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Yield the numbers of the bits that are set, from low to high."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def mixing_kind(node: Node) -> str:
@@ -121,12 +35,13 @@ def mixing_kind(node: Node) -> str:
     return next((kind for kind, holds in named.items() if holds), "unknown")
 
 
-class DependenceFlow:
+class DependenceFlow(ForwardAnalysis[Dependence]):
     """Carries dependence on sources forward through functions.
 
-    Nested functions are followed through calls and custom derivatives. What a custom derivative's result
-    depends on is what its value or its derivative rule depends on. Results of control flow see every source
-    that feeds it as mixing.
+    Nested functions are followed, those of control flow included: what a result of a ``cond`` depends on is what it
+    depends on in any branch, and a loop is run until nothing changes. What control flow chooses depends on what
+    chose it, as mixing. What a custom derivative's result depends on is what its value or its derivative rule
+    depends on.
 
     Parameters
     ----------
@@ -136,14 +51,17 @@ class DependenceFlow:
         Whether a value depends on what it is a ``stop_gradient`` of.
     """
 
+    nothing = NOTHING
+
     def __init__(self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True) -> None:
-        self.program = program
+        super().__init__(program)
         self.sources = tuple(sources)
         self.through_stop_gradient = through_stop_gradient
         self.open_rules: set[str] = set()
         self.alike: dict[Source, int] = {}
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
+        self._blocking: frozenset[str] = frozenset()
 
     def start(self, number: int) -> Dependence:
         """Return how a source depends on itself."""
@@ -170,39 +88,81 @@ class DependenceFlow:
         blocking : frozenset of str
             First results of nodes all of whose results mix what their operands see.
         """
-        known = {name: dependence for name, dependence in inputs.items() if dependence is not NOTHING}
-        constants = Constants(function)
-        for node in function.nodes:
-            operands = [known.get(operand, NOTHING) for operand in node.inputs]
-            if all(operand is NOTHING for operand in operands):
-                continue
-            if node.outputs and node.outputs[0] in blocking:
-                results: Sequence[Dependence] = self._mixed(node, operands)
-            else:
-                kinds = [function.type_of(operand) for operand in node.inputs]
-                results = self._step(node, operands, kinds, constants)
-            found = zip(node.outputs, results, strict=True)
-            known.update((name, each) for name, each in found if each.aligned or each.maps or each.mixing)
-        return known
+        outer, self._blocking = self._blocking, blocking
+        try:
+            return super().run(function, inputs)
+        finally:
+            self._blocking = outer
 
-    def _step(
-        self, node: Node, operands: list[Dependence], kinds: list[TensorType], constants: Known
-    ) -> Sequence[Dependence]:
+    def same(self, first: Dependence, second: Dependence) -> bool:
+        """See :meth:`ForwardAnalysis.same`."""
+        return first.equals(second)
+
+    def join(self, first: Dependence, second: Dependence, kind: TensorType) -> Dependence:
+        """See :meth:`ForwardAnalysis.join`."""
+        return first if first is second else self._elementwise([first, second], [kind, kind], kind.shape)
+
+    def chosen(self, fact: Dependence, index: Dependence, kind: TensorType) -> Dependence:
+        """See :meth:`ForwardAnalysis.chosen`."""
+        return fact._replace(mixing=fact.mixing | index.any) if index.any else fact
+
+    def item(self, fact: Dependence, kind: TensorType, step: int | None) -> Dependence:
+        """See :meth:`ForwardAnalysis.item`."""
+        found: list[tuple[int, IndexMap]] = []
+        mixing = fact.mixing
+        for mask, each in self.layouts(fact, kind.shape):
+            if step is not None:
+                found.append((mask, each[step]))
+                continue
+            rows = each[:1] if bool((each == each[:1]).all()) else np.unique(each, axis=0)
+            if len(rows) > _MAX_MAPS:
+                mixing |= mask
+            else:
+                found += [(mask, row) for row in rows]
+        return self._pack(0, mixing, found)
+
+    def stacked(self, facts: Sequence[Dependence], kind: TensorType) -> Dependence:
+        """See :meth:`ForwardAnalysis.stacked`."""
+        seen = 0
+        for fact in facts:
+            seen |= fact.any
+        if not seen:
+            return NOTHING
+        if kind.size > MAX_MAP_SIZE:
+            return Dependence(mixing=seen)
+        mixing, shape = 0, kind.shape[1:]
+        found: list[tuple[int, IndexMap]] = []
+        for number in bits(seen):
+            rows = [self.maps(fact, number, shape) for fact in facts]
+            mixing |= (1 << number) * any(fact.mixing >> number & 1 for fact in facts)
+            for place in range(max(map(len, rows))):
+                layer = [maps[place] if place < len(maps) else nowhere(shape) for maps in rows]
+                found.append((1 << number, np.broadcast_to(np.stack(layer), kind.shape)))
+        return self._pack(0, mixing, found)
+
+    def visit(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
+        """See :meth:`ForwardAnalysis.visit`."""
+        if site.node.outputs and site.node.outputs[0] in self._blocking:
+            return self._mixed(site.node, facts)
+        return super().visit(site, facts)
+
+    def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
+        """See :meth:`ForwardAnalysis.custom_rule`."""
+        if isinstance(site.node, CustomJvp):
+            return self._custom_jvp(site.node, facts, site.operands)
+        return self._custom_vjp(site.node, facts, site.operands)  # type: ignore[arg-type]  # the other kind
+
+    def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:
+        """See :meth:`ForwardAnalysis.transfer`."""
+        node, kinds, results = site.node, site.operands, site.results
         traits = node.traits
         if traits.blocks_gradient and not self.through_stop_gradient:
             return [NOTHING] * len(node.outputs)
-        if isinstance(node, Call):
-            return self._enter(node.function, operands)
-        if isinstance(node, CustomJvp):
-            return self._custom_jvp(node, operands, kinds)
-        if isinstance(node, CustomVjp):
-            return self._custom_vjp(node, operands, kinds)
-        results = [TensorType.parse(kind) for kind in node.types]
         if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
-            return [self._elementwise(operands, kinds, results[0].shape)]
+            return [self._elementwise(facts, kinds, results[0].shape)]
         if isinstance(node, DotGeneral):
-            return self._product(node, operands, kinds, results[0])
-        return self._moved(node, operands, kinds, results, constants)
+            return self._product(node, facts, kinds, results[0])
+        return self._moved(node, facts, kinds, results, site.constants)
 
     def _mixed(self, node: Node, operands: Iterable[Dependence]) -> list[Dependence]:
         seen = 0
@@ -210,7 +170,9 @@ class DependenceFlow:
             seen |= operand.any
         return [Dependence(mixing=seen)] * len(node.outputs)
 
-    def _elementwise(self, operands: list[Dependence], kinds: list[TensorType], shape: tuple[int, ...]) -> Dependence:
+    def _elementwise(
+        self, operands: Sequence[Dependence], kinds: Sequence[TensorType], shape: tuple[int, ...]
+    ) -> Dependence:
         aligned = mixing = 0
         found: list[tuple[int, IndexMap]] = []
         for operand, kind in zip(operands, kinds, strict=True):
@@ -238,9 +200,9 @@ class DependenceFlow:
     def _moved(
         self,
         node: Node,
-        operands: list[Dependence],
-        kinds: list[TensorType],
-        results: list[TensorType],
+        operands: Sequence[Dependence],
+        kinds: Sequence[TensorType],
+        results: Sequence[TensorType],
         known: Known,
     ) -> Sequence[Dependence]:
         first = operands[0]
@@ -268,7 +230,7 @@ class DependenceFlow:
         return [self._pack(0, mixing, places) for places in found]
 
     def _product(
-        self, node: DotGeneral, operands: list[Dependence], kinds: list[TensorType], result: TensorType
+        self, node: DotGeneral, operands: Sequence[Dependence], kinds: Sequence[TensorType], result: TensorType
     ) -> Sequence[Dependence]:
         blank = [nowhere(kind.shape) for kind in kinds]
         if result.size > MAX_MAP_SIZE or product_layouts(node, *blank) is None:
@@ -284,7 +246,7 @@ class DependenceFlow:
     def _pack(self, aligned: int, mixing: int, found: list[tuple[int, IndexMap]]) -> Dependence:
         """Join index maps: those that fit together become one, the aligned ones a bit."""
         if not found:
-            return Dependence(aligned, _NO_MAPS, mixing) if aligned or mixing else NOTHING
+            return Dependence(aligned, NO_MAPS, mixing) if aligned or mixing else NOTHING
         lists: dict[int, list[IndexMap]] = {}
         for mask, each in found:
             for source, alike in self.alike.items():
@@ -320,25 +282,22 @@ class DependenceFlow:
                 maps[number] = tuple(kept)
         if not (aligned or mixing or maps):
             return NOTHING
-        return Dependence(aligned, maps or _NO_MAPS, mixing)
+        return Dependence(aligned, maps or NO_MAPS, mixing)
 
     @staticmethod
     def _is_aligned(source: Source, each: IndexMap) -> bool:
         members = source.members_in(each.size)
         return members is not None and np.array_equal(each, canonical(each.shape, members))
 
-    def _enter(self, name: str, operands: Sequence[Dependence]) -> list[Dependence]:
-        body = self.program.function(name)
-        known = self.run(body, dict(zip(body.inputs, operands, strict=True)))
-        return [known.get(output, NOTHING) for output in body.outputs]
-
-    def _custom_jvp(self, node: CustomJvp, operands: list[Dependence], kinds: list[TensorType]) -> Sequence[Dependence]:
+    def _custom_jvp(
+        self, node: CustomJvp, operands: Sequence[Dependence], kinds: Sequence[TensorType]
+    ) -> Sequence[Dependence]:
         if node.jvp in self.open_rules:
             return self._mixed(node, operands)
-        primal = self._enter(node.function, operands)
+        primal = self.enter(node.function, operands)
         tangents = [operand for operand, kind in zip(operands, kinds, strict=True) if kind.is_inexact]
         self.open_rules.add(node.jvp)
-        rule = iter(self._enter(node.jvp, [*[NOTHING] * len(operands), *tangents])[len(primal) :])
+        rule = iter(self.enter(node.jvp, [*[NOTHING] * len(operands), *tangents])[len(primal) :])
         self.open_rules.remove(node.jvp)
         results = [TensorType.parse(kind) for kind in node.types]
         return [
@@ -346,10 +305,12 @@ class DependenceFlow:
             for result, kind in zip(primal, results, strict=True)
         ]
 
-    def _custom_vjp(self, node: CustomVjp, operands: list[Dependence], kinds: list[TensorType]) -> Sequence[Dependence]:
+    def _custom_vjp(
+        self, node: CustomVjp, operands: Sequence[Dependence], kinds: Sequence[TensorType]
+    ) -> Sequence[Dependence]:
         if node.bwd in self.open_rules:
             return self._mixed(node, operands)
-        primal = self._enter(node.function, operands)
+        primal = self.enter(node.function, operands)
         results = [TensorType.parse(kind) for kind in node.types]
         inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
         shapes = [Source(results[index].shape) for index in inexact]
@@ -357,7 +318,7 @@ class DependenceFlow:
         backward.open_rules = {*self.open_rules, node.bwd}
         residuals = len(self.program.function(node.bwd).inputs) - len(inexact)
         starts = [*[NOTHING] * residuals, *[backward.start(number) for number in range(len(inexact))]]
-        cotangents = iter(backward._enter(node.bwd, starts))
+        cotangents = iter(backward.enter(node.bwd, starts))
         for operand, kind in zip(operands, kinds, strict=True):
             if not kind.is_inexact:
                 continue
@@ -376,6 +337,30 @@ class DependenceFlow:
         return self._elementwise([first, second], [kind, kind], shape)
 
 
+def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
+    """Return, for each result of a node and each operand, which element of the operand each element sees.
+
+    Returns
+    -------
+    list of list of ndarray of int64 or None
+        Flat indices into the operand in the shape of the result, -1 where it sees none; None where an element
+        sees several, or in a way that is not known.
+    """
+    flow = DependenceFlow(program, [Source(kind.shape) for kind in site.operands], through_stop_gradient=False)
+    facts = flow.visit(site, [flow.start(number) for number in range(len(site.operands))])
+    rows: list[list[IndexMap | None]] = []
+    for fact, kind in zip(facts, site.results, strict=True):
+        row: list[IndexMap | None] = []
+        for number in range(len(site.operands)):
+            verdict = fact.verdict(number)
+            if verdict == "none":
+                row.append(nowhere(kind.shape))
+            else:
+                row.append(flow.maps(fact, number, kind.shape)[0] if verdict == "elementwise" else None)
+        rows.append(row)
+    return rows
+
+
 def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:
     """Whether element k of each result of a node depends on element k of each operand only.
 
@@ -390,7 +375,8 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    for result in flow._step(node, inputs, list(kinds), lambda operand: None):
+    site = Site(node, list(kinds), [TensorType.parse(kind) for kind in node.types], lambda operand: None)
+    for result in flow.visit(site, inputs):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,16 +17,18 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
 from .constants import Constants
+from .dataflow import Site
+from .descents import Descent
 from .facts import Facts, format_paths
-from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, mixing_kind
-from .index_maps import IndexMap, agrees, canonical, merge, nowhere, same
+from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, local_maps, mixing_kind
+from .index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .rearrange import product_layouts, rearrange
 from .slices import Cutting, reaching
 from .states import HiddenLeaf
 from .weights import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",
@@ -92,6 +95,9 @@ class HiddenGroup(Facts):
         Dependence from or to a member that joins no states.
     transition_variations : tuple of InputVariation
         Whether each of `transition_invars` is constant over time, and along which axes it varies.
+    descent : Descent or None
+        The long scan, with weights inside, that carries the members from their old to their new values. What it
+        computes is held in `transition`; the transition of one round is that of the group of ``descent.substep``.
     """
 
     index: int
@@ -105,6 +111,7 @@ class HiddenGroup(Facts):
     transition_invars: tuple[Value, ...]
     blocked: tuple[Blocked, ...] = ()
     transition_variations: tuple[InputVariation, ...] = ()
+    descent: Descent | None = None
 
     @functools.cached_property
     def jacobian_structure(self) -> JacobianStructure:
@@ -160,6 +167,12 @@ def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
     return tuple(_GroupFinder(scan).groups())
 
 
+def group_members(program: Program) -> tuple[tuple[StatePath, ...], ...]:
+    """Return the paths of the members of each hidden group, without what else :func:`find_hidden_groups` finds."""
+    finder = _GroupFinder(WeightScan(program))
+    return tuple(tuple(finder.hidden[number].path for number in numbers) for numbers in finder.members()[0])
+
+
 class _GroupFinder:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
@@ -168,9 +181,12 @@ class _GroupFinder:
         self.flow = DependenceFlow(scan.program, scan.states.sources, through_stop_gradient=False)
         self.starts = {hidden.old: self.flow.start(number) for number, hidden in enumerate(self.hidden)}
         self.known = self.flow.run(self.function, self.starts, scan.blocking)
+        self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
+        self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
-    def groups(self) -> Iterator[HiddenGroup]:
-        blocked = list(self._mixing_nodes())
+    def members(self) -> tuple[list[list[int]], list[Blocked]]:
+        """Return the members of each group, and where states see others, but not at their own positions."""
+        blocked: list[Blocked] = []
         components = [1 << number for number in range(len(self.hidden))]
         for target in range(len(self.hidden)):
             joined, misplaced = self._joins(target)
@@ -183,10 +199,20 @@ class _GroupFinder:
                 else:
                     apart.append(component)
             components = [*apart, together]
-        blocked += self._stopped()
+        for descent in self.descents:
+            for group in groups_of(WeightScan(descent.substep)):
+                numbers = [self.number[path] for path in group.hidden_paths]
+                together = sum({1 << number for number in numbers})
+                touched = [component for component in components if component & together]
+                components = [component for component in components if not component & together]
+                components.append(functools.reduce(operator.or_, touched))
         # The lowest bit is the first member.
-        for index, component in enumerate(sorted(components, key=lambda mask: mask & -mask)):
-            numbers = list(bits(component))
+        return [list(bits(component)) for component in sorted(components, key=lambda mask: mask & -mask)], blocked
+
+    def groups(self) -> Iterator[HiddenGroup]:
+        components, misplaced = self.members()
+        blocked = [*self._mixing_nodes(), *misplaced, *self._stopped()]
+        for index, numbers in enumerate(components):
             yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
 
     def _joins(self, target: int) -> tuple[int, list[Blocked]]:
@@ -280,6 +306,7 @@ class _GroupFinder:
             transition_invars=invars,
             blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
             transition_variations=facts_of(invars, self.scan.variations),
+            descent=next((each for each in self.descents if not paths.isdisjoint(each.hidden_paths)), None),
         )
 
 
@@ -300,6 +327,7 @@ class _AlignedSlice:
         self.members = sum(1 << number for number in members)
         self.wanted: dict[str, IndexMap] = {}
         self.constants = Constants(scan.function)
+        self.inside: dict[int, list[list[IndexMap | None]]] = {}
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
@@ -353,7 +381,6 @@ class _AlignedSlice:
             yield positions is not None and self._want(operand, positions)
 
     def _positions(self, node: Node, results: list[IndexMap | None], index: int) -> IndexMap | None:
-        operand = node.inputs[index]
         kinds = [self.function.type_of(each) for each in node.inputs]
         shape = kinds[index].shape
         wanted = next(result for result in results if result is not None)
@@ -370,30 +397,28 @@ class _AlignedSlice:
                 return wanted
             places = np.unique(wanted[wanted >= 0])
             return np.full(shape, places[0]) if places.size == 1 and not shape else None
-        blank = [nowhere(kind.shape) for kind in kinds]
-        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
-        if isinstance(node, DotGeneral):
-            layouts = product_layouts(node, *elements)
-            moved = None if layouts is None else [layouts[index]]
-        else:
-            moved = rearrange(node, elements, self.constants)
-        if moved is None:
-            return self._own(operand, shape)
+        moved = self._maps(node, shape, index)
         positions = np.full(kinds[index].size, -1, dtype=np.int64)
         for origin, result in zip(moved, results, strict=True):
             if result is not None:
+                if origin is None:
+                    return None
                 used = (origin >= 0) & (result >= 0)
                 positions[origin[used]] = result[used]
                 if (positions[origin[used]] != result[used]).any():
                     return None
         return positions.reshape(shape)
 
-    def _own(self, operand: str, shape: tuple[int, ...]) -> IndexMap | None:
-        """Return the one map by which an operand of an opaque node sees the group."""
-        dependence = self.known.get(operand, NOTHING)
-        maps = [
-            each
-            for number in bits(dependence.mapped & self.members)
-            for each in self.flow.maps(dependence, number, shape)
-        ]
-        return maps[0] if maps and all(same(each, maps[0]) for each in maps) else None
+    def _maps(self, node: Node, shape: tuple[int, ...], index: int) -> list[IndexMap | None]:
+        """Return which elements of an operand the elements of each result see; None where they see several."""
+        if node.traits.control:
+            if id(node) not in self.inside:
+                self.inside[id(node)] = local_maps(Site.of(node, self.function, self.constants), self.scan.program)
+            return [row[index] for row in self.inside[id(node)]]
+        blank = [nowhere(self.function.type_of(operand).shape) for operand in node.inputs]
+        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
+        if isinstance(node, DotGeneral):
+            layouts = product_layouts(node, *elements)
+            return [None if layouts is None else layouts[index]]
+        moved = rearrange(node, elements, self.constants)
+        return [None] * len(node.outputs) if moved is None else list(moved)

@@ -12,8 +12,8 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value
-from ..ir.types import TensorType
-from .derivatives import VariationFlow
+from ..ir.types import TensorType, is_literal
+from .derivatives import Slope, VariationFlow
 from .facts import Facts
 from .states import StepStates
 from .variation import NONZERO, PARAMETERS, TIME, Variation, along
@@ -135,8 +135,8 @@ def input_variations(program: Program, function: Function, states: StepStates) -
         if before.name == after.name
     ]
     inputs.update((value.name, Variation.of(value.shape, PARAMETERS)) for value in fixed)
-    known, _ = VariationFlow(program).run(function, inputs)
-    return known
+    known = VariationFlow(program).run(function, {name: Slope(value) for name, value in inputs.items()})
+    return {name: fact.value for name, fact in known.items()}
 
 
 def facts_of(values: Sequence[Value], known: dict[str, Variation]) -> tuple[InputVariation, ...]:
@@ -182,11 +182,14 @@ def structure_of(
             for place in range(members)
         }
         number += members
-    _, slopes = VariationFlow(program).run(function, inputs, starts)
+    known = VariationFlow(program).run(
+        function, {name: Slope(value, starts.get(name, {})) for name, value in inputs.items()}
+    )
     entries: list[JacobianEntry] = []
     names: list[tuple[StatePath, int]] = []
     for state, output in zip(rows, function.outputs, strict=True):
-        found, last = slopes.get(output, {}), function.type_of(output).ndim - 1
+        found = {} if is_literal(output) else known[output].slopes
+        last = function.type_of(output).ndim - 1
         for place in range(state.num_state):
             for column in sorted(found):
                 slope, axes = found[column], along([last]) if state.num_state > 1 else 0

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from ..ir.model import StatePath
 from ..ir.node import Node
+from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
+from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .flow import bits
@@ -31,8 +33,10 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     tuple of Diagnostic
         In the order of the states, then of the operations. Names: ``readout``,
         ``only_through_another_weight``, ``through_another_weight`` (some paths of a relation are not
-        credited), ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``opaque_weight_operation``,
-        ``recurrence_through_other_state``, ``unreachable_state``, ``unused_parameter``.
+        credited), ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``weight_in_while``,
+        ``opaque_weight_operation``, ``recurrence_through_other_state``, ``unreachable_state``, ``unused_parameter``;
+        and without a path, what was rewritten: ``every_branch_computed``, ``nan_gradient``, ``left_alone``,
+        ``scan_unrolled``, ``scan_descended``.
 
     Raises
     ------
@@ -44,10 +48,11 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     found = [
         *(each for operation in operations.operations for each in _of_operation(operations, operation)),
         *_of_meetings(operations),
+        *_of_control_flow(operations),
         *_recurrences(operations.scan),
         *_states(operations.scan),
     ]
-    return tuple(sorted(dict.fromkeys(found), key=lambda each: order[each.path]))
+    return tuple(sorted(dict.fromkeys(found), key=lambda each: order.get(each.path, len(order))))
 
 
 def _of_operation(operations: WeightOperations, operation: Operation) -> Iterator[Diagnostic]:
@@ -71,11 +76,6 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
 
 def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
     reasons: list[tuple[FindingName, str, list[tuple[StatePath, Meeting]]]] = [
-        (
-            "weight_in_control_flow",
-            "is used inside {op}, where weight operations are not followed",
-            operations.in_control_flow,
-        ),
         ("opaque_weight_operation", "is used in {op}, which has several results", operations.opaque),
         (
             "blocked_by_stop_gradient",
@@ -86,6 +86,25 @@ def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
     for name, message, meetings in reasons:
         for path, meeting in meetings:
             yield diagnostic(name, message.format(op=meeting.node.op), path=path, node=meeting.node)
+
+
+def _of_control_flow(operations: WeightOperations) -> Iterator[Diagnostic]:
+    """Say what became of weights inside control flow: opened, taken as a step of its own, or not followed."""
+    yield from operations.scan.rewrites
+    for path, meeting in operations.in_control_flow:
+        node = meeting.node
+        descent = operations.scan.descents.get(meeting.index)
+        if isinstance(descent, Descent):
+            message = f"is used in {descent.length} rounds of a scan, whose round is taken as a step of its own"
+            yield diagnostic("scan_descended", message, path=path, node=node)
+        elif isinstance(node, While):
+            message = "is used inside a while loop, so the number of its uses in a step is not known beforehand"
+            yield diagnostic("weight_in_while", message, path=path, node=node)
+        else:
+            message = f"is used inside {node.op}, where weight operations are not followed"
+            if isinstance(node, Scan) and descent:
+                message += f": its {node.length} rounds are too many to unroll, and {descent}"
+            yield diagnostic("weight_in_control_flow", message, path=path, node=node)
 
 
 def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:

@@ -11,6 +11,7 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
+from .descents import Descent
 from .facts import Facts, format_paths
 from .flow import NOTHING, DependenceFlow, Source
 from .groups import HiddenGroup, groups_of
@@ -25,6 +26,7 @@ __all__ = [
     "How",
     "RelationLeaf",
     "Tail",
+    "connected_states",
     "find_hidden_param_op_relations",
     "relations_of",
 ]
@@ -102,6 +104,9 @@ class HiddenParamOpRelation(Facts):
         The model's line.
     y_to_hidden_variations : tuple of InputVariation
         Whether each of `y_to_hidden_invars` is constant over time, and along which axes it varies.
+    descent : Descent or None
+        For a weight inside a long scan: the scan, and one round of it as a step. The values and programs of the
+        relation are then those of the step ``descent.substep``, and its trace rolls ``descent.length`` times a step.
     """
 
     path: StatePath
@@ -121,6 +126,7 @@ class HiddenParamOpRelation(Facts):
     node: str
     source: str
     y_to_hidden_variations: tuple[InputVariation, ...] = ()
+    descent: Descent | None = None
 
     @functools.cached_property
     def tail_structure(self) -> JacobianStructure:
@@ -180,6 +186,8 @@ class HiddenParamOpRelation(Facts):
         lines += [f"  reaches {format_path(path)}: {_HOW[how]}" for path, how in self.how]
         groups = ", ".join(str(group.index) for group in self.hidden_groups) or "none"
         lines.append(f"  hidden groups: {groups}; tail: {self.tail}")
+        if self.descent is not None:
+            lines.append(f"  {self.descent.length} times in a scan, whose round is taken as a step of its own")
         lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
         return "\n".join(lines)
 
@@ -220,7 +228,36 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
     """Build the relations of operations that were found; see :func:`find_hidden_param_op_relations`."""
     groups = groups_of(operations.scan)
     builder = _Builder(operations, groups)
-    return tuple(builder.build(index, each) for index, each in enumerate(operations.related()))
+    found = [builder.build(index, each) for index, each in enumerate(operations.related())]
+    inside = [each for descent in operations.scan.descents.values() for each in _descended(descent, groups)]
+    if not inside:
+        return tuple(found)
+    order = {leaf.path: number for number, leaf in enumerate(operations.scan.states.params)}
+    return tuple(sorted([*found, *inside], key=lambda relation: order[relation.path]))
+
+
+def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]:
+    """Return the hidden states that the relations of each parameter are connected to, without building relations."""
+    operations = WeightOperations(WeightScan(program))
+    found: dict[StatePath, dict[StatePath, None]] = {}
+    for operation in operations.related():
+        hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
+        found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
+    for descent in operations.scan.descents.values():
+        if not isinstance(descent, str):
+            for path, connected in connected_states(descent.substep).items():
+                found.setdefault(path, {}).update(dict.fromkeys(connected))
+    return {path: tuple(connected) for path, connected in found.items()}
+
+
+def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Iterator[HiddenParamOpRelation]:
+    """Yield the relations of one round of a long scan, with the groups of the whole step."""
+    if isinstance(descent, str):
+        return
+    for relation in find_hidden_param_op_relations(descent.substep):
+        connected = set(relation.connected_hidden_paths)
+        mine = tuple(group for group in groups if not connected.isdisjoint(group.hidden_paths))
+        yield relation.replace(hidden_groups=mine, descent=descent)
 
 
 class _Builder:

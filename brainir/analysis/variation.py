@@ -109,6 +109,48 @@ class Variation:
         arrays = (each if each.ndim == 0 else np.broadcast_to(each, shape) for each in (self.code, self.number))
         return Variation(*arrays)
 
+    def equals(self, other: Variation) -> bool:
+        """Whether another variation says the same."""
+        pairs = ((self.code, other.code), (self.number, other.number))
+        return all(one is two or np.array_equal(one, two, equal_nan=one.dtype.kind == "f") for one, two in pairs)
+
+    def joined(self, other: Variation) -> Variation:
+        """Return the variation of elements of which either holds."""
+        code = self.code | other.code
+        alike = (self.number == other.number) & (self.code == other.code)
+        if bool(np.all(alike)):
+            return self
+        return Variation(_one_if_equal(np.where(alike, code, code | NONZERO | _UNKNOWN)), np.asarray(self.number))
+
+    def item(self, step: int | None) -> Variation:
+        """Return the variation of the items along the first axis: of one, or of all at once."""
+        if step is not None:
+            code, number = (each[step] if each.ndim else each for each in (self.code, self.number))
+        elif self.code.ndim or self.number.ndim:
+            code, number = np.array(self.flags | NONZERO | _UNKNOWN), _NO_NUMBER
+        else:
+            code, number = self.code, self.number
+        axes = code >> 4
+        first = axes & 1 if step is None else 0
+        return Variation(np.where(first, _UNKNOWN, 0) | code & _FLAGS | axes >> 1 << 4, np.asarray(number))
+
+    @staticmethod
+    def stacked(items: Sequence[Variation], shape: tuple[int, ...]) -> Variation:
+        """Return the variation of an array of that shape, from one for each item along its first axis, or for all."""
+        first = items[0]
+        if len(items) == 1 and shape[0] != 1:
+            flags = first.flags
+            axes = along([0]) | (flags & ~_FLAGS) << 1
+            return _unknown(flags & _FLAGS | NONZERO | _UNKNOWN | axes)
+        if all(each.equals(first) and each.code.ndim == each.number.ndim == 0 for each in items):
+            return Variation(first.code & _FLAGS | first.code >> 4 << 5, first.number)
+        codes, numbers = (
+            np.stack([np.broadcast_to(each, shape[1:]) for each in arrays])
+            for arrays in ([each.code for each in items], [each.number for each in items])
+        )
+        codes = np.where(codes, codes & _FLAGS | codes >> 4 << 5 | along([0]), 0)
+        return Variation(codes, numbers)
+
     def times(self, other: Variation) -> Variation:
         """Return the variation of the products of elements."""
         first, second = self.code, other.code

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.node import Node
-from ..ir.ops import CustomJvp, CustomVjp, DotGeneral
+from ..ir.ops import CustomJvp, CustomVjp, DotGeneral, Scan
 from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
+from .descents import Descent, descend
 from .flow import acts_elementwise
 from .inline import inline_calls
 from .jacobian import input_variations
+from .opening import OpenedProgram, open_control_flow
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 
@@ -46,10 +48,21 @@ class Meeting:
 class WeightScan:
     """What each value of the flat entry is made of, and where parameters meet data.
 
-    Calls are inlined; custom derivatives are not, since a rule belongs to the whole node.
+    Calls are inlined, and control flow with weights inside is opened (:func:`open_control_flow`); custom derivatives
+    are not, since a rule belongs to the whole node.
+
+    Parameters
+    ----------
+    program : Program
+    opening : bool
+        Whether to open control flow.
 
     Attributes
     ----------
+    program : Program
+        The program, opened.
+    rewrites : tuple of Diagnostic
+        What was opened, and what that means.
     states : StepStates
     function : Function
         The flat entry.
@@ -62,9 +75,11 @@ class WeightScan:
     meetings : list of Meeting
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, *, opening: bool = True) -> None:
         self.states = StepStates.of(program)
+        opened = open_control_flow(program) if opening else OpenedProgram(program=program)
+        self.program = program = opened.program
+        self.rewrites = opened.rewrites
         self.function = inline_calls(program.entry_function, program)
         self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
         self.frozen: dict[str, int] = {}
@@ -99,6 +114,16 @@ class WeightScan:
             for meeting in self.meetings
             if meeting.blocking and union(self.leaves, meeting.weights) and meeting.node.outputs
         )
+
+    @functools.cached_property
+    def descents(self) -> dict[int, Descent | str]:
+        """For each scan with weights inside, by its place: one round as a step, or why there is none."""
+        found: dict[int, Descent | str] = {}
+        for meeting in self.meetings:
+            if isinstance(meeting.node, Scan) and union(self.leaves, meeting.weights):
+                step = descend(meeting.node, self.program, self.function, self.states, self.leaves)
+                found[meeting.index] = step
+        return found
 
     @functools.cached_property
     def variations(self) -> dict[str, Variation]:

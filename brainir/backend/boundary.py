@@ -228,7 +228,8 @@ class Boundary:
         yield from self._return([new, self._build(interface.result, outputs)])
 
     def _return(self, values: list[Doc]) -> Iterator[str]:
-        yield from statement(("return ", *(implied(values[0]) if len(values) == 1 else commas(values))), 4)
+        returned = implied(values[0]) if len(values) == 1 else commas(values)
+        yield from statement(("return ", *returned), 4, self._printer.note)
 
     def _build(self, tree: Tree, outputs: Iterator[Doc], given: Doc | None = None) -> Doc:
         """Return the value of a tree; classes are those of the value that was `given` for it, if any."""

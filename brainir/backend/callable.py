@@ -19,7 +19,7 @@ from .boundary import leading_names
 from .evaluate import Evaluator
 from .trees import TreeBuilder
 
-__all__ = ["entry_operands", "to_callable"]
+__all__ = ["checked_leaf", "entry_operands", "to_callable"]
 
 
 def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> Callable[..., Any]:
@@ -29,7 +29,8 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     ----------
     program : Program
     externals : mapping, optional
-        Functions for the named externals of the program. No operation of this release makes any.
+        Functions for what the program calls on the host, by name. They take and return the pytrees of arrays that
+        the original functions did.
 
     Returns
     -------
@@ -43,23 +44,25 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     VerificationError
         If the program breaks an invariant.
     EmissionError
-        If an external is not known, or the program needs 64-bit types that JAX has switched off. When the function is
-        called: if an argument has another structure, shape, dtype or unit than the program takes; the message names it.
+        If a name has no function, all at once; or if the program needs 64-bit types that JAX has switched off. When
+        the function is called: if an argument has another structure, shape, dtype or unit than the program takes; the
+        message names it.
     """
     verify(program)
-    if externals:
-        raise EmissionError(f"the program has no externals, but {sorted(externals)} are given")
-    return _Emitted(program).function()
+    return _Emitted(program, externals or {}).function()
 
 
-def entry_operands(program: Program, *args: Any, **kwargs: Any) -> list[Any]:
+def entry_operands(
+    program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any], externals: Mapping[str, Callable[..., Any]]
+) -> list[Any]:
     """Return the arrays that the entry function gets when the program is called.
 
     Parameters
     ----------
     program : Program
-    *args, **kwargs
-        As :func:`to_callable` takes them.
+    args, kwargs
+        Arguments of the function that :func:`to_callable` returns.
+    externals : mapping
 
     Raises
     ------
@@ -67,17 +70,17 @@ def entry_operands(program: Program, *args: Any, **kwargs: Any) -> list[Any]:
         See :func:`to_callable`.
     """
     verify(program)
-    emitted = _Emitted(program)
+    emitted = _Emitted(program, externals)
     return emitted.operands(emitted.bind(args, kwargs))
 
 
 class _Emitted:
     """The calling conventions around the entry function."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         self._program = program
         self._interface: Interface = program.interface
-        self._run = Evaluator(program).function(program.entry)
+        self._run = Evaluator(program, externals).function(program.entry)
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         self._trees = TreeBuilder(program.interface.units)
@@ -161,13 +164,13 @@ class _Emitted:
         """Return the leaves of bound arguments as the arrays that the entry takes."""
         flatten = {"function": self._arguments, "step": self._step_leaves, "module": self._module_leaves}
         leaves = flatten[self._interface.kind](given)
-        return [_checked(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
+        return [checked_leaf(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
 
     def _apply(self, given: Mapping[str, Any]) -> Iterator[Any]:
         return iter(self._run(*self.operands(given)))
 
 
-def _checked(leaf: Any, kind: TensorType, where: str) -> Any:
+def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     """Return a leaf as the array that the program takes."""
     if isinstance(leaf, bool | int | float | complex) and kind.shape == ():
         leaf = jnp.asarray(leaf, dtype=None if kind.weak_type else kind.dtype)

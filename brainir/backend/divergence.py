@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from .callable import entry_operands
 from .evaluate import Evaluator
 
 __all__ = ["Divergence", "first_divergence"]
+
+_Externals = Mapping[str, Callable[..., Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,13 @@ class Divergence:
 
 
 def first_divergence(
-    first: Program, second: Program, *args: Any, rtol: float = 0.0, atol: float = 0.0, **kwargs: Any
+    first: Program,
+    second: Program,
+    *args: Any,
+    rtol: float = 0.0,
+    atol: float = 0.0,
+    externals: _Externals | None = None,
+    **kwargs: Any,
 ) -> Divergence | None:
     """Run two programs on the same arguments, and find the first node whose values differ.
 
@@ -78,6 +86,8 @@ def first_divergence(
         Arguments that both programs take; see :func:`~brainir.to_callable`.
     rtol, atol : float
         Values differ if ``|a - b| > atol + rtol * |b|``; by default, if they are not equal. NaN equals NaN.
+    externals : mapping, optional
+        Functions for the named externals of the programs.
 
     Returns
     -------
@@ -91,18 +101,19 @@ def first_divergence(
     EmissionError
         If a program does not take the arguments.
     """
-    return _Lockstep(first, second, rtol, atol).entry(args, kwargs)
+    return _Lockstep(first, second, rtol, atol, externals or {}).entry(args, kwargs)
 
 
 class _Lockstep:
-    def __init__(self, first: Program, second: Program, rtol: float, atol: float) -> None:
+    def __init__(self, first: Program, second: Program, rtol: float, atol: float, externals: _Externals) -> None:
+        self._externals = externals
         self._programs = first, second
         self._matching = ProgramMatching(first, second)
-        self._runs = _Runner(first), _Runner(second)
+        self._runs = _Runner(first, externals), _Runner(second, externals)
         self._rtol, self._atol = rtol, atol
 
-    def entry(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Divergence | None:
-        first, second = (entry_operands(program, *args, **kwargs) for program in self._programs)
+    def entry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Divergence | None:
+        first, second = (entry_operands(program, args, kwargs, self._externals) for program in self._programs)
         return self._compare(self._matching.functions[0], first, second, (self._programs[0].entry,))
 
     def _compare(
@@ -215,9 +226,10 @@ class _Lockstep:
 class _Runner:
     """Runs the functions of a program and keeps what every node computes."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, externals: _Externals) -> None:
         self._program = program
-        self._evaluator = Evaluator(program)
+        self._externals = externals
+        self._evaluator = Evaluator(program, externals)
 
     def run(self, name: str, operands: Sequence[Any]) -> list[Any]:
         """Return the outputs of a function."""
@@ -229,7 +241,7 @@ class _Runner:
         names.update(dict.fromkeys(name for node in function.nodes for name in node.inputs))
         probe = function.replace(name=_free_name(self._program), outputs=tuple(names))
         probed = self._program.replace(functions=(*self._program.functions, probe))
-        return dict(zip(names, Evaluator(probed).function(probe.name)(*operands), strict=True))
+        return dict(zip(names, Evaluator(probed, self._externals).function(probe.name)(*operands), strict=True))
 
     def iterations(self, node: Scan, operands: list[Any]) -> Iterator[tuple[int, list[Any], list[Any]]]:
         """Yield index, operands and results of the body of a scan, one iteration after the other."""

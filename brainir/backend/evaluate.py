@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.ad_checkpoint
+import jax.experimental
 import jax.extend
 import numpy as np
 from jax import lax
@@ -19,26 +20,31 @@ from ..ir.errors import EmissionError
 from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
+from .bindings import Bindings
 from .exact import bind, is_bound
 from .expressions import (
     Apply,
     CustomJvpOf,
     CustomVjpOf,
+    DictOf,
     Expression,
+    ExternalOf,
     FunctionOf,
     Item,
     JitOf,
     Join,
     Lambda,
+    ListOf,
     Literal,
     Name,
     Operand,
+    PrimitiveOf,
     Splat,
     SplitAt,
     Tuple,
     Variable,
 )
-from .rules import KEY_IMPLEMENTATIONS, expression_of
+from .rules import KEY_IMPLEMENTATIONS, expression_of, gives_tuple
 
 __all__ = ["Evaluator"]
 
@@ -47,6 +53,7 @@ Compiled = Callable[[Environment], Any]
 
 _MODULES: dict[str, Any] = {
     "ad_checkpoint": jax.ad_checkpoint,
+    "experimental": jax.experimental,
     "jax": jax,
     "jnp": jnp,
     "lax": lax,
@@ -65,8 +72,9 @@ class Evaluator:
         If the program needs 64-bit types and JAX has them switched off.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> None:
         self._program = program
+        self._bindings = Bindings(program, externals or {})
         self._built: dict[Any, Callable[..., Any]] = {}
         self._check_wide_types()
 
@@ -95,10 +103,7 @@ class Evaluator:
         parts = [
             (
                 scope,
-                [
-                    (self._step(node, function), node.outputs, node.traits.control or len(node.outputs) != 1)
-                    for node in nodes
-                ],
+                [(self._step(node, function), node.outputs, gives_tuple(node)) for node in nodes],
             )
             for scope, nodes in itertools.groupby(function.nodes, key=lambda node: node.scope)
         ]
@@ -121,7 +126,8 @@ class Evaluator:
     def _step(self, node: Node, function: Function) -> Compiled:
         """Return what computes the results of a node from the environment."""
         if not is_bound(node):
-            return self._compile(expression_of(node, function.type_of))
+            step = self._compile(expression_of(node, function.type_of))
+            return step if node.outputs else lambda env: (step(env), ())[1]
         inputs = node.inputs
         return lambda env: bind(node, [env[name] for name in inputs], self)
 
@@ -150,6 +156,18 @@ class Evaluator:
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 # Looked up on use: a derivative rule may call the function that it belongs to.
                 return lambda env: self._callable(expression)
+            case ExternalOf(name, text):
+                external = self._bindings.external(name, text)
+                return lambda env: external
+            case PrimitiveOf(name):
+                primitive = self._bindings.primitive(name)
+                return lambda env: primitive
+            case ListOf(items):
+                parts = self._compile_tuple(items)
+                return lambda env: list(parts(env))
+            case DictOf(keys, items):
+                values, names = self._compile_tuple(items), keys
+                return lambda env: dict(zip(names, values(env), strict=True))
             case Apply(function, arguments, keywords):
                 return self._compile_call(function, arguments, keywords)
             case Tuple(items):
@@ -165,8 +183,8 @@ class Evaluator:
                 return lambda env: sequence(env)[index]
             case Lambda(parameters, body):
                 result = self._compile(body)
-                keys = tuple(map(_variable, parameters))
-                return lambda env: lambda *values: result({**env, **dict(zip(keys, values, strict=True))})
+                variables = tuple(map(_variable, parameters))
+                return lambda env: lambda *values: result({**env, **dict(zip(variables, values, strict=True))})
             case Splat():
                 raise TypeError("a Splat stands only among arguments or items")
 

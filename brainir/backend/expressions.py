@@ -14,15 +14,19 @@ __all__ = [
     "Apply",
     "CustomJvpOf",
     "CustomVjpOf",
+    "DictOf",
     "Expression",
+    "ExternalOf",
     "FunctionOf",
     "Item",
     "JitOf",
     "Join",
     "Lambda",
+    "ListOf",
     "Literal",
     "Name",
     "Operand",
+    "PrimitiveOf",
     "Splat",
     "SplitAt",
     "Tuple",
@@ -99,6 +103,36 @@ class CustomVjpOf:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalOf:
+    """A function that the caller gives under a name; it returns the leaves of its result in a tuple."""
+
+    name: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrimitiveOf:
+    """What :func:`~brainir.register_primitive` gave a name; it returns a tuple of results."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list of values."""
+
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DictOf:
+    """A dict."""
+
+    keys: tuple[str | int, ...]
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tuple:
     """A tuple of values."""
 
@@ -161,6 +195,10 @@ Expression: TypeAlias = (
     | JitOf
     | CustomJvpOf
     | CustomVjpOf
+    | ExternalOf
+    | PrimitiveOf
+    | ListOf
+    | DictOf
     | Tuple
     | Splat
     | Lambda

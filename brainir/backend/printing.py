@@ -13,22 +13,28 @@ from .expressions import (
     Apply,
     CustomJvpOf,
     CustomVjpOf,
+    DictOf,
     Expression,
+    ExternalOf,
     FunctionOf,
     Item,
     JitOf,
     Join,
     Lambda,
+    ListOf,
     Literal,
     Name,
     Operand,
+    PrimitiveOf,
     Splat,
     SplitAt,
     Tuple,
     Variable,
 )
-from .layout import Doc, call, commas, display, flat, statement
-from .rules import expression_of
+from .idioms import idiom
+from .inlining import ATOM, Pending, evaluated, fitting, is_nameless, use_counts
+from .layout import Doc, call, commas, display, flat, pair, statement
+from .rules import expression_of, gives_tuple
 from .scope import ModuleScope, unique
 
 __all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
@@ -40,6 +46,7 @@ _INFIX = {
     "lax.sub": "-",
     "lax.mul": "*",
     "lax.div": "/",
+    "jnp.matmul": "@",
     "lax.bitwise_and": "&",
     "lax.bitwise_or": "|",
     "lax.bitwise_xor": "^",
@@ -51,7 +58,11 @@ _INFIX = {
     "lax.ge": ">=",
 }
 _PREFIX = {"lax.neg": "-", "lax.bitwise_not": "~"}
-_ARITHMETIC = frozenset("+-*/")
+_BINDING = {"*": 6, "/": 6, "@": 6, "+": 5, "-": 5, "&": 4, "^": 3, "|": 2}
+_COMPARISON, _UNARY = 1, 7
+_WIDEST = 72
+"""Columns of an expression that goes into another one, or has one in it."""
+_ARITHMETIC = frozenset("+-*/@")
 _NEEDS_INEXACT = frozenset("/")
 _BITWISE = frozenset("&|^~")
 # Python numbers have these element types, with and without 64-bit types.
@@ -84,7 +95,7 @@ def callees(expression: Expression) -> Iterator[Callee]:
         case Apply(function, arguments, keywords):
             for part in (function, *arguments, *keywords.values()):
                 yield from callees(part)
-        case Tuple(items):
+        case Tuple(items) | ListOf(items) | DictOf(_, items):
             for part in items:
                 yield from callees(part)
         case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Lambda(_, value):
@@ -104,6 +115,11 @@ class FunctionPrinter:
         operators would compute in Python.
     reserved : collection of str
         Names that values do not take.
+
+    Attributes
+    ----------
+    note : str
+        The model's line of what :meth:`outputs` computes, if it is another than above.
     """
 
     def __init__(
@@ -122,6 +138,9 @@ class FunctionPrinter:
         self._taken = set(reserved)
         self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
         self._names: dict[str, str] = {}
+        self._uses = use_counts(function)
+        self._inlined: dict[str, Pending] = {}
+        self.note = ""
 
     def name(self, value: str, allowed: Collection[str] = ()) -> str:
         """Return the local name of a value, which may be one of the reserved names that are `allowed`."""
@@ -142,22 +161,77 @@ class FunctionPrinter:
         """Return a value or literal."""
         if is_literal(name):
             return self._scope.literal(name, in_python)
+        if name in self._inlined:
+            return self._inlined[name].doc
         return (self._constants.get(name) or self.name(name),)
 
     def outputs(self) -> list[Doc]:
-        """Return the outputs."""
+        """Return the outputs; to be asked for after :meth:`body`, which may leave some of them to be computed here."""
         return [self.operand(name, in_python=True) for name in self._function.outputs]
 
     def body(self, indent: int = 4) -> Iterator[str]:
         """Yield the lines of the nodes, with the model's line where it changes."""
+        pending: list[Pending] = []
         shown = ""
         for node in self._function.nodes:
-            note = node.source if node.source != shown else ""
-            shown = node.source or shown
-            yield from statement(self._assignment(node), indent, note)
+            expression = idiom(expression_of(node, self._function.type_of), self._function.type_of)
+            taken = self._take_in(pending, expression, node.source)
+            source = node.source or next((each.source for each in reversed(taken) if each.source), "")
+            before = pending[: len(pending) - len(taken)]
+            if self._can_wait(node, expression):
+                made = Pending(node.outputs[0], *self._value(expression), source)
+                if made.width <= _WIDEST:
+                    pending = [*before, made]
+                    continue
+            for doc, note in (*map(self._waited, before), (self._assignment(node, expression), source)):
+                yield from statement(doc, indent, note if note != shown else "")
+                shown = note or shown
+            pending = []
+        # What is left and only returned is written where it is returned.
+        last = pending[-1].source if pending else ""
+        first = len(pending) - fitting(pending, self._function.outputs, last or shown)
+        for doc, note in map(self._waited, pending[:first]):
+            yield from statement(doc, indent, note if note != shown else "")
+            shown = note or shown
+        self._inlined = {each.name: each for each in pending[first:]}
+        self.note = last if self._inlined and last != shown else ""
 
-    def _assignment(self, node: Node) -> Doc:
-        expression = expression_of(node, self._function.type_of)
+    def _waited(self, pending: Pending) -> tuple[Doc, str]:
+        """Return the statement for a value that no expression took in, and the model's line."""
+        return (self.name(pending.name), " = ", *pending.doc), pending.source
+
+    def _take_in(self, pending: Sequence[Pending], expression: Expression, source: str) -> Sequence[Pending]:
+        """Return the last pending values that an expression has room for; from now on it holds them."""
+        source = source or (pending[-1].source if pending else "")
+        for count in range(fitting(pending, tuple(evaluated(expression)), source), 0, -1):
+            taken = pending[len(pending) - count :]
+            self._inlined = {each.name: each for each in taken}
+            if len(flat(self.doc(expression))) <= _WIDEST:
+                return taken
+        self._inlined = {}
+        return ()
+
+    def _can_wait(self, node: Node, expression: Expression) -> bool:
+        """Whether the user of a node may take it in."""
+        if not is_nameless(node) or self._uses[node.outputs[0]] != 1 or node.traits.effectful:
+            return False
+        if not gives_tuple(node):
+            return True
+        match expression:
+            case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key):
+                return self._table.returns_bare(key.function)
+        return False
+
+    def _value(self, expression: Expression) -> tuple[Doc, int]:
+        """Return the one value of an expression, and how tightly its outermost operator binds."""
+        match expression:
+            case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments):
+                return call(self._table.callee(key), self._items(arguments)), ATOM
+            case Apply(Name(name), arguments, keywords) if not keywords:
+                return self._operator(name, arguments) or (self.doc(expression), ATOM)
+        return self.doc(expression), ATOM
+
+    def _assignment(self, node: Node, expression: Expression) -> Doc:
         names: list[Doc] = [(self.name(name),) for name in node.outputs]
         single = len(names) == 1
         match expression:
@@ -169,13 +243,13 @@ class FunctionPrinter:
                     " = ",
                     *value,
                 )
-            case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as pair) if names:
+            case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as both) if names:
                 parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
-                return (*commas(parts), " = ", *self.doc(pair))
+                return (*commas(parts), " = ", *self.doc(both))
         value = self.doc(expression)
         if not names:
             return value
-        targets = display(names) if single and node.traits.control else commas(names)
+        targets = display(names) if single and gives_tuple(node) else commas(names)
         return (*targets, " = ", *value)
 
     def doc(self, expression: Expression) -> Doc:
@@ -195,10 +269,21 @@ class FunctionPrinter:
                 return (self._variables[name],)
             case Literal(value):
                 return self._scope.plain(value)
+            case Name("lax.switch"):
+                return (self._scope.use("_switch"),)
             case Name(dotted):
                 return (self._scope.dotted(dotted),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
+            case ExternalOf(name):
+                return call((self._scope.use("_external"),), [self._scope.plain(name)])
+            case PrimitiveOf(name):
+                return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
+            case ListOf(items):
+                return display(self._items(items), "[]")
+            case DictOf(keys, items):
+                values = zip(keys, self._items(items), strict=True)
+                return display([pair(self._scope.plain(key), value) for key, value in values], "{}")
             case Apply():
                 return self._call(expression)
             case Tuple(items):
@@ -208,7 +293,7 @@ class FunctionPrinter:
             case Join(value):
                 return call((self._scope.use("sum"),), [self.doc(value), ("()",)])
             case Item(value, index):
-                return (*self.doc(value), f"[{index}]")
+                return (*self._bound(value, ATOM), f"[{index}]")
             case Lambda():
                 return self._lambda(expression)
         raise EmissionError(f"{expression!r} cannot stand alone in Python")
@@ -235,7 +320,7 @@ class FunctionPrinter:
         name = function.dotted if isinstance(function, Name) else ""
         operator = None if keywords else self._operator(name, arguments)
         if operator is not None:
-            return operator
+            return operator[0]
         defaults = _DEFAULTS.get(name, {})
         named = [
             (key, self._keyword(name, value))
@@ -250,8 +335,14 @@ class FunctionPrinter:
                 return self._scope.jax_dtype(dtype)
         return self.doc(value)
 
-    def _operator(self, name: str, arguments: Sequence[Expression]) -> Doc | None:
-        """Return Python's operator for a call, if on these operands it is exactly the same; else None."""
+    def _bound(self, value: Expression, binding: int) -> Doc:
+        """Return an operand, in parentheses if its outermost operator binds less tightly than that around it."""
+        inlined = self._inlined.get(value.name) if isinstance(value, Operand) else None
+        doc = self.doc(value)
+        return doc if inlined is None or inlined.binding >= binding else (f"({flat(doc)})",)
+
+    def _operator(self, name: str, arguments: Sequence[Expression]) -> tuple[Doc, int] | None:
+        """Return a call as Python's operator, and how it binds, if on these operands it is exactly the same."""
         operands = [part.name for part in arguments if isinstance(part, Operand) and not part.as_array]
         if len(operands) != len(arguments):
             return None
@@ -274,15 +365,22 @@ class FunctionPrinter:
         )
         if not allowed or (kind.weak_type and kind.dtype not in _WEAK_TYPES):
             return None
-        written: list[Doc] = []
-        for operand in operands:
-            doc = self._scope.python_number(operand) if is_literal(operand) else self.operand(operand)
-            if doc is None:
-                return None
-            written.append(doc)
+        binding = _UNARY if len(operands) == 1 else _BINDING.get(symbol, _COMPARISON)
+        written: list[str] = []
+        for position, operand in enumerate(operands):
+            if is_literal(operand):
+                number = self._scope.python_number(operand)
+                if number is None:
+                    return None
+                written.append(flat(number))
+            else:
+                # From the left, operators of one kind need no parentheses; comparisons always do.
+                tighter = binding + (position == 1 or binding == _COMPARISON)
+                text = flat(self._bound(Operand(operand), tighter))
+                written.append(f"({text})" if position == 1 and text.startswith("-") else text)
         if len(written) == 1:
-            return (symbol, *written[0])
-        return (flat(written[0]), f" {symbol} ", flat(written[1]))
+            return (symbol, written[0]), binding
+        return (f"{written[0]} {symbol} {written[1]}",), binding
 
     def _is_array(self, operand: str) -> bool:
         return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
@@ -291,5 +389,5 @@ class FunctionPrinter:
 def _results(function: Function) -> Iterator[str]:
     """Yield the values that are JAX arrays even if the inputs are plain numbers."""
     for node in function.nodes:
-        if not node.traits.control and node.op != "stop_gradient":
+        if not gives_tuple(node) and node.op != "stop_gradient":
             yield from node.outputs

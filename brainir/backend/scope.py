@@ -37,6 +37,7 @@ _IMPORTS = {
     "jnp": "import jax.numpy as jnp",
     "np": "import numpy as np",
     "ad_checkpoint": "from jax import ad_checkpoint",
+    "experimental": "from jax import experimental",
     "lax": "from jax import lax",
     "primitives": "from jax.extend.core import primitives",
 }
@@ -46,7 +47,10 @@ _BUILTINS = (
     "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "hasattr", "int",
     "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
-_HELPERS = ("UNITS", "_array", "_expect", "_leaf", "_mantissa", "_quantity", "_split", "_unit")
+_HELPERS = (
+    "EXTERNALS", "PRIMITIVES", "UNITS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_primitive",
+    "_quantity", "_split", "_switch", "_unit",
+)  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
 _INLINE_SIZE = 16

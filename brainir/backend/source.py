@@ -10,9 +10,10 @@ from typing import TypeAlias
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import verify
+from .bindings import custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .expressions import CustomJvpOf, CustomVjpOf, FunctionOf, JitOf
-from .layout import Doc, call, commas, display, flat, lines, statement
+from .layout import Doc, call, commas, display, flat, lines, pair, statement
 from .printing import Callee, FunctionPrinter, callees
 from .rules import expression_of
 from .scope import WIDE, ModuleScope, unique
@@ -47,6 +48,33 @@ def _array(shape, dtype, text):
 def _split(values, index):
     """Return the first values and the others, such as the carry and the outputs of a step."""
     return values[:index], values[index:]
+''',
+    "_switch": '''
+def _switch(index, branches, *operands):
+    """Run the branch of an index that is in range; lax.switch would clamp it first."""
+    traced = tuple(jax.make_jaxpr(branch)(*operands) for branch in branches)
+    return lax.cond_p.bind(index, *operands, branches=traced)
+''',
+    "_external": '''
+def _external(name):
+    """Return a function that the caller has put into EXTERNALS; its result is flat."""
+    missing = [name for name, function in EXTERNALS.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into EXTERNALS for {missing}")
+    return lambda *args, **kwargs: tuple(jax.tree.leaves(EXTERNALS[name](*args, **kwargs)))
+''',
+    "_primitive": '''
+def _primitive(name):
+    """Return an operation that the caller has put into PRIMITIVES; it returns a tuple."""
+    missing = [name for name, function in PRIMITIVES.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into PRIMITIVES for {missing}")
+
+    def primitive(*operands, **attributes):
+        results = PRIMITIVES[name](*operands, **attributes)
+        return tuple(results) if isinstance(results, (tuple, list)) else (results,)
+
+    return primitive
 ''',
     "_unit": '''
 def _unit(text):
@@ -118,6 +146,7 @@ class _Rule:
     inputs: list[str]
     body: list[str]
     outputs: list[Doc]
+    note: str = ""
 
 
 class _Module:
@@ -224,7 +253,7 @@ class _Module:
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
         helpers = [scope.localized(code) for name, code in reversed(_HELPERS.items()) if scope.uses(name)]
-        tables = [*(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
+        tables = [*self._bound(), *(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
         top = [_title(self._program), *_import_blocks(scope.imports())]
         if not helpers:
             top.append(tables)
@@ -232,6 +261,14 @@ class _Module:
         defined = ["", "", *tables] if tables and helpers else []
         defined += [*boundary.class_lines, *functions, *entry]
         return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), *defined]) + "\n"
+
+    def _bound(self) -> Iterator[str]:
+        """Yield the tables that the caller fills with what the program only names."""
+        names = {"EXTERNALS": external_names(self._program), "PRIMITIVES": custom_call_names(self._program)}
+        for table, wanted in names.items():
+            if wanted:
+                items = [pair(self._scope.plain(name), ("None",)) for name in wanted]
+                yield from statement((f"{self._scope.use(table)} = ", *display(items, "{}")), 0)
 
     def _printer(self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()) -> FunctionPrinter:
         return FunctionPrinter(function, self._scope, self, set(arrays), set(reserved))
@@ -269,7 +306,7 @@ class _Module:
             yield from ("", "", *self._decorator(decoration))
             yield from lines((f"def {local}", *call((), parameters), ":"), 0)
             yield from body
-            yield from statement(("return ", *self._results(name, printer.outputs())), 4)
+            yield from statement(("return ", *self._results(name, printer.outputs())), 4, printer.note)
         for key in self._custom_keys(name):
             if key != decoration:
                 kind = "custom_jvp" if isinstance(key, CustomJvpOf) else "custom_vjp"
@@ -299,7 +336,8 @@ class _Module:
         if self._is_only_rule(function):
             printer = self._printer(rule, reserved, [rule.inputs[index] for index in arrays])
             inputs = [printer.name(value) for value in rule.inputs]
-            return _Rule(self._names[function], inputs, list(printer.body()), printer.outputs())
+            body = list(printer.body())
+            return _Rule(self._names[function], inputs, body, printer.outputs(), printer.note)
         inputs = [unique(f"x{index}", self._scope.taken, reserved) for index in range(len(rule.inputs))]
         outputs: list[Doc] = [(unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))]
         called = call((self._names[function],), [(value,) for value in inputs])
@@ -337,7 +375,7 @@ class _Module:
         values, given = rule.outputs[: len(results)], iter(rule.outputs[len(results) :])
         moved = [next(given) if kind.is_inexact else self._no_tangent(kind) for kind in results]
         parts = [values[0], moved[0]] if self.returns_bare(key.function) else [display(values), display(moved)]
-        yield from statement(("return ", *commas(parts)), 4)
+        yield from statement(("return ", *commas(parts)), 4, rule.note)
 
     def _no_tangent(self, kind: TensorType) -> Doc:
         zero = (f"{self._scope.use('jax')}.dtypes.float0",)
@@ -355,7 +393,8 @@ class _Module:
         yield from self._take(forward.inputs, kinds, inputs)
         yield from forward.body
         values, residuals = forward.outputs[: len(results)], forward.outputs[len(results) :]
-        yield from statement(("return ", *commas([values[0] if is_bare else display(values), display(residuals)])), 4)
+        returned = commas([values[0] if is_bare else display(values), display(residuals)])
+        yield from statement(("return ", *returned), 4, forward.note)
 
         count = len(residuals)
         rule = self._program.function(key.bwd)
@@ -373,7 +412,8 @@ class _Module:
         yield from backward.body
         given = iter(backward.outputs)
         gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
-        yield from statement(("return ", *(commas(gradients) if len(gradients) > 1 else display(gradients))), 4)
+        returned = commas(gradients) if len(gradients) > 1 else display(gradients)
+        yield from statement(("return ", *returned), 4, backward.note)
         wrapped = flat(self.callee(key))
         yield from ("", "", f"{wrapped}.defvjp({forward.name}, {backward.name})")
 

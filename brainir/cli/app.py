@@ -15,10 +15,10 @@ __all__ = ["app"]
 
 _COMMANDS = {
     "Models and programs": (model.lower, model.run, model.source, model.export),
-    "Look": (look.show, look.stats),
-    "Check and compare": (check.verify,),
+    "Look": (look.show, look.stats, look.view),
+    "Check and compare": (check.verify, check.schema),
     "Analyse": (analyse.groups, analyse.relations),
-    "Change": (change.perturb,),
+    "Change": (change.perturb, change.passes),
 }
 
 

@@ -24,7 +24,7 @@ from .trees import TreeReader
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 
-def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
+def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
     Parameters
@@ -33,6 +33,9 @@ def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
         Any function that JAX can trace.
     *args, **kwargs
         Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
+    keep : sequence of str
+        Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
+        :func:`~brainir.register_primitive`.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def lower(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
     interface = Interface(
         kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
     )
-    return build_program(open_jaxpr(closed), function_name(fn), interface)
+    return build_program(open_jaxpr(closed), function_name(fn), interface, keep)
 
 
 def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -> Program:
@@ -193,7 +196,7 @@ def _is_array_like(leaf: Any) -> bool:
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
 
 
-def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface) -> Program:
+def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
     owners = [
         (*(owner.path if isinstance(owner, State) else (owner.name,)), *keys)
@@ -205,7 +208,7 @@ def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface) -> Program:
         for index, (owner, _, _) in enumerate(interface.input_leaves())
         if isinstance(owner, State) and owner.returned
     ]
-    functions = Lowering().program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
+    functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     verify(program)
     return program

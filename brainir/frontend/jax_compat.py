@@ -6,7 +6,9 @@ A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``J
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -18,14 +20,18 @@ from jax.extend import core as jex_core
 from jax.interpreters import ad
 
 from ..ir.types import TensorType, literal_text
+from .rules import UnsupportedError
 
 __all__ = [
     "OpenJaxpr",
     "as_closed",
+    "callback_parts",
     "constant_array",
     "equation_traceback",
     "implementation",
+    "is_brainevent",
     "is_literal",
+    "is_ordered",
     "jit_inlines",
     "literal_operand",
     "name_stack",
@@ -166,10 +172,64 @@ def implementation(equation: Equation) -> Any:
     if primitive.name == "call_hi_primitive":
         held = params["_prim"]
         return lambda *operands: jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
+    kernel = _brainevent_registry().get(primitive.name)
+    if kernel is not None:
+        entry = next((part["jax_raw"] for part in kernel._kernels.values() if "jax_raw" in part), None)
+        own = {name: value for name, value in params.items() if name != "backend"}
+        return None if entry is None else lambda *operands: entry.kernel_generator(**own)(*operands)
     function = getattr(primitive.impl, "func", primitive.impl)
     if (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib.")):
         return None
     return functools.partial(primitive.impl, **params)
+
+
+def is_brainevent(primitive: Any) -> bool:
+    """Whether a primitive is an operation of brainevent."""
+    return primitive.name in _brainevent_registry()
+
+
+def _brainevent_registry() -> Mapping[str, Any]:
+    module = sys.modules.get("brainevent")
+    return module.get_registry() if module is not None else {}
+
+
+def callback_parts(equation: Equation) -> tuple[Any, Any, str]:
+    """Return the function of a host callback, the pytree of its arguments and keywords, and a format to print with.
+
+    Raises
+    ------
+    UnsupportedError
+        If an argument is no array.
+    """
+    params = equation.params
+    if equation.primitive.name == "debug_print":
+        if params["static_args"]:
+            raise UnsupportedError("jax.debug.print of something that is no array")
+        return _named_print(params["fmt"]), params["in_tree"], params["fmt"]
+    function = params["callback"]
+    if hasattr(function, "callback_func"):
+        function, tree = function.callback_func, function.in_tree
+    else:
+        held = inspect.getclosurevars(function).nonlocals
+        if held.get("static_args"):
+            raise UnsupportedError("a callback with an argument that is no array")
+        function, tree = held["callback"], held["in_tree"]
+    return getattr(function, "brainir_external", function), tree, getattr(function, "brainir_text", "")
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _named_print(text: str) -> Any:
+    def debug_print(*args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(text)
+
+    return debug_print
+
+
+def is_ordered(equation: Equation) -> bool:
+    """Whether the effect of a callback is ordered among others."""
+    if "ordered" in equation.params:
+        return bool(equation.params["ordered"])
+    return "Ordered" in type(equation.params.get("effect")).__name__
 
 
 def trace_primitive(equation: Equation) -> Any:

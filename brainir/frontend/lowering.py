@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat
+from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
 from .rules import RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
@@ -37,9 +38,17 @@ def identifier(text: str, default: str = "fn") -> str:
 
 
 class Lowering:
-    """Lowers one program: collects functions, shares equal ones, and gathers everything that cannot be lowered."""
+    """Lowers one program: collects functions, shares equal ones, and gathers everything that cannot be lowered.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keep : sequence of str
+        Names of primitives that are left as they are.
+    """
+
+    def __init__(self, keep: Sequence[str] = ()) -> None:
+        self._keep = frozenset(keep)
+        self._externals = ExternalNames()
         self._functions: dict[str, Function] = {}
         self._wanted: dict[str, str] = {}
         self._keys: dict[str, str] = {}
@@ -123,6 +132,10 @@ class Lowering:
         name = equation.primitive.name
         self._open_sources.append(source)
         try:
+            if name in self._keep:
+                return custom_call(equation)
+            if is_callback(name):
+                return callback(equation, self._externals)
             if name in _HARD:
                 op, rule = _HARD[name]
                 return op, rule(self, equation)
@@ -180,23 +193,31 @@ class Lowering:
         kinds = tuple(str(jax_compat.tensor_type(atom.aval)) for atom in equation.invars)
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
-            self._lower_foreign(equation, key)
+            traced = self._implementation(equation)
+            if traced is None:
+                return custom_call(equation)
+            self._lower_foreign(equation, key, traced)
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
         function, jvp = self._foreign[key]
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
 
-    def _lower_foreign(self, equation: Any, key: Any) -> None:
+    def _implementation(self, equation: Any) -> Any:
+        """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
         if equation.effects:
-            raise UnsupportedError("brainir cannot store a primitive with side effects, such as a host callback")
+            raise UnsupportedError("brainir cannot store a primitive with side effects")
         if jax_compat.implementation(equation) is None:
-            raise UnsupportedError("brainir has no rule for this primitive")
-        try:
-            traced = jax_compat.trace_primitive(equation)
-        except _UNTRACEABLE as error:
+            if jax_compat.is_brainevent(equation.primitive):
+                return None
             raise UnsupportedError(
-                f"brainir has no rule for this primitive, and its own code cannot be traced: {error}"
-            ) from error
+                f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
+            )
+        try:
+            return jax_compat.trace_primitive(equation)
+        except _UNTRACEABLE:
+            return None
+
+    def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
         jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
@@ -236,7 +257,8 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
-    return frozenset(op for op, _ in (*RULES.values(), *_HARD.values()))
+    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call")
+    return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values()))))
 
 
 class _Body:

@@ -56,7 +56,8 @@ def remat_policy(policy: Any) -> RematPolicy | None:
         destination, source = _contents(policy)
         return RematPolicy(name="offload_dot_with_no_batch_dims", source=source, destination=destination)
     raise UnsupportedError(
-        f"jax.checkpoint with the policy {policy!r}, which is none of jax.checkpoint_policies and has no name to store"
+        f"the policy {getattr(policy, '__qualname__', policy)} is none of jax.checkpoint_policies, "
+        "and has no name to store"
     )
 
 

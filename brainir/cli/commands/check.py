@@ -6,10 +6,11 @@ import typer
 
 from ...ir.canonical import fingerprint
 from ...ir.errors import VerificationError
-from ..output import AsJson, print_json, print_text
+from ...ir.schema import schema_text
+from ..output import AsJson, Output, print_json, print_text, write_text
 from ..reading import ProgramFile, read_program
 
-__all__ = ["verify"]
+__all__ = ["schema", "verify"]
 
 
 def verify(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -26,3 +27,8 @@ def verify(program: ProgramFile, as_json: AsJson = False) -> None:
         print_json({"valid": True, "entry": loaded.entry, "nodes": loaded.node_count(), "fingerprint": digest})
     else:
         print_text(f"{program}: {loaded.entry} is valid, {loaded.node_count():,} nodes, fingerprint {digest[:16]}")
+
+
+def schema(output: Output = "-", as_json: AsJson = False) -> None:
+    """Print the JSON schema of stored programs, with or without --json."""
+    write_text(schema_text(), output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +12,10 @@ from ...ir.canonical import fingerprint
 from ...ir.printer import format_function, format_path, format_program
 from ...ir.program import Program
 from ...ir.serialization import dumps
-from ..output import AsJson, print_json, print_table, print_text
+from ..output import AsJson, print_json, print_table, print_text, progress, write_text
 from ..reading import ProgramFile, read_program
 
-__all__ = ["show", "stats"]
+__all__ = ["show", "stats", "view"]
 
 
 def show(
@@ -79,3 +80,26 @@ def _depth(program: Program) -> int:
         level = 1 + max((depth.get(operand, 0) for operand in node.inputs), default=0)
         depth.update(dict.fromkeys(node.outputs, level))
     return max(depth.values(), default=0)
+
+
+def view(
+    program: ProgramFile,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The page; by default beside the program. - is standard output.")
+    ] = "",
+    launch: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page to look at a program with: one HTML file that needs nothing else."""
+    loaded = read_program(program, constants=False)
+    with progress(f"Drawing {loaded.entry}"):
+        from ...view import to_html
+
+        page = to_html(loaded)
+    if not output:
+        output = "-" if program == "-" else str(Path(program).with_suffix(".html"))
+    write_text(page, output)
+    if as_json and output != "-":
+        print_json({"entry": loaded.entry, "page": output})
+    if launch and output != "-":
+        typer.launch(output)

@@ -39,6 +39,7 @@ from .elementwise import (
     Unary,
     UnaryAccuracy,
 )
+from .external import Callback, CustomCall
 from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterNumbers
 from .random import RandomBits, RandomKeys, RandomSeed, RandomSplit, RandomWrap
 from .reduction import ArgReduce, Cumulative, Reduce
@@ -67,6 +68,7 @@ __all__ = [
     "BitcastConvertType",
     "BroadcastInDim",
     "Call",
+    "Callback",
     "Checkpoint",
     "CheckpointName",
     "Clamp",
@@ -75,6 +77,7 @@ __all__ = [
     "Cond",
     "ConvertElementType",
     "Cumulative",
+    "CustomCall",
     "CustomJvp",
     "CustomLinearSolve",
     "CustomVjp",
@@ -122,7 +125,7 @@ _AnySchema = (
     | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
     | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier
+    | OptimizationBarrier | Callback | CustomCall
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

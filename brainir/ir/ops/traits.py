@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..node import Traits
 
 Ints = tuple[int, ...]
+Scalar = bool | int | float | str | None
 
 ELEMENTWISE = Traits(elementwise=True)
 STRUCTURAL = Traits(structural=True, linear=(0,))

@@ -1,0 +1,209 @@
+"""Long scans with weights inside: one round of the loop as a step of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..ir.interface import Argument, Interface, LeafTree, SequenceTree, State
+from ..ir.model import StatePath
+from ..ir.node import Node
+from ..ir.ops import Call, Scan
+from ..ir.printer import format_node, format_path
+from ..ir.program import Function, Program
+from ..ir.sharing import reachable_functions
+from ..ir.types import is_literal
+from .facts import Facts
+from .inline import fresh_name
+from .slices import identifiers, reached
+from .states import HiddenLeaf, ParamLeaf, StepStates
+
+__all__ = ["Descent", "descend"]
+
+
+class Descent(Facts):
+    """A scan whose rounds carry hidden states from their old to their new value, with weights inside.
+
+    Parameters
+    ----------
+    node : str
+        The scan.
+    source : str
+        The model's line.
+    length : int
+        Rounds in one step.
+    hidden_paths : tuple of paths
+        The hidden states that it carries.
+    substep : Program
+        One round as a step of its own: its states are the hidden states that the scan carries, the parameters that
+        go into it, and what else it carries (states that are neither); its arguments are constants of the loop and
+        items of what it scans over. A trace is rolled ``length`` times in each step of the whole program.
+    """
+
+    node: str
+    source: str
+    length: int
+    hidden_paths: tuple[StatePath, ...]
+    substep: Program
+
+
+def descend(
+    node: Scan, program: Program, function: Function, states: StepStates, leaves: Mapping[str, int]
+) -> Descent | str:
+    """Take one round of a scan as a step of its own.
+
+    Parameters
+    ----------
+    node : Scan
+        A node of `function`.
+    program : Program
+    function : Function
+        The flat entry.
+    states : StepStates
+    leaves : mapping of str to int
+        The values made of parameters and constants only.
+
+    Returns
+    -------
+    Descent or str
+        The reason, where the scan does not carry hidden states from their old to their new values.
+    """
+    carried = _carried(node, function, states)
+    if not carried:
+        return "it does not carry a hidden state from its old to its new value"
+    outside = reached(function, dict.fromkeys(node.outputs, 1))
+    for hidden in states.hidden:
+        if hidden not in carried.values() and hidden.new in outside:
+            return f"{format_path(hidden.path)}, which it does not carry, depends on its results"
+    return _Substep(node, program, function, states, leaves, carried).build()
+
+
+def _carried(node: Scan, function: Function, states: StepStates) -> dict[int, HiddenLeaf]:
+    """Return the hidden states that a scan carries from old to new value, by the place of the result."""
+    found: dict[int, HiddenLeaf] = {}
+    for place in range(node.num_carry):
+        start = _origin(function, node.inputs[node.num_consts + place])
+        for hidden in states.hidden:
+            if hidden.old == start and _origin(function, hidden.new) == node.outputs[place]:
+                found[place] = hidden
+    return found
+
+
+def _origin(function: Function, name: str) -> str:
+    """Return the value that a value is a copy of."""
+    while (node := function.producers.get(name)) is not None and node.op == "copy":
+        name = node.inputs[0]
+    return name
+
+
+class _Substep:
+    def __init__(
+        self,
+        node: Scan,
+        program: Program,
+        function: Function,
+        states: StepStates,
+        leaves: Mapping[str, int],
+        carried: Mapping[int, HiddenLeaf],
+    ) -> None:
+        self.node = node
+        self.program = program
+        self.function = function
+        self.states = states
+        self.leaves = leaves
+        self.carried = carried
+        self.body = program.function(node.body)
+        self.taken = set(function.value_types)
+
+    def build(self) -> Descent:
+        """Return the descent."""
+        node, body = self.node, self.body
+        weights = [name for name in node.inputs[: node.num_consts] if self.leaves.get(name)]
+        params = self._params(weights)
+        inputs = {hidden.old: str(hidden.kind) for hidden in self._in_order()}
+        inputs.update((leaf.value.name, leaf.value.type) for leaf in params)
+        operands = list(body.inputs)
+        arguments: list[str] = []
+        others: list[int] = []
+        for place, (name, kind) in enumerate(zip(body.inputs, body.types, strict=True)):
+            carry = place - node.num_consts
+            if place < node.num_consts and node.inputs[place] in weights:
+                operands[place] = node.inputs[place]
+            elif 0 <= carry < node.num_carry and carry in self.carried:
+                operands[place] = self.carried[carry].old
+            else:
+                operands[place] = fresh_name(f"loop.{name}", self.taken)
+                if 0 <= carry < node.num_carry:
+                    others.append(carry)
+                    inputs[operands[place]] = kind
+                else:
+                    arguments.append(operands[place])
+        inputs.update((operands[node.num_consts + carry], body.types[node.num_consts + carry]) for carry in others)
+        inputs.update((name, body.types[operands.index(name)]) for name in arguments)
+        results = [fresh_name(f"loop.{place}", self.taken) for place in range(len(body.outputs))]
+        call = Call(
+            function=body.name,
+            inputs=tuple(operands),
+            outputs=tuple(results),
+            types=tuple(str(body.type_of(output)) for output in body.outputs),
+            scope=node.scope,
+            source=node.source,
+        )
+        nodes = (*self._chain(weights), call)
+        used = {operand for each in nodes for operand in each.inputs}
+        places = {hidden.path: place for place, hidden in self.carried.items()}
+        outputs = [results[places[hidden.path]] for hidden in self._in_order()]
+        outputs += [results[carry] for carry in others] + results[node.num_carry :]
+        name = fresh_name("substep", {each.name for each in self.program.functions})
+        entry = Function(
+            name=name,
+            inputs=tuple(inputs),
+            types=tuple(inputs.values()),
+            constants=tuple(each for each in self.function.constants if each.name in used),
+            nodes=nodes,  # type: ignore[arg-type]  # nodes of the schemas only
+            outputs=tuple(outputs),
+        )
+        interface = self._interface(params, others, arguments, len(results) - node.num_carry)
+        table = {**self.program.table, name: entry}
+        substep = Program(entry=name, interface=interface, functions=reachable_functions(table, name))
+        paths = tuple(hidden.path for hidden in self._in_order())
+        return Descent(
+            node=format_node(node), source=node.source, length=node.length, hidden_paths=paths, substep=substep
+        )
+
+    def _in_order(self) -> list[HiddenLeaf]:
+        return [hidden for hidden in self.states.hidden if hidden in self.carried.values()]
+
+    def _params(self, weights: list[str]) -> list[ParamLeaf]:
+        """Return all leaves of the parameter states that go into the loop."""
+        mask = 0
+        for name in weights:
+            mask |= self.leaves[name]
+        paths = {leaf.path for number, leaf in enumerate(self.states.params) if mask >> number & 1}
+        return [leaf for leaf in self.states.params if leaf.path in paths]
+
+    def _chain(self, weights: list[str]) -> tuple[Node, ...]:
+        """Return the nodes outside of the loop that make what goes into it out of parameters."""
+        order = {id(node): place for place, node in enumerate(self.function.nodes)}
+        found: dict[int, Node] = {}
+        pending = list(weights)
+        while pending:
+            name = pending.pop()
+            producer = None if is_literal(name) else self.function.producers.get(name)
+            if producer is not None and order[id(producer)] not in found:
+                found[order[id(producer)]] = producer
+                pending += producer.inputs
+        return tuple(found[place] for place in sorted(found))
+
+    def _interface(self, params: list[ParamLeaf], others: list[int], arguments: list[str], results: int) -> Interface:
+        states = [hidden.state.replace(returned=True) for hidden in self._in_order()]
+        states += list({leaf.path: leaf.state.replace(returned=False) for leaf in params}.values())
+        states += [
+            State(path=("loop", carry), role="other", type="carry", tree=LeafTree(), returned=True) for carry in others
+        ]
+        return Interface(
+            kind="module",
+            states=tuple(states),
+            arguments=tuple(Argument(name=name, tree=LeafTree()) for name in identifiers(arguments)),
+            result=SequenceTree(kind="tuple", children=(LeafTree(),) * results),
+            units=self.program.interface.units,
+        )

@@ -1,0 +1,340 @@
+"""The learning plan: which traces are kept, in which form, and what each step computes for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from ...ir.errors import AnalysisError
+from ...ir.interface import Argument, Interface, LeafTree, SequenceTree
+from ...ir.model import StatePath
+from ...ir.program import Program
+from ...ir.types import is_literal
+from ..facts import Facts
+from ..groups import HiddenGroup, groups_of
+from ..slices import identifiers
+from ..states import HiddenLeaf
+from ..weights import WeightScan
+from .derivatives import Derivative, derivative_structure
+from .exits import ExitForm, exit_form
+from .report import Learned, LearningReport, learning_report
+from .tails import Tail, clusters_of, find_tails, takes_data
+from .terms import Term, find_terms
+
+__all__ = ["Algorithm", "Forward", "GroupPlan", "LearningPlan", "TracePlan", "plan_learning"]
+
+Algorithm = Literal["d_rtrl", "es_d_rtrl"]
+Role = Literal["none", "passing", "vector", "full"]
+
+
+class GroupPlan(Facts):
+    """A hidden group, its slots, and the structure of its Jacobian.
+
+    A slot is a member, or one of the states that a grouped member holds along its last axis.
+
+    Parameters
+    ----------
+    group : HiddenGroup
+    numbers : tuple of int
+        Numbers of the members among the hidden states.
+    slots : tuple of pairs of int
+        Member and component of each slot; members without derivative have none.
+    jacobian : tuple of tuples of str
+        For each slot and each slot before: ``zero``, ``uniform`` (one number for all positions) or ``any``.
+    exits, entries : tuple of int
+        Slots at which the loss can have a signal at the exit, and at the entry.
+    """
+
+    group: HiddenGroup
+    numbers: tuple[int, ...]
+    slots: tuple[tuple[int, int], ...]
+    jacobian: tuple[tuple[Derivative, ...], ...]
+    exits: tuple[int, ...]
+    entries: tuple[int, ...]
+
+
+class TracePlan(Facts):
+    """The eligibility trace of one term in one group.
+
+    Parameters
+    ----------
+    name : str
+        Key of the trace in the carry.
+    tail : Tail
+    direct : tuple of str
+        For each slot of the group, the derivative of its new value with respect to the result of the term.
+    roles : tuple of str
+        What is kept for each slot: ``none``, since no signal can reach it or nothing reaches it; ``passing``:
+        computed within the step and not kept; ``vector``: equal at all positions, so that one number for each
+        input is kept; ``full``.
+    """
+
+    name: str
+    tail: Tail
+    direct: tuple[Derivative, ...]
+    roles: tuple[Role, ...]
+
+    def slots(self, *roles: Role) -> tuple[int, ...]:
+        """Return the slots with one of these roles."""
+        return tuple(slot for slot, role in enumerate(self.roles) if role in roles)
+
+
+class Forward(Facts):
+    """The step with more outputs: new states, results, and values that the learning needs.
+
+    Parameters
+    ----------
+    program : Program
+    names : tuple of str
+        The value behind each output.
+    """
+
+    program: Program
+    names: tuple[str, ...]
+
+
+class LearningPlan(Facts):
+    """All that is needed to generate the learning step of a program.
+
+    Parameters
+    ----------
+    algorithm : {"d_rtrl", "es_d_rtrl"}
+    window : bool
+        Whether signals come from windows of several steps, which need the traces of all states.
+    program : Program
+        The step.
+    hidden : tuple of str
+        Old values of the hidden states, in state order; empty for one without derivative.
+    groups : tuple of GroupPlan
+    terms : tuple of Term
+    traces : tuple of TracePlan
+    exit_form : ExitForm
+    forward : Forward
+    report : LearningReport
+    """
+
+    algorithm: Algorithm
+    window: bool
+    program: Program
+    hidden: tuple[str, ...]
+    groups: tuple[GroupPlan, ...]
+    terms: tuple[Term, ...]
+    traces: tuple[TracePlan, ...]
+    exit_form: ExitForm
+    forward: Forward
+    report: LearningReport
+
+
+def plan_learning(program: Program, algorithm: Algorithm, *, window: bool = False) -> LearningPlan:
+    """Plan the online learning of a step.
+
+    Parameters
+    ----------
+    program : Program
+        From :func:`~brainir.lower_module` or :func:`~brainir.lower_step`.
+    algorithm : {"d_rtrl", "es_d_rtrl"}
+    window : bool
+
+    Raises
+    ------
+    AnalysisError
+        If the program has no hidden state or no parameter, or breaks the rules of a step.
+    """
+    if program.interface.kind == "function":
+        raise AnalysisError(
+            f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
+            "lower it with lower_module or lower_step"
+        )
+    scan = WeightScan(program)
+    for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
+        if not found:
+            raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
+    return _Planner(scan, algorithm, window).plan()
+
+
+class _Planner:
+    def __init__(self, scan: WeightScan, algorithm: Algorithm, window: bool) -> None:
+        self.scan = scan
+        self.algorithm = algorithm
+        self.window = window
+        self.hidden = scan.states.hidden
+        self.numbers = {leaf.path: number for number, leaf in enumerate(self.hidden)}
+
+    def plan(self) -> LearningPlan:
+        scan = self.scan
+        groups = groups_of(scan)
+        terms = find_terms(scan)
+        clusters = clusters_of(scan, groups)
+        tails: list[Tail] = []
+        covered: set[tuple[str, int]] = set()
+        lost: list[tuple[int, int]] = []
+        for number, place, found in find_tails(scan, groups, clusters, terms):
+            if found is None:
+                lost.append((number, place))
+                continue
+            tails += found
+            term = terms[number]
+            ends = [scan.function.nodes[index].outputs[0] for index in term.node_indices]
+            covered.update((name, place) for name in (*ends, term.y.name))
+        leaves = [
+            [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
+        ]
+        products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
+        form = exit_form(scan, leaves, covered, self._results(), products)
+        group_plans = tuple(self._group(group, form) for group in groups)
+        traces = tuple(self._trace(terms, group_plans, tail) for tail in tails)
+        traces = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
+        return LearningPlan(
+            algorithm=self.algorithm,
+            window=self.window,
+            program=scan.program,
+            hidden=tuple(leaf.old if leaf.kind.is_inexact else "" for leaf in self.hidden),
+            groups=group_plans,
+            terms=terms,
+            traces=traces,
+            exit_form=form,
+            forward=self._forward(groups, terms, tails),
+            report=learning_report(
+                scan.program,
+                self.algorithm,
+                [self._learned(terms, group_plans, trace) for trace in traces],
+                [(terms[number], [groups[index] for index in clusters[place]]) for number, place in lost],
+                [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
+            ),
+        )
+
+    def _leaf(self, path: StatePath) -> HiddenLeaf:
+        return self.hidden[self.numbers[path]]
+
+    def _results(self) -> tuple[str, ...]:
+        returned = sum(1 for state, _, _ in self.scan.program.interface.output_leaves() if state is not None)
+        return self.scan.function.outputs[returned:]
+
+    def _group(self, group: HiddenGroup, form: ExitForm) -> GroupPlan:
+        members = [self._leaf(path) for path in group.hidden_paths]
+        slots = tuple(
+            (place, component)
+            for place, member in enumerate(members)
+            if member.kind.is_inexact
+            for component in range(member.state.num_state)
+        )
+        seeds = [place for place, member in enumerate(members) if member.kind.is_inexact]
+        rows = derivative_structure(group.transition, seeds)
+        at = {place: number for number, place in enumerate(seeds)}
+        single = {place for place, member in enumerate(members) if member.state.num_state == 1}
+
+        def entry(row: int, column: int) -> Derivative:
+            found = rows[row][at[column]]
+            return found if found == "zero" or {row, column} <= single else "any"
+
+        jacobian = tuple(tuple(entry(row, column) for column, _ in slots) for row, _ in slots)
+        numbers = tuple(self.numbers[path] for path in group.hidden_paths)
+        every = tuple(range(len(slots)))
+        signal = [
+            every if self.window else tuple(slot for slot in every if numbers[slots[slot][0]] in ends)
+            for ends in (form.exits, form.entries)
+        ]
+        return GroupPlan(
+            group=group, numbers=numbers, slots=slots, jacobian=jacobian, exits=signal[0], entries=signal[1]
+        )
+
+    def _trace(self, terms: Sequence[Term], groups: Sequence[GroupPlan], tail: Tail) -> TracePlan:
+        plan = groups[tail.group]
+        found = dict(zip(tail.members, tail.structure, strict=True))
+        direct = tuple(
+            _ungrouped(found.get(member, "zero"), plan.group.hidden_states[member].num_state)
+            for member, _ in plan.slots
+        )
+        name = f"{_name(terms[tail.term])}/{plan.group.index}/{tail.term}"
+        form = terms[tail.term].form
+        factor = self.algorithm == "d_rtrl" and (form == "elementwise" or takes_data(form, tail.pairing))
+        roles = _roles(plan, direct, factor=factor)
+        return TracePlan(name=name, tail=tail, direct=direct, roles=roles)
+
+    def _learned(self, terms: Sequence[Term], groups: Sequence[GroupPlan], trace: TracePlan) -> Learned:
+        plan, term = groups[trace.tail.group], terms[trace.tail.term]
+        names = {role: tuple(_slot_name(plan, slot) for slot in trace.slots(role)) for role in ("full", "vector")}
+        dead = tuple(_slot_name(plan, slot) for slot in trace.slots("none", "passing"))
+        return Learned(
+            paths=term.paths,
+            weights=tuple(str(weight) for weight in term.weights),
+            form=term.form,
+            node=term.node,
+            source=term.source,
+            group=plan.group.index,
+            full=names["full"],
+            vector=names["vector"],
+            not_kept=dead,
+        )
+
+    def _forward(self, groups: Sequence[HiddenGroup], terms: Sequence[Term], tails: Sequence[Tail]) -> Forward:
+        names = dict.fromkeys(self.scan.function.outputs)
+        for group in groups:
+            names.update(dict.fromkeys(value.name for value in group.transition_invars))
+        for tail in tails:
+            term = terms[tail.term]
+            names.update(dict.fromkeys(value.name for value in (*tail.invars, *term.operation_invars)))
+            names.update(dict.fromkeys(weight.name for weight in term.weights))
+        function = self.scan.function
+        wanted = tuple(name for name in names if not is_literal(name))
+        interface = Interface(
+            kind="function",
+            arguments=tuple(Argument(name=name, tree=LeafTree()) for name in identifiers(function.inputs)),
+            result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(wanted)),
+        )
+        others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
+        program = Program(
+            entry=function.name, interface=interface, functions=(function.replace(outputs=wanted), *others)
+        )
+        return Forward(program=program, names=wanted)
+
+
+def _ungrouped(found: Derivative, num_state: int) -> Derivative:
+    return found if found == "zero" or num_state == 1 else "any"
+
+
+def _name(term: Term) -> str:
+    return ".".join(str(key) for key in term.paths[0])
+
+
+def _slot_name(plan: GroupPlan, slot: int) -> str:
+    member, component = plan.slots[slot]
+    state = plan.group.hidden_states[member]
+    name = plan.group.hidden_invars[member].name
+    return name if state.num_state == 1 else f"{name}[{component}]"
+
+
+def _roles(plan: GroupPlan, direct: Sequence[Derivative], *, factor: bool) -> tuple[Role, ...]:
+    """Decide what is kept for each slot.
+
+    A trace is worth computing if a signal can meet it, or if it feeds one that is; it is worth keeping from step
+    to step if it feeds one in the next step, or meets the signal at the next entry. It is zero unless the term
+    reaches it, directly or through others. It is equal at all positions, and so a vector over the inputs, if all
+    that it is made from is: its row of the Jacobian, its direct derivative, and the traces that feed it.
+    """
+    jacobian = plan.jacobian
+    slots = range(len(direct))
+    reached = {slot for slot in slots if direct[slot] != "zero"}
+    while more := {a for a in slots if a not in reached and any(jacobian[a][b] != "zero" for b in reached)}:
+        reached |= more
+    wanted = {*plan.exits, *plan.entries} & reached
+    kept = {*plan.entries} & reached
+    while more := set(_feeding(jacobian, wanted, reached)) - kept:
+        kept |= more
+        wanted |= more
+    equal = {a for a in reached if factor and direct[a] != "any"}
+    while bad := {a for a in equal if any(not _is_equal(jacobian[a][b], b in equal) for b in reached)}:
+        equal -= bad
+    return tuple(
+        "none" if a not in wanted else "passing" if a not in kept else "vector" if a in equal else "full" for a in slots
+    )
+
+
+def _feeding(jacobian: Sequence[Sequence[Derivative]], wanted: set[int], reached: set[int]) -> Iterator[int]:
+    for b in reached:
+        if any(jacobian[a][b] != "zero" for a in wanted):
+            yield b
+
+
+def _is_equal(entry: Derivative, before: bool) -> bool:
+    return entry == "zero" or (entry == "uniform" and before)

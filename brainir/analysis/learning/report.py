@@ -1,0 +1,160 @@
+"""What a learner learns how, and what it does not, and why."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+from ...ir.model import StatePath
+from ...ir.printer import format_path
+from ...ir.program import Program
+from ..diagnostics import Diagnostic
+from ..facts import Facts, format_paths
+from ..groups import HiddenGroup
+from ..relation_diagnostics import relation_diagnostics
+from .terms import Term
+
+__all__ = ["Learned", "LearningReport", "learning_report"]
+
+
+class Learned(Facts):
+    """A weight that is learned with a trace.
+
+    Parameters
+    ----------
+    paths : tuple of paths
+        The parameter states behind the weight.
+    weights : tuple of str
+        The weight, with its type.
+    form : str
+        See :class:`~brainir.analysis.learning.terms.Term`.
+    node, source : str
+        The operation, and the model's line.
+    group : int
+        The hidden group that it reaches.
+    full, vector : tuple of str
+        Hidden states whose trace is kept, whole or as a vector over the inputs.
+    not_kept : tuple of str
+        Hidden states of the group whose trace is not kept, because it cannot reach the loss.
+    """
+
+    paths: tuple[StatePath, ...]
+    weights: tuple[str, ...]
+    form: str
+    node: str
+    source: str
+    group: int
+    full: tuple[str, ...]
+    vector: tuple[str, ...]
+    not_kept: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        kept = [f"{name} (whole)" for name in self.full] + [f"{name} (vector)" for name in self.vector]
+        lines = [f"{format_paths(self.paths)}: {', '.join(self.weights)}, {self.form}, group {self.group}"]
+        lines.append(f"  traces: {', '.join(kept) or 'none'}")
+        if self.not_kept:
+            lines.append(f"  no trace for: {', '.join(self.not_kept)}")
+        return "\n".join(lines)
+
+
+class Excluded(Facts):
+    """A parameter, or one of its uses, that no trace follows."""
+
+    path: StatePath
+    reason: str
+    node: str = ""
+    source: str = ""
+
+    def __repr__(self) -> str:
+        where = f"\n  at {self.node}" if self.node else ""
+        return f"{format_path(self.path)}: {self.reason}{where}"
+
+
+class LearningReport(Facts):
+    """What is learned how, and what is not and why.
+
+    Parameters
+    ----------
+    program, algorithm : str
+    learned : tuple of Learned
+        Weights with a trace.
+    excluded : tuple of Excluded
+        Parameters, or uses of them, without a trace. They get the ordinary gradient of each step.
+    diagnostics : tuple of Diagnostic
+        What the analyses have to say about the states and parameters.
+    """
+
+    program: str
+    algorithm: str
+    learned: tuple[Learned, ...]
+    excluded: tuple[Excluded, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    def __repr__(self) -> str:
+        lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
+        lines += [_indented(each) for each in self.learned] or ["  nothing"]
+        lines.append("ordinary gradient of each step only:")
+        lines += [_indented(each) for each in self.excluded] or ["  nothing"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
+            for each in self.learned
+        ]
+        rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
+        cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        head = "<tr><th>parameter</th><th>form</th><th>traces, or why none</th><th>operation</th></tr>"
+        title = html.escape(f"{self.algorithm} of {self.program}")
+        return f"<table><caption>{title}</caption>{head}{cells}</table>"
+
+
+def learning_report(
+    program: Program,
+    algorithm: str,
+    learned: Iterable[Learned],
+    lost: Sequence[tuple[Term, Sequence[HiddenGroup]]],
+    followed: Sequence[Term],
+) -> LearningReport:
+    """Put the report together.
+
+    Parameters
+    ----------
+    program : Program
+    algorithm : str
+    learned : iterable of Learned
+    lost : sequence of pairs
+        Terms that reach hidden groups in a way that no trace can follow.
+    followed : sequence of Term
+        Terms with a trace.
+    """
+    diagnostics = relation_diagnostics(program)
+    excluded = [
+        Excluded(
+            path=path,
+            reason=f"reaches hidden group {', '.join(str(group.index) for group in groups)} through an operation that "
+            "mixes positions, which no trace follows",
+            node=term.node,
+            source=term.source,
+        )
+        for term, groups in lost
+        for path in term.paths
+    ]
+    products = {path for term in followed if term.form == "product" for path in term.paths}
+    excluded += [
+        Excluded(path=each.path, reason=each.message, node=each.node, source=each.source)
+        for each in diagnostics
+        if each.code not in ("recurrence_through_other_state", "unreachable_state")
+        and not (each.code == "only_through_another_weight" and each.path in products)
+    ]
+    return LearningReport(
+        program=program.entry,
+        algorithm=algorithm,
+        learned=tuple(learned),
+        excluded=tuple(dict.fromkeys(excluded)),
+        diagnostics=diagnostics,
+    )
+
+
+def _indented(item: object) -> str:
+    return "\n".join(f"  {line}" for line in repr(item).splitlines())

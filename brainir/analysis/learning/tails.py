@@ -1,0 +1,197 @@
+"""How a weight term reaches the hidden states of a group, and which groups share an exit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from ...ir.program import Program, Value
+from ...ir.types import is_literal
+from ..facts import Facts
+from ..flow import NOTHING, DependenceFlow, Source
+from ..groups import HiddenGroup
+from ..index_maps import IndexMap
+from ..slices import extract
+from ..states import HiddenLeaf
+from ..weights import WeightScan
+from .derivatives import Derivative, derivative_structure
+from .terms import Form, Term
+
+__all__ = ["Pairing", "Tail", "clusters_of", "find_tails", "takes_data"]
+
+Pairing = Literal["same", "by_result", "by_position"]
+
+
+class Tail(Facts):
+    """How the result of a term reaches the new values of one hidden group, other than through another weight.
+
+    Parameters
+    ----------
+    term, group : int
+        Places in the lists of terms and groups.
+    pairing : str
+        ``same``: element j of the result reaches position j only; ``by_result``: each element of the result
+        reaches at most one position; ``by_position``: each position sees at most one element.
+    places : tuple of int
+        For ``by_result``, the position of each element of the result; for ``by_position``, the element that each
+        position sees; -1 for none. Empty for ``same``.
+    program : Program
+        From the result and what else is needed to the new values of the members that it reaches.
+    invars : tuple of Value
+        The values that its inputs stand for.
+    members : tuple of int
+        Places in the group of the members that it reaches.
+    structure : tuple of str
+        The derivative of each of these: ``uniform`` or ``any``.
+    """
+
+    term: int
+    group: int
+    pairing: Pairing
+    places: tuple[int, ...]
+    program: Program
+    invars: tuple[Value, ...]
+    members: tuple[int, ...]
+    structure: tuple[Derivative, ...]
+
+
+def takes_data(form: Form, pairing: Pairing) -> bool:
+    """Whether the trace of a term is an outer product with its data; otherwise its whole Jacobian is kept."""
+    return form in ("dot", "embedding", "product") and pairing != "by_position"
+
+
+class _Cuts:
+    def __init__(self, scan: WeightScan) -> None:
+        self.scan = scan
+        stops = {node.outputs[0] for node in scan.function.nodes if node.traits.blocks_gradient}
+        self.cut = scan.blocking | stops
+
+    def maps(self, program: Program, kind: Source) -> list[tuple[IndexMap, ...] | None]:
+        """Return which elements of the first input each output sees; None where it mixes them."""
+        function = program.entry_function
+        flow = DependenceFlow(program, [kind], through_stop_gradient=False)
+        known = flow.run(function, {function.inputs[0]: flow.start(0)})
+        found: list[tuple[IndexMap, ...] | None] = []
+        for output in function.outputs:
+            dependence = NOTHING if is_literal(output) else known.get(output, NOTHING)
+            found.append(None if dependence.mixing else flow.maps(dependence, 0, function.type_of(output).shape))
+        return found
+
+
+def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[int, ...], ...]:
+    """Return sets of groups whose new values are independent of each other at the exit.
+
+    Two groups are in one if a new value of the one is computed from a new value of the other element by
+    element, within the step and not through a weight: the trace of a weight before both then covers both.
+    """
+    cuts = _Cuts(scan)
+    cluster = list(range(len(groups)))
+    for one in groups if len(groups) > 1 else ():
+        for member in one.hidden_outvars:
+            others = [(two.index, new.name) for two in groups if two is not one for new in two.hidden_outvars]
+            if member.name not in scan.function.producers:
+                continue
+            program, _ = extract(
+                "reach", scan.function, scan.program, [member.name], [name for _, name in others], cut=cuts.cut
+            )
+            for (index, _), maps in zip(others, cuts.maps(program, Source(member.shape)), strict=True):
+                if maps:
+                    low, high = sorted((cluster[one.index], cluster[index]))
+                    cluster = [low if each == high else each for each in cluster]
+    return tuple(
+        tuple(index for index, each in enumerate(cluster) if each == first) for first in dict.fromkeys(cluster)
+    )
+
+
+def find_tails(
+    scan: WeightScan,
+    groups: Sequence[HiddenGroup],
+    clusters: Sequence[Sequence[int]],
+    terms: Sequence[Term],
+) -> Iterator[tuple[int, int, tuple[Tail, ...] | None]]:
+    """Yield, for each term and cluster that it reaches, its tails, or None if a trace cannot follow it there."""
+    cuts = _Cuts(scan)
+    hidden = {leaf.path: leaf for leaf in scan.states.hidden}
+    news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
+    for number, term in enumerate(terms):
+        for place, cluster in enumerate(clusters):
+            # Other weights are terms of their own, even if they are made of the same parameters.
+            stop = {*scan.leaves} - news[place]
+            stop |= set().union(*(each for other, each in enumerate(news) if other != place))
+            stop.discard(term.y.name)
+            tails: list[Tail] = []
+            reaches = followed = False
+            for index in cluster:
+                members = [hidden[path] for path in groups[index].hidden_paths]
+                state, tail = _tail(cuts, number, term, groups[index], members, stop)
+                reaches |= state != "apart"
+                followed |= state == "mixing"
+                tails += [tail] if tail is not None else []
+            if reaches:
+                yield number, place, None if followed else tuple(tails)
+
+
+def _tail(
+    cuts: _Cuts, number: int, term: Term, group: HiddenGroup, members: Sequence[HiddenLeaf], stop: set[str]
+) -> tuple[str, Tail | None]:
+    scan = cuts.scan
+    y = term.y
+    name = f"tail_{number}_{group.index}"
+    cut = cuts.cut - {y.name}
+    whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
+    found = cuts.maps(whole, Source(y.shape))
+    reached = [place for place, maps in enumerate(found) if maps is None or maps]
+    if not reached:
+        return "apart", None
+    if any(found[place] is None or not members[place].kind.is_inexact for place in reached):
+        return "mixing", None
+    pairs = _pairs([(found[place] or (), members[place]) for place in reached], y.aval.size)
+    if pairs is None or (term.form == "product" and pairs[0] == "by_position"):
+        return "mixing", None
+    program, invars = extract(
+        name,
+        scan.function,
+        scan.program,
+        [y.name],
+        [members[place].new for place in reached],
+        cut=cut,
+        stop=stop,
+    )
+    structure = tuple(row[0] for row in derivative_structure(program, [0]))
+    tail = Tail(
+        term=number,
+        group=group.index,
+        pairing=pairs[0],
+        places=pairs[1],
+        program=program,
+        invars=invars,
+        members=tuple(reached),
+        structure=structure,
+    )
+    return "followed", tail
+
+
+def _pairs(
+    found: Sequence[tuple[tuple[IndexMap, ...], HiddenLeaf]], size: int
+) -> tuple[Pairing, tuple[int, ...]] | None:
+    """Pair elements of a result with positions; None if both sides see several of the other."""
+    pairs: set[tuple[int, int]] = set()
+    positions = 0
+    for maps, member in found:
+        positions = member.source.size
+        for each in maps:
+            flat = each.reshape(-1)
+            at = np.arange(flat.size) // member.state.num_state
+            pairs.update(zip(flat[flat >= 0].tolist(), at[flat >= 0].tolist(), strict=True))
+    elements, places = {j for j, _ in pairs}, {k for _, k in pairs}
+    if size == positions and all(j == k for j, k in pairs):
+        return "same", ()
+    if len(pairs) == len(elements):
+        table = dict(pairs)
+        return "by_result", tuple(table.get(j, -1) for j in range(size))
+    if len(pairs) == len(places):
+        table = {k: j for j, k in pairs}
+        return "by_position", tuple(table.get(k, -1) for k in range(positions))
+    return None

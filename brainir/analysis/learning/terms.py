@@ -1,0 +1,244 @@
+"""Weight terms: each place where a value made of parameters enters the data, and what its trace is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from ...ir.model import StatePath
+from ...ir.node import Node
+from ...ir.ops import Cond, DotGeneral, Gather, Scan, While
+from ...ir.printer import format_node
+from ...ir.program import Program, Value
+from ..facts import Facts
+from ..slices import extract, use_count
+from ..weights import Meeting, WeightScan, union
+
+__all__ = ["Form", "Term", "find_terms"]
+
+Form = Literal["dot", "embedding", "product", "elementwise", "jacobian"]
+
+
+class Term(Facts):
+    """One place where a weight, a value made of parameters and constants only, meets data.
+
+    Parameters
+    ----------
+    form : str
+        How the result depends on the weight. ``dot``: a ``dot_general`` with data; ``embedding``: rows of the
+        weight, picked by integers; ``product``: several weights in a row, linear in the data, seen as one
+        matrix; ``elementwise``: the weight meets data element by element; ``jacobian``: anything else.
+    paths : tuple of paths
+        The parameter states behind the weight.
+    weights : tuple of Value
+        The values made of parameters. One, but for ``product``.
+    x : Value or None
+        The data operand; None for ``elementwise``.
+    y : Value
+        The result; for ``elementwise`` the weight itself.
+    chain : Program
+        From the parameter leaves to the weights.
+    chain_invars : tuple of Value
+        The leaves.
+    operation : Program or None
+        From the weights, `x` and what else is needed to `y`; None for ``elementwise``.
+    operation_invars : tuple of Value
+        The values that its inputs stand for.
+    weight_operand : int
+        Which operand of the node is the weight; for ``dot``.
+    node_indices : tuple of int
+        Places of the nodes in the flat entry; empty for ``elementwise``.
+    node : str
+        The operation, for people.
+    source : str
+        The model's line.
+    """
+
+    form: Form
+    paths: tuple[StatePath, ...]
+    weights: tuple[Value, ...]
+    x: Value | None
+    y: Value
+    chain: Program
+    chain_invars: tuple[Value, ...]
+    operation: Program | None = None
+    operation_invars: tuple[Value, ...] = ()
+    weight_operand: int = 0
+    node_indices: tuple[int, ...] = ()
+    node: str = ""
+    source: str = ""
+
+    @property
+    def main_node(self) -> Node:
+        """The node that multiplies, in the operation program."""
+        if self.operation is None:
+            raise TypeError("an elementwise term has no operation")
+        return self.operation.entry_function.nodes[-1]
+
+
+def find_terms(scan: WeightScan) -> tuple[Term, ...]:
+    """Return the terms of a step, whether or not they reach a hidden state.
+
+    Weights inside control flow are left out, as are those behind a ``stop_gradient``.
+    """
+    return tuple(_Finder(scan).terms())
+
+
+class _Finder:
+    def __init__(self, scan: WeightScan) -> None:
+        self.scan = scan
+        self.meetings = {meeting.index: meeting for meeting in self.scan.meetings}
+        self._uses = use_count(self.scan.function)
+        self.products: dict[int, tuple[Meeting, ...]] = {}
+        for meeting in self.scan.meetings:
+            before = self._before(meeting)
+            if before is not None:
+                row = (*self.products.get(before.index, (before,)), meeting)
+                self.products.update((each.index, row) for each in row)
+
+    def _before(self, meeting: Meeting) -> Meeting | None:
+        """Return the weight operation whose scaled result, used nowhere else, is the data of this one."""
+        if not self._maps_rows(meeting):
+            return None
+        name = meeting.data[0]
+        while self._uses[name] == 1 and name in self.scan.function.producers:
+            index = self.scan.index_of[name]
+            if index in self.meetings:
+                return self.meetings[index] if self._maps_rows(self.meetings[index]) else None
+            node = self.scan.function.nodes[index]
+            data = [operand for operand in node.inputs if operand in self.scan.data]
+            scales = node.op in ("mul", "neg", "convert_element_type", "copy") or (
+                node.op == "div" and node.inputs[0] in data
+            )
+            if not scales or len(data) != 1:
+                return None
+            (name,) = data
+        return None
+
+    def terms(self) -> Iterator[Term]:
+        scan = self.scan
+        count = 0
+        seen: set[str] = set()
+        done: set[tuple[Meeting, ...]] = set()
+        for meeting in scan.meetings:
+            weights = [name for name in meeting.weights if scan.leaves.get(name)]
+            product = self.products.get(meeting.index)
+            if not weights or isinstance(meeting.node, Cond | Scan | While):
+                continue
+            if meeting.blocking and product is not None:
+                if product not in done:
+                    done.add(product)
+                    yield self._product(f"term_{count}", product)
+                    count += 1
+                continue
+            for weight in weights:
+                if meeting.blocking:
+                    yield from self._single(f"term_{count}", meeting, weight)
+                    count += 1
+                elif weight not in seen:
+                    seen.add(weight)
+                    yield self._elementwise(f"term_{count}", weight, meeting)
+                    count += 1
+        for hidden in scan.states.hidden:
+            if scan.is_param(hidden.new) and hidden.new not in seen:
+                seen.add(hidden.new)
+                yield self._elementwise(f"term_{count}", hidden.new, None)
+                count += 1
+
+    def _chain(self, name: str, weights: list[str]) -> tuple[Program, tuple[Value, ...], tuple[StatePath, ...]]:
+        mask = union(self.scan.leaves, weights)
+        leaves = [leaf for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1]
+        sources = [leaf.value.name for leaf in leaves]
+        chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
+        return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves))
+
+    def _single(self, name: str, meeting: Meeting, weight: str) -> Iterator[Term]:
+        scan, node = self.scan, meeting.node
+        results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
+        if len(results) != 1:
+            return
+        chain, chain_invars, paths = self._chain(name, [weight])
+        x = meeting.data[0]
+        stop = {*node.inputs} - {weight, x}
+        operation, invars = extract(
+            f"{name}_operation", scan.function, scan.program, [weight, x], [results[0]], stop=stop
+        )
+        once = node.inputs.count(weight) == 1 and len(node.inputs) == 2
+        yield Term(
+            form=self._form(node, weight) if once else "jacobian",
+            paths=paths,
+            weights=(scan.function.value(weight),),
+            x=scan.function.value(x),
+            y=scan.function.value(results[0]),
+            chain=chain,
+            chain_invars=chain_invars,
+            operation=operation,
+            operation_invars=invars,
+            weight_operand=node.inputs.index(weight),
+            node_indices=(meeting.index,),
+            node=format_node(node),
+            source=node.source,
+        )
+
+    def _form(self, node: Node, weight: str) -> Form:
+        if isinstance(node, DotGeneral):
+            return "dot"
+        table = self.scan.function.type_of(weight).shape
+        if isinstance(node, Gather) and node.inputs[0] == weight:
+            numbers = node.dimension_numbers
+            result = len(self.scan.function.type_of(node.outputs[0]).shape)
+            rows = (
+                numbers.collapsed_slice_dims == (0,)
+                and numbers.start_index_map == (0,)
+                and not numbers.operand_batching_dims
+                and node.slice_sizes == (1, *table[1:])
+                and numbers.offset_dims == tuple(range(result - len(table) + 1, result))
+            )
+            return "embedding" if rows else "jacobian"
+        return "jacobian"
+
+    def _elementwise(self, name: str, weight: str, meeting: Meeting | None) -> Term:
+        chain, invars, paths = self._chain(name, [weight])
+        value = self.scan.function.value(weight)
+        return Term(
+            form="elementwise",
+            paths=paths,
+            weights=(value,),
+            x=None,
+            y=value,
+            chain=chain,
+            chain_invars=invars,
+            node=format_node(meeting.node) if meeting is not None else "the new value of a hidden state",
+            source=meeting.node.source if meeting is not None else "",
+        )
+
+    def _product(self, name: str, blocking: tuple[Meeting, ...]) -> Term:
+        scan = self.scan
+        weights = list(dict.fromkeys(weight for each in blocking for weight in each.weights if scan.is_param(weight)))
+        chain, chain_invars, paths = self._chain(name, weights)
+        x, y = blocking[0].data[0], blocking[-1].node.outputs[0]
+        operation, invars = extract(f"{name}_operation", scan.function, scan.program, [*weights, x], [y])
+        first = blocking[0].node
+        return Term(
+            form="product",
+            paths=paths,
+            weights=tuple(scan.function.value(weight) for weight in weights),
+            x=scan.function.value(x),
+            y=scan.function.value(y),
+            chain=chain,
+            chain_invars=chain_invars,
+            operation=operation,
+            operation_invars=invars,
+            node_indices=tuple(each.index for each in blocking),
+            node=format_node(first),
+            source=first.source,
+        )
+
+    def _maps_rows(self, meeting: Meeting) -> bool:
+        """Whether a product takes each row of the data, along its last axis, to a row of the result."""
+        node = meeting.node
+        if not isinstance(node, DotGeneral) or not meeting.blocking or node.inputs[0] != meeting.data[0]:
+            return False
+        (left, _), (batch, _) = node.dimension_numbers
+        kinds = [self.scan.function.type_of(operand) for operand in node.inputs]
+        return left == (kinds[0].ndim - 1,) and not batch and kinds[1].ndim == 2

@@ -1,0 +1,111 @@
+"""What programs only name, bound at emission: externals that the caller gives, and registered primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from ..ir.errors import EmissionError
+from ..ir.ops import Callback, CustomCall
+from ..ir.program import Program
+
+__all__ = ["Bindings", "custom_call_names", "external_names", "register_primitive"]
+
+_REGISTERED: dict[str, Callable[..., Any]] = {}
+
+
+def register_primitive(name: str, function: Any) -> None:
+    """Say what a primitive computes that a program holds by name only (a ``custom_call``).
+
+    Parameters
+    ----------
+    name : str
+        Name of the primitive, as it was given to ``lower(..., keep=[name])``.
+    function : Primitive or callable
+        Called with the operands in order and the attributes as keywords: numbers, text, bools and tuples of them
+        (dtypes and members of enums by name). A primitive is bound; a function returns one array, or a tuple of them.
+        It must be traceable, and brings its own derivatives.
+    """
+    _REGISTERED[name] = getattr(function, "bind", function)
+
+
+def external_names(program: Program) -> tuple[str, ...]:
+    """Return the names of the host functions that a program calls."""
+    return _names(program, Callback)
+
+
+def custom_call_names(program: Program) -> tuple[str, ...]:
+    """Return the names of the primitives that a program leaves to their owners."""
+    return _names(program, CustomCall)
+
+
+def _names(program: Program, schema: type[Callback] | type[CustomCall]) -> tuple[str, ...]:
+    nodes = (node for function in program.functions for node in function.nodes)
+    return tuple(sorted({node.name for node in nodes if isinstance(node, schema)}))
+
+
+class Bindings:
+    """The functions behind the names of one program.
+
+    Parameters
+    ----------
+    program : Program
+    externals : mapping of str to callable
+
+    Raises
+    ------
+    EmissionError
+        If a name has no function; all are listed.
+    """
+
+    def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
+        wanted, primitives = external_names(program), custom_call_names(program)
+        problems = []
+        missing = [name for name in wanted if name not in externals]
+        unknown = [name for name in externals if name not in wanted]
+        unregistered = [name for name in primitives if name not in _REGISTERED]
+        if missing:
+            problems.append(
+                f"it calls {_listed(missing)} on the host; "
+                "give the functions: to_callable(program, externals={name: function})"
+            )
+        if unregistered:
+            problems.append(
+                f"it leaves {_listed(unregistered)} to other packages; "
+                "say what that computes: brainir.register_primitive(name, function)"
+            )
+        # Functions that are not needed do no harm: one table can serve many programs. Beside a missing name, they tell.
+        if missing and unknown:
+            problems.append(f"it has no externals {_listed(unknown)}; it has {_listed(list(wanted))}")
+        if problems:
+            lines = "".join(f"\n  {problem}" for problem in problems)
+            raise EmissionError(f"program {program.entry!r} cannot be emitted:{lines}")
+        self._externals = {name: externals[name] for name in wanted}
+
+    def external(self, name: str, text: str) -> Callable[..., tuple[Any, ...]]:
+        """Return the function of an external; it is lowered again under the same name."""
+        function = self._externals[name]
+
+        def external(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+            return tuple(jax.tree.leaves(function(*args, **kwargs)))
+
+        external.__name__ = external.__qualname__ = name
+        external.brainir_text = text  # type: ignore[attr-defined]  # lowering reads it
+        return external
+
+    @staticmethod
+    def primitive(name: str) -> Callable[..., tuple[Any, ...]]:
+        """Return what a primitive computes, as a tuple of results."""
+        function = _REGISTERED[name]
+
+        def primitive(*operands: Any, **attributes: Any) -> tuple[Any, ...]:
+            results = function(*operands, **attributes)
+            return tuple(results) if isinstance(results, tuple | list) else (results,)
+
+        return primitive
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,1 @@
+"""Learning plans to JAX functions."""

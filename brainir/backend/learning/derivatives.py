@@ -1,0 +1,149 @@
+"""What one step computes at each position: Jacobian, direct derivatives, and learning signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
+from ..evaluate import Evaluator
+
+__all__ = ["DirectDerivative", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
+
+Environment = Mapping[str, Any]
+SlotValues = dict[int, Any]
+
+
+class ForwardStep:
+    """Runs the step and returns every value that the learning needs, by name."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._run = Evaluator(forward.program).function(forward.program.entry)
+        self._names = forward.names
+        self._inputs = forward.program.entry_function.inputs
+
+    def __call__(self, leaves: Sequence[Any]) -> dict[str, Any]:
+        """Return the environment: inputs and computed values."""
+        return {
+            **dict(zip(self._inputs, leaves, strict=True)),
+            **dict(zip(self._names, self._run(*leaves), strict=True)),
+        }
+
+
+class GroupJacobian:
+    """The diagonal blocks of the Jacobian of a hidden group, one array of positions for each entry."""
+
+    def __init__(self, plan: GroupPlan) -> None:
+        transition = plan.group.transition
+        self._run = Evaluator(transition).function(transition.entry)
+        self._names = [value.name for value in plan.group.transition_invars]
+        self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
+        self._plan = plan
+
+    def __call__(self, env: Environment, columns: Sequence[int]) -> dict[tuple[int, int], Any]:
+        """Return the entries of some columns, by row and column; those that are zero by structure are left out."""
+        plan = self._plan
+        operands = [env[name] for name in self._names]
+        found: dict[tuple[int, int], Any] = {}
+        for column in columns:
+            member, component = plan.slots[column]
+            tangent = _unit(operands[member], component, self._grouped[member])
+            tangents = _push(self._run, operands, member, tangent)
+            for row, (target, part) in enumerate(plan.slots):
+                if plan.jacobian[row][column] != "zero":
+                    found[row, column] = tangents[target][..., part] if self._grouped[target] else tangents[target]
+        return found
+
+
+class DirectDerivative:
+    """The derivative of the new states of a group with respect to the result of a term, for each pair."""
+
+    def __init__(self, plan: GroupPlan, trace: TracePlan) -> None:
+        tail = trace.tail
+        self._run = Evaluator(tail.program).function(tail.program.entry)
+        self._names = [value.name for value in tail.invars]
+        self._plan, self._trace, self._tail = plan, trace, tail
+        self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
+        self._place = {member: place for place, member in enumerate(tail.members)}
+
+    def __call__(self, env: Environment) -> SlotValues:
+        """Return one array of pairs for each slot that the term reaches."""
+        operands = [env[name] for name in self._names]
+        slots = [slot for slot, found in enumerate(self._trace.direct) if found != "zero"]
+        if self._tail.pairing == "by_result":
+            return {slot: self._pull(operands, slot) for slot in slots}
+        tangents = _push(self._run, operands, 0, jnp.ones_like(operands[0]))
+        found = {}
+        for slot in slots:
+            member, component = self._plan.slots[slot]
+            tangent = tangents[self._place[member]]
+            found[slot] = self.pair(tangent[..., component] if self._grouped[member] else tangent, operands[0].shape)
+        return found
+
+    def _pull(self, operands: list[Any], slot: int) -> Any:
+        member, component = self._plan.slots[slot]
+
+        def reached(y: Any) -> Any:
+            return self._run(y, *operands[1:])[self._place[member]]
+
+        new, pull = jax.vjp(reached, operands[0])
+        return pull(_unit(new, component, self._grouped[member]))[0]
+
+    def pair(self, positions: Any, result: tuple[int, ...]) -> Any:
+        """Take a value for each position to one for each pair."""
+        if self._tail.pairing == "same":
+            return positions.reshape(result)
+        if self._tail.pairing == "by_position":
+            return positions
+        return positions.reshape(-1)[np.maximum(np.asarray(self._tail.places), 0)].reshape(result)
+
+
+class Signals:
+    """The loss of one step, and its gradient at exits, entries, and along paths that no trace covers."""
+
+    def __init__(self, plan: LearningPlan) -> None:
+        form = plan.exit_form
+        function = form.program.entry_function
+        count = len(plan.program.entry_function.inputs)
+        self._form = form
+        self._run = Evaluator(form.program).function(form.program.entry)
+        self._extra = [function.type_of(name) for name in function.inputs[count:]]
+        self._places = [function.inputs.index(name) for name in form.params]
+
+    def __call__(
+        self, leaves: Sequence[Any], loss: Callable[[Sequence[Any]], Any]
+    ) -> tuple[Any, dict[str, Any], dict[int, Any], dict[int, Any]]:
+        """Return the loss, gradients of parameter leaves by name, and signals at exits and entries by state."""
+        zeros = [jnp.zeros(kind.shape, kind.dtype) for kind in self._extra]
+
+        def objective(changed: Sequence[Any], added: Sequence[Any]) -> Any:
+            operands = list(leaves)
+            for place, value in zip(self._places, changed, strict=True):
+                operands[place] = value
+            return loss(self._run(*operands, *added))
+
+        value, pull = jax.vjp(objective, [leaves[place] for place in self._places], zeros)
+        gradients, added = pull(jnp.ones_like(value))
+        count = len(self._form.exits)
+        exits = dict(zip(self._form.exits, added[:count], strict=True))
+        entries = dict(zip(self._form.entries, added[count:], strict=True))
+        return value, dict(zip(self._form.params, gradients, strict=True)), exits, entries
+
+
+def _push(run: Callable[..., Any], operands: Sequence[Any], place: int, tangent: Any) -> Any:
+    """Push one tangent through a function; the other operands have none, not even zeros."""
+
+    def of(value: Any) -> Any:
+        return run(*operands[:place], value, *operands[place + 1 :])
+
+    return jax.jvp(of, (operands[place],), (tangent,))[1]
+
+
+def _unit(value: Any, component: int, grouped: bool) -> Any:
+    if not grouped:
+        return jnp.ones_like(value)
+    return jnp.zeros_like(value).at[..., component].set(1)

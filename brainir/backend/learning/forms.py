@@ -1,0 +1,240 @@
+"""The space that a trace lives in: how positions and data spread over it, and how a gradient folds back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from ...analysis.learning.tails import Tail, takes_data
+from ...analysis.learning.terms import Term
+from ...ir.ops import DotGeneral, Gather
+from ..evaluate import Evaluator
+
+__all__ = ["ElementwiseForm", "Form", "form_of"]
+
+Environment = Mapping[str, Any]
+
+
+class Form(Protocol):
+    """How a term acts in one tail.
+
+    Attributes
+    ----------
+    space : tuple of int
+        Shape of a trace that is kept whole.
+    vector : tuple of int
+        Shape of the data in that space, with ones along the axes that it does not have.
+    """
+
+    space: tuple[int, ...]
+    vector: tuple[int, ...]
+
+    def data(self, env: Environment) -> Any:
+        """Return what each weight multiplies, in the shape `vector`."""
+
+    def spread(self, pairs: Any) -> Any:
+        """Give a value for each pair of result and position the axes of the space."""
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        """Sum a gradient in the space into one for each weight of the term."""
+
+
+class _Dot:
+    """``y = dot_general(x, W)``: free axes of x, then the axes of W in their own order.
+
+    So the gradient needs no transpose; the axes of W that are free are those of the positions.
+    """
+
+    def __init__(self, node: DotGeneral, weight_operand: int, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+        contract, batch = node.dimension_numbers
+        w, x = weight_operand, 1 - weight_operand
+        weight, data = shapes[w], shapes[x]
+        data_free = [axis for axis in range(len(data)) if axis not in (*contract[x], *batch[x])]
+        weight_free = [axis for axis in range(len(weight)) if axis not in (*contract[w], *batch[w])]
+        count = len(batch[w])
+        first = count + (len(data_free) if x == 0 else len(weight_free))
+        data_at = range(count, first) if x == 0 else range(first, first + len(data_free))
+        weight_at = range(count, first) if w == 0 else range(first, first + len(weight_free))
+        self._free = len(data_free)
+        self.space = (*(data[axis] for axis in data_free), *weight)
+        # Axes of y, and of x, in the order of the space.
+        result_axis = {
+            **dict(zip(batch[w], range(count), strict=True)),
+            **dict(zip(weight_free, weight_at, strict=True)),
+        }
+        self._result_order = [*data_at, *(result_axis[axis] for axis in range(len(weight)) if axis in result_axis)]
+        self._without_sum = [*range(self._free), *(self._free + axis for axis in result_axis)]
+        data_axis = {
+            **dict(zip(batch[w], batch[x], strict=True)),
+            **dict(zip(contract[w], contract[x], strict=True)),
+        }
+        self._data_order = [*data_free, *(data_axis[axis] for axis in range(len(weight)) if axis in data_axis)]
+        with_data = {*range(self._free), *(self._free + axis for axis in data_axis)}
+        self.vector = tuple(size if axis in with_data else 1 for axis, size in enumerate(self.space))
+
+    def arrange(self, x: Any) -> Any:
+        return jnp.transpose(x, self._data_order).reshape(self.vector)
+
+    def spread(self, pairs: Any) -> Any:
+        kept = {*self._without_sum}
+        shape = tuple(size if axis in kept else 1 for axis, size in enumerate(self.space))
+        return jnp.transpose(pairs, self._result_order).reshape(shape)
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        return [gradient.sum(axis=tuple(range(self._free))) if self._free else gradient]
+
+
+class _DotForm(_Dot):
+    def __init__(self, term: Term, node: DotGeneral) -> None:
+        weight, x = term.weights[0].shape, _shape(term)
+        super().__init__(node, term.weight_operand, (weight, x) if term.weight_operand == 0 else (x, weight))
+        self._x = _name(term)
+
+    def data(self, env: Environment) -> Any:
+        return self.arrange(env[self._x])
+
+
+class _EmbeddingForm(_Dot):
+    """Rows of a table: a product with one-hot data."""
+
+    def __init__(self, term: Term, node: Gather) -> None:
+        table, lead = term.weights[0].shape, _shape(term)[:-1]
+        product = DotGeneral(
+            inputs=("x", "w"),
+            outputs=("y",),
+            types=("f32[]",),
+            dimension_numbers=(((len(lead),), (0,)), ((), ())),
+        )
+        super().__init__(product, 1, ((*lead, table[0]), table))
+        self._x, self._rows, self._clip = _name(term), table[0], node.mode == "clip"
+        self._dtype = jnp.dtype(term.weights[0].dtype)
+
+    def data(self, env: Environment) -> Any:
+        rows = env[self._x][..., 0]
+        if self._clip:
+            rows = jnp.clip(rows, 0, self._rows - 1)
+        return self.arrange(jax.nn.one_hot(rows, self._rows, dtype=self._dtype))
+
+
+class _ProductForm:
+    """Weights in a row, seen as the one matrix that takes x to y; its gradient goes on to each of them."""
+
+    def __init__(self, term: Term, run: Any) -> None:
+        self._shape = _shape(term)
+        *lead, inner = self._shape
+        self.space = (*lead, inner, term.y.shape[-1])
+        self.vector = (*lead, inner, 1)
+        self._lead, self._x, self._run = tuple(lead), _name(term), run
+        self._weights = [weight.name for weight in term.weights]
+
+    def data(self, env: Environment) -> Any:
+        return env[self._x][..., None]
+
+    def spread(self, pairs: Any) -> Any:
+        return pairs[..., None, :]
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        def matrix(*weights: Any) -> Any:
+            def row(unit: Any) -> Any:
+                (y,) = self._run(*weights, jnp.broadcast_to(unit, self._shape))
+                return y[(0,) * len(self._lead)]
+
+            return jax.vmap(row)(jnp.eye(self._shape[-1], dtype=gradient.dtype))
+
+        _, pull = jax.vjp(matrix, *(env[name] for name in self._weights))
+        total = gradient.sum(axis=tuple(range(len(self._lead)))) if self._lead else gradient
+        return list(pull(total))
+
+
+class ElementwiseForm:
+    """The weight meets data element by element: the space is that of the pairs."""
+
+    def __init__(self, tail: Tail, positions: tuple[int, ...], weight: tuple[int, ...], dtype: str) -> None:
+        at_positions = tail.pairing == "by_position"
+        self.space = positions if at_positions else weight
+        self.vector = (1,) * len(self.space)
+        self._places = np.asarray(tail.places) if at_positions else None
+        self._weight, self._dtype = weight, dtype
+
+    def data(self, env: Environment) -> Any:
+        """Return one."""
+        return jnp.ones(self.vector, self._dtype)
+
+    def spread(self, pairs: Any) -> Any:
+        """Return the pairs: they are the space."""
+        return pairs
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        """Sum the gradients of all positions that see one element of the weight."""
+        if self._places is None:
+            return [gradient]
+        size = math.prod(self._weight)
+        if self._places.size % max(size, 1) == 0 and np.array_equal(
+            self._places, np.tile(np.arange(size), self._places.size // max(size, 1))
+        ):
+            return [gradient.reshape(-1, size).sum(axis=0).reshape(self._weight)]
+        flat = jnp.where(jnp.asarray(self._places >= 0), gradient.reshape(-1), 0)
+        summed = jnp.zeros(size, gradient.dtype).at[np.maximum(self._places, 0)].add(flat)
+        return [summed.reshape(self._weight)]
+
+
+class _JacobianForm:
+    """Anything else: the derivative of each element of the result with respect to each of the weight."""
+
+    def __init__(self, term: Term, tail: Tail, positions: tuple[int, ...], run: Any) -> None:
+        at_positions = tail.pairing == "by_position"
+        pairs = positions if at_positions else term.y.shape
+        weight = term.weights[0].shape
+        self.space = self.vector = (*pairs, *weight)
+        self._pairs, self._weight = pairs, weight
+        self._places = np.asarray(tail.places) if at_positions else None
+        self._run = run
+        self._names = [value.name for value in term.operation_invars]
+
+    def data(self, env: Environment) -> Any:
+        weight, *others = (env[name] for name in self._names)
+
+        def result(changed: Any) -> Any:
+            return self._run(changed, *others)[0]
+
+        few = math.prod(self._weight) < math.prod(self._pairs)
+        found = (jax.jacfwd if few else jax.jacrev)(result)(weight)
+        if self._places is None:
+            return found
+        rows = found.reshape(-1, *self._weight)[np.maximum(self._places, 0)]
+        return rows.reshape(self.space)
+
+    def spread(self, pairs: Any) -> Any:
+        return pairs.reshape(*self._pairs, *(1,) * len(self._weight))
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        return [gradient.sum(axis=tuple(range(len(self._pairs))))]
+
+
+def form_of(term: Term, tail: Tail, positions: tuple[int, ...]) -> Form:
+    """Return how a term acts in a tail."""
+    if term.form == "elementwise" or term.operation is None:
+        return ElementwiseForm(tail, positions, term.weights[0].shape, term.weights[0].dtype)
+    run = Evaluator(term.operation).function(term.operation.entry)
+    node = term.main_node
+    if takes_data(term.form, tail.pairing):
+        if term.form == "dot" and isinstance(node, DotGeneral):
+            return _DotForm(term, node)
+        if term.form == "embedding" and isinstance(node, Gather):
+            return _EmbeddingForm(term, node)
+        if term.form == "product":
+            return _ProductForm(term, run)
+    return _JacobianForm(term, tail, positions, run)
+
+
+def _shape(term: Term) -> tuple[int, ...]:
+    return term.x.shape if term.x is not None else ()
+
+
+def _name(term: Term) -> str:
+    return term.x.name if term.x is not None else ""

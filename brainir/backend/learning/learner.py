@@ -1,0 +1,260 @@
+"""Online learning steps generated from programs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+from jax import lax
+from jax import numpy as jnp
+
+from ...analysis.learning.plan import LearningPlan, plan_learning
+from ...analysis.learning.report import LearningReport
+from ...ir.errors import EmissionError
+from ...ir.program import Program
+from .boundary import LearnerBoundary
+from .chunks import ChunkedRule, chunk_length
+from .rules import OnlineRule
+from .windows import window_gradient
+
+__all__ = ["Learner", "compile_learner"]
+
+Carry = dict[str, Any]
+_State = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
+"""Leaves of the states that are no parameters, traces, and gradients so far."""
+
+
+def compile_learner(
+    program: Program,
+    algorithm: Literal["d_rtrl", "es_d_rtrl"] = "d_rtrl",
+    *,
+    loss: Callable[[Any, Any], Any],
+    decay: float | int | None = None,
+    window: int | None = None,
+) -> Learner:
+    """Generate an online learning step from a program.
+
+    Parameters
+    ----------
+    program : Program
+        From :func:`~brainir.lower_module` or :func:`~brainir.lower_step`. Its states and inputs may have batch axes.
+    algorithm : {"d_rtrl", "es_d_rtrl"}
+        D-RTRL keeps a trace for each weight; ES-D-RTRL keeps an outer product of two vectors for it.
+    loss : callable
+        ``loss(out, target) -> scalar``, any JAX function of the result of a step and a target of any structure.
+    decay : float or int, optional
+        For ES-D-RTRL, and needed there: the decay in ``[0, 1)``, or an integer rank r >= 1, which is the decay
+        ``(r - 1) / (r + 1)``.
+    window : int, optional
+        Take gradients over windows of this many steps, by reverse differentiation inside and with traces for what
+        came before; more accurate, and needs the traces of all states. For D-RTRL.
+
+    Returns
+    -------
+    Learner
+
+    Raises
+    ------
+    AnalysisError
+        If the program has no hidden states or no parameters.
+    EmissionError
+        If an option does not fit.
+
+    Notes
+    -----
+    Wang et al., Nature Communications 2026, doi 10.1038/s41467-026-68453-w.
+    """
+    if algorithm not in ("d_rtrl", "es_d_rtrl"):
+        raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
+    if not callable(loss):
+        raise EmissionError(f"loss must be a function loss(out, target) -> scalar, not {type(loss).__name__}")
+    if window is not None and window < 1:
+        raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
+    if window is not None and algorithm != "d_rtrl":
+        raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
+    plan = plan_learning(program, algorithm, window=window is not None)
+    return Learner(plan, loss, decay=_decay(algorithm, decay), window=window)
+
+
+def _decay(algorithm: str, decay: float | int | None) -> float:
+    if algorithm == "d_rtrl":
+        if decay is not None:
+            raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
+        return 0.0
+    if isinstance(decay, int) and not isinstance(decay, bool) and decay >= 1:
+        return (decay - 1) / (decay + 1)
+    if isinstance(decay, float) and 0 <= decay < 1:
+        return decay
+    raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
+
+
+class Learner:
+    """An online learning step, made by :func:`compile_learner`.
+
+    All methods are pure and can be jitted, scanned, mapped and sharded. ``params`` are the parameter states: a dict by
+    path, as :func:`~brainir.read_states` gives them (other states in it are left alone); for
+    :func:`~brainir.lower_step`, the params pytree. An input ``x`` is the argument of the step; a tuple of them for a
+    step of several arguments.
+
+    Attributes
+    ----------
+    plan : LearningPlan
+        Which traces are kept, and in which form.
+    """
+
+    def __init__(
+        self, plan: LearningPlan, loss: Callable[[Any, Any], Any], *, decay: float, window: int | None
+    ) -> None:
+        self.plan = plan
+        self.window = window
+        self._loss = loss
+        self._rule = OnlineRule(plan, decay)
+        self._boundary = LearnerBoundary(plan.program)
+        self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
+
+    def init(self, states: Any) -> Carry:
+        """Return the carry before the first step.
+
+        Parameters
+        ----------
+        states : dict or pytree
+            The states that are not parameters, by path (parameters in it are left alone); for
+            :func:`~brainir.lower_step`, the hidden pytree.
+
+        Returns
+        -------
+        dict
+            ``states`` as given, and ``traces`` of zero.
+        """
+        carried = self._boundary.carried_leaves(states)
+        strong = [jnp.asarray(leaf) for leaf in carried]
+        return {"states": self._boundary.states(strong), "traces": self._rule.init()}
+
+    def step(self, params: Any, carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, Any]:
+        """Take one step; with a window, the steps of one window.
+
+        Parameters
+        ----------
+        params : dict or pytree
+        carry : dict
+            From :meth:`init` or the step before.
+        x : Any
+            The input of the step; with a window, inputs with a leading axis of steps.
+        target : Any
+            Goes to the loss; with a window, with a leading axis of steps.
+
+        Returns
+        -------
+        carry : dict
+        loss : scalar
+            Summed over a window.
+        grads : dict or pytree
+            In the structure and units of the parameters.
+        """
+        leaves = self._boundary.param_leaves(params)
+        if self.window is not None:
+            steps = self._boundary.length((x, target))
+            if steps != self.window:
+                raise EmissionError(
+                    f"a step of this learner takes a window of {self.window} steps, but x and target have {steps}; "
+                    "use run for a sequence of any length"
+                )
+            state, losses = self._window(leaves, self._open(carry, leaves), (x, target))
+            new, gradients = self._close(state)
+            return new, losses.sum(), self._boundary.gradients(gradients)
+        new, value, gradients = self._step(leaves, carry, x, target)
+        return new, value, self._boundary.gradients(gradients)
+
+    def _step(self, params: list[Any], carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, list[Any]]:
+        leaves = self._leaves(params, self._boundary.carried_leaves(carry["states"]), x)
+        carried, traces, value, gradients = self._rule.step(leaves, carry["traces"], self._loss_of(target))
+        return {"states": self._boundary.states(carried), "traces": traces}, value, gradients
+
+    def _leaf_loss(self, results: Any, *, target: Any) -> Any:
+        value = self._loss(self._boundary.result(list(results)), target)
+        mantissa = getattr(value, "mantissa", None)
+        if mantissa is not None:
+            if not value.unit.is_unitless:
+                raise EmissionError(f"the loss must be a plain number, not in {value.unit}; divide it by its unit")
+            value = mantissa
+        if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+            raise EmissionError(
+                "the loss must be one floating point number, not "
+                f"{jax.typeof(value) if hasattr(value, 'shape') else type(value).__name__}; take a sum or a mean"
+            )
+        return value
+
+    def run(self, params: Any, carry: Carry, xs: Any, targets: Any) -> tuple[Carry, Any, Any]:
+        """Take a step for each entry of the leading axis of `xs` and `targets`, with the same parameters.
+
+        Returns
+        -------
+        carry : dict
+        losses : array
+            One for each step.
+        grads : dict or pytree
+            Summed over the steps.
+        """
+        steps = self._boundary.length((xs, targets))
+        leaves = self._boundary.param_leaves(params)
+        state = self._open(carry, leaves)
+        if self.window is not None:
+            state, losses = _in_pieces(
+                functools.partial(self._window, leaves), state, (xs, targets), steps, self.window
+            )
+        elif self._chunked is not None:
+            take = functools.partial(self._chunk, self._chunked, leaves)
+            state, losses = _in_pieces(take, state, (xs, targets), steps, chunk_length(steps))
+        else:
+            state, losses = lax.scan(functools.partial(self._one, leaves), state, (xs, targets))
+        carry, gradients = self._close(state)
+        return carry, losses, self._boundary.gradients(gradients)
+
+    def _open(self, carry: Carry, params: list[Any]) -> _State:
+        zeros = [jnp.zeros_like(leaf) for leaf in params]
+        return self._boundary.carried_leaves(carry["states"]), carry["traces"], zeros
+
+    def _close(self, state: _State) -> tuple[Carry, list[Any]]:
+        carried, traces, gradients = state
+        return {"states": self._boundary.states(carried), "traces": traces}, gradients
+
+    def _leaves(self, params: list[Any], carried: Sequence[Any], x: Any) -> list[Any]:
+        return self._boundary.all_leaves(params, carried, self._boundary.input_leaves(x))
+
+    def _loss_of(self, target: Any) -> Callable[[Any], Any]:
+        return functools.partial(self._leaf_loss, target=target)
+
+    def _one(self, params: list[Any], state: _State, given: tuple[Any, Any]) -> tuple[_State, Any]:
+        carried, traces, total = state
+        x, target = given
+        leaves = self._leaves(params, carried, x)
+        carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
+        return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
+
+    def _chunk(self, rule: ChunkedRule, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
+        return rule.run(functools.partial(self._leaves, params), self._loss_of, params, state, given)
+
+    def _window(self, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
+        return window_gradient(self._rule, self._leaves, self._loss_of, params, state, given)
+
+    def report(self) -> LearningReport:
+        """Return what is learned how, and what is not and why."""
+        return self.plan.report
+
+
+def _in_pieces(
+    take: Callable[[_State, Any], tuple[_State, Any]], state: _State, given: Any, steps: int, length: int
+) -> tuple[_State, Any]:
+    """Take steps in pieces of one length, and what is left over in a shorter one."""
+    whole = steps // length
+    losses = []
+    if whole:
+        first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
+        state, values = lax.scan(take, state, first)
+        losses.append(values.reshape(-1))
+    if whole * length < steps or not whole:
+        state, values = take(state, jax.tree.map(lambda leaf: leaf[whole * length :], given))
+        losses.append(values)
+    return state, jnp.concatenate(losses)

@@ -1,0 +1,120 @@
+"""Traces of ES-D-RTRL: a trace of the data and a trace of the derivatives, whose product stands for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jax import numpy as jnp
+
+from ...analysis.learning.plan import GroupPlan, TracePlan
+from ...analysis.learning.terms import Term
+from .derivatives import DirectDerivative, SlotValues
+from .forms import form_of
+from .operations import OperationRule
+
+__all__ = ["LowRankTrace"]
+
+Environment = Mapping[str, Any]
+
+
+class LowRankTrace:
+    """The trace of one term in one hidden group.
+
+    ``x <- decay x + x_t`` and ``f <- decay D f + (1 - decay) F``. The gradient is the operation's rule, applied
+    once to the trace of the data and to ``sum_a s[k, a] f[k, a] / c``, with ``c = 1 - decay^(n + 1)`` after n
+    earlier steps. A bias and a weight that meets data element by element have no data.
+
+    Parameters
+    ----------
+    plan : GroupPlan
+    trace : TracePlan
+    term : Term
+    decay : float
+    """
+
+    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float) -> None:
+        self.term, self.decay = term, decay
+        self.direct = DirectDerivative(plan, trace)
+        self.form = form_of(term, trace.tail, plan.group.varshape)
+        self.rule = OperationRule(term, trace.tail, self.form)
+        self.weight_names = tuple(weight.name for weight in term.weights)
+        self.kept = trace.slots("vector", "full")
+        self.wanted = trace.slots("passing", "vector", "full")
+        members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
+        self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
+        self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
+        self._of_data = term.x is not None and term.x.aval.is_inexact
+        """Whether the data itself is filtered; integers are seen through the form, as one-hot data."""
+
+    def init(self) -> dict[str, Any]:
+        """Return traces of zero: ``x``, ``steps``, and ``f`` by slot."""
+        found = {str(a): jnp.zeros(self._pairs, self._dtype) for a in self.kept}
+        found["steps"] = jnp.zeros((), jnp.int32)
+        if self.term.x is not None:
+            shape = self.term.x.shape if self._of_data else self.form.vector
+            found["x"] = jnp.zeros(shape, self._dtype)
+        return found
+
+    def advance(
+        self, old: Mapping[str, Any], env: Environment, jacobian: Mapping[tuple[int, int], Any]
+    ) -> dict[Any, Any]:
+        """Return the new traces: those of the derivatives by slot, and ``x`` and ``steps``."""
+        direct = self.direct(env)
+        new: dict[Any, Any] = {"steps": old["steps"] + 1}
+        for a in self.wanted:
+            terms = [
+                self.decay * self.direct.pair(jacobian[a, b], self.term.y.shape) * old[str(b)]
+                for b in self.kept
+                if (a, b) in jacobian
+            ]
+            if a in direct:
+                terms.append((1 - self.decay) * direct[a])
+            new[a] = sum(terms[1:], terms[0]).astype(self._dtype)
+        if self.term.x is not None:
+            data = env[self.term.x.name] if self._of_data else self.form.data(env)
+            new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
+        return new
+
+    def gradient(
+        self,
+        old: Mapping[str, Any],
+        new: Mapping[Any, Any],
+        exits: SlotValues,
+        entries: SlotValues,
+        env: Environment,
+    ) -> list[Any]:
+        """Return the gradient of each weight: of the exit with the new traces, of the entry with the old ones."""
+        parts = []
+        now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
+        if now:
+            parts.append(self._weigh(now, new["steps"], new.get("x"), env))
+        before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
+        if before:
+            parts.append(self._weigh(before, old["steps"], old.get("x"), env))
+        if not parts:
+            return [jnp.zeros_like(env[weight.name]) for weight in self.term.weights]
+        return [sum(each[1:], each[0]) for each in zip(*parts, strict=True)]
+
+    def _weigh(self, terms: list[Any], steps: Any, x: Any, env: Environment) -> list[Any]:
+        total = sum(terms[1:], terms[0])
+        correction = 1 - jnp.power(jnp.asarray(self.decay, self._dtype), steps.astype(self._dtype))
+        # Before the first step all is zero, and so is the correction.
+        total = total / jnp.where(steps > 0, correction, 1)
+        weights = [env[weight.name] for weight in self.term.weights]
+        if x is None:
+            found = self.form.fold(total, env)
+        elif self._of_data:
+            operands = [env[name] for name in self.rule.operands]
+            operands[0] = x.astype(operands[0].dtype)
+            found = self.rule(weights, operands, total)
+        else:
+            found = self.form.fold(self.form.spread(total) * x, env)
+        return [part.astype(weight.dtype) for part, weight in zip(found, weights, strict=True)]
+
+    def _pair(self, positions: Any) -> Any:
+        return self.direct.pair(positions, self.term.y.shape)
+
+    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return what goes on to the next step."""
+        return {str(key): value for key, value in new.items() if key in self.kept or not isinstance(key, int)}

@@ -1,0 +1,73 @@
+"""The rule of a weight operation: from its data and the gradient of its result to the gradient of the weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from ...analysis.learning.tails import Tail
+from ...analysis.learning.terms import Term
+from ..evaluate import Evaluator
+from .forms import ElementwiseForm, Form
+
+__all__ = ["OperationRule"]
+
+Environment = Mapping[str, Any]
+
+
+class OperationRule:
+    """Applies the vector-Jacobian product of an operation with respect to its weights.
+
+    Parameters
+    ----------
+    term : Term
+    tail : Tail
+    form : Form
+    """
+
+    def __init__(self, term: Term, tail: Tail, form: Form) -> None:
+        self._form = form
+        self._result = term.y
+        self._weights = [weight.name for weight in term.weights]
+        self._run: Callable[..., Any] | None = None
+        if term.operation is not None:
+            self._run = Evaluator(term.operation).function(term.operation.entry)
+        self._places = np.asarray(tail.places) if tail.pairing == "by_position" else None
+        self.operands = [value.name for value in term.operation_invars[len(term.weights) :]]
+        """What the rule needs of each step: the data first."""
+
+    def __call__(self, weights: Sequence[Any], operands: Sequence[Any], pairs: Any) -> list[Any]:
+        """Return the gradient of each weight from a gradient for each pair of result and position."""
+        if self._run is None:
+            return self._form.fold(pairs, {})
+        run = self._run
+
+        def result(*changed: Any) -> Any:
+            return run(*changed, *operands)[0]
+
+        _, pull = jax.vjp(result, *weights)
+        return list(pull(self._cotangent(pairs)))
+
+    def over_steps(self, weights: Sequence[Any], operands: Sequence[Any], pairs: Any) -> list[Any]:
+        """Return the sum over a leading axis of steps; for a product, one product for all steps."""
+        if self._run is None or isinstance(self._form, ElementwiseForm):
+            return self._form.fold(pairs.sum(axis=0), {})
+        run = self._run
+
+        def results(*changed: Any) -> Any:
+            return jax.vmap(lambda *each: run(*changed, *each)[0])(*operands)
+
+        _, pull = jax.vjp(results, *weights)
+        return list(pull(jax.vmap(self._cotangent)(pairs)))
+
+    def _cotangent(self, pairs: Any) -> Any:
+        if self._places is None:
+            return pairs.reshape(self._result.shape).astype(self._result.dtype)
+        flat = jnp.where(jnp.asarray(self._places >= 0), pairs.reshape(-1), 0)
+        size = self._result.aval.size
+        summed = jnp.zeros(size, self._result.dtype).at[np.maximum(self._places, 0)].add(flat)
+        return summed.reshape(self._result.shape)

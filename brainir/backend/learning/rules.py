@@ -1,0 +1,174 @@
+"""One step of an online learning rule, on leaves: new states and traces, loss, and gradients of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from jax import numpy as jnp
+
+from ...analysis.learning.plan import GroupPlan, LearningPlan
+from ...ir.types import is_literal, literal_array
+from .derivatives import ForwardStep, GroupJacobian, Signals, SlotValues
+from .low_rank import LowRankTrace
+from .traces import EligibilityTrace
+from .weights import WeightChain
+
+__all__ = ["LeafLoss", "OnlineRule", "StepResult", "Trace", "by_slot"]
+
+Environment = Mapping[str, Any]
+LeafLoss = Callable[[Sequence[Any]], Any]
+"""From the leaves of the step's result to the loss."""
+
+StepResult = tuple[list[Any], dict[str, dict[str, Any]], Any, list[Any]]
+"""Leaves of the states that are no parameters, traces, loss, and a gradient for each parameter leaf."""
+
+
+class Trace(Protocol):
+    """What a rule asks of the trace of a term in a group; slots are counted within the group."""
+
+    kept: tuple[int, ...]
+    weight_names: tuple[str, ...]
+
+    def init(self) -> dict[str, Any]:
+        """Return the traces before the first step."""
+        ...
+
+    def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
+        """Return the traces after a step."""
+        ...
+
+    def gradient(
+        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
+    ) -> list[Any]:
+        """Return the gradient of each weight of the term."""
+        ...
+
+    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return what goes on to the next step."""
+        ...
+
+
+class OnlineRule:
+    """D-RTRL or ES-D-RTRL of one program.
+
+    Parameters
+    ----------
+    plan : LearningPlan
+    decay : float
+        Of ES-D-RTRL.
+
+    Attributes
+    ----------
+    forward : ForwardStep
+    signals : Signals
+    traces, chains : dict
+        The trace of each term in each group, and the operations between the parameters and its weights.
+    groups : dict
+        The place of the group of each trace.
+    params : list of pairs
+        Name and type of each parameter leaf.
+    hidden_places : dict
+        For each hidden state with a derivative, its place among the leaves of the states that are no parameters.
+    """
+
+    def __init__(self, plan: LearningPlan, decay: float) -> None:
+        self.plan = plan
+        program = plan.program
+        entry = program.entry_function
+        self.forward = ForwardStep(plan.forward)
+        self.signals = Signals(plan)
+        self.traces: dict[str, Trace] = {}
+        self.chains: dict[str, WeightChain] = {}
+        for trace in plan.traces:
+            group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
+            self.traces[trace.name] = (
+                EligibilityTrace(group, trace, term)
+                if plan.algorithm == "d_rtrl"
+                else LowRankTrace(group, trace, term, decay)
+            )
+            self.chains[trace.name] = WeightChain(term)
+        self.groups = {trace.name: trace.tail.group for trace in plan.traces}
+        self._jacobians = [GroupJacobian(group) for group in plan.groups]
+        self._columns: list[set[int]] = [set() for _ in plan.groups]
+        for name, kept in self.traces.items():
+            self._columns[self.groups[name]].update(kept.kept)
+        states = list(program.state_inputs())
+        params = {value.name for state, values in states if state.role == "param" for value in values}
+        self.params = [(name, entry.type_of(name)) for name in entry.inputs if name in params]
+        self._old = [value.name for state, values in states if state.role != "param" for value in values]
+        hidden = {value: number for number, value in enumerate(plan.hidden)}
+        self.hidden_places = {hidden[name]: place for place, name in enumerate(self._old) if name in hidden}
+        self._results = entry.outputs[
+            sum(1 for state, _, _ in program.interface.output_leaves() if state is not None) :
+        ]
+        self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
+
+    def init(self) -> dict[str, dict[str, Any]]:
+        """Return the traces before the first step."""
+        return {name: trace.init() for name, trace in self.traces.items()}
+
+    def new_states(self, env: Environment) -> list[Any]:
+        """Return the leaves of the states that are no parameters."""
+        found = []
+        for name, before in zip(self._new, self._old, strict=True):
+            value = _value(name, env)
+            kind = env[before].dtype
+            found.append(value if value.dtype == kind else value.astype(kind))
+        return found
+
+    def results(self, env: Environment) -> list[Any]:
+        """Return the leaves of the step's result."""
+        return [_value(name, env) for name in self._results]
+
+    def jacobians(self, env: Environment) -> list[dict[tuple[int, int], Any]]:
+        """Return the entries of the Jacobian of each group that its traces need."""
+        return [run(env, sorted(columns)) for run, columns in zip(self._jacobians, self._columns, strict=True)]
+
+    def advance(self, old: Mapping[str, Environment], env: Environment) -> dict[str, dict[Any, Any]]:
+        """Return the new traces."""
+        jacobians = self.jacobians(env)
+        return {
+            name: trace.advance(old[name], env, jacobians[self.groups[name]]) for name, trace in self.traces.items()
+        }
+
+    def keep(self, new: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
+        """Return what goes on to the next step."""
+        return {name: trace.keep(new[name]) for name, trace in self.traces.items()}
+
+    def step(self, leaves: Sequence[Any], old: Mapping[str, Environment], loss: LeafLoss) -> StepResult:
+        """Take one step."""
+        env = self.forward(leaves)
+        value, gradients, exits, entries = self.signals(leaves, loss)
+        new = self.advance(old, env)
+        for name, trace in self.traces.items():
+            group = self.plan.groups[self.groups[name]]
+            weights = trace.gradient(old[name], new[name], by_slot(group, exits), by_slot(group, entries), env)
+            self.add(gradients, name, weights, env)
+        return self.new_states(env), self.keep(new), value, self.in_order(gradients)
+
+    def add(self, gradients: dict[str, Any], name: str, weights: Sequence[Any], env: Environment) -> None:
+        """Add gradients of the weights of a trace to those of the parameter leaves behind them."""
+        for leaf, part in self.chains[name].gradient(weights, env).items():
+            gradients[leaf] = gradients[leaf] + part if leaf in gradients else part
+
+    def in_order(self, gradients: Mapping[str, Any]) -> list[Any]:
+        """Return the gradient of each parameter leaf, zero where there is none."""
+        return [
+            gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype) for name, kind in self.params
+        ]
+
+
+def _value(name: str, env: Environment) -> Any:
+    return jnp.asarray(literal_array(name)) if is_literal(name) else env[name]
+
+
+def by_slot(group: GroupPlan, signals: Mapping[int, Any]) -> SlotValues:
+    """Take signals of hidden states to the slots of a group."""
+    found = {}
+    for slot, (member, component) in enumerate(group.slots):
+        number = group.numbers[member]
+        if number in signals:
+            grouped = group.group.hidden_states[member].num_state > 1
+            found[slot] = signals[number][..., component] if grouped else signals[number]
+    return found

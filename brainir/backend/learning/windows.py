@@ -1,0 +1,97 @@
+"""Gradients over a window of steps: reverse differentiation inside, traces for what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+from jax import numpy as jnp
+
+from .rules import LeafLoss, OnlineRule, by_slot
+
+__all__ = ["window_gradient"]
+
+_State = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
+
+
+def window_gradient(
+    rule: OnlineRule,
+    leaves_of: Callable[[list[Any], Sequence[Any], Any], list[Any]],
+    loss_of: Callable[[Any], LeafLoss],
+    params: list[Any],
+    state: tuple[Sequence[Any], Mapping[str, Mapping[str, Any]], Sequence[Any]],
+    given: tuple[Any, Any],
+) -> tuple[_State, Any]:
+    """Take the steps of one window.
+
+    The gradient is that of the summed loss with respect to the parameters by reverse differentiation of the
+    window, the states at its entry held fixed, plus, for each trace, the gradient with respect to the states at
+    the entry times the trace there. The traces then go through the window step by step.
+
+    Parameters
+    ----------
+    rule : OnlineRule
+        Whose plan keeps the traces of all states.
+    leaves_of : callable
+        From parameters, carried states and one input to the leaves of a step.
+    loss_of : callable
+        From one target to the loss of a step.
+    params : list
+        Parameter leaves.
+    state : tuple
+        Carried states, traces, and gradients so far.
+    given : tuple
+        Inputs and targets, with a leading axis of steps.
+
+    Returns
+    -------
+    state : tuple
+    losses : array
+        One for each step.
+    """
+    carried, traces, total = state
+    learned = [place for place, (_, kind) in enumerate(rule.params) if kind.is_inexact]
+    hidden = rule.hidden_places
+    names = [name for name, _ in rule.params]
+
+    def summed(changed: Sequence[Any], entry: Sequence[Any]) -> tuple[Any, Any]:
+        now = list(params)
+        for place, value in zip(learned, changed, strict=True):
+            now[place] = value
+        states = list(carried)
+        for place, value in zip(hidden.values(), entry, strict=True):
+            states[place] = value
+
+        def body(states: list[Any], each: tuple[Any, Any]) -> tuple[list[Any], Any]:
+            x, target = each
+            env = rule.forward(leaves_of(now, states, x))
+            return rule.new_states(env), loss_of(target)(rule.results(env))
+
+        last, losses = lax.scan(body, states, given)
+        return losses.sum(), (last, losses)
+
+    start = [carried[place] for place in hidden.values()]
+    _, pull, (last, losses) = jax.vjp(summed, [params[place] for place in learned], start, has_aux=True)
+    inside, at_entry = pull(jnp.ones((), losses.dtype))
+    gradients = {names[place]: value for place, value in zip(learned, inside, strict=True)}
+    entries = dict(zip(hidden, at_entry, strict=True))
+    env = dict(zip(names, params, strict=True))
+    for name, trace in rule.traces.items():
+        group = rule.plan.groups[rule.groups[name]]
+        weights = dict(zip(trace.weight_names, rule.chains[name].weights(env), strict=True))
+        parts = trace.gradient(traces[name], {}, {}, by_slot(group, entries), {**env, **weights})
+        rule.add(gradients, name, parts, env)
+
+    def roll(
+        now: tuple[list[Any], dict[str, dict[str, Any]]], each: Any
+    ) -> tuple[tuple[list[Any], dict[str, dict[str, Any]]], None]:
+        states, before = now
+        values = rule.forward(leaves_of(params, states, each))
+        return (rule.new_states(values), rule.keep(rule.advance(before, values))), None
+
+    start_traces = {name: dict(before) for name, before in traces.items()}
+    (_, rolled), _ = lax.scan(roll, (list(carried), start_traces), given[0])
+    found = rule.in_order(gradients)
+    return (last, rolled, [one + two for one, two in zip(total, found, strict=True)]), losses
