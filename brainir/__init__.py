@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        check_units,
+        cost,
         diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
@@ -30,16 +32,21 @@ if TYPE_CHECKING:
     from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
+    from .ir.large_constants import strip_constants
     from .ir.program import Program
     from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
+    from .ir.upgrade import upgrade_file
     from .ir.verifier import verify
+    from .learning import Learner, compile_learner
 
 __version__ = "0.1.0"
 
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "check_units",
+        "cost",
         "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
@@ -58,19 +65,25 @@ _HOMES = {
     ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
+    ".ir.large_constants": ("strip_constants",),
     ".ir.program": ("Program",),
     ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
+    ".ir.upgrade": ("upgrade_file",),
     ".ir.verifier": ("verify",),
+    ".learning": ("Learner", "compile_learner"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrainIRError",
+    "Learner",
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "check_units",
     "compile_learner",
+    "cost",
     "diff",
     "dumps",
     "find_hidden_groups",
@@ -90,8 +103,10 @@ __all__ = [
     "relabel",
     "run_passes",
     "save",
+    "strip_constants",
     "to_callable",
     "to_source",
+    "upgrade_file",
     "verify",
     "view",
     "write_states",

@@ -39,6 +39,15 @@ def step():
     return leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3)
 
 
+def slow(params, hidden, x):
+    h = 0.5 * hidden["h"] + params["w"] @ x
+    return {"h": h}, jnp.tanh(h)
+
+
+def slower():
+    return slow, *step()[1:]
+
+
 def nested(x):
     return jax.jit(jnp.sin)(x)
 
@@ -51,8 +60,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "export", "groups", "lower", "passes", "perturb", "relations", "run", "schema", "show", "source", "stats", "verify",
-    "view",
+    "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run", "schema",
+    "show", "source", "stats", "verify", "view",
 )  # fmt: skip
 
 
@@ -203,6 +212,36 @@ def test_passes_write_the_rewritten_program() -> None:
     assert [each["name"] for each in summary["results"]] == ["inline"]
     assert brainir.load("flat.json") == brainir.run_passes(nested, ["inline"])
     assert "there is no pass 'other'" in call("passes", "nested.json", "other", code=2).stderr
+
+
+def test_diff_gives_one_for_programs_that_differ() -> None:
+    call("lower", "mymodel.py:slower", "--step", "-o", "slower.json")
+    old, new = brainir.load("leaky.json"), brainir.load("slower.json")
+    assert call("diff", "leaky.json", "slower.json", code=1).stdout == f"{brainir.diff(old, new)}\n"
+    found = json.loads(call("diff", "leaky.json", "slower.json", "--json", code=1).stdout)
+    assert found["equal"] is False
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert json.loads(call("diff", "leaky.json", "-", "--json", text=renamed).stdout)["equal"] is True
+    page = call("view", "slower.json", "--against", "leaky.json", "-o", "-").stdout
+    assert page.rstrip() == brainir.view.to_html(new, against=old).rstrip()
+
+
+def test_relabel_gives_the_names_of_the_older_version() -> None:
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert brainir.loads(call("relabel", "-", "--like", "leaky.json", text=renamed).stdout) == brainir.load(
+        "leaky.json"
+    )
+    assert (
+        json.loads(call("relabel", "leaky.json", "--like", "leaky.json", "-o", "r.json", "--json").stdout)["nodes"] == 4
+    )
+
+
+def test_learner_reports_what_it_learns() -> None:
+    report = brainir.compile_learner(brainir.load("leaky.json"), loss=lambda out, target: out.sum()).report()
+    assert call("learner", "leaky.json").stdout == f"{report}\n"
+    assert json.loads(call("learner", "leaky.json", "--json").stdout) == json.loads(report.to_json())
+    assert "decay" in call("learner", "leaky.json", "-a", "es_d_rtrl", code=2).stderr
+    call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
 
 
 def test_schema_is_that_of_the_library() -> None:

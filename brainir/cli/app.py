@@ -16,9 +16,9 @@ __all__ = ["app"]
 _COMMANDS = {
     "Models and programs": (model.lower, model.run, model.source, model.export),
     "Look": (look.show, look.stats, look.view),
-    "Check and compare": (check.verify, check.schema),
-    "Analyse": (analyse.groups, analyse.relations),
-    "Change": (change.perturb, change.passes),
+    "Check and compare": (check.verify, check.diff, check.schema),
+    "Analyse": (analyse.groups, analyse.relations, model.learner),
+    "Change": (change.relabel, change.perturb, change.passes),
 }
 
 
