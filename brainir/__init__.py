@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.divergence import first_divergence
-    from .backend.learning.learner import compile_learner
     from .backend.source import to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -57,7 +56,6 @@ _HOMES = {
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.divergence": ("first_divergence",),
-    ".backend.learning.learner": ("compile_learner",),
     ".backend.source": ("to_source",),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
