@@ -28,7 +28,7 @@ from .slices import Cutting, reaching
 from .states import HiddenLeaf
 from .weights import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",
@@ -193,6 +193,12 @@ class Partition:
         return list(found.values())
 
 
+def group_members(program: Program) -> tuple[tuple[StatePath, ...], ...]:
+    """Return the paths of the members of each hidden group, without what else :func:`find_hidden_groups` finds."""
+    finder = _GroupFinder(WeightScan.of(program))
+    return tuple(tuple(finder.hidden[number].path for number in numbers) for numbers in finder.members()[0])
+
+
 class _GroupFinder:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
@@ -204,8 +210,9 @@ class _GroupFinder:
         self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
         self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
-    def groups(self) -> Iterator[HiddenGroup]:
-        blocked = list(self._mixing_nodes())
+    def members(self) -> tuple[list[list[int]], list[Blocked]]:
+        """Return the members of each group, and where states see others, but not at their own positions."""
+        blocked: list[Blocked] = []
         components = Partition(len(self.hidden))
         for target in range(len(self.hidden)):
             joined, misplaced = self._joins(target)
@@ -217,12 +224,16 @@ class _GroupFinder:
                 numbers = [self.number[path] for path in group.hidden_paths]
                 for number in numbers:
                     components.join(numbers[0], number)
-        blocked += self._stopped()
+        return components.parts(), blocked
+
+    def groups(self) -> Iterator[HiddenGroup]:
+        components, misplaced = self.members()
         blocked_of: dict[StatePath, list[int]] = {}
+        blocked = [*self._mixing_nodes(), *misplaced, *self._stopped()]
         for place, each in enumerate(blocked):
             for path in dict.fromkeys((*each.from_paths, *each.to_paths)):
                 blocked_of.setdefault(path, []).append(place)
-        for index, numbers in enumerate(components.parts()):
+        for index, numbers in enumerate(components):
             members = [self.hidden[number] for number in numbers]
             mine = sorted({place for member in members for place in blocked_of.get(member.path, ())})
             yield self._group(index, members, numbers, tuple(blocked[place] for place in mine))
