@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 MODEL = """
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def energy(x, w):
@@ -46,6 +47,10 @@ def slow(params, hidden, x):
 
 def slower():
     return slow, *step()[1:]
+
+
+def constant(x):
+    return jnp.asarray(np.eye(30, dtype=np.float32)) @ x
 
 
 def nested(x):
@@ -298,6 +303,27 @@ def test_source_runs_and_export_writes_for_other_tools() -> None:
     assert Path("energy.mmd").read_text().startswith("flowchart TD")
     explored = json.loads(call("export", "energy.json", "-f", "model-explorer").stdout)
     assert [graph["id"] for graph in explored["graphs"]] == ["energy"]
+
+
+def test_source_with_large_constants_beside_it() -> None:
+    call("lower", "mymodel.py:constant", "-i", "f32[30]", "-o", "constant.json")
+    call("source", "constant.json", "-o", "constant.py", "--beside")
+    assert set(np.load("constant.npz")) == {"c0"}
+    assert "needs a file" in call("source", "constant.json", "--beside", code=2).stderr
+
+
+def test_looking_checking_and_analysing_import_no_jax() -> None:
+    lines = [
+        ["show", "leaky.json"], ["stats", "leaky.json"], ["verify", "leaky.json"], ["groups", "leaky.json"],
+        ["relations", "leaky.json"], ["diff", "leaky.json", "leaky.json"], ["perturb", "leaky.json"],
+        ["relabel", "leaky.json", "--like", "leaky.json"], ["passes", "leaky.json"], ["schema"], ["--help"],
+        ["view", "leaky.json", "-o", "-"], ["export", "leaky.json", "-f", "dot"],
+    ]  # fmt: skip
+    code = f"import sys; from brainir.cli.app import app\nfor line in {lines}: app(line, standalone_mode=False)\n"
+    code += "sys.exit('jax' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_extra_the_command_says_how_to_install_it() -> None:
