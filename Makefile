@@ -19,7 +19,7 @@ extras_test := models,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test browser check docs clean
+.PHONY: help demo test browser check docs fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,6 +39,9 @@ check: .venv/.for-check ## lint, formatting, types, import contracts
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+fuzz: .venv/.for-test ## damage stored programs at random, as in ARGS='--count 200000 --seconds 600'
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 docs: .venv/.for-docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 import brainir
 from brainir.cli.app import app
+from brainir.ir.interface import LeafTree, Unit
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
@@ -65,8 +66,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run", "schema",
-    "show", "source", "stats", "verify", "view",
+    "cost", "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run",
+    "schema", "show", "source", "stats", "units", "upgrade", "verify", "view",
 )  # fmt: skip
 
 
@@ -247,6 +248,36 @@ def test_learner_reports_what_it_learns() -> None:
     assert json.loads(call("learner", "leaky.json", "--json").stdout) == json.loads(report.to_json())
     assert "decay" in call("learner", "leaky.json", "-a", "es_d_rtrl", code=2).stderr
     call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
+
+
+def test_cost_and_units_are_those_of_the_library() -> None:
+    program = brainir.load("leaky.json")
+    assert call("cost", "leaky.json").stdout.rstrip() == str(brainir.cost(program)).rstrip()
+    assert json.loads(call("cost", "leaky.json", "--json").stdout)["flops"] == brainir.cost(program).flops
+    assert call("units", "leaky.json").stdout.rstrip() == str(brainir.check_units(program)).rstrip()
+
+
+def test_units_gives_one_for_a_sum_of_volts_and_seconds() -> None:
+    program = brainir.lower(lambda v, t: v + t, jnp.ones(3), jnp.ones(3))
+    units = (
+        Unit(text="mV", dimension=(2, 1, -3, -1, 0, 0, 0), scale=-3),
+        Unit(text="ms", dimension=(0, 0, 1, 0, 0, 0, 0), scale=-3),
+    )
+    arguments = tuple(
+        argument.replace(tree=LeafTree(unit=unit.text))
+        for argument, unit in zip(program.interface.arguments, units, strict=True)
+    )
+    interface = program.interface.replace(arguments=arguments, units=units)
+    brainir.save(program.replace(interface=interface), "volts.json")
+    assert "add" in call("units", "volts.json", code=1).stdout
+
+
+def test_upgrade_rewrites_files() -> None:
+    text = Path("leaky.json").read_text()
+    assert call("upgrade", "leaky.json", "energy.json").stdout.splitlines()[0].startswith("leaky.json: version 1")
+    assert json.loads(call("upgrade", "leaky.json", "--json").stdout)[0]["file"] == "leaky.json"
+    assert Path("leaky.json").read_text() == text
+    assert "no file" in call("upgrade", "absent.json", code=2).stderr
 
 
 def test_schema_is_that_of_the_library() -> None:

@@ -135,7 +135,7 @@ def learner(
     """Say what an online learner would learn and how, and what it would not and why."""
     loaded = read_program(program)
     with progress("Planning the learner"):
-        from ...backend.learning.learner import compile_learner
+        from ...learning import compile_learner
 
         report = compile_learner(loaded, algorithm.value, loss=_no_loss, decay=decay, window=window).report()
     print_facts(report, as_json=as_json)
