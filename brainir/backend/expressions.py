@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 __all__ = [
     "Apply",
+    "Attribute",
     "CustomJvpOf",
     "CustomVjpOf",
     "DictOf",
@@ -178,6 +179,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a value."""
+
+    value: Expression
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """A call."""
 
@@ -205,5 +214,6 @@ Expression: TypeAlias = (
     | SplitAt
     | Join
     | Item
+    | Attribute
     | Apply
 )

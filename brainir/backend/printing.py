@@ -11,6 +11,7 @@ from ..ir.program import Function
 from ..ir.types import is_literal
 from .expressions import (
     Apply,
+    Attribute,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -98,7 +99,7 @@ def callees(expression: Expression) -> Iterator[Callee]:
         case Tuple(items) | ListOf(items) | DictOf(_, items):
             for part in items:
                 yield from callees(part)
-        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Lambda(_, value):
+        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Attribute(value, _) | Lambda(_, value):
             yield from callees(value)
 
 
@@ -303,6 +304,8 @@ class FunctionPrinter:
                 return call((self._scope.use("sum"),), [self.doc(value), ("()",)])
             case Item(value, index):
                 return (*self._bound(value, ATOM), f"[{index}]")
+            case Attribute(value, name):
+                return (*self._bound(value, ATOM), f".{name}")
             case Lambda():
                 return self._lambda(expression)
         raise EmissionError(f"{expression!r} cannot stand alone in Python")

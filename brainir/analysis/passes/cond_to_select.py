@@ -20,8 +20,10 @@ __all__ = ["CondToSelect"]
 # Operations whose derivative is infinite or undefined somewhere, so that times zero it is NaN.
 _STEEP = frozenset(
     {
-        "acos", "acosh", "asin", "atan2", "atanh", "cbrt", "cosh", "cumprod", "digamma", "div", "erf_inv", "exp",
-        "exp2", "expm1", "lgamma", "log", "log1p", "pow", "reduce_prod", "rem", "rsqrt", "sinh", "sqrt", "tan",
+        "acos", "acosh", "asin", "atan2", "atanh", "cbrt", "cholesky", "cosh", "cumprod", "digamma", "div", "eig",
+        "eigh", "erf_inv", "exp", "exp2", "expm1", "igamma", "igammac", "lgamma", "log", "log1p", "log2", "lu",
+        "polygamma", "polynomial", "pow", "qr", "reduce", "reduce_prod", "reduce_window", "regularized_incomplete_beta",
+        "rem", "rsqrt", "sinh", "sqrt", "svd", "tan", "triangular_solve", "tridiagonal_solve", "zeta",
     }
 )  # fmt: skip
 

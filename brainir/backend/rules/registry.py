@@ -8,9 +8,9 @@ from typing import Any
 from ...ir.errors import EmissionError
 from ...ir.node import Node
 from ...ir.types import TensorType
-from ..expressions import Apply, Expression, Literal, Name, Operand, Plain
+from ..expressions import Apply, Expression, Item, Literal, Name, Operand, Plain
 
-__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "member", "rule"]
+__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "first_of", "member", "rule"]
 
 Types = Callable[[str], TensorType]
 Rule = Callable[[Any, Types], Expression]
@@ -48,6 +48,11 @@ def as_keywords(keywords: Mapping[str, Plain | Expression]) -> dict[str, Express
 def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:
     """Return operands by name."""
     return tuple(map(Operand, names))
+
+
+def first_of(node: Node, results: Expression) -> Expression:
+    """Return the results of a call that gives a sequence, as rules do: a single one alone."""
+    return Item(results, 0) if len(node.outputs) == 1 else results
 
 
 def member(of: str, name: str) -> Name:

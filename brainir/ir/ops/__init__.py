@@ -12,7 +12,15 @@ from typing import Annotated, get_args
 from pydantic import Discriminator
 
 from ..node import Node
-from .contraction import DotGeneral
+from .contraction import (
+    ConvGeneralDilated,
+    ConvNumbers,
+    DotAlgorithm,
+    DotGeneral,
+    Fft,
+    RaggedDotGeneral,
+    RaggedDotNumbers,
+)
 from .control import (
     Call,
     Checkpoint,
@@ -32,7 +40,10 @@ from .elementwise import (
     Clamp,
     Compare,
     ConvertElementType,
+    IncompleteBeta,
     IntegerPow,
+    MulOutDtype,
+    Polynomial,
     ReducePrecision,
     Round,
     SelectN,
@@ -40,13 +51,41 @@ from .elementwise import (
     UnaryAccuracy,
 )
 from .external import Callback, CustomCall
-from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterNumbers
-from .random import RandomBits, RandomKeys, RandomSeed, RandomSplit, RandomWrap
-from .reduction import ArgReduce, Cumulative, Reduce
+from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterApply, ScatterNumbers
+from .linalg import (
+    Eig,
+    Eigh,
+    LuPivotsToPermutation,
+    Matrices,
+    Ormqr,
+    Qr,
+    Schur,
+    Svd,
+    SymmetricProduct,
+    TriangularSolve,
+    Tridiagonal,
+    TridiagonalSolve,
+)
+from .random import (
+    RandomBits,
+    RandomGamma,
+    RandomKeys,
+    RandomSeed,
+    RandomSplit,
+    RandomWrap,
+    RngBitGenerator,
+    RngUniform,
+    Threefry2x32,
+)
+from .reduction import ArgReduce, Cumulative, Reduce, ReduceWith
+from .sorting import ApproxTopK, Sort, TopK
 from .structure import (
     BitcastConvertType,
     BroadcastInDim,
     Concatenate,
+    DceSink,
+    DevicePut,
+    Empty,
     Iota,
     Pad,
     Reshape,
@@ -59,10 +98,12 @@ from .structure import (
     Transpose,
     Unstack,
 )
+from .windows import ReduceWindow, ReduceWindowMonoid, SelectAndGatherAdd, SelectAndScatterAdd
 
 __all__ = [
     "SCHEMAS",
     "AnyNode",
+    "ApproxTopK",
     "ArgReduce",
     "Binary",
     "BitcastConvertType",
@@ -75,43 +116,79 @@ __all__ = [
     "Compare",
     "Concatenate",
     "Cond",
+    "ConvGeneralDilated",
+    "ConvNumbers",
     "ConvertElementType",
     "Cumulative",
     "CustomCall",
     "CustomJvp",
     "CustomLinearSolve",
     "CustomVjp",
+    "DceSink",
+    "DevicePut",
+    "DotAlgorithm",
     "DotGeneral",
     "DynamicSlice",
     "DynamicUpdateSlice",
+    "Eig",
+    "Eigh",
+    "Empty",
+    "Fft",
     "Gather",
     "GatherNumbers",
+    "IncompleteBeta",
     "IntegerPow",
     "Iota",
     "LinearCall",
+    "LuPivotsToPermutation",
+    "Matrices",
+    "MulOutDtype",
     "OptimizationBarrier",
+    "Ormqr",
     "Pad",
+    "Polynomial",
+    "Qr",
+    "RaggedDotGeneral",
+    "RaggedDotNumbers",
     "RandomBits",
+    "RandomGamma",
     "RandomKeys",
     "RandomSeed",
     "RandomSplit",
     "RandomWrap",
     "Reduce",
     "ReducePrecision",
+    "ReduceWindow",
+    "ReduceWindowMonoid",
+    "ReduceWith",
     "RematPolicy",
     "Reshape",
     "Rev",
+    "RngBitGenerator",
+    "RngUniform",
     "Round",
     "Scan",
     "Scatter",
+    "ScatterApply",
     "ScatterNumbers",
+    "Schur",
+    "SelectAndGatherAdd",
+    "SelectAndScatterAdd",
     "SelectN",
     "Slice",
+    "Sort",
     "Split",
     "Squeeze",
     "Stack",
+    "Svd",
+    "SymmetricProduct",
+    "Threefry2x32",
     "Tile",
+    "TopK",
     "Transpose",
+    "TriangularSolve",
+    "Tridiagonal",
+    "TridiagonalSolve",
     "Unary",
     "UnaryAccuracy",
     "Unstack",
@@ -124,6 +201,11 @@ _AnySchema = (
     | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
     | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
     | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
+    | ConvGeneralDilated | Fft | RaggedDotGeneral | IncompleteBeta | MulOutDtype | Polynomial | ScatterApply | Eig
+    | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
+    | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
+    | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
+    | DevicePut | DceSink
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall
 )  # fmt: skip
