@@ -28,7 +28,7 @@ from .slices import Cutting, reaching
 from .states import HiddenLeaf
 from .weights import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",
@@ -167,6 +167,12 @@ def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
     return tuple(_GroupFinder(scan).groups())
 
 
+def group_members(program: Program) -> tuple[tuple[StatePath, ...], ...]:
+    """Return the paths of the members of each hidden group, without what else :func:`find_hidden_groups` finds."""
+    finder = _GroupFinder(WeightScan(program))
+    return tuple(tuple(finder.hidden[number].path for number in numbers) for numbers in finder.members()[0])
+
+
 class _GroupFinder:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
@@ -178,8 +184,9 @@ class _GroupFinder:
         self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
         self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
-    def groups(self) -> Iterator[HiddenGroup]:
-        blocked = list(self._mixing_nodes())
+    def members(self) -> tuple[list[list[int]], list[Blocked]]:
+        """Return the members of each group, and where states see others, but not at their own positions."""
+        blocked: list[Blocked] = []
         components = [1 << number for number in range(len(self.hidden))]
         for target in range(len(self.hidden)):
             joined, misplaced = self._joins(target)
@@ -199,10 +206,13 @@ class _GroupFinder:
                 touched = [component for component in components if component & together]
                 components = [component for component in components if not component & together]
                 components.append(functools.reduce(operator.or_, touched))
-        blocked += self._stopped()
         # The lowest bit is the first member.
-        for index, component in enumerate(sorted(components, key=lambda mask: mask & -mask)):
-            numbers = list(bits(component))
+        return [list(bits(component)) for component in sorted(components, key=lambda mask: mask & -mask)], blocked
+
+    def groups(self) -> Iterator[HiddenGroup]:
+        components, misplaced = self.members()
+        blocked = [*self._mixing_nodes(), *misplaced, *self._stopped()]
+        for index, numbers in enumerate(components):
             yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
 
     def _joins(self, target: int) -> tuple[int, list[Blocked]]:

@@ -26,6 +26,7 @@ __all__ = [
     "How",
     "RelationLeaf",
     "Tail",
+    "connected_states",
     "find_hidden_param_op_relations",
     "relations_of",
 ]
@@ -233,6 +234,20 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
         return tuple(found)
     order = {leaf.path: number for number, leaf in enumerate(operations.scan.states.params)}
     return tuple(sorted([*found, *inside], key=lambda relation: order[relation.path]))
+
+
+def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]:
+    """Return the hidden states that the relations of each parameter are connected to, without building relations."""
+    operations = WeightOperations(WeightScan(program))
+    found: dict[StatePath, dict[StatePath, None]] = {}
+    for operation in operations.related():
+        hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
+        found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
+    for descent in operations.scan.descents.values():
+        if not isinstance(descent, str):
+            for path, connected in connected_states(descent.substep).items():
+                found.setdefault(path, {}).update(dict.fromkeys(connected))
+    return {path: tuple(connected) for path, connected in found.items()}
 
 
 def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Iterator[HiddenParamOpRelation]:
