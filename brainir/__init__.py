@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
     from .backend.divergence import first_divergence
-    from .backend.source import to_source
+    from .backend.source import save_source, to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
@@ -58,7 +58,7 @@ _HOMES = {
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
     ".backend.divergence": ("first_divergence",),
-    ".backend.source": ("to_source",),
+    ".backend.source": ("save_source", "to_source"),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
@@ -103,6 +103,7 @@ __all__ = [
     "relabel",
     "run_passes",
     "save",
+    "save_source",
     "strip_constants",
     "to_callable",
     "to_source",

@@ -45,12 +45,12 @@ def why(program: Program, path: StatePath | str) -> Explanation:
     if not isinstance(state, State):
         message = "the module has this state, but the step neither reads nor writes it"
         return Explanation.of(state, "unused", diagnostic("unused_state", message, path=state))
-    scan = WeightScan(program)
+    scan = WeightScan.of(program)
     if state.role == "param":
-        return explain_parameter(WeightOperations(scan), state.path)
+        return explain_parameter(WeightOperations.of(scan), state.path)
     if state.role == "hidden":
         return explain_hidden(scan, state.path)
-    findings = tuple(each for each in diagnostics_of(WeightOperations(scan)) if each.path == state.path)
+    findings = tuple(each for each in diagnostics_of(WeightOperations.of(scan)) if each.path == state.path)
     if findings:
         return Explanation.of(state.path, "other", findings[0], findings=findings[1:])
     message = "is neither a parameter nor a hidden state, and carries no derivative from step to step"
