@@ -16,7 +16,7 @@ extras_bench := models,peers,tests
 extras_check := check
 extras_demo := models
 extras_docs := docs
-extras_test := models,peers,tests
+extras_test := examples,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
