@@ -32,6 +32,7 @@ _IMPORTS = {
     "collections": "import collections",
     "dataclasses": "import dataclasses",
     "functools": "import functools",
+    "math": "import math",
     "sys": "import sys",
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
@@ -44,11 +45,11 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "hasattr", "int",
+    "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "frozenset", "hasattr", "int",
     "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = (
-    "EXTERNALS", "PRIMITIVES", "UNITS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_primitive",
+    "EXTERNALS", "PRIMITIVES", "UNITS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_mesh", "_primitive",
     "_quantity", "_split", "_switch", "_unit",
 )  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")

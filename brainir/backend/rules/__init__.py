@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir.node import Node
 from ...ir.ops import Callback, CustomCall
 from ..expressions import Expression
-from . import contraction, control, elementwise, external, indexing, random, reduction, structure  # noqa: F401  # they enter their rules
+from . import contraction, control, elementwise, external, indexing, parallel, random, reduction, structure  # noqa: F401  # they enter their rules
 from .random import KEY_IMPLEMENTATIONS
 from .registry import RULES, Types
 

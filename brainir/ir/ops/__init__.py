@@ -41,6 +41,20 @@ from .elementwise import (
 )
 from .external import Callback, CustomCall
 from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterNumbers
+from .parallel import (
+    AllGather,
+    AllReduce,
+    AllToAll,
+    AxisIndex,
+    MeshShape,
+    Permute,
+    ReduceScatter,
+    Sharding,
+    ShardingConstraint,
+    ShardMap,
+    Spec,
+    Vary,
+)
 from .random import RandomBits, RandomKeys, RandomSeed, RandomSplit, RandomWrap
 from .reduction import ArgReduce, Cumulative, Reduce
 from .structure import (
@@ -62,8 +76,12 @@ from .structure import (
 
 __all__ = [
     "SCHEMAS",
+    "AllGather",
+    "AllReduce",
+    "AllToAll",
     "AnyNode",
     "ArgReduce",
+    "AxisIndex",
     "Binary",
     "BitcastConvertType",
     "BroadcastInDim",
@@ -89,8 +107,10 @@ __all__ = [
     "IntegerPow",
     "Iota",
     "LinearCall",
+    "MeshShape",
     "OptimizationBarrier",
     "Pad",
+    "Permute",
     "RandomBits",
     "RandomKeys",
     "RandomSeed",
@@ -98,6 +118,7 @@ __all__ = [
     "RandomWrap",
     "Reduce",
     "ReducePrecision",
+    "ReduceScatter",
     "RematPolicy",
     "Reshape",
     "Rev",
@@ -106,7 +127,11 @@ __all__ = [
     "Scatter",
     "ScatterNumbers",
     "SelectN",
+    "ShardMap",
+    "Sharding",
+    "ShardingConstraint",
     "Slice",
+    "Spec",
     "Split",
     "Squeeze",
     "Stack",
@@ -115,6 +140,7 @@ __all__ = [
     "Unary",
     "UnaryAccuracy",
     "Unstack",
+    "Vary",
     "While",
     "schema_of",
 ]
@@ -125,7 +151,8 @@ _AnySchema = (
     | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
     | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier | Callback | CustomCall
+    | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
+    | ReduceScatter | AllToAll | Permute | AxisIndex
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

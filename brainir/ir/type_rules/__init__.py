@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..node import Node
 from ..types import TensorType
-from . import contraction_reduction, control, elementwise, external, random, structure  # noqa: F401  # they enter their rules
+from . import contraction_reduction, control, elementwise, external, parallel, random, structure  # noqa: F401  # they enter their rules
 from .checks import MAX_RANK
 from .registry import RULES, Callees, TypeRuleError, Types
 
