@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from . import brainscale, view
     from .analysis import (
         add_hidden_perturbation,
+        check_units,
+        cost,
         diff,
         find_hidden_groups,
         find_hidden_param_op_relations,
@@ -21,24 +23,29 @@ if TYPE_CHECKING:
     )
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
-    from .backend.learning.learner import compile_learner
-    from .backend.source import to_source
+    from .backend.divergence import first_divergence
+    from .backend.source import save_source, to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
     from .ir.diff import relabel
     from .ir.errors import BrainIRError
     from .ir.files import load, save
+    from .ir.large_constants import strip_constants
     from .ir.program import Program
     from .ir.schema import json_schema
     from .ir.serialization import dumps, loads
+    from .ir.upgrade import upgrade_file
     from .ir.verifier import verify
+    from .learning import Learner, compile_learner
 
 __version__ = "0.1.0"
 
 _HOMES = {
     ".analysis": (
         "add_hidden_perturbation",
+        "check_units",
+        "cost",
         "diff",
         "find_hidden_groups",
         "find_hidden_param_op_relations",
@@ -48,32 +55,39 @@ _HOMES = {
     ),
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
-    ".backend.learning.learner": ("compile_learner",),
-    ".backend.source": ("to_source",),
+    ".backend.divergence": ("first_divergence",),
+    ".backend.source": ("save_source", "to_source"),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
     ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),
     ".ir.files": ("load", "save"),
+    ".ir.large_constants": ("strip_constants",),
     ".ir.program": ("Program",),
     ".ir.schema": ("json_schema",),
     ".ir.serialization": ("dumps", "loads"),
+    ".ir.upgrade": ("upgrade_file",),
     ".ir.verifier": ("verify",),
+    ".learning": ("Learner", "compile_learner"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BrainIRError",
+    "Learner",
     "Program",
     "add_hidden_perturbation",
     "brainscale",
+    "check_units",
     "compile_learner",
+    "cost",
     "diff",
     "dumps",
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "first_divergence",
     "json_schema",
     "load",
     "loads",
@@ -87,8 +101,11 @@ __all__ = [
     "relabel",
     "run_passes",
     "save",
+    "save_source",
+    "strip_constants",
     "to_callable",
     "to_source",
+    "upgrade_file",
     "verify",
     "view",
     "write_states",

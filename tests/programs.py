@@ -13,7 +13,17 @@ from tests.case import Case
 from tests.compare import JAX
 from tests.control_programs import CONTROL_PROGRAMS
 
-SINCE = {"stack": (0, 10), "tile": (0, 9), "unstack": (0, 10)}
+SINCE = {
+    "stack": (0, 10),
+    "tile": (0, 9),
+    "unstack": (0, 10),
+    "log2": (0, 12),
+    "mul_out_dtype": (0, 10),
+    "mulhi": (0, 10),
+    "one_minus_square": (0, 12),
+    "ormqr": (0, 10),
+    "polynomial": (0, 12),
+}
 """The JAX version from which on an operation is a primitive; before, JAX writes it with others."""
 
 
@@ -27,6 +37,8 @@ ABOVE = jnp.array([0.2, 0.9, 1.7, 2.6])
 Z = lax.complex(X, Y)
 N, J = jnp.array([-5, 0, 3, 1000]), jnp.array([1, 2, 0, 3])
 P = jnp.array([True, False, True, True])
+S = jnp.eye(4) * 5 + _normal(4, 4)  # far from singular
+IMAGE, KERNEL = _normal(2, 4, 6, 5), _normal(6, 2, 3, 2)
 
 
 def _mapped(*functions: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,6 +52,14 @@ def _without_slope(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _at(way: str, **options: bool) -> Callable[..., Any]:
     return lambda x, indices, updates: getattr(x.at[indices], way)(updates, **options)
+
+
+def _symmetric(m: Any) -> Any:
+    return m @ m.T + jnp.eye(4)
+
+
+def _pool(x: Any) -> Any:
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2), (1, 1), "SAME")
 
 
 def _key_words(seed: Any, words: Any) -> Any:
@@ -143,6 +163,25 @@ PROGRAMS: dict[str, Case] = {
         _mapped(lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min, lax.pow, lax.rem, lax.atan2, lax.complex),
         (ABOVE, UNIT),
     ),
+    "Bessel functions": Case(_mapped(lax.bessel_i0e, lax.bessel_i1e), (X,)),
+    "gamma functions": Case(
+        lambda a, x: (lax.igamma(a, x), lax.igammac(a, x), lax.polygamma(jnp.ones_like(x), x)),
+        (ABOVE, ABOVE[::-1]),
+    ),
+    "functions without derivatives": Case(
+        lambda i: [function(i / 3, i / 2 + 1.2) for function in (lax.igamma_grad_a, lax.zeta)], (J + 1,)
+    ),
+    "incomplete beta function": Case(
+        lambda x: lax.betainc(lax.stop_gradient(ABOVE), lax.stop_gradient(ABOVE[::-1]), abs(x)), (UNIT,)
+    ),
+    "functions that became primitives later": Case(
+        lambda x, y: (jnp.log2(x), lax.one_minus_square(x), lax.polynomial(x, [y, 2.0, y])),
+        (ABOVE, UNIT),
+        since=(0, 12),
+    ),
+    "products in another type": Case(
+        lambda x, i: (lax.mul(x, x, out_dtype=jnp.bfloat16), lax.mulhi(i, i)), (X, N), since=(0, 10)
+    ),
     "neighbouring floats": Case(_without_slope(lax.nextafter), (X, Y)),
     "bits of integers": Case(
         _mapped(
@@ -229,6 +268,98 @@ PROGRAMS: dict[str, Case] = {
         ),
         (M, X, N.astype(jnp.int8)),
     ),
+    "algorithms of products": Case(
+        lambda m, x: (lax.dot(m, x, precision=lax.DotAlgorithmPreset.F32_F32_F32), lax.dot(m, x, precision="high")),
+        (M, X),
+    ),
+    "ragged products": Case(
+        lambda m, w, sizes: lax.ragged_dot(m, w, sizes), (M, jnp.stack([S, -S]), jnp.array([1, 2], jnp.int32))
+    ),
+    "convolutions": Case(
+        lambda image, kernel: (
+            lax.conv_general_dilated(image, kernel, (2, 1), "SAME", feature_group_count=2),
+            lax.conv_general_dilated(
+                image,
+                kernel,
+                (1, 1),
+                ((2, 1), (0, 0)),
+                lhs_dilation=(1, 2),
+                rhs_dilation=(2, 1),
+                dimension_numbers=("CNHW", "OIHW", "HWNC"),
+                precision="highest",
+            ),
+        ),
+        (IMAGE, KERNEL),
+    ),
+    "windows": Case(
+        lambda m: (
+            lax.reduce_window(m, 0.0, lax.add, (2, 2), (1, 2), ((0, 1), (1, 1)), window_dilation=(2, 1)),
+            lax.reduce_window(m, jnp.inf, lax.min, (2, 2), (1, 1), "VALID", base_dilation=(1, 2)),
+            _pool(m),
+            jax.grad(lambda x: jnp.sum(jnp.sin(_pool(x))))(m),
+        ),
+        (M,),
+    ),
+    "tangents of windows": Case(_without_slope(lambda m: jax.jvp(_pool, (m,), (jnp.cos(m),))), (M,)),
+    "elements combined by a function": Case(
+        lambda i, j: (
+            lax.reduce((i, j), (0, 1), lambda acc, x: (acc[0] + x[1], acc[1] * x[0]), (0,)),
+            lax.reduce_window(i, 1, lambda acc, x: acc * x + 1, (2,), (1,), "VALID"),
+            i.at[j].apply(lambda x: 2 * x + 1),
+        ),
+        (N, J),
+    ),
+    "order": Case(
+        lambda m, i: (
+            lax.sort(m, dimension=0),
+            lax.sort((i, m[0], m[1]), num_keys=2, is_stable=False),
+            lax.top_k(m, 2),
+            lax.approx_min_k(m, 2, recall_target=0.9),
+        ),
+        (M, N),
+    ),
+    "Fourier transforms": Case(
+        lambda z, m: (jnp.fft.fft(z), jnp.fft.ifft(z), jnp.fft.rfft2(m), jnp.fft.irfft(z, 5)), (Z, M)
+    ),
+    "decompositions": Case(
+        lambda s: (
+            lax.linalg.cholesky(_symmetric(s)),
+            lax.linalg.lu(s)[0],
+            lax.linalg.qr(s, full_matrices=False),
+            lax.linalg.eigh(_symmetric(s), lower=False),
+            lax.linalg.svd(s, full_matrices=False),
+            jnp.linalg.svd(s, compute_uv=False),
+        ),
+        (S,),
+    ),
+    "linear systems": Case(
+        lambda s, x, m: (
+            lax.linalg.triangular_solve(s, m, lower=True, transpose_a=True),
+            lax.linalg.tridiagonal_solve(x, jnp.abs(x) + 4, x, m.T),
+        ),
+        (S, X, M),
+    ),
+    "decompositions without derivatives": Case(
+        _without_slope(
+            lambda s, x: (
+                lax.linalg.eig(s),
+                lax.linalg.hessenberg(s),
+                lax.linalg.schur(s),
+                lax.linalg.tridiagonal(_symmetric(s)),
+                lax.linalg.householder_product(s, x),
+                lax.linalg.cholesky_update(s, x),
+                lax.linalg.symmetric_product(s, s, alpha=0.5, beta=2.0),
+                lax.linalg.lu(s)[1:],
+                lax.linalg.qr(s, pivoting=True),
+            )
+        ),
+        (S, X),
+    ),
+    "product with an orthogonal factor": Case(
+        _without_slope(lambda s, x: lax.linalg.ormqr(s, x, s, left=False, transpose=True)), (S, X), since=(0, 10)
+    ),
+    "pivots": Case(lambda p: lax.linalg.lu_pivots_to_permutation(p, 5), (jnp.array([1, 3, 2], jnp.int32),)),
+    "memory": Case(lambda x: (jax.device_put(x), lax.empty((3,), jnp.float16), lax.dce_sink(x)), (X,)),
     "reductions": Case(
         lambda m, i, p: (
             [f(m) for f in (jnp.sum, jnp.prod, jnp.max, jnp.min)],
@@ -249,6 +380,18 @@ PROGRAMS: dict[str, Case] = {
     "keys of another kind": Case(
         lambda seed: jax.random.bits(jax.random.split(jax.random.key(seed, impl="rbg"))[1]), (5,)
     ),
+    "hashes and generators": Case(
+        lambda key, words: (
+            jax.random.clone(jax.random.wrap_key_data(key)),
+            primitives.threefry2x32_p.bind(key[0], key[1], words, words + 1),
+            primitives.random_gamma_p.bind(
+                jax.random.wrap_key_data(words.reshape(2, 2)), words[2:] / 2, log_space=True
+            ),
+            lax.rng_bit_generator(words, (3, 2), jnp.uint8, lax.RandomAlgorithm.RNG_PHILOX),
+        ),
+        (jnp.arange(2, dtype=jnp.uint32), jnp.arange(4, dtype=jnp.uint32)),
+    ),
+    "numbers from the generator of the device": Case(lambda x: lax.rng_uniform(0.5, 1.5, (3,)).shape[0] * x, (X,)),
     "calls": Case(lambda x: (_shared(x) + _shared(-x), jax.jit(lambda y: y + 1, inline=True)(x)), (X,)),
     "JVP rule": Case(lambda x: _spike(x, 0.3) * jax.nn.relu(x), (X,)),
     "VJP rule": Case(lambda x, limit: _clip_gradient(x, limit) * x, (X, 0.5), derivatives="reverse"),

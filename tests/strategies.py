@@ -389,6 +389,13 @@ def constant(name: str, array: np.ndarray) -> Constant:
     return Constant.of(name, TensorType(array.dtype.name, array.shape), array)
 
 
+def weights(*arrays: np.ndarray) -> Program:
+    """Make a program that returns constants ``c0``, ``c1``, ..."""
+    constants = tuple(constant(f"c{k}", array) for k, array in enumerate(arrays))
+    outputs = tuple(c.name for c in constants)
+    return program_of(Function(name="main", inputs=(), types=(), constants=constants, outputs=outputs))
+
+
 @functools.cache
 def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
     """Draw values of a field of a model from its annotation."""

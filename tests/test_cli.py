@@ -15,11 +15,13 @@ from typer.testing import CliRunner, Result
 
 import brainir
 from brainir.cli.app import app
+from brainir.ir.interface import LeafTree, Unit
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def energy(x, w):
@@ -39,6 +41,19 @@ def step():
     return leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3)
 
 
+def slow(params, hidden, x):
+    h = 0.5 * hidden["h"] + params["w"] @ x
+    return {"h": h}, jnp.tanh(h)
+
+
+def slower():
+    return slow, *step()[1:]
+
+
+def constant(x):
+    return jnp.asarray(np.eye(30, dtype=np.float32)) @ x
+
+
 def nested(x):
     return jax.jit(jnp.sin)(x)
 
@@ -51,8 +66,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "export", "groups", "lower", "passes", "perturb", "relations", "run", "schema", "show", "source", "stats", "verify",
-    "view",
+    "cost", "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run",
+    "schema", "show", "source", "stats", "units", "upgrade", "verify", "view",
 )  # fmt: skip
 
 
@@ -205,6 +220,66 @@ def test_passes_write_the_rewritten_program() -> None:
     assert "there is no pass 'other'" in call("passes", "nested.json", "other", code=2).stderr
 
 
+def test_diff_gives_one_for_programs_that_differ() -> None:
+    call("lower", "mymodel.py:slower", "--step", "-o", "slower.json")
+    old, new = brainir.load("leaky.json"), brainir.load("slower.json")
+    assert call("diff", "leaky.json", "slower.json", code=1).stdout == f"{brainir.diff(old, new)}\n"
+    found = json.loads(call("diff", "leaky.json", "slower.json", "--json", code=1).stdout)
+    assert found["equal"] is False
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert json.loads(call("diff", "leaky.json", "-", "--json", text=renamed).stdout)["equal"] is True
+    page = call("view", "slower.json", "--against", "leaky.json", "-o", "-").stdout
+    assert page.rstrip() == brainir.view.to_html(new, against=old).rstrip()
+
+
+def test_relabel_gives_the_names_of_the_older_version() -> None:
+    renamed = Path("leaky.json").read_text().replace('"v1"', '"other"')
+    assert brainir.loads(call("relabel", "-", "--like", "leaky.json", text=renamed).stdout) == brainir.load(
+        "leaky.json"
+    )
+    assert (
+        json.loads(call("relabel", "leaky.json", "--like", "leaky.json", "-o", "r.json", "--json").stdout)["nodes"] == 4
+    )
+
+
+def test_learner_reports_what_it_learns() -> None:
+    report = brainir.compile_learner(brainir.load("leaky.json"), loss=lambda out, target: out.sum()).report()
+    assert call("learner", "leaky.json").stdout == f"{report}\n"
+    assert json.loads(call("learner", "leaky.json", "--json").stdout) == json.loads(report.to_json())
+    assert "decay" in call("learner", "leaky.json", "-a", "es_d_rtrl", code=2).stderr
+    call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
+
+
+def test_cost_and_units_are_those_of_the_library() -> None:
+    program = brainir.load("leaky.json")
+    assert call("cost", "leaky.json").stdout.rstrip() == str(brainir.cost(program)).rstrip()
+    assert json.loads(call("cost", "leaky.json", "--json").stdout)["flops"] == brainir.cost(program).flops
+    assert call("units", "leaky.json").stdout.rstrip() == str(brainir.check_units(program)).rstrip()
+
+
+def test_units_gives_one_for_a_sum_of_volts_and_seconds() -> None:
+    program = brainir.lower(lambda v, t: v + t, jnp.ones(3), jnp.ones(3))
+    units = (
+        Unit(text="mV", dimension=(2, 1, -3, -1, 0, 0, 0), scale=-3),
+        Unit(text="ms", dimension=(0, 0, 1, 0, 0, 0, 0), scale=-3),
+    )
+    arguments = tuple(
+        argument.replace(tree=LeafTree(unit=unit.text))
+        for argument, unit in zip(program.interface.arguments, units, strict=True)
+    )
+    interface = program.interface.replace(arguments=arguments, units=units)
+    brainir.save(program.replace(interface=interface), "volts.json")
+    assert "add" in call("units", "volts.json", code=1).stdout
+
+
+def test_upgrade_rewrites_files() -> None:
+    text = Path("leaky.json").read_text()
+    assert call("upgrade", "leaky.json", "energy.json").stdout.splitlines()[0].startswith("leaky.json: version 1")
+    assert json.loads(call("upgrade", "leaky.json", "--json").stdout)[0]["file"] == "leaky.json"
+    assert Path("leaky.json").read_text() == text
+    assert "no file" in call("upgrade", "absent.json", code=2).stderr
+
+
 def test_schema_is_that_of_the_library() -> None:
     assert json.loads(call("schema").stdout) == brainir.json_schema()
 
@@ -259,6 +334,27 @@ def test_source_runs_and_export_writes_for_other_tools() -> None:
     assert Path("energy.mmd").read_text().startswith("flowchart TD")
     explored = json.loads(call("export", "energy.json", "-f", "model-explorer").stdout)
     assert [graph["id"] for graph in explored["graphs"]] == ["energy"]
+
+
+def test_source_with_large_constants_beside_it() -> None:
+    call("lower", "mymodel.py:constant", "-i", "f32[30]", "-o", "constant.json")
+    call("source", "constant.json", "-o", "constant.py", "--beside")
+    assert set(np.load("constant.npz")) == {"c0"}
+    assert "needs a file" in call("source", "constant.json", "--beside", code=2).stderr
+
+
+def test_looking_checking_and_analysing_import_no_jax() -> None:
+    lines = [
+        ["show", "leaky.json"], ["stats", "leaky.json"], ["verify", "leaky.json"], ["groups", "leaky.json"],
+        ["relations", "leaky.json"], ["diff", "leaky.json", "leaky.json"], ["perturb", "leaky.json"],
+        ["relabel", "leaky.json", "--like", "leaky.json"], ["passes", "leaky.json"], ["schema"], ["--help"],
+        ["view", "leaky.json", "-o", "-"], ["export", "leaky.json", "-f", "dot"],
+    ]  # fmt: skip
+    code = f"import sys; from brainir.cli.app import app\nfor line in {lines}: app(line, standalone_mode=False)\n"
+    code += "sys.exit('jax' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_extra_the_command_says_how_to_install_it() -> None:

@@ -12,12 +12,20 @@ import pytest
 import brainir
 from brainir.analysis.passes import PASSES, CondToSelect, InlineCalls, Pass, UnrollScans, apply_passes
 from brainir.ir.errors import AnalysisError, PassError
-from brainir.ir.ops import Call, Cond, Scan
+from brainir.ir.node import Traits
+from brainir.ir.ops import Call, Cond, Scan, Unary, UnaryAccuracy, While
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
-from tests.programs import PROGRAMS, PROGRAMS_HERE
+from tests.programs import PROGRAMS
 
 EVERY = [UnrollScans(max_length=40) if cls is UnrollScans else cls() for cls in PASSES.values()]
+
+
+# Programs in which each pass has something to do.
+SUITE = (
+    "calls", "choice of four with operands of its own", "choice of two", "copies", "counting", "gathers", "JVP rule",
+    "loop over a sequence", "loop until", "loops in loops", "loop in a batch", "sums of cotangents", "VJP rule",
+)  # fmt: skip
 
 
 @functools.cache
@@ -31,7 +39,7 @@ def ops(program: Program) -> list[str]:
 
 
 def one_by_one(fn: Callable[..., Any], *args: Any) -> Any:
-    """Run a function operation by operation, loops and branches included, so that nothing is fused."""
+    """Run a function operation by operation, so that nothing is fused but bodies of loops and branches."""
     with jax.disable_jit():
         return jax.tree.map(jnp.asarray, fn(*args))
 
@@ -74,10 +82,16 @@ def derivative(program: Program, name: str) -> Callable[[], Any] | None:
     return pulled
 
 
+def has_bodies(program: Program) -> bool:
+    """Whether a program has loops or branches, which the regenerated function always runs as a whole."""
+    return any(isinstance(node, Cond | Scan | While) for function in program.functions for node in function.nodes)
+
+
 @functools.cache
-def values(name: str) -> Any:
-    """Return what the original function gives, operation by operation."""
-    return one_by_one(PROGRAMS[name].fn, *PROGRAMS[name].args)
+def values(name: str, *, fused: bool) -> Any:
+    """Return what a program gives, operation by operation; with `fused`, bodies of loops and branches as a whole."""
+    fn = brainir.to_callable(lowered(name)) if fused else PROGRAMS[name].fn
+    return one_by_one(fn, *PROGRAMS[name].args)
 
 
 @functools.cache
@@ -87,7 +101,7 @@ def slopes(name: str) -> Any:
 
 
 def changes_some(each: Pass) -> list[str]:
-    return [name for name in PROGRAMS_HERE if each.run(lowered(name)).modified]
+    return [name for name in SUITE if each.run(lowered(name)).modified]
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
@@ -95,8 +109,9 @@ def test_a_pass_keeps_values_to_the_bit_operation_by_operation(each: Pass) -> No
     names = changes_some(each)
     assert names
     for name in names:
-        after = brainir.to_callable(brainir.run_passes(lowered(name), [each]))
-        assert_same_bits(one_by_one(after, *PROGRAMS[name].args), values(name), name)
+        after = brainir.run_passes(lowered(name), [each])
+        found = one_by_one(brainir.to_callable(after), *PROGRAMS[name].args)
+        assert_same_bits(found, values(name, fused=has_bodies(after)), name)
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
@@ -288,3 +303,84 @@ def test_what_passes_did_is_recorded_without_changing_the_fingerprint() -> None:
     assert brainir.fingerprint(run.program) == brainir.fingerprint(run.program.replace(metadata=()))
     assert brainir.loads(brainir.dumps(run.program)) == run.program
     assert brainir.run_passes(run.program, ["inline"]) is run.program
+
+
+def test_dead_nodes_constants_and_functions_go_and_nothing_else() -> None:
+    table = jnp.arange(5.0)
+
+    def fn(x: Any) -> Any:
+        _ = jax.jit(jnp.exp)(x) + table[2]
+        return jnp.sin(x)
+
+    program = brainir.lower(fn, 1.0)
+    after = brainir.run_passes(program, ["dead_code"])
+    assert ops(after) == ["sin"]
+    assert after.constant_bytes() == 0
+    assert len(after.functions) == 1
+
+
+def test_effectful_nodes_stay_and_are_never_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = brainir.lower(lambda x: (jnp.sin(x), jax.jit(jnp.sin)(x), jax.jit(jnp.sin)(x), x)[-1], 1.0)
+    assert ops(brainir.run_passes(program)) == []
+    traits = {"sin": Traits(elementwise=True, effectful=True)}
+    monkeypatch.setattr(Unary, "op_traits", {**Unary.op_traits, **traits})
+    monkeypatch.setattr(UnaryAccuracy, "op_traits", {**UnaryAccuracy.op_traits, **traits})
+    after = brainir.run_passes(program, ["dead_code", "common_subexpressions", "inline", "common_subexpressions"])
+    assert ops(after) == ["sin", "sin", "sin"]
+    cond = brainir.lower(lambda x: jax.lax.cond(x > 0, jnp.sin, jnp.cos, x), 1.0)
+    assert not CondToSelect().run(cond).modified
+
+
+def test_equal_nodes_become_one_and_nearly_equal_ones_stay() -> None:
+    def fn(x: Any, key: Any) -> Any:
+        same = jnp.sin(x) + jnp.sin(x)
+        draws = jax.random.uniform(key, (3,)) - jax.random.uniform(key, (3,))
+        other = jax.random.uniform(jax.random.fold_in(key, 1), (3,))
+        return same, draws, other, x * 0.0 + 1, x * -0.0 + 1, jnp.sum(x), jnp.sum(x, keepdims=True)
+
+    args = jnp.ones(3), jax.random.key(0)
+    program = brainir.run_passes(brainir.lower(fn, *args), ["inline"])
+    after = brainir.run_passes(program, ["common_subexpressions"])
+    assert ops(after).count("sin") == 1
+    assert ops(program).count("random_bits") == 3
+    assert ops(after).count("random_bits") == 2
+    assert {node.inputs[1] for node in after.entry_function.nodes if node.op == "mul"} >= {"0.0:f32", "-0.0:f32"}
+    assert_same_bits(one_by_one(brainir.to_callable(after), *args), one_by_one(fn, *args))
+
+
+def test_equal_functions_and_constants_become_one() -> None:
+    numbers = [1.0, 2.5, -3.0]
+
+    def fn(x: Any) -> Any:
+        first, second = (jax.jit(lambda v: jnp.tanh(v) * jnp.array(numbers)) for _ in range(2))
+        return first(x) + second(x)
+
+    program = brainir.lower(fn, jnp.ones(3))
+    after = brainir.run_passes(program, ["inline", "common_subexpressions"])
+    assert ops(after) == ["tanh", "mul", "add"]
+    assert len(after.entry_function.constants) == 1
+
+
+def test_copies_and_reshapes_to_the_same_shape_go() -> None:
+    def fn(x: Any) -> Any:
+        y = jnp.copy(x).reshape(x.shape).astype(x.dtype).transpose(0, 1)
+        y = jax.lax.slice(jax.lax.pad(y, 0.0, ((0, 0, 0), (0, 0, 0))), (0, 0), y.shape)
+        return jnp.broadcast_to(y, y.shape) + 1, jax.lax.stop_gradient(y), y
+
+    program = brainir.lower(fn, jnp.ones((2, 3)))
+    after = brainir.run_passes(program, ["copy_propagation"])
+    assert ops(after) == ["add", "stop_gradient"]
+    assert after.entry_function.outputs[-1] == after.entry_function.inputs[0]
+    assert after.interface == program.interface
+
+
+def test_a_conversion_that_changes_the_weak_type_stays() -> None:
+    program = brainir.lower(lambda x: jax.lax.convert_element_type(x, jnp.float32), 1.0)
+    assert brainir.run_passes(program, ["copy_propagation"]) is program
+
+
+def test_rewritten_programs_lower_again_to_what_they_were_rewritten_to() -> None:
+    for name in ("calls", "contractions", "JVP rule", "cutting and joining", "reductions"):
+        after = brainir.run_passes(lowered(name))
+        again = brainir.lower(brainir.to_callable(after), *PROGRAMS[name].args)
+        assert brainir.fingerprint(brainir.run_passes(again)) == brainir.fingerprint(after), name

@@ -129,9 +129,9 @@ def field(name: str, **schema: object) -> Callable[[dict[str, Any]], None]:
 
 
 def new_operation(definitions: dict[str, Any]) -> None:
-    definitions["Sort"] = copy.deepcopy(definitions["Cumulative"])
-    definitions["Sort"]["properties"]["op"] = {"const": "sort"}
-    definitions["Function"]["properties"]["nodes"]["items"]["oneOf"].append({"$ref": "#/$defs/Sort"})
+    definitions["Novelty"] = copy.deepcopy(definitions["Cumulative"])
+    definitions["Novelty"]["properties"]["op"] = {"const": "novelty"}
+    definitions["Function"]["properties"]["nodes"]["items"]["oneOf"].append({"$ref": "#/$defs/Novelty"})
 
 
 def moved_operation(definitions: dict[str, Any]) -> None:
@@ -195,7 +195,7 @@ def test_a_change_and_its_reverse_are_of_opposite_kinds() -> None:
     new = json_schema()
     new_operation(new["$defs"])
     assert schema_change(json_schema(), new).kind == "additive"
-    assert schema_change(new, json_schema()).lost == ("Function, field 'nodes', items: the op 'sort' is gone",)
+    assert schema_change(new, json_schema()).lost == ("Function, field 'nodes', items: the op 'novelty' is gone",)
 
 
 def test_the_schema_is_the_same_in_every_process() -> None:

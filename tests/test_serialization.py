@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from safetensors.numpy import load_file, save_file
 
 from brainir.ir import serialization
-from brainir.ir.canonical import fingerprint
 from brainir.ir.errors import BrainIRError, FormatError, VerificationError
-from brainir.ir.files import LARGE_CONSTANT, load, save
+from brainir.ir.files import load, save
 from brainir.ir.interface import DataclassTree, Interface, LeafTree, SequenceTree, Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS, AnyNode
 from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
 from brainir.ir.serialization import Limits, dump_node, dumps, loads
 
-from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike
+from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike, weights
 
 GRADED = chain(4)
 NODE = TypeAdapter(AnyNode)
@@ -37,13 +33,6 @@ def edited(change: Any, program: Program = GRADED) -> str:
     data = json.loads(dumps(program))
     change(data)
     return json.dumps(data)
-
-
-def weights(*arrays: np.ndarray) -> Program:
-    """Make a program that returns constants ``c0``, ``c1``, ..."""
-    constants = tuple(constant(f"c{k}", array) for k, array in enumerate(arrays))
-    outputs = tuple(c.name for c in constants)
-    return program_of(Function(name="main", inputs=(), types=(), constants=constants, outputs=outputs))
 
 
 BIG = np.arange(20_000, dtype=np.float32)
@@ -372,199 +361,6 @@ def test_the_deepest_pytree_that_can_be_written_can_be_read() -> None:
     for depth in (91, 400, 5000):
         with pytest.raises(FormatError, match=f"nests {depth} levels deep"):
             dumps(nested(depth))
-
-
-# Files
-
-
-def test_large_constants_go_to_a_file_beside_the_json_once_each(tmp_path: Path) -> None:
-    program = weights(BIG, BIG[:100], BIG, OTHER)
-    save(program, tmp_path / "model.json")
-    assert sorted(os.listdir(tmp_path)) == ["model.json", "model.safetensors"]
-    arrays = load_file(tmp_path / "model.safetensors")
-    digests = {c.digest() for c in program.entry_function.constants if len(c.data or b"") > LARGE_CONSTANT}
-    assert arrays.keys() == digests
-    assert len(digests) == 2
-    assert all(array.dtype == np.uint8 and array.shape == (BIG.nbytes,) for array in arrays.values())
-    assert (tmp_path / "model.json").stat().st_size < 2000
-    assert load(tmp_path / "model.json") == program
-
-
-def test_small_constants_need_no_second_file(tmp_path: Path) -> None:
-    program = weights(np.zeros(LARGE_CONSTANT, np.uint8))
-    save(program, str(tmp_path / "model.json"))
-    assert os.listdir(tmp_path) == ["model.json"]
-    assert load(str(tmp_path / "model.json")) == program
-
-
-def test_large_constants_can_be_left_out(tmp_path: Path) -> None:
-    program = weights(BIG, BIG[:100])
-    save(program, tmp_path / "model.json")
-    (tmp_path / "model.safetensors").unlink()
-    light = load(tmp_path / "model.json", constants=False)
-    large, small = light.entry_function.constants
-    assert large.data is None
-    assert small == program.entry_function.constants[1]
-    assert fingerprint(light) == fingerprint(program)
-    with pytest.raises(BrainIRError, match="was left out"):
-        large.array()
-
-
-def test_saving_a_program_without_its_large_constants_keeps_those_in_the_file(tmp_path: Path) -> None:
-    program = weights(BIG, OTHER)
-    path = tmp_path / "model.json"
-    save(program, path)
-    light = load(path, constants=False)
-    body = light.entry_function
-    save(light, path)
-    assert load(path) == program
-    half = (program.entry_function.constants[0], body.constants[1])
-    save(light.replace(functions=(body.replace(constants=half),)), path)
-    assert load(path) == program
-
-
-def test_a_file_of_constants_that_is_no_longer_needed_is_removed(tmp_path: Path) -> None:
-    save(weights(BIG, OTHER), tmp_path / "model.json")
-    save(weights(OTHER), tmp_path / "model.json")
-    assert len(load_file(tmp_path / "model.safetensors")) == 1
-    save(weights(OTHER[:5]), tmp_path / "model.json")
-    assert os.listdir(tmp_path) == ["model.json"]
-
-
-@pytest.mark.parametrize("kind", ["safetensors", "other", "folder"])
-def test_a_file_that_brainir_did_not_write_is_never_touched(kind: str, tmp_path: Path) -> None:
-    foreign = tmp_path / "model.safetensors"
-    if kind == "safetensors":
-        save_file({"weight": BIG}, foreign)
-    elif kind == "other":
-        foreign.write_bytes(b"mine")
-    else:
-        foreign.mkdir()
-    before = None if kind == "folder" else foreign.read_bytes()
-    save(weights(BIG[:3]), tmp_path / "model.json")
-    with pytest.raises(FormatError, match=r"model\.safetensors was not written by brainir.*another path"):
-        save(weights(BIG), tmp_path / "model.json")
-    assert load(tmp_path / "model.json") == weights(BIG[:3])
-    assert before == (None if kind == "folder" else foreign.read_bytes())
-
-
-def test_saved_bytes_are_the_same_every_time(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save(weights(BIG, OTHER), tmp_path / f"{name}.json")
-    for suffix in ("json", "safetensors"):
-        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
-
-
-def test_saved_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    (tmp_path / "plain").touch()
-    save(weights(BIG), tmp_path / "model.json")
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in os.listdir(tmp_path)}
-    assert len(modes) == 1
-
-
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "model.json"
-    save(GRADED, path)
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(FormatError, match=r"cannot write .*model\.json: No space left"):
-        save(weights(BIG), path)
-    assert os.listdir(tmp_path) == ["model.json"]
-    assert load(path) == GRADED
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    path = tmp_path / "model.json"
-    save(weights(BIG, OTHER), path)
-    return path
-
-
-def test_a_missing_file_of_constants_is_named(saved: Path) -> None:
-    outside = saved.with_suffix(".safetensors")
-    outside.unlink()
-    expected = rf"{re.escape(str(saved))} keeps 2 large constants in {re.escape(str(outside))}, which is missing"
-    with pytest.raises(FormatError, match=expected):
-        load(saved)
-
-
-def test_a_renamed_pair_of_files_still_belongs_together(saved: Path) -> None:
-    moved = saved.with_name("moved.json")
-    saved.rename(moved)
-    saved.with_suffix(".safetensors").rename(moved.with_suffix(".safetensors"))
-    assert load(moved) == weights(BIG, OTHER)
-
-
-def test_one_changed_bit_in_a_large_constant_is_found(saved: Path) -> None:
-    outside = saved.with_suffix(".safetensors")
-    data = bytearray(outside.read_bytes())
-    data[-1] ^= 1
-    outside.write_bytes(data)
-    with pytest.raises(FormatError, match=r"does not hold 1 of the constants .*other bytes.*sha256 [0-9a-f]{64}"):
-        load(saved)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda array: array[:-4],
-        lambda array: array.reshape(2, -1),
-        lambda array: array.view(np.float32),
-        lambda array: np.zeros_like(array),
-        lambda array: array[:0],
-    ],
-)
-def test_a_large_constant_of_another_size_type_or_content_is_found(saved: Path, change: Any) -> None:
-    outside = saved.with_suffix(".safetensors")
-    save_file({digest: np.ascontiguousarray(change(array)) for digest, array in load_file(outside).items()}, outside)
-    with pytest.raises(FormatError, match="does not hold 2 of the constants"):
-        load(saved)
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x08\0\0\0\0\0\0\0{}      "])
-def test_a_damaged_file_of_constants_is_refused(saved: Path, content: bytes) -> None:
-    saved.with_suffix(".safetensors").write_bytes(content)
-    with pytest.raises(FormatError, match=r"model\.safetensors"):
-        load(saved)
-
-
-def test_a_constant_whose_type_does_not_fit_the_stored_bytes_is_refused(saved: Path) -> None:
-    saved.write_text(saved.read_text().replace("f32[20000]", "f32[20001]"))
-    with pytest.raises(FormatError, match="does not hold 2 of the constants"):
-        load(saved)
-
-
-def test_one_hash_with_two_sizes_is_refused(saved: Path) -> None:
-    digests = [c.digest() for c in weights(BIG, OTHER).entry_function.constants]
-    text = saved.read_text().replace(digests[0], digests[1]).replace("f32[20000]", "f32[20001]", 1)
-    saved.write_text(text)
-    with pytest.raises(FormatError, match="its sha256 or type is wrong"):
-        load(saved)
-
-
-def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=rf"there is no file {re.escape(str(tmp_path / 'none.json'))}; check"):
-        load(tmp_path / "none.json")
-    with pytest.raises(FormatError, match=r"is a folder; give the path of the \.json file"):
-        load(tmp_path)
-    with pytest.raises(FormatError, match="not a regular file"):
-        load("/dev/null")
-    with pytest.raises(FormatError, match="cannot read"):
-        load("a\0b")
-    (tmp_path / "photo.json").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    with pytest.raises(FormatError, match=r"photo\.json is not"):
-        load(tmp_path / "photo.json")
-
-
-@pytest.mark.parametrize("name", ["missing/model.json", "", ".", "model.safetensors", "a\0b.json", "x" * 300])
-def test_paths_that_cannot_be_written_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FormatError, match="cannot"):
-        save(GRADED, name)
-    assert os.listdir(tmp_path) == []
 
 
 def test_constants_with_a_hash_only_have_no_data_when_read_from_text() -> None:

@@ -19,8 +19,7 @@ def test_source_reads_as_it_did(name: str) -> None:
     assert source == (SNAPSHOTS / f"{name}.py").read_text()
 
 
-# lax.switch, which runs the cond of `gated` again, clamps the index first.
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "gated"])
+@pytest.mark.parametrize("name", MODELS)
 def test_lowering_the_source_gives_the_program_again(name: str) -> None:
     program = brainir.load(SNAPSHOTS / f"{name}.json")
     written = runpy.run_path(str(SNAPSHOTS / f"{name}.py"))[name]

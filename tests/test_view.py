@@ -1,5 +1,6 @@
 """Pictures as text: what they hold, and that the tools that read them would."""
 
+import html
 import json
 import shutil
 
@@ -12,11 +13,11 @@ from brainir import view
 from brainir.view.payload import page_data
 
 
-def _program() -> brainir.Program:
+def _program(leak: float = 0.9, *, squashed: bool = False) -> brainir.Program:
     def leaky(params: dict[str, jax.Array], hidden: dict[str, jax.Array], x: jax.Array) -> tuple[object, jax.Array]:
         with jax.named_scope("cell"), jax.named_scope("dense"):
             y = params["w"] @ x
-        h = 0.9 * hidden["h"] + y
+        h = leak * hidden["h"] + (jnp.tanh(y) if squashed else y)
         return {"h": h}, jnp.tanh(h)
 
     return brainir.lower_step(leaky, {"w": jnp.ones((4, 3))}, {"h": jnp.zeros(4)}, jnp.ones(3))
@@ -82,7 +83,7 @@ def test_text_of_a_program_cannot_leave_the_data_of_the_page() -> None:
 
 def test_page_holds_every_box_and_edge_and_the_way_of_each_parameter() -> None:
     program = _program()
-    data = page_data([("program", program)])
+    data = page_data(program)
     (side,) = data["sides"]
     (function,) = side["functions"]
     assert [box["key"] for box in function["boxes"]] == ["w", "h", "x", "v0", "v1", "h_new", "v2", "=0", "=1"]
@@ -92,3 +93,23 @@ def test_page_holds_every_box_and_edge_and_the_way_of_each_parameter() -> None:
     assert side["whys"]["w"]["values"] == ["h_new", "v0", "w"]
     assert side["whys"]["w"]["outputs"] == ["new h"]
     assert [box["group"] for box in function["boxes"] if "group" in box] == [0, 0, 0]
+
+
+def test_page_of_two_programs_marks_what_differs_on_each_side() -> None:
+    old, new = _program(), _program(0.8, squashed=True)
+    data = page_data(new, old)
+    marks = [
+        {box["results"][0]: box["mark"] for box in side["functions"][0]["boxes"] if box["mark"]}
+        for side in data["sides"]
+    ]
+    (tanh,) = [node.outputs[0] for node in new.entry_function.nodes if node.op == "tanh" and node.outputs[0] != "v3"]
+    assert marks[1][tanh] == "added"
+    assert marks[0]["v1"] == marks[1]["v1"] == "changed"
+    assert [side["label"] for side in data["sides"]] == ["old", "new"]
+    assert page_data(old, old)["changes"] == []
+
+
+def test_facts_show_themselves_in_a_notebook() -> None:
+    (group,) = brainir.find_hidden_groups(_program())
+    assert group._repr_html_() == f"<pre>{html.escape(str(group))}</pre>"
+    assert "&gt;" in group._repr_html_()

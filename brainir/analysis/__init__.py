@@ -1,5 +1,6 @@
 """Facts about states, positions, groups and weights of a program, found without running anything."""
 
+from .cost import Cost, Part, TraceCost, cost
 from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
 from .dependence import PositionDependence, position_dependence
 from .descents import Descent
@@ -14,11 +15,13 @@ from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from .units import UnitCheck, check_units
 
 __all__ = [
     "PASSES",
     "BackwardAnalysis",
     "Blocked",
+    "Cost",
     "CostChange",
     "Descent",
     "Diagnostic",
@@ -33,6 +36,7 @@ __all__ = [
     "Meaning",
     "ModuleInfo",
     "OpenedProgram",
+    "Part",
     "Pass",
     "PassResult",
     "PassRun",
@@ -40,9 +44,13 @@ __all__ = [
     "ProgramDiff",
     "RelationLeaf",
     "Site",
+    "TraceCost",
+    "UnitCheck",
     "WeightChange",
     "add_hidden_perturbation",
     "apply_passes",
+    "check_units",
+    "cost",
     "diff",
     "find_hidden_groups",
     "find_hidden_param_op_relations",

@@ -15,7 +15,9 @@ FindingName: TypeAlias = Literal[
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
     "weight_in_control_flow", "weight_in_while", "opaque_weight_operation", "unused_parameter",
     "recurrence_through_other_state", "unreachable_state",
+    "units_added", "units_compared", "units_joined", "units_in_function", "units_of_two_scales", "units_of_result",
     "nan_gradient", "every_branch_computed", "left_alone",
+    "cost_of_one_step", "cost_guessed",
     "scan_unrolled", "scan_descended",
 ]  # fmt: skip
 
@@ -79,6 +81,36 @@ FINDINGS: dict[FindingName, Finding] = {
         "the step uses a state that cannot be reached from the module",
         "keep the state as an attribute of the module, so that it has a path",
     ),
+    "units_added": Finding(
+        "BIR301",
+        "a sum, difference, maximum or minimum of quantities of different dimensions",
+        "bring both to one dimension before",
+    ),
+    "units_compared": Finding(
+        "BIR302",
+        "a comparison of quantities of different dimensions",
+        "compare quantities of one dimension, or divide by a reference first",
+    ),
+    "units_joined": Finding(
+        "BIR303",
+        "one array or value out of quantities of different dimensions: concatenate, select, cond, loop",
+        "keep quantities of different dimensions in arrays of their own",
+    ),
+    "units_in_function": Finding(
+        "BIR304",
+        "a transcendental function, or a power that varies, of a quantity that is not a number",
+        "divide by a reference quantity first; if the number in that unit is meant, this is no error",
+    ),
+    "units_of_two_scales": Finding(
+        "BIR305",
+        "numbers in two units of one dimension are put together as they are",
+        "convert one of them to the unit of the other",
+    ),
+    "units_of_result": Finding(
+        "BIR306",
+        "a result or new state is not in the unit that the interface declares",
+        "correct the update or the declared unit",
+    ),
     "nan_gradient": Finding(
         "BIR401",
         "a branch that became a select holds operations whose slope can be infinite",
@@ -93,6 +125,16 @@ FINDINGS: dict[FindingName, Finding] = {
         "BIR403",
         "a pass left a node as it is, though it is of the kind that the pass rewrites",
         "raise the limit that the message names, or rewrite the model",
+    ),
+    "cost_of_one_step": Finding(
+        "BIR501",
+        "a while loop is counted as if it ran once",
+        "multiply by the number of steps that it takes",
+    ),
+    "cost_guessed": Finding(
+        "BIR502",
+        "an operation has no cost rule that is known to agree with XLA",
+        "measure the compiled program where the number matters",
     ),
     "scan_unrolled": Finding(
         "BIR411",

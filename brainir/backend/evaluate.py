@@ -25,6 +25,7 @@ from .bindings import Bindings
 from .exact import bind, is_bound
 from .expressions import (
     Apply,
+    Attribute,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -119,7 +120,9 @@ class Evaluator:
             for scope, steps in parts:
                 with jax.named_scope(scope) if scope else _NO_SCOPE:
                     for step, names, several in steps:
-                        if several:
+                        if not names:
+                            step(env)
+                        elif several:
                             env.update(zip(names, step(env), strict=True))
                         else:
                             env[names[0]] = step(env)
@@ -192,6 +195,9 @@ class Evaluator:
             case Item(value, index):
                 sequence = self._compile(value)
                 return lambda env: sequence(env)[index]
+            case Attribute(value, name):
+                owner = self._compile(value)
+                return lambda env: getattr(owner(env), name)
             case Lambda(parameters, body):
                 result = self._compile(body)
                 variables = tuple(map(_variable, parameters))

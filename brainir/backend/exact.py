@@ -81,7 +81,8 @@ def _scan_arity(num_consts: int, num_carry: int, num_scanned: int, num_stacked: 
 
         return lax.scan(body, carry, xs, length=2)
 
-    closed = jax.make_jaxpr(scanned)([zero] * num_consts, [zero] * num_carry, [one] * num_scanned)
+    with jax.disable_jit(False):  # under jax.disable_jit there would be no scan to see
+        closed = jax.make_jaxpr(scanned)([zero] * num_consts, [zero] * num_carry, [one] * num_scanned)
     (equation,) = (equation for equation in closed.jaxpr.eqns if equation.primitive is lax.scan_p)
     return dict(equation.params)
 
@@ -177,7 +178,8 @@ def _template(name: str) -> Any:
         "custom_linear_solve": lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y),
         "linear_call": lambda x: jax.custom_derivatives.linear_call(lambda _, y: y, lambda _, y: y, (), x),
     }
-    (equation,) = jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns
+    with jax.disable_jit(False):
+        (equation,) = jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns
     return equation
 
 

@@ -14,6 +14,7 @@ from ..ir.ops import MeshShape, Sharding
 
 __all__ = [
     "Apply",
+    "Attribute",
     "CustomJvpOf",
     "CustomVjpOf",
     "DictOf",
@@ -196,6 +197,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a value."""
+
+    value: Expression
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """A call."""
 
@@ -225,5 +234,6 @@ Expression: TypeAlias = (
     | SplitAt
     | Join
     | Item
+    | Attribute
     | Apply
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
+from ..ir.node import Node
+from ..ir.ops import Cond, ConvertElementType
+from ..ir.program import Function
 from ..ir.types import TensorType, is_literal
-from .expressions import Apply, Expression, Literal, Name, Operand
+from .expressions import Apply, Expression, FunctionOf, Literal, Name, Operand
 
-__all__ = ["idiom"]
+__all__ = ["idiom", "predicates", "two_way_cond"]
 
 Types = Callable[[str], TensorType]
 
@@ -55,3 +59,25 @@ def _is_full(expression: Apply, value: str, types: Types) -> bool:
 def _given(expression: Apply) -> dict[str, Expression]:
     """Return the keywords that are not None."""
     return {name: value for name, value in expression.keywords.items() if value != Literal(None)}
+
+
+def predicates(function: Function, uses: Counter[str]) -> dict[str, str]:
+    """Return the indices of two-way conds that are nothing but a boolean, which ``lax.cond`` converts itself."""
+    found = {}
+    for node in function.nodes:
+        if not isinstance(node, Cond) or len(node.branches) != 2 or uses[node.inputs[0]] != 1:
+            continue
+        index = function.producers.get(node.inputs[0])
+        if not isinstance(index, ConvertElementType) or index.types != ("i32[]",) or is_literal(index.inputs[0]):
+            continue
+        if function.type_of(index.inputs[0]).dtype == "bool":
+            found[node.inputs[0]] = index.inputs[0]
+    return found
+
+
+def two_way_cond(node: Node, predicate: str) -> Expression:
+    """Return a cond as ``lax.cond`` with its branches in the order true, false."""
+    if not isinstance(node, Cond):
+        raise TypeError(f"{node.op} is no cond")
+    if_false, if_true = map(FunctionOf, node.branches)
+    return Apply(Name("lax.cond"), (Operand(predicate), if_true, if_false, *map(Operand, node.inputs[1:])))

@@ -11,6 +11,7 @@ from ..ir.program import Function
 from ..ir.types import is_literal
 from .expressions import (
     Apply,
+    Attribute,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -33,7 +34,7 @@ from .expressions import (
     Tuple,
     Variable,
 )
-from .idioms import idiom
+from .idioms import idiom, predicates, two_way_cond
 from .inlining import ATOM, Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, pair, statement
 from .rules import expression_of, gives_tuple
@@ -101,7 +102,7 @@ def callees(expression: Expression) -> Iterator[Callee]:
         case Tuple(items) | ListOf(items) | DictOf(_, items):
             for part in items:
                 yield from callees(part)
-        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Lambda(_, value):
+        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Attribute(value, _) | Lambda(_, value):
             yield from callees(value)
 
 
@@ -142,6 +143,7 @@ class FunctionPrinter:
         self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
         self._names: dict[str, str] = {}
         self._uses = use_counts(function)
+        self._predicates = predicates(function, self._uses)
         self._inlined: dict[str, Pending] = {}
         self.note = ""
 
@@ -177,7 +179,9 @@ class FunctionPrinter:
         pending: list[Pending] = []
         shown = ""
         for node in self._function.nodes:
-            expression = idiom(expression_of(node, self._function.type_of), self._function.type_of)
+            if node.outputs and node.outputs[0] in self._predicates:
+                continue
+            expression = self._expression(node)
             taken = self._take_in(pending, expression, node.source)
             source = node.source or next((each.source for each in reversed(taken) if each.source), "")
             before = pending[: len(pending) - len(taken)]
@@ -198,6 +202,12 @@ class FunctionPrinter:
             shown = note or shown
         self._inlined = {each.name: each for each in pending[first:]}
         self.note = last if self._inlined and last != shown else ""
+
+    def _expression(self, node: Node) -> Expression:
+        """Return the call that a node is, as it reads best."""
+        if node.op == "cond" and node.inputs[0] in self._predicates:
+            return two_way_cond(node, self._predicates[node.inputs[0]])
+        return idiom(expression_of(node, self._function.type_of), self._function.type_of)
 
     def _waited(self, pending: Pending) -> tuple[Doc, str]:
         """Return the statement for a value that no expression took in, and the model's line."""
@@ -306,6 +316,8 @@ class FunctionPrinter:
                 return call((self._scope.use("sum"),), [self.doc(value), ("()",)])
             case Item(value, index):
                 return (*self._bound(value, ATOM), f"[{index}]")
+            case Attribute(value, name):
+                return (*self._bound(value, ATOM), f".{name}")
             case Lambda():
                 return self._lambda(expression)
         raise EmissionError(f"{expression!r} cannot stand alone in Python")

@@ -81,9 +81,11 @@ def open_jaxpr(closed: Any) -> OpenJaxpr:
     )
 
 
-def as_closed(jaxpr: Any) -> Any:
-    """Return a jaxpr without constants as a closed jaxpr; a closed one as it is."""
-    return jaxpr if hasattr(jaxpr, "consts") and hasattr(jaxpr, "jaxpr") else jex_core.ClosedJaxpr(jaxpr, ())
+def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
+    """Return a jaxpr with the values of its constants; a closed one as it is."""
+    if not consts and hasattr(jaxpr, "consts") and hasattr(jaxpr, "jaxpr"):
+        return jaxpr
+    return jex_core.ClosedJaxpr(jaxpr, tuple(consts))
 
 
 def is_literal(atom: Any) -> bool:

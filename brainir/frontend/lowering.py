@@ -17,9 +17,10 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
+from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
-from .rules import RULES, Attributes, UnsupportedError, node_attributes
+from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
 
 __all__ = ["Lowering", "identifier", "lowered_ops"]
@@ -139,6 +140,10 @@ class Lowering:
             if name in _HARD:
                 op, rule = _HARD[name]
                 return op, rule(self, equation)
+            if name in EQUATION_RULES:
+                (op, *_), equation_rule = EQUATION_RULES[name]
+                attributes = equation_rule(self, equation)
+                return attributes.pop("op", op), attributes
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
@@ -259,7 +264,8 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
     stored = ("pure_callback", "io_callback", "debug_callback", "custom_call")
-    return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values()))))
+    several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
+    return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
 
 
 class _Body:

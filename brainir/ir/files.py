@@ -15,20 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import FormatError
-from .program import Constant, Function, Program
+from .large_constants import fill_constants, left_out, take_constants
+from .program import Program
 from .serialization import DEFAULT_LIMITS, Limits, check_limit, dumps, read_program
 from .types import TensorType
 
-__all__ = ["LARGE_CONSTANT", "load", "save"]
+__all__ = ["load", "read_text", "replace_text", "save"]
 
-LARGE_CONSTANT = 64 * 1024
-"""Constants of more bytes than this are stored outside the JSON file."""
+_MAX_HEADER = 16 << 20
+"""Bytes of the table of contents of a ``.safetensors`` file; enough for 100,000 constants."""
 
 _OWNER = {"format": "brainir-constants"}
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def save(program: Program, path: str | os.PathLike[str]) -> None:
+def save(program: Program, path: str | os.PathLike[str], *, constants: bool = True) -> None:
     """Write a program to a JSON file, and its large constants to a ``.safetensors`` file beside it.
 
     Constants of more than 64 KiB go to the file with the same name but the suffix ``.safetensors``, each
@@ -42,6 +43,9 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     program : Program
     path : str or path
         Where the JSON goes, in a folder that exists; by custom with the suffix ``.json``.
+    constants : bool
+        Whether to store large constants. If not, the JSON has their hashes only, and a ``.safetensors`` file is neither
+        written nor touched; such a file is read with ``load(path, constants=False)``.
 
     Raises
     ------
@@ -49,24 +53,25 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         If a file cannot be written, or if another program's ``.safetensors`` file is in the way.
     """
     path = Path(path)
-    large: dict[str, bytes] = {}
-    light = program.replace(functions=tuple(_without_large(function, large) for function in program.functions))
+    light, large = take_constants(program)
     text = dumps(light)
     outside = _constants_path(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder; add a file name")
-        ours = _is_ours(outside)
+        if not constants:
+            replace_text(path, text)
+            return
+        ours = _leads_here(outside, path) and _is_ours(outside)
         if ours:
-            large |= _read_arrays(outside, {digest: None for digest in _left_out(light) if digest not in large})
+            large |= _read_arrays(outside, {digest: None for digest in _hashes(light) if digest not in large})
         if large and not ours and os.path.lexists(outside):
             raise FormatError(
                 f"{outside} was not written by brainir and is in the way of constants; choose another path"
             )
         if large:
             _write_arrays(outside, large)
-        with _replacing(path) as temporary:
-            temporary.write_bytes(text.encode())
+        replace_text(path, text)
         if ours and not large:
             outside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
@@ -93,6 +98,18 @@ def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits
         If the program breaks an invariant of the IR.
     """
     path = Path(path)
+    program = read_program(read_text(path, limits), str(path), limits)
+    return _with_large(program, path) if constants and any(left_out(program)) else program
+
+
+def read_text(path: Path, limits: Limits) -> bytes:
+    """Return the content of a JSON file that is not larger than the limits allow.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read or is too large.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -100,13 +117,11 @@ def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "it is not a regular file")
         check_limit(str(path), "bytes of text", status.st_size, limits.text_bytes, "text_bytes")
-        text = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise FormatError(f"there is no file {path}; check the name and the working directory") from None
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot read {path}: {_os_reason(error)}; give a JSON file that you may read") from error
-    program = read_program(text, str(path), limits)
-    return _with_large(program, path) if constants and any(True for _ in _left_out(program)) else program
 
 
 def _constants_path(path: Path) -> Path:
@@ -116,39 +131,23 @@ def _constants_path(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def _without_large(function: Function, large: dict[str, bytes]) -> Function:
-    constants = []
-    for constant in function.constants:
-        if constant.data is not None and len(constant.data) > LARGE_CONSTANT:
-            digest = hashlib.sha256(constant.data).hexdigest()
-            large[digest] = constant.data
-            constant = Constant(name=constant.name, type=constant.type, sha256=digest)
-        constants.append(constant)
-    return function.replace(constants=tuple(constants)) if tuple(constants) != function.constants else function
-
-
-def _left_out(program: Program) -> Iterator[str]:
-    """Yield the hash of each constant without data."""
-    for function in program.functions:
-        for constant in function.constants:
-            if constant.data is None:
-                yield constant.sha256 or ""
+def _hashes(program: Program) -> set[str]:
+    return {constant.sha256 or "" for constant in left_out(program)}
 
 
 def _with_large(program: Program, path: Path) -> Program:
     outside = _constants_path(path)
     sizes: dict[str, int | None] = {}
-    for function in program.functions:
-        for constant in function.constants:
-            if constant.data is not None:
-                continue
-            digest, size = constant.sha256 or "", TensorType.parse(constant.type).nbytes
-            if not _SHA256.fullmatch(digest) or sizes.setdefault(digest, size) != size:
-                raise FormatError(f"{path}: constant {constant.name!r} has no data, and its sha256 or type is wrong")
+    for constant in left_out(program):
+        digest, size = constant.sha256 or "", TensorType.parse(constant.type).nbytes
+        if not _SHA256.fullmatch(digest) or sizes.setdefault(digest, size) != size:
+            raise FormatError(f"{path}: constant {constant.name!r} has no data, and its sha256 or type is wrong")
     advice = "copy it there from where the program was saved, or give constants=False to do without"
     if not outside.is_file():
         raise FormatError(f"{path} keeps {len(sizes)} large constants in {outside}, which is missing; {advice}")
     try:
+        if not _leads_here(outside, path):
+            raise ValueError(f"it is a link to another folder, {outside.resolve().parent}")
         arrays = _read_arrays(outside, sizes)
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot read {outside}: {_os_reason(error)}; {advice}") from error
@@ -157,17 +156,12 @@ def _with_large(program: Program, path: Path) -> Program:
             f"{outside} does not hold {len(missing)} of the constants of {path}, or with other bytes, "
             f"such as the one with sha256 {min(missing)}; {advice}"
         )
-    return program.replace(functions=tuple(_filled(function, arrays) for function in program.functions))
+    return fill_constants(program, arrays)
 
 
-def _filled(function: Function, arrays: dict[str, bytes]) -> Function:
-    constants = tuple(
-        Constant(name=constant.name, type=constant.type, data=arrays[constant.sha256 or ""])
-        if constant.data is None
-        else constant
-        for constant in function.constants
-    )
-    return function.replace(constants=constants) if function.constants else function
+def _leads_here(outside: Path, path: Path) -> bool:
+    # A link to another folder could point at anything. Stores of large files link both files to one place.
+    return outside.resolve().parent in (path.parent.resolve(), path.resolve().parent)
 
 
 def _is_ours(outside: Path) -> bool:
@@ -176,10 +170,19 @@ def _is_ours(outside: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_header(outside)
         with safe_open(outside, framework="numpy") as stored:
             return bool(stored.metadata() == _OWNER)
-    except SafetensorError:
+    except (ValueError, SafetensorError):
         return False
+
+
+def _check_header(outside: Path) -> None:
+    """Refuse a table of contents that is too long, before the library takes memory for it."""
+    with outside.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"its header has {length} bytes, and at most {_MAX_HEADER} are read")
 
 
 def _read_arrays(outside: Path, sizes: dict[str, int | None]) -> dict[str, bytes]:
@@ -187,6 +190,7 @@ def _read_arrays(outside: Path, sizes: dict[str, int | None]) -> dict[str, bytes
     from safetensors import SafetensorError, safe_open
 
     arrays = {}
+    _check_header(outside)
     try:
         with safe_open(outside, framework="numpy") as stored:
             for digest in sizes.keys() & set(stored.keys()):
@@ -217,6 +221,12 @@ def _write_arrays(outside: Path, arrays: dict[str, bytes]) -> None:
             raise OSError(0, str(error)) from error
         # The library makes the file readable for its owner only.
         temporary.chmod(mode)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file as a whole: a reader finds the old text or the new one."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(text.encode())
 
 
 @contextlib.contextmanager

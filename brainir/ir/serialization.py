@@ -38,6 +38,7 @@ __all__ = [
     "dump_node",
     "dumps",
     "loads",
+    "parse_program",
     "read_program",
 ]
 
@@ -231,7 +232,7 @@ def _collector_paused() -> Iterator[None]:
 
 def _read(text: str | bytes, where: str, limits: Limits) -> Program:
     check_limit(where, "bytes of text", len(text), limits.text_bytes, "text_bytes")
-    data, upgraded = _upgrade(_parse(text, where), where)
+    data, upgraded = _upgrade(parse_program(text, where), where)
     functions = data.get("functions")
     bodies = [body.get("nodes") for body in functions if isinstance(body, dict)] if isinstance(functions, list) else []
     count = sum(len(nodes) for nodes in bodies if isinstance(nodes, list))
@@ -260,7 +261,14 @@ def check_limit(where: str, what: str, found: int, limit: int, name: str) -> Non
         )
 
 
-def _parse(text: str | bytes, where: str) -> dict[str, Any]:
+def parse_program(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return the JSON of a program of any version as it stands; errors say that the text is `where`.
+
+    Raises
+    ------
+    FormatError
+        If it is not JSON, or not a program.
+    """
     try:
         content = text.encode() if isinstance(text, str) else text
         # pydantic reads the text again, faster than it would check this; but it lets keys pass that occur twice.

@@ -65,7 +65,7 @@ def _error(reason: str, remedy: str, function: Function | None = None, index: in
 
 
 def _clip(text: str, length: int = 300) -> str:
-    line = _CONTROL_CHARACTER.sub("?", text)
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
     return line if len(line) <= length else f"{line[: length - 3]}..."
 
 

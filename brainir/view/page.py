@@ -15,7 +15,7 @@ __all__ = ["to_html"]
 _SCRIPTS = ("layout.js", "scene.js", "panel.js", "main.js")
 
 
-def to_html(program: Program, *, title: str = "") -> str:
+def to_html(program: Program, *, against: Program | None = None, title: str = "") -> str:
     """Write a page to look at a program with.
 
     The graph of each function is folded by name scopes, or by the model's lines. A click on a box shows its types,
@@ -25,6 +25,8 @@ def to_html(program: Program, *, title: str = "") -> str:
     Parameters
     ----------
     program : Program
+    against : Program, optional
+        An older version; the page then shows both side by side, with what differs in colour.
     title : str
         Heading of the page; by default the name of the entry.
 
@@ -33,7 +35,7 @@ def to_html(program: Program, *, title: str = "") -> str:
     str
         The text of an HTML file.
     """
-    data = page_data([("program", program)])
+    data = page_data(program, against)
     parts = {
         "title": html.escape(title or program.entry),
         "style": _asset("page.css"),

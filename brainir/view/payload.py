@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 from ..analysis import (
     HiddenGroup,
     HiddenParamOpRelation,
+    diff,
     find_hidden_groups,
     find_hidden_param_op_relations,
     relation_diagnostics,
 )
 from ..ir.canonical import fingerprint
+from ..ir.diff import Change, format_changes
 from ..ir.errors import AnalysisError
 from ..ir.interface import State
 from ..ir.printer import format_path
@@ -25,10 +27,36 @@ _MANY = 40
 _Found = TypeVar("_Found")
 
 
-def page_data(programs: Sequence[tuple[str, Program]]) -> dict[str, Any]:
-    """Return what the page shows of one program, or of two side by side, each with its label."""
-    sides = [_Side(label, program).data() for label, program in programs]
-    return {"sides": sides, "changes": None, "mode": _mode(programs[0][1].entry_function)}
+def page_data(program: Program, old: Program | None = None) -> dict[str, Any]:
+    """Return what the page shows of a program, or of an older one and a newer one side by side."""
+    mode = _mode(program.entry_function)
+    if old is None:
+        return {"sides": [_Side("program", program).data()], "changes": None, "mode": mode}
+    before, after = _Side("old", old).data(), _Side("new", program).data()
+    changes = [_change(change, old, program) for change in diff(old, program).changes]
+    for side, key, function in ((before, "old", "function"), (after, "new", "newFunction")):
+        marks = {(each[function], name): each["mark"] for each in changes for name in each[key].split(", ") if name}
+        for drawn in side["functions"]:
+            for box in drawn["boxes"]:
+                found = [marks.get((drawn["name"], name)) for name in (box["key"], *box["results"])]
+                box["mark"] = next((mark for mark in found if mark), "")
+    return {"sides": [before, after], "changes": changes, "mode": mode}
+
+
+def _change(change: Change, old: Program, new: Program) -> dict[str, str]:
+    """Return a difference with the function and the value that it is about on each side."""
+    function = change.function or old.entry
+    counterpart = new.entry if function == old.entry else function if function in new.table else ""
+    added, removed = (change.kind == kind or change.aspect == kind for kind in ("added", "removed"))
+    _, _, text = format_changes((change,)).partition("\n")
+    return {
+        "text": text.strip(),
+        "mark": "added" if added else "removed" if removed else "changed",
+        "function": function,
+        "newFunction": counterpart,
+        "old": change.old_name,
+        "new": change.new_name,
+    }
 
 
 def _mode(entry: Function) -> str:

@@ -57,9 +57,9 @@ def page(chrome: Chrome, tmp_path: Path) -> Iterator[Chrome]:
     assert chrome.get_log("browser") == []
 
 
-def _open(chrome: Chrome, folder: Path, program: brainir.Program) -> Chrome:
+def _open(chrome: Chrome, folder: Path, program: brainir.Program, against: brainir.Program | None = None) -> Chrome:
     path = folder / "page.html"
-    path.write_text(brainir.view.to_html(program))
+    path.write_text(brainir.view.to_html(program, against=against))
     chrome.get(path.as_uri())
     assert chrome.find_element(By.TAG_NAME, "body").get_attribute("data-ready") == "true"
     return chrome
@@ -170,4 +170,17 @@ def test_functions_open_by_name_and_by_double_click(chrome: Chrome, tmp_path: Pa
     ActionChains(page).double_click(cond).perform()
     assert page.execute_script("return document.getElementById('function').value") != program.entry
     assert {"sin", "cos"} & set(titles(page, ".box"))
+    assert chrome.get_log("browser") == []
+
+
+def test_two_programs_stand_side_by_side_with_what_differs_in_colour(chrome: Chrome, tmp_path: Path) -> None:
+    page = _open(chrome, tmp_path, _program(0.5), against=_program(0.9))
+    assert len(page.find_elements(By.CSS_SELECTOR, "svg.scene")) == 2
+    assert [each.text for each in page.find_elements(By.CSS_SELECTOR, ".pane-title")] == ["old", "new"]
+    assert "1 difference" in panel(page).lower()
+    changed = page.find_elements(By.CSS_SELECTOR, ".box.changed")
+    assert [each.text.split()[0] for each in changed] == ["mul", "mul"]
+    page.find_element(By.CSS_SELECTOR, ".changes button.link").click()
+    assert titles(page, ".box.selected") == ["mul"]
+    assert "0.5" in panel(page)
     assert chrome.get_log("browser") == []

@@ -36,6 +36,5 @@ def gated(x, threshold):
     x = _leaf(x, "float32[3]")
     threshold = _leaf(threshold, "float32[]")
     v1 = lax.reduce_sum(x, axes=(0,)) > threshold  # snapshot_models.py:92 (gated)
-    v2 = lax.convert_element_type(v1, new_dtype=jnp.int32)
-    (v3,) = lax.switch(v2, (branch_0, branch_1), x)
+    (v3,) = lax.cond(v1, branch_1, branch_0, x)
     return v3

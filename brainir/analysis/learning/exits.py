@@ -62,6 +62,7 @@ def exit_form(
     covered: Collection[tuple[str, int]],
     results: Sequence[str],
     products: Collection[int] = (),
+    unread: Collection[int] = (),
 ) -> ExitForm:
     """Rewrite a step into exit form.
 
@@ -77,8 +78,10 @@ def exit_form(
     products : collection of int
         Places of nodes whose data operand belongs to the same term as their weight: all but the first of a
         product of several weights.
+    unread : collection of int
+        Places in `results` that no loss depends on.
     """
-    return _Versions(scan, clusters, covered, results, products).form()
+    return _Versions(scan, clusters, covered, results, products, frozenset(unread)).form()
 
 
 class _Versions:
@@ -89,7 +92,9 @@ class _Versions:
         covered: Collection[tuple[str, int]],
         results: Sequence[str],
         products: Collection[int],
+        unread: frozenset[int],
     ) -> None:
+        self.unread = unread
         self.scan = scan
         self.function: Function = scan.function
         self.covered = set(covered)
@@ -258,8 +263,8 @@ class _Versions:
         scratch = self._function(tuple(self.inputs.values()), outputs)
         found = reached(scratch, marks, lambda node, name: _is_flat(scratch, node, name))
         mask = 0
-        for name in outputs:
-            mask |= found.get(name, 0)
+        for place, name in enumerate(outputs):
+            mask |= 0 if place in self.unread else found.get(name, 0)
         used = [place for number, place in enumerate(self.inputs) if mask >> number & 1]
         ordinary = tuple(name for number, name in enumerate(params, len(self.inputs)) if mask >> number & 1)
         exits = tuple(sorted(number for kind, number in used if kind == "exit"))

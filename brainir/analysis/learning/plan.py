@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
 from ...ir.errors import AnalysisError
@@ -15,10 +15,9 @@ from ..groups import HiddenGroup, groups_of
 from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan
-from .derivatives import Derivative, derivative_structure
 from .exits import ExitForm, exit_form
 from .report import Learned, LearningReport, learning_report
-from .tails import Tail, clusters_of, find_tails, takes_data
+from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
 
 __all__ = ["Algorithm", "Forward", "GroupPlan", "LearningPlan", "TracePlan", "plan_learning"]
@@ -125,7 +124,9 @@ class LearningPlan(Facts):
     report: LearningReport
 
 
-def plan_learning(program: Program, algorithm: Algorithm, *, window: bool = False) -> LearningPlan:
+def plan_learning(
+    program: Program, algorithm: Algorithm, *, window: bool = False, unread: Collection[int] = ()
+) -> LearningPlan:
     """Plan the online learning of a step.
 
     Parameters
@@ -134,6 +135,8 @@ def plan_learning(program: Program, algorithm: Algorithm, *, window: bool = Fals
         From :func:`~brainir.lower_module` or :func:`~brainir.lower_step`.
     algorithm : {"d_rtrl", "es_d_rtrl"}
     window : bool
+    unread : collection of int
+        Leaves of the step's result that the loss does not depend on.
 
     Raises
     ------
@@ -149,11 +152,12 @@ def plan_learning(program: Program, algorithm: Algorithm, *, window: bool = Fals
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
-    return _Planner(scan, algorithm, window).plan()
+    return _Planner(scan, algorithm, window, frozenset(unread)).plan()
 
 
 class _Planner:
-    def __init__(self, scan: WeightScan, algorithm: Algorithm, window: bool) -> None:
+    def __init__(self, scan: WeightScan, algorithm: Algorithm, window: bool, unread: frozenset[int]) -> None:
+        self.unread = unread
         self.scan = scan
         self.algorithm = algorithm
         self.window = window
@@ -180,7 +184,7 @@ class _Planner:
             [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
         ]
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
-        form = exit_form(scan, leaves, covered, self._results(), products)
+        form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
         traces = tuple(self._trace(terms, group_plans, tail) for tail in tails)
         traces = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
@@ -218,16 +222,9 @@ class _Planner:
             if member.kind.is_inexact
             for component in range(member.state.num_state)
         )
-        seeds = [place for place, member in enumerate(members) if member.kind.is_inexact]
-        rows = derivative_structure(group.transition, seeds)
-        at = {place: number for number, place in enumerate(seeds)}
-        single = {place for place, member in enumerate(members) if member.state.num_state == 1}
-
-        def entry(row: int, column: int) -> Derivative:
-            found = rows[row][at[column]]
-            return found if found == "zero" or {row, column} <= single else "any"
-
-        jacobian = tuple(tuple(entry(row, column) for column, _ in slots) for row, _ in slots)
+        known = group.jacobian_structure
+        rows = [known.number(members[place].path, component) for place, component in slots]
+        jacobian = tuple(tuple(derivative_of(known.at(row, column)) for column in rows) for row in rows)
         numbers = tuple(self.numbers[path] for path in group.hidden_paths)
         every = tuple(range(len(slots)))
         signal = [
@@ -241,10 +238,8 @@ class _Planner:
     def _trace(self, terms: Sequence[Term], groups: Sequence[GroupPlan], tail: Tail) -> TracePlan:
         plan = groups[tail.group]
         found = dict(zip(tail.members, tail.structure, strict=True))
-        direct = tuple(
-            _ungrouped(found.get(member, "zero"), plan.group.hidden_states[member].num_state)
-            for member, _ in plan.slots
-        )
+        none: Derivative = "zero"
+        direct = tuple(found[member][component] if member in found else none for member, component in plan.slots)
         name = f"{_name(terms[tail.term])}/{plan.group.index}/{tail.term}"
         form = terms[tail.term].form
         factor = self.algorithm == "d_rtrl" and (form == "elementwise" or takes_data(form, tail.pairing))
@@ -287,10 +282,6 @@ class _Planner:
             entry=function.name, interface=interface, functions=(function.replace(outputs=wanted), *others)
         )
         return Forward(program=program, names=wanted)
-
-
-def _ungrouped(found: Derivative, num_state: int) -> Derivative:
-    return found if found == "zero" or num_state == 1 else "any"
 
 
 def _name(term: Term) -> str:

@@ -13,15 +13,17 @@ from ..facts import Facts
 from ..flow import NOTHING, DependenceFlow, Source
 from ..groups import HiddenGroup
 from ..index_maps import IndexMap
+from ..jacobian import JacobianEntry, facts_of, input_variations, structure_of
 from ..slices import extract
 from ..states import HiddenLeaf
 from ..weights import WeightScan
-from .derivatives import Derivative, derivative_structure
 from .terms import Form, Term
 
-__all__ = ["Pairing", "Tail", "clusters_of", "find_tails", "takes_data"]
+__all__ = ["Derivative", "Pairing", "Tail", "clusters_of", "derivative_of", "find_tails", "takes_data"]
 
 Pairing = Literal["same", "by_result", "by_position"]
+Derivative = Literal["zero", "uniform", "any"]
+"""What is known of a derivative: ``zero``; ``uniform``, one number for all positions; nothing."""
 
 
 class Tail(Facts):
@@ -43,8 +45,8 @@ class Tail(Facts):
         The values that its inputs stand for.
     members : tuple of int
         Places in the group of the members that it reaches.
-    structure : tuple of str
-        The derivative of each of these: ``uniform`` or ``any``.
+    structure : tuple of tuples of str
+        What is known of the derivative of each of these, for each state along the last axis of a grouped one.
     """
 
     term: int
@@ -54,7 +56,7 @@ class Tail(Facts):
     program: Program
     invars: tuple[Value, ...]
     members: tuple[int, ...]
-    structure: tuple[Derivative, ...]
+    structure: tuple[tuple[Derivative, ...], ...]
 
 
 def takes_data(form: Form, pairing: Pairing) -> bool:
@@ -62,11 +64,17 @@ def takes_data(form: Form, pairing: Pairing) -> bool:
     return form in ("dot", "embedding", "product") and pairing != "by_position"
 
 
+def derivative_of(entry: JacobianEntry | None) -> Derivative:
+    """Return what an entry of a Jacobian says."""
+    return "zero" if entry is None else "uniform" if entry.uniform else "any"
+
+
 class _Cuts:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
         stops = {node.outputs[0] for node in scan.function.nodes if node.traits.blocks_gradient}
         self.cut = scan.blocking | stops
+        self.variations = input_variations(scan.program, scan.function, scan.states)
 
     def maps(self, program: Program, kind: Source) -> list[tuple[IndexMap, ...] | None]:
         """Return which elements of the first input each output sees; None where it mixes them."""
@@ -159,7 +167,14 @@ def _tail(
         cut=cut,
         stop=stop,
     )
-    structure = tuple(row[0] for row in derivative_structure(program, [0]))
+    unknown: Derivative = "any"
+    structure = tuple((unknown,) * members[place].state.num_state for place in reached)
+    if pairs[0] != "by_result":
+        rows = [members[place].state for place in reached]
+        known = structure_of(program, facts_of(invars, cuts.variations), [None], rows)
+        found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
+        ends = np.cumsum([state.num_state for state in rows]).tolist()
+        structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))
     tail = Tail(
         term=number,
         group=group.index,

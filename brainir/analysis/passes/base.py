@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+from ...ir.node import Node
 from ...ir.program import Program
 from ..diagnostics import Diagnostic
 from ..facts import Facts
 
-__all__ = ["Pass", "PassResult", "Precision"]
+__all__ = ["Pass", "PassResult", "Precision", "substituted"]
 
 Precision = Literal["bits", "rounding"]
 
@@ -105,3 +106,10 @@ class Pass(ABC):
             caveats=tuple(caveats),
             program=after,
         )
+
+
+def substituted(node: Node, names: Mapping[str, str]) -> Node:
+    """Return a node with operands replaced; the node itself if none is."""
+    if not names or not any(operand in names for operand in node.inputs):
+        return node
+    return node.model_copy(update={"inputs": tuple(names.get(operand, operand) for operand in node.inputs)})

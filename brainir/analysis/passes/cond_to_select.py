@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...ir.node import Node
-from ...ir.ops import Clamp, Cond, ConvertElementType, IntegerPow, SelectN, While
+from ...ir.ops import Clamp, Compare, Cond, ConvertElementType, IntegerPow, SelectN, While
 from ...ir.program import Function, Program
-from ...ir.types import TensorType, is_literal
+from ...ir.types import TensorType, is_literal, literal_array
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..inline import Splicer
 from .base import Pass, PassResult
@@ -20,8 +20,10 @@ __all__ = ["CondToSelect"]
 # Operations whose derivative is infinite or undefined somewhere, so that times zero it is NaN.
 _STEEP = frozenset(
     {
-        "acos", "acosh", "asin", "atan2", "atanh", "cbrt", "cosh", "cumprod", "digamma", "div", "erf_inv", "exp",
-        "exp2", "expm1", "lgamma", "log", "log1p", "pow", "reduce_prod", "rem", "rsqrt", "sinh", "sqrt", "tan",
+        "acos", "acosh", "asin", "atan2", "atanh", "cbrt", "cholesky", "cosh", "cumprod", "digamma", "div", "eig",
+        "eigh", "erf_inv", "exp", "exp2", "expm1", "igamma", "igammac", "lgamma", "log", "log1p", "log2", "lu",
+        "polygamma", "polynomial", "pow", "qr", "reduce", "reduce_prod", "reduce_window", "regularized_incomplete_beta",
+        "rem", "rsqrt", "sinh", "sqrt", "svd", "tan", "triangular_solve", "tridiagonal_solve", "zeta",
     }
 )  # fmt: skip
 
@@ -31,7 +33,7 @@ class CondToSelect(Pass):
     """Replace ``cond`` by all of its branches and a ``select_n`` for each result.
 
     A ``cond`` stays if a branch has effects, runs a ``while`` loop (which might never end where the branch was not
-    meant to run), or returns what cannot be selected. An index out of range picks the first or last branch, as before.
+    meant to run), or returns what cannot be selected. An index out of range picks the last branch, as before.
 
     Caveats: all branches are computed (``every_branch_computed``), and where the derivative in a branch that was not
     taken is infinite or NaN, the gradient, zero times that, is NaN (``nan_gradient``).
@@ -129,7 +131,7 @@ def _replace(flat: Splicer, function: Function, node: Cond) -> None:
     cases = [
         flat.splice_body(node, name, node.inputs[1:], f"{stem}.{number}") for number, name in enumerate(node.branches)
     ]
-    index = _predicate(function, node) or node.inputs[0]
+    index = _predicate(function, node) or _index(flat, function, node, stem)
     for result, kind, *values in zip(node.outputs, node.types, *cases, strict=True):
         if len(set(values)) == 1:
             flat.copy(values[0], result, kind, node)
@@ -137,6 +139,27 @@ def _replace(flat: Splicer, function: Function, node: Cond) -> None:
         flat.nodes.append(
             SelectN(inputs=(index, *values), outputs=(result,), types=(kind,), scope=node.scope, source=node.source)
         )
+
+
+def _index(flat: Splicer, function: Function, node: Cond, stem: str) -> str:
+    """Return an index that picks the same case of a ``select_n`` as branch of the ``cond``.
+
+    Out of range, a ``cond`` runs its last branch, but a ``select_n`` picks the first case for a negative index.
+    """
+    index, last = node.inputs[0], len(node.branches) - 1
+    producer = None if is_literal(index) else function.producers.get(index)
+    in_range = is_literal(index) and int(literal_array(index)) >= 0
+    if in_range or (isinstance(producer, Clamp) and producer.inputs[0] == "0:i32"):
+        return index
+    negative, chosen = flat.fresh(f"{stem}.negative"), flat.fresh(f"{stem}.index")
+    scope, source = node.scope, node.source
+    flat.nodes += [
+        Compare(op="lt", inputs=(index, "0:i32"), outputs=(negative,), types=("bool[]",), scope=scope, source=source),
+        SelectN(
+            inputs=(negative, index, f"{last}:i32"), outputs=(chosen,), types=("i32[]",), scope=scope, source=source
+        ),
+    ]
+    return chosen
 
 
 def _predicate(function: Function, node: Cond) -> str | None:

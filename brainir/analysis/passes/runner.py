@@ -9,23 +9,53 @@ from ...ir.program import Program
 from ...ir.verifier import verify
 from ..facts import Facts
 from .base import Pass, PassResult
+from .common_subexpressions import CommonSubexpressions
 from .cond_to_select import CondToSelect
+from .constant_folding import ConstantFolding
+from .copy_propagation import CopyPropagation
+from .dead_code import DeadCode
 from .inline import InlineCalls
 from .rewriting import runs, runs_first
 from .unroll_scans import UnrollScans
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "PassRun", "apply_passes", "run_passes"]
 
-PASSES: dict[str, type[Pass]] = {each.name: each for each in (InlineCalls, CondToSelect, UnrollScans)}
+PASSES: dict[str, type[Pass]] = {
+    each.name: each
+    for each in (
+        InlineCalls,
+        CopyPropagation,
+        ConstantFolding,
+        CommonSubexpressions,
+        DeadCode,
+        CondToSelect,
+        UnrollScans,
+    )
+}
 """The built-in passes by name."""
 
 _OTHER_NAMES = {
+    "cse": "common_subexpressions",
+    "common_subexpression_elimination": "common_subexpressions",
+    "dce": "dead_code",
+    "dead_code_elimination": "dead_code",
+    "fold_constants": "constant_folding",
     "inline_calls": "inline",
-    "unroll": "unroll_scans",
+    "propagate_copies": "copy_propagation",
     "scan_unroll": "unroll_scans",
+    "unroll": "unroll_scans",
+    "unroll_scan": "unroll_scans",
 }
 
-DEFAULT_PASSES: tuple[str, ...] = ("inline",)
+DEFAULT_PASSES: tuple[str, ...] = (
+    "inline",
+    "copy_propagation",
+    "constant_folding",
+    "inline",
+    "copy_propagation",
+    "common_subexpressions",
+    "dead_code",
+)
 """What :func:`run_passes` runs if not told otherwise."""
 
 

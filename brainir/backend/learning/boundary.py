@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+from jax import numpy as jnp
 
 from ...ir.errors import EmissionError
 from ...ir.interface import State, leaf_count
 from ...ir.printer import format_path
 from ...ir.program import Program
+from ...ir.types import TensorType
 from ..callable import checked_leaf
+from ..rules import KEY_IMPLEMENTATIONS
 from ..trees import TreeBuilder
 
 __all__ = ["LearnerBoundary"]
@@ -30,6 +33,8 @@ class LearnerBoundary:
         self._trees = TreeBuilder(program.interface.units)
         entry = program.entry_function
         self._types = [entry.type_of(name) for name in entry.inputs]
+        results = leaf_count(self._interface.result)
+        self._result_types = [entry.type_of(name) for name in entry.outputs[len(entry.outputs) - results :]]
         self._states: list[tuple[State, range]] = []
         place = 0
         for state in self._interface.states:
@@ -128,6 +133,25 @@ class LearnerBoundary:
             if (state.role == "param") == param
         }
 
+    def by_path(self, named: Any) -> Any:
+        """Return states that are named by texts by their paths; see :meth:`brainir.Learner.named`."""
+        if self.is_step:
+            return named
+        paths = {format_path(state.path): state.path for state, _ in self._states}
+        return {paths[name]: value for name, value in named.items()}
+
+    def examples(self) -> tuple[Any, Any, Any]:
+        """Return parameters, other states and inputs of zeros."""
+        values = [_zeros(kind) for kind in self._types]
+        leaves = iter(values[self.state_count :])
+        inputs = tuple(self._trees.unflatten(argument.tree, leaves) for argument in self._interface.arguments)
+        params, carried = ([values[place] for place in places] for places in (self.params, self.carried))
+        return self.gradients(params), self.states(carried), inputs[0] if len(inputs) == 1 else inputs
+
+    def example_result(self) -> Any:
+        """Return a result of zeros."""
+        return self.result([_zeros(kind) for kind in self._result_types])
+
     def result(self, leaves: Sequence[Any]) -> Any:
         """Put the result of the step together."""
         return self._trees.unflatten(self._interface.result, iter(leaves))
@@ -147,3 +171,9 @@ class LearnerBoundary:
                 "inputs and targets of a run need one leading axis of steps, of the same length in every array"
             )
         return int(lengths.pop() or 0)
+
+
+def _zeros(kind: TensorType) -> Any:
+    dtype, shape = kind.storage
+    zeros = jnp.zeros(shape, dtype)
+    return jax.random.wrap_key_data(zeros, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]) if kind.is_key else zeros

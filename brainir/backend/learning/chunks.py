@@ -1,4 +1,6 @@
-"""D-RTRL over several steps with the same parameters: the same sum of gradients, in matrix products.
+"""Several steps with the same parameters: the same sum of gradients, in matrix products.
+
+For D-RTRL:
 
 Within a chunk of n steps the traces are never formed. The sum over the steps of signal times trace is a sum over
 the steps of data times an adjoint, which runs backward through the diagonal blocks of the Jacobian, and costs no
@@ -11,7 +13,8 @@ The traces are read and written once for each chunk, with the product P_t = D_n 
 
     e_n[i, k, a] = sum_b P_0[k, a, b] e_0[i, k, b] + sum_t x_t[i] sum_b P_t[k, a, b] F_t[k, b]
 
-Both are the recursions of D-RTRL with the sums in another order, so the results are equal up to rounding.
+Both are the recursions of D-RTRL with the sums in another order, so the results are equal up to rounding. ES-D-RTRL has
+no such traces to save; its outer products are summed over the chunk in one matrix product.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
+from .low_rank import LowRankTrace
 from .rules import LeafLoss, OnlineRule, by_slot
 from .traces import EligibilityTrace
 
@@ -43,22 +47,23 @@ def chunk_length(steps: int) -> int:
 
 
 class ChunkedRule:
-    """Takes the steps of a D-RTRL rule in chunks.
+    """Takes the steps of a rule in chunks.
 
     Parameters
     ----------
     rule : OnlineRule
-        Each of whose traces is an outer product of data.
+        Each of whose traces is an outer product of data; see :meth:`fits`.
     """
 
     def __init__(self, rule: OnlineRule) -> None:
         self.rule = rule
-        self.traces = {name: trace for name, trace in rule.traces.items() if isinstance(trace, EligibilityTrace)}
+        self.full = {name: trace for name, trace in rule.traces.items() if isinstance(trace, EligibilityTrace)}
+        self.low_rank = {name: trace for name, trace in rule.traces.items() if isinstance(trace, LowRankTrace)}
 
     @staticmethod
     def fits(rule: OnlineRule) -> bool:
         """Whether all traces of a rule are outer products of data."""
-        return all(isinstance(trace, EligibilityTrace) and trace.is_outer for trace in rule.traces.values())
+        return all(trace.is_outer for trace in rule.traces.values())
 
     def run(
         self,
@@ -88,39 +93,53 @@ class ChunkedRule:
         state : tuple
         losses : array
         """
+        rule = self.rule
         carried, traces, total = state
-        names = [name for name, _ in self.rule.params]
-        ordinary = self.rule.plan.exit_form.params
+        names = [name for name, _ in rule.params]
+        ordinary = rule.plan.exit_form.params
         start = [jnp.zeros_like(params[names.index(name)]) for name in ordinary]
+        filtered = {name: dict(traces[name]) for name in self.low_rank}
 
-        def body(now: tuple[list[Any], list[Any]], each: tuple[Any, Any]) -> tuple[Any, Any]:
-            states, sums = now
+        def body(now: Any, each: tuple[Any, Any]) -> tuple[Any, Any]:
+            states, before, sums = now
             x, target = each
             leaves = leaves_of(states, x)
-            env = self.rule.forward(leaves)
-            value, gradients, exits, entries = self.rule.signals(leaves, loss_of(target))
+            env = rule.forward(leaves)
+            value, gradients, exits, entries = rule.signals(leaves, loss_of(target))
             sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
-            groups = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in self.rule.plan.groups]
+            signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
+            jacobians = rule.jacobians(env)
             kept = {
                 name: (trace.direct(env), [env[operand] for operand in trace.rule.operands], trace.form.data(env))
-                for name, trace in self.traces.items()
+                for name, trace in self.full.items()
             }
-            return (self.rule.new_states(env), sums), (value, self.rule.jacobians(env), groups, kept)
+            factors, after = {}, {}
+            for name, trace in self.low_rank.items():
+                place = rule.groups[name]
+                new = trace.advance(before[name], env, jacobians[place])
+                factors[name] = trace.factors(before[name], new, *signals[place], env)
+                after[name] = trace.keep(new)
+            blocks = (jacobians, signals) if self.full else ([], [])
+            return (rule.new_states(env), after, sums), (value, blocks, kept, factors)
 
-        (carried, sums), (losses, jacobians, signals, kept) = lax.scan(body, (list(carried), start), given)
+        first = (list(carried), filtered, start)
+        (carried, new, sums), (losses, blocks, kept, factors) = lax.scan(body, first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
-        adjoints = [_adjoint(*both) for both in zip(jacobians, signals, strict=True)]
-        products = [_products(each) for each in jacobians]
-        new = {}
-        for name, trace in self.traces.items():
-            place = self.rule.groups[name]
+        adjoints = [_adjoint(*both) for both in zip(*blocks, strict=True)]
+        products = [_products(each) for each in blocks[0]]
+        for name, trace in self.full.items():
+            place = rule.groups[name]
             direct, operands, data = kept[name]
-            weights = self.rule.chains[name].weights(env)
+            weights = rule.chains[name].weights(env)
             parts = _gradient(trace, traces[name], direct, operands, weights, adjoints[place])
-            self.rule.add(gradients, name, parts, env)
+            rule.add(gradients, name, parts, env)
             new[name] = _roll(trace, traces[name], direct, data, products[place])
-        found = self.rule.in_order(gradients)
+        for name, low_rank in self.low_rank.items():
+            weights = rule.chains[name].weights(env)
+            for operands, pairs in factors[name]:
+                rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, pairs), env)
+        found = rule.in_order(gradients)
         return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
 
 

@@ -31,6 +31,11 @@ class LowRankTrace:
     trace : TracePlan
     term : Term
     decay : float
+
+    Attributes
+    ----------
+    is_outer : bool
+        Whether the data itself is filtered; integers are seen through the form, as one-hot data.
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float) -> None:
@@ -44,15 +49,14 @@ class LowRankTrace:
         members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
         self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
         self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
-        self._of_data = term.x is not None and term.x.aval.is_inexact
-        """Whether the data itself is filtered; integers are seen through the form, as one-hot data."""
+        self.is_outer = term.x is None or term.x.aval.is_inexact
 
     def init(self) -> dict[str, Any]:
         """Return traces of zero: ``x``, ``steps``, and ``f`` by slot."""
         found = {str(a): jnp.zeros(self._pairs, self._dtype) for a in self.kept}
         found["steps"] = jnp.zeros((), jnp.int32)
         if self.term.x is not None:
-            shape = self.term.x.shape if self._of_data else self.form.vector
+            shape = self.term.x.shape if self.is_outer else self.form.vector
             found["x"] = jnp.zeros(shape, self._dtype)
         return found
 
@@ -72,7 +76,7 @@ class LowRankTrace:
                 terms.append((1 - self.decay) * direct[a])
             new[a] = sum(terms[1:], terms[0]).astype(self._dtype)
         if self.term.x is not None:
-            data = env[self.term.x.name] if self._of_data else self.form.data(env)
+            data = env[self.term.x.name] if self.is_outer else self.form.data(env)
             new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
         return new
 
@@ -85,32 +89,33 @@ class LowRankTrace:
         env: Environment,
     ) -> list[Any]:
         """Return the gradient of each weight: of the exit with the new traces, of the entry with the old ones."""
-        parts = []
-        now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
-        if now:
-            parts.append(self._weigh(now, new["steps"], new.get("x"), env))
-        before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
-        if before:
-            parts.append(self._weigh(before, old["steps"], old.get("x"), env))
-        if not parts:
-            return [jnp.zeros_like(env[weight.name]) for weight in self.term.weights]
-        return [sum(each[1:], each[0]) for each in zip(*parts, strict=True)]
+        weights = [env[weight.name] for weight in self.term.weights]
+        found = [jnp.zeros_like(weight) for weight in weights]
+        for operands, total in self.factors(old, new, exits, entries, env):
+            if self.is_outer:
+                parts = self.rule(weights, operands, total)
+            else:
+                parts = self.form.fold(self.form.spread(total) * operands[0], env)
+            found = [one + two.astype(one.dtype) for one, two in zip(found, parts, strict=True)]
+        return found
 
-    def _weigh(self, terms: list[Any], steps: Any, x: Any, env: Environment) -> list[Any]:
-        total = sum(terms[1:], terms[0])
+    def factors(
+        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
+    ) -> list[tuple[list[Any], Any]]:
+        """Return what the rule of the operation takes: its operands, with the trace of the data, and a gradient."""
+        now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
+        before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
+        return [self._factor(terms, at, env) for terms, at in ((now, new), (before, old)) if terms]
+
+    def _factor(self, terms: list[Any], at: Mapping[Any, Any], env: Environment) -> tuple[list[Any], Any]:
+        steps = at["steps"]
         correction = 1 - jnp.power(jnp.asarray(self.decay, self._dtype), steps.astype(self._dtype))
         # Before the first step all is zero, and so is the correction.
-        total = total / jnp.where(steps > 0, correction, 1)
-        weights = [env[weight.name] for weight in self.term.weights]
-        if x is None:
-            found = self.form.fold(total, env)
-        elif self._of_data:
-            operands = [env[name] for name in self.rule.operands]
-            operands[0] = x.astype(operands[0].dtype)
-            found = self.rule(weights, operands, total)
-        else:
-            found = self.form.fold(self.form.spread(total) * x, env)
-        return [part.astype(weight.dtype) for part, weight in zip(found, weights, strict=True)]
+        total = sum(terms[1:], terms[0]) / jnp.where(steps > 0, correction, 1)
+        if self.term.x is None:
+            return [], total
+        operands = [env[name] for name in self.rule.operands]
+        return [at["x"].astype(operands[0].dtype) if self.is_outer else at["x"], *operands[1:]], total
 
     def _pair(self, positions: Any) -> Any:
         return self.direct.pair(positions, self.term.y.shape)

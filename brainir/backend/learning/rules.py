@@ -29,6 +29,7 @@ class Trace(Protocol):
 
     kept: tuple[int, ...]
     weight_names: tuple[str, ...]
+    is_outer: bool
 
     def init(self) -> dict[str, Any]:
         """Return the traces before the first step."""

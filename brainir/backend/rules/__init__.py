@@ -5,7 +5,20 @@ from __future__ import annotations
 from ...ir.node import Node
 from ...ir.ops import Callback, CustomCall
 from ..expressions import Expression
-from . import contraction, control, elementwise, external, indexing, parallel, random, reduction, structure  # noqa: F401  # they enter their rules
+from . import (  # noqa: F401  # they enter their rules
+    contraction,
+    control,
+    elementwise,
+    external,
+    indexing,
+    linalg,
+    parallel,
+    random,
+    reduction,
+    sorting,
+    structure,
+    windows,
+)
 from .random import KEY_IMPLEMENTATIONS
 from .registry import RULES, Types
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..expressions import (
-    Expression,
-    Literal,
-    Name,
-    Tuple,
-)
-from .registry import Types, call, dtype, rule
+from ...ir.ops import DotAlgorithm
+from ..expressions import Apply, Expression, Literal, Name, Tuple
+from .registry import Types, as_keywords, call, dtype, member, rule
+
+_PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
 
 @rule("dot_general")
@@ -20,13 +18,61 @@ def _dot_general(node: Any, types: Types) -> Expression:
         node,
         dimension_numbers=node.dimension_numbers,
         precision=_precision(node.precision),
-        preferred_element_type=None if node.preferred_element_type is None else dtype(node.preferred_element_type),
+        preferred_element_type=_optional_dtype(node.preferred_element_type),
     )
 
 
-def _precision(precision: str | tuple[str, str] | None) -> Expression:
+@rule("ragged_dot_general")
+def _ragged_dot_general(node: Any, types: Types) -> Expression:
+    numbers = node.ragged_dot_dimension_numbers
+    return call(
+        "lax.ragged_dot_general",
+        node,
+        ragged_dot_dimension_numbers=_record("lax.RaggedDotDimensionNumbers", numbers),
+        precision=_precision(node.precision),
+        preferred_element_type=_optional_dtype(node.preferred_element_type),
+    )
+
+
+@rule("conv_general_dilated")
+def _conv_general_dilated(node: Any, types: Types) -> Expression:
+    return call(
+        "lax.conv_general_dilated",
+        node,
+        window_strides=node.window_strides,
+        padding=node.padding,
+        lhs_dilation=node.lhs_dilation,
+        rhs_dilation=node.rhs_dilation,
+        dimension_numbers=_record("lax.ConvDimensionNumbers", node.dimension_numbers),
+        feature_group_count=node.feature_group_count,
+        batch_group_count=node.batch_group_count,
+        precision=_precision(node.precision),
+        preferred_element_type=_optional_dtype(node.preferred_element_type),
+    )
+
+
+@rule("fft")
+def _fft(node: Any, types: Types) -> Expression:
+    # The public function is a jit.
+    kind = Name(f"lax.FftType.{node.fft_type}")
+    return call("lax.fft_p.bind", node, fft_type=kind, fft_lengths=node.fft_lengths)
+
+
+def _record(dotted: str, record: Any) -> Expression:
+    return Apply(Name(dotted), (), as_keywords({name: getattr(record, name) for name in type(record).model_fields}))
+
+
+def _optional_dtype(name: str | None) -> Expression:
+    return Literal(None) if name is None else dtype(name)
+
+
+def _precision(precision: str | tuple[str, str] | DotAlgorithm | None) -> Expression:
     if precision is None:
         return Literal(None)
     if isinstance(precision, str):
-        return Name(f"lax.Precision.{precision}")
-    return Tuple(tuple(Name(f"lax.Precision.{part}") for part in precision))
+        return member("lax.Precision" if precision in _PRECISIONS else "lax.DotAlgorithmPreset", precision)
+    if isinstance(precision, DotAlgorithm):
+        fields = {name: getattr(precision, name) for name in type(precision).model_fields}
+        named = {name: dtype(value) if name.endswith("_type") else value for name, value in fields.items()}
+        return Apply(Name("lax.DotAlgorithm"), (), as_keywords(named))
+    return Tuple(tuple(member("lax.Precision", part) for part in precision))

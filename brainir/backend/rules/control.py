@@ -23,7 +23,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from .registry import Types, as_keywords, as_operands, call, rule
+from .registry import Types, as_keywords, as_operands, call, member, rule
 
 
 def _splat(name: str) -> Splat:
@@ -86,7 +86,7 @@ def _checkpoint(node: Any, types: Types) -> Expression:
 def _policy(policy: RematPolicy | None) -> Expression:
     if policy is None:
         return Literal(None)
-    made = Name(f"jax.checkpoint_policies.{policy.name}")
+    made = member("jax.checkpoint_policies", policy.name)
     match policy.name:
         case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
             return Apply(made, tuple(map(Literal, policy.names)))

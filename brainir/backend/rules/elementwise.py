@@ -14,7 +14,7 @@ from ..expressions import (
     Name,
     Operand,
 )
-from .registry import Types, as_keywords, call, dtype, rule
+from .registry import Types, as_keywords, call, dtype, member, rule
 
 _LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "xor": "bitwise_xor"}
 
@@ -22,6 +22,7 @@ _LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "x
 _PRIMITIVES = {
     "add_any": "primitives.add_jaxvals_p.bind",
     "copy": "lax.copy_p.bind",
+    "igamma_grad_a": "lax.igamma_grad_a_p.bind",
     "eq_to": "lax.eq_to_p.bind",
     "le_to": "lax.le_to_p.bind",
     "lt_to": "lax.lt_to_p.bind",
@@ -37,7 +38,23 @@ def _same_name(node: Node, types: Types) -> Expression:
 def _unary_accuracy(node: Any, types: Types) -> Expression:
     if node.accuracy is None:
         return call(f"lax.{node.op}", node)
-    return call(f"lax.{node.op}", node, accuracy=Name(f"lax.AccuracyMode.{node.accuracy}"))
+    return call(f"lax.{node.op}", node, accuracy=member("lax.AccuracyMode", node.accuracy))
+
+
+@rule("mul_out_dtype")
+def _mul_out_dtype(node: Any, types: Types) -> Expression:
+    return call("lax.mul", node, out_dtype=dtype(node.out_dtype))
+
+
+@rule("regularized_incomplete_beta")
+def _regularized_incomplete_beta(node: Node, types: Types) -> Expression:
+    return call("lax.regularized_incomplete_beta_p.bind", node)
+
+
+@rule("polynomial")
+def _polynomial(node: Any, types: Types) -> Expression:
+    keywords = {} if node.unroll is None else {"unroll": node.unroll}
+    return call("lax.polynomial_p.bind", node, **keywords)
 
 
 @rule("integer_pow")

@@ -7,13 +7,8 @@ from typing import Any
 from ...ir.node import Node
 from ...ir.ops import Scatter
 from ...ir.types import parse_scalar
-from ..expressions import (
-    Apply,
-    Expression,
-    Literal,
-    Name,
-)
-from .registry import Types, as_keywords, as_operands, call, rule
+from ..expressions import Apply, Attribute, Expression, FunctionOf, Literal, Name, Tuple
+from .registry import Types, as_keywords, as_operands, call, dtype, rule
 
 
 def _indexing(node: Any, numbers: str) -> dict[str, Expression]:
@@ -39,6 +34,17 @@ def _gather(node: Any, types: Types) -> Expression:
 @rule(*Scatter.ops())
 def _scatter(node: Any, types: Types) -> Expression:
     return Apply(Name(f"lax.{node.op}"), as_operands(node.inputs), _indexing(node, "lax.ScatterDimensionNumbers"))
+
+
+@rule("scatter_apply")
+def _scatter_apply(node: Any, types: Types) -> Expression:
+    # The public function makes updates of its own.
+    scalar = Apply(Name("jax.ShapeDtypeStruct"), (Literal(()), dtype(types(node.inputs[0]).dtype)))
+    traced = Apply(Apply(Name("jax.make_jaxpr"), (FunctionOf(node.update),)), (scalar, scalar))
+    keywords = _indexing(node, "lax.ScatterDimensionNumbers")
+    keywords["update_jaxpr"] = Attribute(traced, "jaxpr")
+    keywords["update_consts"] = Literal(())
+    return Tuple((Apply(Name("lax.scatter_p.bind"), as_operands(node.inputs), keywords),))
 
 
 @rule("dynamic_slice")

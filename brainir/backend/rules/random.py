@@ -7,8 +7,9 @@ from typing import Any
 from ...ir.node import Node
 from ..expressions import (
     Expression,
+    Name,
 )
-from .registry import Types, call, rule
+from .registry import Types, call, dtype, rule
 
 KEY_IMPLEMENTATIONS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
 """Tag of a PRNG implementation to the name by which JAX knows it."""
@@ -42,3 +43,29 @@ def _random_split(node: Any, types: Types) -> Expression:
 @rule("random_bits")
 def _random_bits(node: Any, types: Types) -> Expression:
     return call("primitives.random_bits_p.bind", node, bit_width=node.bit_width, shape=node.shape)
+
+
+@rule("random_clone")
+def _random_clone(node: Node, types: Types) -> Expression:
+    return call("jax.random.clone", node)
+
+
+@rule("random_gamma")
+def _random_gamma(node: Any, types: Types) -> Expression:
+    return call("primitives.random_gamma_p.bind", node, log_space=node.log_space)
+
+
+@rule("threefry2x32")
+def _threefry2x32(node: Node, types: Types) -> Expression:
+    return call("primitives.threefry2x32_p.bind", node)
+
+
+@rule("rng_bit_generator")
+def _rng_bit_generator(node: Any, types: Types) -> Expression:
+    algorithm = Name(f"lax.RandomAlgorithm.{node.algorithm}")
+    return call("lax.rng_bit_generator", node, shape=node.shape, dtype=dtype(node.dtype), algorithm=algorithm)
+
+
+@rule("rng_uniform")
+def _rng_uniform(node: Any, types: Types) -> Expression:
+    return call("lax.rng_uniform_p.bind", node, shape=node.shape)

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import Cumulative, Reduce
-from ..expressions import (
-    Expression,
-)
-from .registry import Types, call, dtype, rule
+from ..expressions import Apply, Expression, Name
+from .registry import Types, as_keywords, call, dtype, rule
+from .windows import combination
 
 
 @rule(*Reduce.ops())
 def _reduce(node: Any, types: Types) -> Expression:
     return call(f"lax.{node.op}", node, axes=node.axes)
+
+
+@rule("reduce")
+def _reduce_with(node: Any, types: Types) -> Expression:
+    return Apply(Name("lax.reduce"), combination(node), as_keywords({"dimensions": node.dimensions}))
 
 
 @rule("argmax", "argmin")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...ir.errors import EmissionError
 from ...ir.node import Node
 from ...ir.types import TensorType
-from ..expressions import Apply, Expression, Literal, Name, Operand, Plain
+from ..expressions import Apply, Expression, Item, Literal, Name, Operand, Plain
 
-__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "rule"]
+__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "first_of", "member", "rule"]
 
 Types = Callable[[str], TensorType]
 Rule = Callable[[Any, Types], Expression]
@@ -47,6 +48,24 @@ def as_keywords(keywords: Mapping[str, Plain | Expression]) -> dict[str, Express
 def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:
     """Return operands by name."""
     return tuple(map(Operand, names))
+
+
+def first_of(node: Node, results: Expression) -> Expression:
+    """Return the results of a call that gives a sequence, as rules do: a single one alone."""
+    return Item(results, 0) if len(node.outputs) == 1 else results
+
+
+def member(of: str, name: str) -> Name:
+    """Return a member of something in JAX, ``lax.Precision.HIGHEST``, by a name that comes from a file.
+
+    Raises
+    ------
+    EmissionError
+        If it is no public name.
+    """
+    if not name.isidentifier() or name.startswith("_"):
+        raise EmissionError(f"{of} has no member {name!r}; correct the attribute of the node")
+    return Name(f"{of}.{name}")
 
 
 def dtype(name: str) -> Expression:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...ir.node import Node
 from ..expressions import (
     Apply,
     Expression,
@@ -12,7 +13,7 @@ from ..expressions import (
     Name,
     Tuple,
 )
-from .registry import Types, as_keywords, as_operands, call, dtype, rule
+from .registry import Types, as_keywords, as_operands, call, dtype, first_of, rule
 
 
 @rule("bitcast_convert_type")
@@ -96,3 +97,24 @@ def _pad(node: Any, types: Types) -> Expression:
 def _iota(node: Any, types: Types) -> Expression:
     keywords = {"dtype": dtype(node.dtype), "shape": node.shape, "dimension": node.dimension}
     return Apply(Name("lax.broadcasted_iota"), (), as_keywords(keywords))
+
+
+@rule("empty")
+def _empty(node: Any, types: Types) -> Expression:
+    return Apply(Name("lax.empty"), (), as_keywords({"shape": node.shape, "dtype": dtype(node.dtype)}))
+
+
+@rule("device_put")
+def _device_put(node: Any, types: Types) -> Expression:
+    keywords: dict[str, Expression] = {}
+    if "ALWAYS_COPY" in node.copy_semantics:
+        copied = (Literal(False if semantics == "ALWAYS_COPY" else None) for semantics in node.copy_semantics)
+        keywords["may_alias"] = Tuple(tuple(copied))
+    if "DONATE_INPUT" in node.copy_semantics:
+        keywords["donate"] = Tuple(tuple(Literal(semantics == "DONATE_INPUT") for semantics in node.copy_semantics))
+    return first_of(node, Apply(Name("jax.device_put"), (Tuple(as_operands(node.inputs)),), keywords))
+
+
+@rule("dce_sink")
+def _dce_sink(node: Node, types: Types) -> Expression:
+    return call("lax.dce_sink", node)

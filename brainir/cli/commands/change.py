@@ -8,10 +8,11 @@ import typer
 
 from ...analysis import add_hidden_perturbation
 from ...analysis.passes import DEFAULT_PASSES, PASSES, apply_passes
-from ..output import AsJson, Output, note, print_text, progress, write_program
+from ...ir.diff import relabel as relabel_program
+from ..output import AsJson, Output, note, print_json, print_text, progress, write_program
 from ..reading import ProgramFile, read_program
 
-__all__ = ["passes", "perturb"]
+__all__ = ["passes", "perturb", "relabel"]
 
 
 def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False) -> None:
@@ -47,3 +48,16 @@ def passes(
         write_program(done.program, output)
     else:
         note(str(done))
+
+
+def relabel(
+    program: ProgramFile,
+    like: Annotated[str, typer.Option("--like", metavar="OLD", help="The version that gives names and order.")],
+    output: Output = "-",
+    as_json: AsJson = False,
+) -> None:
+    """Write a program with the names and the order of an older version, so that their text differs little."""
+    relabelled = relabel_program(read_program(program), like=read_program(like, constants=False))
+    write_program(relabelled, output)
+    if as_json and output != "-":
+        print_json({"entry": relabelled.entry, "nodes": relabelled.node_count(), "like": like})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from ...analysis import diff as find_differences
 from ...ir.canonical import fingerprint
 from ...ir.errors import VerificationError
 from ...ir.schema import schema_text
-from ..output import AsJson, Output, print_json, print_text, write_text
+from ..output import AsJson, Output, print_facts, print_json, print_text, progress, write_text
 from ..reading import ProgramFile, read_program
 
-__all__ = ["schema", "verify"]
+__all__ = ["diff", "schema", "verify"]
 
 
 def verify(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -32,3 +35,17 @@ def verify(program: ProgramFile, as_json: AsJson = False) -> None:
 def schema(output: Output = "-", as_json: AsJson = False) -> None:
     """Print the JSON schema of stored programs, with or without --json."""
     write_text(schema_text(), output)
+
+
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="File of the older program.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="File of the newer program.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what differs between two programs, whatever their values are called; exit code 1 if something does."""
+    before, after = read_program(old), read_program(new)
+    with progress("Comparing"):
+        found = find_differences(before, after)
+    print_facts(found, as_json=as_json)
+    if found:
+        raise typer.Exit(1)

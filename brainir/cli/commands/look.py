@@ -87,15 +87,19 @@ def view(
     output: Annotated[
         str, typer.Option("--output", "-o", help="The page; by default beside the program. - is standard output.")
     ] = "",
+    against: Annotated[
+        str, typer.Option("--against", metavar="OLD", help="An older version, to show side by side.")
+    ] = "",
     launch: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a page to look at a program with: one HTML file that needs nothing else."""
     loaded = read_program(program, constants=False)
+    older = read_program(against, constants=False) if against else None
     with progress(f"Drawing {loaded.entry}"):
         from ...view import to_html
 
-        page = to_html(loaded)
+        page = to_html(loaded, against=older)
     if not output:
         output = "-" if program == "-" else str(Path(program).with_suffix(".html"))
     write_text(page, output)

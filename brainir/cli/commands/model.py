@@ -9,13 +9,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from ...ir.errors import EmissionError
 from ...ir.program import Program
 from .. import arrays
-from ..output import AsJson, Output, note, print_json, print_table, progress, write_program, write_text
+from ..output import AsJson, Output, note, print_facts, print_json, print_table, progress, write_program, write_text
 from ..reading import ProgramFile, read_program
 from ..targets import lower_target
 
-__all__ = ["export", "lower", "run", "source"]
+__all__ = ["export", "learner", "lower", "run", "source"]
 
 _SHOWN = 8
 
@@ -45,11 +46,24 @@ def lower(
         write_program(program, output)
 
 
-def source(program: ProgramFile, output: Output = "-", as_json: AsJson = False) -> None:
+def source(
+    program: ProgramFile,
+    output: Output = "-",
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Large constants go to an .npz file beside the module.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Write a program as a Python module that needs only jax and numpy."""
-    from ...backend.source import to_source
+    from ...backend.source import save_source, to_source
 
     loaded = read_program(program)
+    if beside:
+        if output == "-":
+            raise EmissionError("--beside needs a file: give --output model.py")
+        save_source(loaded, output)
+        note(f"wrote {output}")
+        return
     with progress("Writing source"):
         text = to_source(loaded)
     if as_json:
@@ -102,6 +116,34 @@ def _values(array: NDArray[Any]) -> str:
         return " ".join(map(str, array.ravel().tolist()))
     numbers = array.astype(np.float64) if array.dtype.kind != "c" else np.abs(array)
     return f"{numbers.min():.6g} to {numbers.max():.6g}, mean {numbers.mean():.6g}"
+
+
+class Algorithm(enum.StrEnum):
+    """What `brainir learner` plans for."""
+
+    D_RTRL = "d_rtrl"
+    ES_D_RTRL = "es_d_rtrl"
+
+
+def learner(
+    program: ProgramFile,
+    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
+    decay: Annotated[float | None, typer.Option("--decay", help="For es_d_rtrl: the decay, in [0, 1).")] = None,
+    window: Annotated[int | None, typer.Option("--window", help="Steps of a window, for d_rtrl.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an online learner would learn and how, and what it would not and why."""
+    loaded = read_program(program)
+    with progress("Planning the learner"):
+        from ...learning import compile_learner
+
+        report = compile_learner(loaded, algorithm.value, loss=_no_loss, decay=decay, window=window).report()
+    print_facts(report, as_json=as_json)
+
+
+def _no_loss(out: object, target: object) -> Any:
+    # The plan depends on the program alone; the loss is for the steps, and none is taken here.
+    raise EmissionError("the learner of the command takes no steps")
 
 
 class ExportFormat(enum.StrEnum):

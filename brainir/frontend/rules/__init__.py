@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import contraction, elementwise, indexing, random, reduction, structure  # noqa: F401  # they enter their rules
-from .registry import RULES, Attributes, UnsupportedError
+from . import (  # noqa: F401  # they enter their rules
+    contraction,
+    elementwise,
+    indexing,
+    linalg,
+    random,
+    reduction,
+    sorting,
+    structure,
+    windows,
+)
+from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError
 
-__all__ = ["RULES", "Attributes", "UnsupportedError", "node_attributes"]
+__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "node_attributes"]
 
 
 def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Attributes]:
-    """Return operation and attributes for a primitive.
+    """Return operation and attributes for a primitive; a rule can name another operation under ``op``.
 
     Raises
     ------
@@ -27,7 +37,8 @@ def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Att
     """
     op, rule = RULES[primitive]
     try:
-        return op, rule(**params)
+        attributes = rule(**params)
     except TypeError as error:
         known = ", ".join(f"{name}={value!r}" for name, value in params.items())
         raise UnsupportedError(f"parameters ({known}) do not fit the rule: {error}") from error
+    return attributes.pop("op", op), attributes

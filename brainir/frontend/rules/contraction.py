@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, dtype_name, ints, no_sharding, precision_name, rule
+import jax
+
+from ...ir.ops import ConvNumbers, RaggedDotNumbers
+from ...ir.ops.contraction import DimensionNumbers
+from .registry import Attributes, absent, dtype_name, ints, no_sharding, precision_name, rule
 
 
 @rule("dot_general")
@@ -12,9 +16,77 @@ def _dot_general(
     *, dimension_numbers: Any, precision: Any, preferred_element_type: Any, out_sharding: Any = None
 ) -> Attributes:
     no_sharding(out_sharding=out_sharding)
-    (lhs, rhs), (lhs_batch, rhs_batch) = dimension_numbers
     return {
-        "dimension_numbers": ((ints(lhs), ints(rhs)), (ints(lhs_batch), ints(rhs_batch))),
+        "dimension_numbers": _dot_numbers(dimension_numbers),
         "precision": precision_name(precision),
-        "preferred_element_type": None if preferred_element_type is None else dtype_name(preferred_element_type),
+        "preferred_element_type": _optional_dtype(preferred_element_type),
     }
+
+
+@rule("ragged_dot_general")
+def _ragged_dot_general(
+    *,
+    ragged_dot_dimension_numbers: Any,
+    precision: Any,
+    preferred_element_type: Any,
+    group_offset: Any = None,
+    out_sharding: Any = None,
+) -> Attributes:
+    absent(group_offset=group_offset)
+    no_sharding(out_sharding=out_sharding)
+    numbers = ragged_dot_dimension_numbers
+    return {
+        "ragged_dot_dimension_numbers": RaggedDotNumbers(
+            dot_dimension_numbers=_dot_numbers(numbers.dot_dimension_numbers),
+            lhs_ragged_dimensions=ints(numbers.lhs_ragged_dimensions),
+            rhs_group_dimensions=ints(numbers.rhs_group_dimensions),
+        ),
+        "precision": precision_name(precision),
+        "preferred_element_type": _optional_dtype(preferred_element_type),
+    }
+
+
+@rule("conv_general_dilated")
+def _conv_general_dilated(
+    *,
+    window_strides: Any,
+    padding: Any,
+    lhs_dilation: Any,
+    rhs_dilation: Any,
+    dimension_numbers: Any,
+    feature_group_count: int,
+    batch_group_count: int,
+    precision: Any,
+    preferred_element_type: Any,
+    out_sharding: Any = None,
+) -> Attributes:
+    no_sharding(out_sharding=out_sharding)
+    return {
+        "dimension_numbers": ConvNumbers(
+            lhs_spec=ints(dimension_numbers.lhs_spec),
+            rhs_spec=ints(dimension_numbers.rhs_spec),
+            out_spec=ints(dimension_numbers.out_spec),
+        ),
+        "window_strides": ints(window_strides),
+        "padding": tuple(map(ints, padding)),
+        "lhs_dilation": ints(lhs_dilation),
+        "rhs_dilation": ints(rhs_dilation),
+        "feature_group_count": int(feature_group_count),
+        "batch_group_count": int(batch_group_count),
+        "precision": precision_name(precision),
+        "preferred_element_type": _optional_dtype(preferred_element_type),
+    }
+
+
+@rule("fft")
+def _fft(*, fft_type: Any, fft_lengths: Any) -> Attributes:
+    return {"fft_type": jax.lax.FftType(fft_type).name, "fft_lengths": ints(fft_lengths)}
+
+
+def _dot_numbers(numbers: Any) -> DimensionNumbers:
+    (lhs, rhs), (lhs_batch, rhs_batch) = numbers
+    return (ints(lhs), ints(rhs)), (ints(lhs_batch), ints(rhs_batch))
+
+
+def _optional_dtype(dtype: Any) -> str | None:
+    return None if dtype is None else dtype_name(dtype)

@@ -6,13 +6,13 @@ from typing import Any
 
 import jax
 
-from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy
+from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy
 from .registry import Attributes, UnsupportedError, absent, dtype_name, no_sharding, rule
 
 
 @rule(*Unary.ops())
-def _unary(*, input_dtype: Any = None, accuracy: Any = None) -> Attributes:
-    del input_dtype  # conj: follows from the operand
+def _unary(*, input_dtype: Any = None, _input_dtype: Any = None, accuracy: Any = None) -> Attributes:
+    del input_dtype, _input_dtype  # conj: follows from the operand
     absent(accuracy=accuracy)  # erfc, since JAX 0.12
     return {}
 
@@ -26,13 +26,31 @@ def _unary_accuracy(*, accuracy: Any = None) -> Attributes:
     raise UnsupportedError(f"accuracy={accuracy!r}")
 
 
-@rule(*Binary.ops(), *Compare.ops())
-def _binary(*, out_dtype: Any = None) -> Attributes:
-    absent(out_dtype=out_dtype)
+@rule(*(op for op in Binary.ops() if op != "mul"), *Compare.ops(), "regularized_incomplete_beta")
+def _without_attributes() -> Attributes:
     return {}
 
 
-@rule("select_n", "clamp", "optimization_barrier", "random_fold_in", "random_unwrap", "dynamic_update_slice")
+@rule("mul", others=MulOutDtype.ops())
+def _mul(*, out_dtype: Any = None) -> Attributes:
+    return {} if out_dtype is None else {"op": "mul_out_dtype", "out_dtype": dtype_name(out_dtype)}
+
+
+@rule("polynomial")
+def _polynomial(*, unroll: int | None = None) -> Attributes:
+    return {"unroll": None if unroll is None else int(unroll)}
+
+
+@rule(
+    "select_n",
+    "clamp",
+    "optimization_barrier",
+    "random_clone",
+    "random_fold_in",
+    "random_unwrap",
+    "threefry2x32",
+    "dynamic_update_slice",
+)
 def _plain() -> Attributes:
     return {}
 

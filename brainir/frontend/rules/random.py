@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, ints, rule
+from .registry import Attributes, dtype_name, ints, no_sharding, rule
 
 
 @rule("random_seed", "random_wrap")
@@ -20,3 +20,19 @@ def _random_split(*, shape: Any) -> Attributes:
 @rule("random_bits")
 def _random_bits(*, bit_width: int, shape: Any) -> Attributes:
     return {"bit_width": int(bit_width), "shape": ints(shape)}
+
+
+@rule("random_gamma")
+def _random_gamma(*, log_space: bool) -> Attributes:
+    return {"log_space": bool(log_space)}
+
+
+@rule("rng_bit_generator")
+def _rng_bit_generator(*, shape: Any, dtype: Any, algorithm: Any, out_sharding: Any = None) -> Attributes:
+    no_sharding(out_sharding=out_sharding)
+    return {"shape": ints(shape), "dtype": dtype_name(dtype), "algorithm": algorithm.name}
+
+
+@rule("rng_uniform")
+def _rng_uniform(*, shape: Any) -> Attributes:
+    return {"shape": ints(shape)}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
+from ...ir.ops import DotAlgorithm
+from ...ir.ops.contraction import Precision
+
 __all__ = [
+    "OTHER_OPS",
     "RULES",
     "Attributes",
     "UnsupportedError",
@@ -32,11 +36,18 @@ class UnsupportedError(Exception):
 RULES: dict[str, tuple[str, Rule]] = {}
 """Primitive name to operation and attribute rule."""
 
+OTHER_OPS: set[str] = set()
+"""The operations that rules name themselves."""
 
-def rule(*primitives: str, op: str | None = None) -> Callable[[Rule], Rule]:
-    """Enter the decorated function as the rule of these primitives, whose operation is `op` or has the same name."""
+
+def rule(*primitives: str, op: str | None = None, others: Iterable[str] = ()) -> Callable[[Rule], Rule]:
+    """Enter the decorated function as the rule of these primitives, whose operation is `op` or has the same name.
+
+    Depending on the parameters, the rule can name one of the `others` as the operation instead.
+    """
 
     def register(function: Rule) -> Rule:
+        OTHER_OPS.update(others)
         for primitive in primitives:
             RULES[primitive] = (op or primitive, function)
         return function
@@ -77,13 +88,17 @@ def dtype_name(dtype: Any) -> str:
     return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name
 
 
-def precision_name(precision: Any) -> str | tuple[str, str] | None:
-    """Return the name of a precision, or of a pair of them."""
+def precision_name(precision: Any) -> Precision:
+    """Return the name of a precision or of a pair of them, or the algorithm."""
     if precision is None:
         return None
+    if isinstance(precision, jax.lax.DotAlgorithm):
+        types = {name: getattr(precision, name) for name in precision._fields}
+        types.update({name: dtype_name(dtype) for name, dtype in types.items() if name.endswith("_type")})
+        return DotAlgorithm(**types)
     if isinstance(precision, tuple):
         lhs, rhs = (precision_name(part) for part in precision)
         return (str(lhs), str(rhs))
-    if isinstance(precision, jax.lax.Precision):
+    if isinstance(precision, jax.lax.Precision | jax.lax.DotAlgorithmPreset):
         return precision.name
     raise UnsupportedError(f"precision={precision!r}")

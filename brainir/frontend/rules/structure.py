@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, absent, dtype_name, ints, no_sharding, rule
+from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, no_sharding, rule
 
 
 @rule("bitcast_convert_type")
@@ -73,3 +73,29 @@ def _pad(*, padding_config: Any) -> Attributes:
 def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> Attributes:
     no_sharding(sharding=sharding)
     return {"dtype": dtype_name(dtype), "shape": ints(shape), "dimension": int(dimension)}
+
+
+@rule("empty")
+def _empty(*, dtype: Any, shape: Any, out_sharding: Any = None) -> Attributes:
+    no_sharding(out_sharding=out_sharding)
+    return {"dtype": dtype_name(dtype), "shape": ints(shape)}
+
+
+@rule("device_put")
+def _device_put(*, devices: Any, srcs: Any, copy_semantics: Any) -> Attributes:
+    if any(device is not None for device in (*devices, *srcs)):
+        raise UnsupportedError(f"devices={devices!r}, srcs={srcs!r}")
+    return {"copy_semantics": tuple(semantics.name for semantics in copy_semantics)}
+
+
+@rule("dce_sink")
+def _dce_sink(*, prevent_mlir_dce: bool = False) -> Attributes:
+    absent(prevent_mlir_dce=prevent_mlir_dce)
+    return {}
+
+
+@rule("empty2", op="empty")
+def _empty_scalar(*, dtype: Any, memory_space: Any) -> Attributes:
+    if getattr(memory_space, "name", None) != "Device":
+        raise UnsupportedError(f"memory_space={memory_space!r}")
+    return {"dtype": dtype_name(dtype), "shape": ()}

@@ -12,7 +12,15 @@ from typing import Annotated, get_args
 from pydantic import Discriminator
 
 from ..node import Node
-from .contraction import DotGeneral
+from .contraction import (
+    ConvGeneralDilated,
+    ConvNumbers,
+    DotAlgorithm,
+    DotGeneral,
+    Fft,
+    RaggedDotGeneral,
+    RaggedDotNumbers,
+)
 from .control import (
     Call,
     Checkpoint,
@@ -32,7 +40,10 @@ from .elementwise import (
     Clamp,
     Compare,
     ConvertElementType,
+    IncompleteBeta,
     IntegerPow,
+    MulOutDtype,
+    Polynomial,
     ReducePrecision,
     Round,
     SelectN,
@@ -40,7 +51,21 @@ from .elementwise import (
     UnaryAccuracy,
 )
 from .external import Callback, CustomCall
-from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterNumbers
+from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, Scatter, ScatterApply, ScatterNumbers
+from .linalg import (
+    Eig,
+    Eigh,
+    LuPivotsToPermutation,
+    Matrices,
+    Ormqr,
+    Qr,
+    Schur,
+    Svd,
+    SymmetricProduct,
+    TriangularSolve,
+    Tridiagonal,
+    TridiagonalSolve,
+)
 from .parallel import (
     AllGather,
     AllReduce,
@@ -55,12 +80,26 @@ from .parallel import (
     Spec,
     Vary,
 )
-from .random import RandomBits, RandomKeys, RandomSeed, RandomSplit, RandomWrap
-from .reduction import ArgReduce, Cumulative, Reduce
+from .random import (
+    RandomBits,
+    RandomGamma,
+    RandomKeys,
+    RandomSeed,
+    RandomSplit,
+    RandomWrap,
+    RngBitGenerator,
+    RngUniform,
+    Threefry2x32,
+)
+from .reduction import ArgReduce, Cumulative, Reduce, ReduceWith
+from .sorting import ApproxTopK, Sort, TopK
 from .structure import (
     BitcastConvertType,
     BroadcastInDim,
     Concatenate,
+    DceSink,
+    DevicePut,
+    Empty,
     Iota,
     Pad,
     Reshape,
@@ -73,6 +112,7 @@ from .structure import (
     Transpose,
     Unstack,
 )
+from .windows import ReduceWindow, ReduceWindowMonoid, SelectAndGatherAdd, SelectAndScatterAdd
 
 __all__ = [
     "SCHEMAS",
@@ -80,6 +120,7 @@ __all__ = [
     "AllReduce",
     "AllToAll",
     "AnyNode",
+    "ApproxTopK",
     "ArgReduce",
     "AxisIndex",
     "Binary",
@@ -93,25 +134,44 @@ __all__ = [
     "Compare",
     "Concatenate",
     "Cond",
+    "ConvGeneralDilated",
+    "ConvNumbers",
     "ConvertElementType",
     "Cumulative",
     "CustomCall",
     "CustomJvp",
     "CustomLinearSolve",
     "CustomVjp",
+    "DceSink",
+    "DevicePut",
+    "DotAlgorithm",
     "DotGeneral",
     "DynamicSlice",
     "DynamicUpdateSlice",
+    "Eig",
+    "Eigh",
+    "Empty",
+    "Fft",
     "Gather",
     "GatherNumbers",
+    "IncompleteBeta",
     "IntegerPow",
     "Iota",
     "LinearCall",
+    "LuPivotsToPermutation",
+    "Matrices",
     "MeshShape",
+    "MulOutDtype",
     "OptimizationBarrier",
+    "Ormqr",
     "Pad",
     "Permute",
+    "Polynomial",
+    "Qr",
+    "RaggedDotGeneral",
+    "RaggedDotNumbers",
     "RandomBits",
+    "RandomGamma",
     "RandomKeys",
     "RandomSeed",
     "RandomSplit",
@@ -119,24 +179,41 @@ __all__ = [
     "Reduce",
     "ReducePrecision",
     "ReduceScatter",
+    "ReduceWindow",
+    "ReduceWindowMonoid",
+    "ReduceWith",
     "RematPolicy",
     "Reshape",
     "Rev",
+    "RngBitGenerator",
+    "RngUniform",
     "Round",
     "Scan",
     "Scatter",
+    "ScatterApply",
     "ScatterNumbers",
+    "Schur",
+    "SelectAndGatherAdd",
+    "SelectAndScatterAdd",
     "SelectN",
     "ShardMap",
     "Sharding",
     "ShardingConstraint",
     "Slice",
+    "Sort",
     "Spec",
     "Split",
     "Squeeze",
     "Stack",
+    "Svd",
+    "SymmetricProduct",
+    "Threefry2x32",
     "Tile",
+    "TopK",
     "Transpose",
+    "TriangularSolve",
+    "Tridiagonal",
+    "TridiagonalSolve",
     "Unary",
     "UnaryAccuracy",
     "Unstack",
@@ -150,6 +227,11 @@ _AnySchema = (
     | ConvertElementType | BitcastConvertType | BroadcastInDim | Reshape | Squeeze | Transpose | Rev | Slice | Split
     | Concatenate | Stack | Unstack | Tile | Pad | Iota | Gather | Scatter | DynamicSlice | DynamicUpdateSlice
     | DotGeneral | Reduce | ArgReduce | Cumulative | RandomSeed | RandomWrap | RandomKeys | RandomSplit | RandomBits
+    | ConvGeneralDilated | Fft | RaggedDotGeneral | IncompleteBeta | MulOutDtype | Polynomial | ScatterApply | Eig
+    | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
+    | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
+    | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
+    | DevicePut | DceSink
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
     | ReduceScatter | AllToAll | Permute | AxisIndex

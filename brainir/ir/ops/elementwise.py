@@ -12,9 +12,9 @@ class Unary(Node):
     """An elementwise function of one operand."""
 
     op: Literal[
-        "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "clz", "conj", "copy", "cosh", "digamma",
-        "erf", "erf_inv", "erfc", "floor", "imag", "is_finite", "lgamma", "neg", "not", "population_count", "real",
-        "sign", "sinh", "square", "stop_gradient",
+        "abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "ceil", "clz", "conj",
+        "copy", "cosh", "digamma", "erf", "erf_inv", "erfc", "floor", "imag", "is_finite", "lgamma", "neg", "not",
+        "one_minus_square", "population_count", "real", "sign", "sinh", "square", "stop_gradient",
     ]  # fmt: skip
     family_traits: ClassVar[Traits] = ELEMENTWISE
     op_traits: ClassVar[dict[str, Traits]] = {
@@ -27,7 +27,8 @@ class UnaryAccuracy(Node):
     """An elementwise function of one operand whose accuracy can be chosen."""
 
     op: Literal[
-        "cbrt", "cos", "exp", "exp2", "expm1", "log", "log1p", "logistic", "rsqrt", "sin", "sqrt", "tan", "tanh",
+        "cbrt", "cos", "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "rsqrt", "sin", "sqrt", "tan",
+        "tanh",
     ]  # fmt: skip
     accuracy: str | None = None
     family_traits: ClassVar[Traits] = ELEMENTWISE
@@ -62,14 +63,41 @@ class Binary(Node):
     """An elementwise function of two operands of one type."""
 
     op: Literal[
-        "add", "add_any", "and", "atan2", "complex", "div", "max", "min", "mul", "nextafter", "or", "pow", "rem",
-        "shift_left", "shift_right_arithmetic", "shift_right_logical", "sub", "xor",
+        "add", "add_any", "and", "atan2", "complex", "div", "igamma", "igamma_grad_a", "igammac", "max", "min", "mul",
+        "mulhi", "nextafter", "or", "polygamma", "pow", "rem", "shift_left",
+        "shift_right_arithmetic", "shift_right_logical", "sub", "xor", "zeta",
     ]  # fmt: skip
     family_traits: ClassVar[Traits] = ELEMENTWISE
     op_traits: ClassVar[dict[str, Traits]] = {
         "mul": elementwise_linear_in(0, 1),
         "div": elementwise_linear_in(0),
     }
+
+
+class MulOutDtype(Node):
+    """The product of two operands of one type, computed in another element type (``jax.lax.mul`` with `out_dtype`)."""
+
+    op: Literal["mul_out_dtype"] = "mul_out_dtype"
+    out_dtype: str
+    family_traits: ClassVar[Traits] = elementwise_linear_in(0, 1)
+
+
+class IncompleteBeta(Node):
+    """The regularized incomplete beta function of a, b, x (``jax.lax.betainc``)."""
+
+    op: Literal["regularized_incomplete_beta"] = "regularized_incomplete_beta"
+    family_traits: ClassVar[Traits] = ELEMENTWISE
+
+
+class Polynomial(Node):
+    """A polynomial in the first operand; the others are its coefficients, that of the lowest power first.
+
+    From `unroll` coefficients on it runs as a loop (JAX's default: more than 8).
+    """
+
+    op: Literal["polynomial"] = "polynomial"
+    unroll: int | None = None
+    family_traits: ClassVar[Traits] = ELEMENTWISE
 
 
 class Compare(Node):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..model import Model
+from ..model import FunctionRef, Model
 from ..node import Node, Traits
 from .traits import Ints
 
@@ -68,3 +68,18 @@ class Scatter(Node):
     indices_are_sorted: bool = False
     unique_indices: bool = False
     mode: Literal["clip", "fill_or_drop", "promise_in_bounds"]
+
+
+class ScatterApply(Node):
+    """The first operand with a function of the program applied to the elements at the positions that the second gives.
+
+    The third operand has the shape of the updates; its elements are not used.
+    """
+
+    op: Literal["scatter_apply"] = "scatter_apply"
+    update: FunctionRef
+    dimension_numbers: ScatterNumbers
+    indices_are_sorted: bool = False
+    unique_indices: bool = False
+    mode: Literal["clip", "fill_or_drop", "promise_in_bounds"]
+    family_traits: ClassVar[Traits] = Traits(control=True)

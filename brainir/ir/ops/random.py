@@ -25,9 +25,9 @@ class RandomWrap(Node):
 
 
 class RandomKeys(Node):
-    """Operations on typed keys without attributes: their words, or a key folded with data."""
+    """Operations on typed keys without attributes: their words, a copy for reuse, or a key folded with data."""
 
-    op: Literal["random_fold_in", "random_unwrap"]
+    op: Literal["random_clone", "random_fold_in", "random_unwrap"]
     family_traits: ClassVar[Traits] = RANDOM
 
 
@@ -44,5 +44,38 @@ class RandomBits(Node):
 
     op: Literal["random_bits"] = "random_bits"
     bit_width: int
+    shape: Ints
+    family_traits: ClassVar[Traits] = RANDOM
+
+
+class RandomGamma(Node):
+    """Samples of the gamma distribution, one for each key and shape parameter."""
+
+    op: Literal["random_gamma"] = "random_gamma"
+    log_space: bool
+    family_traits: ClassVar[Traits] = RANDOM
+
+
+class Threefry2x32(Node):
+    """The Threefry hash of two words of a key and two words of a counter; two words for each."""
+
+    op: Literal["threefry2x32"] = "threefry2x32"
+    family_traits: ClassVar[Traits] = RANDOM
+
+
+class RngBitGenerator(Node):
+    """A new state of a generator, and uniform random bits."""
+
+    op: Literal["rng_bit_generator"] = "rng_bit_generator"
+    shape: Ints
+    dtype: str
+    algorithm: Literal["RNG_DEFAULT", "RNG_THREE_FRY", "RNG_PHILOX"]
+    family_traits: ClassVar[Traits] = RANDOM
+
+
+class RngUniform(Node):
+    """Uniform random numbers between two bounds, from the generator of the device."""
+
+    op: Literal["rng_uniform"] = "rng_uniform"
     shape: Ints
     family_traits: ClassVar[Traits] = RANDOM

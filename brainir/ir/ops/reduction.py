@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ..model import FunctionRef
 from ..node import Node, Traits
 from .traits import REDUCTION, Ints
 
@@ -17,6 +18,19 @@ class Reduce(Node):
     axes: Ints
     family_traits: ClassVar[Traits] = REDUCTION
     op_traits: ClassVar[dict[str, Traits]] = {"reduce_sum": Traits(reduction=True, linear=(0,))}
+
+
+class ReduceWith(Node):
+    """Combine all elements along axes with a function of the program, in an order that is not fixed.
+
+    The operands are arrays of one shape, then an initial value for each. The function takes as many accumulated values
+    and as many elements, and returns the new accumulated values.
+    """
+
+    op: Literal["reduce"] = "reduce"
+    computation: FunctionRef
+    dimensions: Ints
+    family_traits: ClassVar[Traits] = Traits(reduction=True, control=True)
 
 
 class ArgReduce(Node):

@@ -122,3 +122,25 @@ class Iota(Node):
     dtype: str
     shape: Ints
     dimension: int
+
+
+class Empty(Node):
+    """An array whose elements nobody has set."""
+
+    op: Literal["empty"] = "empty"
+    dtype: str
+    shape: Ints
+
+
+class DevicePut(Node):
+    """Operands as they are, given to ``jax.device_put`` without a device; it says what becomes of their memory."""
+
+    op: Literal["device_put"] = "device_put"
+    copy_semantics: tuple[Literal["REUSE_INPUT", "ALWAYS_COPY", "DONATE_INPUT"], ...]
+
+
+class DceSink(Node):
+    """Keep an operand from being dropped as unused; there is no result."""
+
+    op: Literal["dce_sink"] = "dce_sink"
+    family_traits: ClassVar[Traits] = Traits(effectful=True)

@@ -12,7 +12,19 @@ from __future__ import annotations
 
 from ..node import Node
 from ..types import TensorType
-from . import contraction_reduction, control, elementwise, external, parallel, random, structure  # noqa: F401  # they enter their rules
+from . import (  # noqa: F401  # they enter their rules
+    contraction_reduction,
+    control,
+    elementwise,
+    external,
+    linalg,
+    parallel,
+    products,
+    random,
+    sorting,
+    structure,
+    windows,
+)
 from .checks import MAX_RANK
 from .registry import RULES, Callees, TypeRuleError, Types
 

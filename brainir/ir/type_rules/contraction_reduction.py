@@ -9,10 +9,13 @@ from typing import Any
 import ml_dtypes
 
 from .. import ops
+from ..ops.contraction import DimensionNumbers
 from ..types import DTYPES, TensorType
 from .checks import check_axes, check_axis, check_count, check_kind, without
 from .element_types import DISCRETE, INTEGER, NUMBER, PLAIN, REAL_OF, bits_of, kind_of
-from .registry import Callees, TypeRuleError, Types, rule
+from .registry import Callees, Shape, TypeRuleError, Types, rule
+
+__all__ = ["preferred_dtype", "product_dtype", "product_shape"]
 
 _finfo: Callable[[object], Any] = ml_dtypes.finfo
 
@@ -35,21 +38,29 @@ def _dot_width(dtype: str) -> int:
 def _dot_general(node: ops.DotGeneral, operands: Types, _: Callees) -> Types:
     check_count(operands, 2)
     left, right = operands
-    (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
+    shape = product_shape(left, right, node.dimension_numbers)
+    return (TensorType(product_dtype(left.dtype, right.dtype, node.preferred_element_type), shape),)
+
+
+def product_shape(left: TensorType, right: TensorType, numbers: DimensionNumbers, groups: Shape = ()) -> Shape:
+    """Return the shape of a sum of products; the axes `groups` of the second operand disappear."""
+    (left_sum, right_sum), (left_batch, right_batch) = numbers
     left_used = check_axes((*left_sum, *left_batch), left.ndim, "contracting and batch axes of the first operand")
-    right_used = check_axes((*right_sum, *right_batch), right.ndim, "contracting and batch axes of the second operand")
+    right_used = check_axes(
+        (*right_sum, *right_batch, *groups), right.ndim, "contracting and batch axes of the second operand"
+    )
     for name, first, second in (("contracting", left_sum, right_sum), ("batch", left_batch, right_batch)):
         if [left.shape[axis] for axis in first] != [right.shape[axis] for axis in second]:
             raise TypeRuleError(f"the {name} axes {first} of {left} and {second} of {right} must have equal lengths")
-    shape = (
+    return (
         *[left.shape[axis] for axis in left_batch],
         *without(left.shape, left_used),
         *without(right.shape, right_used),
     )
-    return (TensorType(_product_dtype(left.dtype, right.dtype, node.preferred_element_type), shape),)
 
 
-def _product_dtype(left: str, right: str, preferred: str | None) -> str:
+def product_dtype(left: str, right: str, preferred: str | None) -> str:
+    """Return the element type of a sum of products."""
     dtype = left
     check_kind(left, PLAIN, "the first operand")
     if right != left:
@@ -58,6 +69,11 @@ def _product_dtype(left: str, right: str, preferred: str | None) -> str:
         if order == other:
             raise TypeRuleError(f"{left} and {right} have no common product type")
         dtype = left if order > other else right
+    return preferred_dtype(dtype, preferred)
+
+
+def preferred_dtype(dtype: str, preferred: str | None) -> str:
+    """Return the element type of a product whose operands alone give `dtype`."""
     if preferred is None or preferred == dtype:
         return dtype
     check_kind(preferred, PLAIN, "preferred_element_type")

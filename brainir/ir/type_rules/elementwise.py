@@ -14,12 +14,15 @@ _ACCEPTED = {
     **dict.fromkeys(("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh"), INEXACT),
     **dict.fromkeys(ops.UnaryAccuracy.ops(), INEXACT),
     **dict.fromkeys(("copy", "stop_gradient"), ANY),
-    **dict.fromkeys(("neg", "sign", "square", "integer_pow"), NUMBER),
+    **dict.fromkeys(("neg", "one_minus_square", "sign", "square", "integer_pow"), NUMBER),
     **dict.fromkeys(("clz", "population_count"), INTEGER),
     **dict.fromkeys(
         ("cbrt", "ceil", "digamma", "erf", "erf_inv", "erfc", "floor", "is_finite", "lgamma", "nextafter"),
         FLOAT,
     ),
+    **dict.fromkeys(("bessel_i0e", "bessel_i1e", "igamma", "igamma_grad_a", "igammac", "polygamma"), FLOAT),
+    "zeta": FLOAT,
+    "mulhi": INTEGER,
     **dict.fromkeys(("reduce_precision", "round"), FLOAT),
     "abs": INEXACT | {"int"},
     "conj": INEXACT,
@@ -85,6 +88,29 @@ def _binary(node: ops.Binary, operands: Types, _: Callees) -> Types:
         elif node.op == "add_any":
             raise TypeRuleError(f"operands must have one shape, not {list_types(operands)}")
     return (TensorType(dtype, common_shape(operands)),)
+
+
+@rule(ops.MulOutDtype)
+def _mul_out_dtype(node: ops.MulOutDtype, operands: Types, _: Callees) -> Types:
+    check_count(operands, 2)
+    check_kind(same_dtype(operands), NUMBER)
+    check_kind(node.out_dtype, NUMBER, "the result")
+    return (TensorType(node.out_dtype, common_shape(operands)),)
+
+
+@rule(ops.IncompleteBeta)
+def _incomplete_beta(_node: ops.IncompleteBeta, operands: Types, _: Callees) -> Types:
+    check_count(operands, 3)
+    check_kind(same_dtype(operands), FLOAT)
+    return (TensorType(operands[0].dtype, common_shape(operands)),)
+
+
+@rule(ops.Polynomial)
+def _polynomial(_node: ops.Polynomial, operands: Types, _: Callees) -> Types:
+    if len(operands) < 2:
+        raise TypeRuleError("it takes an operand, then at least one coefficient")
+    check_kind(same_dtype(operands), NUMBER)
+    return (TensorType(operands[0].dtype, common_shape(operands)),)
 
 
 @rule(ops.Compare)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .. import ops
 from ..errors import BrainIRError
 from ..types import TensorType
-from .checks import check_count, check_kind, check_sizes
-from .element_types import INTEGER
+from .checks import check_count, check_kind, check_sizes, common_shape, list_types, same_dtype
+from .element_types import FLOAT, INTEGER
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -47,6 +47,9 @@ def _random_keys(node: ops.RandomKeys, operands: Types, _: Callees) -> Types:
     if node.op == "random_unwrap":
         check_count(operands, 1)
         return (TensorType("uint32", (*keys.shape, _words(keys.dtype[4:-1]))),)
+    if node.op == "random_clone":
+        check_count(operands, 1)
+        return operands
     check_count(operands, 2)
     data = operands[1]
     check_kind(data.dtype, INTEGER, "the data")
@@ -73,3 +76,37 @@ def _random_bits(node: ops.RandomBits, operands: Types, _: Callees) -> Types:
     if node.bit_width not in (8, 16, 32, 64):
         raise TypeRuleError(f"bit_width is 8, 16, 32 or 64, not {node.bit_width}")
     return (TensorType(f"uint{node.bit_width}", (*keys.shape, *check_sizes(node.shape, "shape"))),)
+
+
+@rule(ops.RandomGamma)
+def _random_gamma(_node: ops.RandomGamma, operands: Types, _: Callees) -> Types:
+    check_count(operands, 2)
+    keys, alpha = _key(operands), operands[1]
+    check_kind(alpha.dtype, FLOAT, "the shape parameter")
+    if keys.shape != alpha.shape[: keys.ndim]:
+        raise TypeRuleError(f"there must be a key for each shape parameter: {list_types(operands)}")
+    return (alpha,)
+
+
+@rule(ops.Threefry2x32)
+def _threefry2x32(_node: ops.Threefry2x32, operands: Types, _: Callees) -> Types:
+    check_count(operands, 4)
+    if same_dtype(operands) != "uint32":
+        raise TypeRuleError(f"key and counter are uint32, not {list_types(operands)}")
+    return (TensorType("uint32", common_shape(operands)),) * 2
+
+
+@rule(ops.RngBitGenerator)
+def _rng_bit_generator(node: ops.RngBitGenerator, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    check_kind(operands[0].dtype, INTEGER, "the state of the generator")
+    check_kind(node.dtype, INTEGER, "the bits")
+    return (operands[0], TensorType(node.dtype, check_sizes(node.shape, "shape")))
+
+
+@rule(ops.RngUniform)
+def _rng_uniform(node: ops.RngUniform, operands: Types, _: Callees) -> Types:
+    check_count(operands, 2)
+    if operands[0].shape or operands[1].shape:
+        raise TypeRuleError(f"the bounds must be scalars, not {list_types(operands)}")
+    return (TensorType(same_dtype(operands), check_sizes(node.shape, "shape")),)

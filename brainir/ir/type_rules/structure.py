@@ -18,7 +18,7 @@ from .checks import (
     same_dtype,
     without,
 )
-from .element_types import INTEGER, NUMBER, kind_of
+from .element_types import ANY, INTEGER, NUMBER, kind_of
 from .registry import Callees, Shape, TypeRuleError, Types, rule
 
 
@@ -193,9 +193,12 @@ def _gather(node: ops.Gather, operands: Types, _: Callees) -> Types:
 
 @rule(ops.Scatter)
 def _scatter(node: ops.Scatter, operands: Types, _: Callees) -> Types:
+    return _scattered(node.dimension_numbers, operands)
+
+
+def _scattered(numbers: ops.ScatterNumbers, operands: Types) -> Types:
     check_count(operands, 3)
     kind, indices, updates = operands
-    numbers = node.dimension_numbers
     same_dtype((kind, updates))
     mapped, batching = numbers.scatter_dims_to_operand_dims, numbers.operand_batching_dims
     batch = _index_batch(kind, indices, mapped, batching, numbers.scatter_indices_batching_dims)
@@ -271,4 +274,33 @@ def _dynamic_update_slice(_node: ops.DynamicUpdateSlice, operands: Types, _: Cal
     _indices(operands[2:], kind.ndim)
     if update.ndim != kind.ndim or any(part > full for part, full in zip(update.shape, kind.shape, strict=True)):
         raise TypeRuleError(f"the update {update} must fit in {kind}")
+    return (kind,)
+
+
+@rule(ops.Empty)
+def _empty(node: ops.Empty, operands: Types, _: Callees) -> Types:
+    check_count(operands, 0)
+    check_kind(node.dtype, ANY, "the result")
+    return (TensorType(node.dtype, check_sizes(node.shape, "shape")),)
+
+
+@rule(ops.DevicePut)
+def _device_put(node: ops.DevicePut, operands: Types, _: Callees) -> Types:
+    check_count(operands, len(node.copy_semantics))
+    return operands
+
+
+@rule(ops.DceSink)
+def _dce_sink(_node: ops.DceSink, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    return ()
+
+
+@rule(ops.ScatterApply)
+def _scatter_apply(node: ops.ScatterApply, operands: Types, callees: Callees) -> Types:
+    (kind,) = _scattered(node.dimension_numbers, operands)
+    function = callees[node.update]
+    found = [*function.types, *[str(function.type_of(output)) for output in function.outputs]]
+    if found != [str(TensorType(kind.dtype, ()))] * 3:
+        raise TypeRuleError(f"{node.update} must take two scalars of {kind.dtype} and return one, not {found}")
     return (kind,)

@@ -1,4 +1,4 @@
-"""Online learning steps generated from programs."""
+"""Online learning: steps generated from programs, as functions and as programs themselves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from ...analysis.learning.plan import LearningPlan, plan_learning
-from ...analysis.learning.report import LearningReport
-from ...ir.errors import EmissionError
-from ...ir.program import Program
-from .boundary import LearnerBoundary
-from .chunks import ChunkedRule, chunk_length
-from .rules import OnlineRule
-from .windows import window_gradient
+from .analysis.learning.plan import LearningPlan, plan_learning
+from .analysis.learning.report import LearningReport
+from .analysis.slices import reached
+from .backend.learning.boundary import LearnerBoundary
+from .backend.learning.chunks import ChunkedRule, chunk_length
+from .backend.learning.rules import OnlineRule
+from .backend.learning.windows import window_gradient
+from .frontend.function import lower
+from .ir.errors import EmissionError
+from .ir.interface import leaf_count
+from .ir.printer import format_path
+from .ir.program import Program
 
 __all__ = ["Learner", "compile_learner"]
 
@@ -33,6 +37,7 @@ def compile_learner(
     loss: Callable[[Any, Any], Any],
     decay: float | int | None = None,
     window: int | None = None,
+    target: Any = None,
 ) -> Learner:
     """Generate an online learning step from a program.
 
@@ -50,6 +55,10 @@ def compile_learner(
     window : int, optional
         Take gradients over windows of this many steps, by reverse differentiation inside and with traces for what
         came before; more accurate, and needs the traces of all states. For D-RTRL.
+    target : Any, optional
+        An example of a target, arrays or ``jax.ShapeDtypeStruct``. With it, traces are left out of states that reach
+        only what the loss does not read, and :attr:`Learner.program` knows its inputs; without it, all of the
+        result counts, and targets are taken to look like results.
 
     Returns
     -------
@@ -74,8 +83,20 @@ def compile_learner(
         raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
     if window is not None and algorithm != "d_rtrl":
         raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
-    plan = plan_learning(program, algorithm, window=window is not None)
-    return Learner(plan, loss, decay=_decay(algorithm, decay), window=window)
+    rate = _decay(algorithm, decay)
+    unread = () if target is None else _unread(program, loss, target)
+    plan = plan_learning(program, algorithm, window=window is not None, unread=unread)
+    return Learner(plan, loss, decay=rate, window=window, target=target)
+
+
+def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
+    """Return which leaves of the step's result have no way to the loss."""
+    boundary = LearnerBoundary(program)
+    function = lower(loss, boundary.example_result(), target).entry_function
+    count = leaf_count(program.interface.result)
+    seeds = {name: 1 << place for place, name in enumerate(function.inputs[:count])}
+    found = reached(function, seeds).get(function.outputs[0], 0)
+    return tuple(place for place in range(count) if not found >> place & 1)
 
 
 def _decay(algorithm: str, decay: float | int | None) -> float:
@@ -105,11 +126,18 @@ class Learner:
     """
 
     def __init__(
-        self, plan: LearningPlan, loss: Callable[[Any, Any], Any], *, decay: float, window: int | None
+        self,
+        plan: LearningPlan,
+        loss: Callable[[Any, Any], Any],
+        *,
+        decay: float,
+        window: int | None,
+        target: Any = None,
     ) -> None:
         self.plan = plan
         self.window = window
         self._loss = loss
+        self._target = target
         self._rule = OnlineRule(plan, decay)
         self._boundary = LearnerBoundary(plan.program)
         self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
@@ -238,6 +266,52 @@ class Learner:
 
     def _window(self, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
         return window_gradient(self._rule, self._leaves, self._loss_of, params, state, given)
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """The step as a program ``step(params, carry, x, target) -> (carry, loss, grads)``.
+
+        It can be saved, loaded and run where neither the model's code nor brainstate is installed, and compared with
+        that of another version of the model. Keys are texts: the state ``("neu", "V")`` is ``neu.V``; see
+        :meth:`named`. For a learner with a window it is the step of one window.
+
+        Raises
+        ------
+        EmissionError
+            If the loss cannot take a target that looks like the result of the step, and no example was given.
+        """
+        boundary = self._boundary
+        params, carried, x = boundary.examples()
+        carry = {"states": carried, "traces": self._rule.init()}
+        target = boundary.example_result() if self._target is None else self._target
+        if self.window is not None:
+            x, target = jax.tree.map(lambda leaf: jnp.stack([leaf] * (self.window or 1)), (x, target))
+
+        def step(params: Any, carry: Any, x: Any, target: Any) -> Any:
+            after, value, grads = self.step(boundary.by_path(params), self._by_path(carry), x, target)
+            return self.named(after), value, self.named(grads)
+
+        try:
+            return lower(step, self.named(params), self.named(carry), x, target)
+        except (TypeError, ValueError) as error:
+            if self._target is not None:
+                raise
+            raise EmissionError(
+                f"the loss does not take a target like the result of the step ({error}); give an example of a target: "
+                "compile_learner(..., target=...)"
+            ) from error
+
+    def _by_path(self, carry: Any) -> Carry:
+        return {**carry, "states": self._boundary.by_path(carry["states"])}
+
+    def named(self, tree: Any) -> Any:
+        """Return parameters, gradients or a carry with texts in place of state paths, as :attr:`program` takes them."""
+        if not isinstance(tree, dict):
+            return tree
+        return {
+            format_path(key) if isinstance(key, tuple) else key: self.named(value) if key == "states" else value
+            for key, value in tree.items()
+        }
 
     def report(self) -> LearningReport:
         """Return what is learned how, and what is not and why."""

@@ -1,0 +1,176 @@
+"""Adds up what the nodes of a program cost, through calls, loops and branches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...ir.node import Node
+from ...ir.ops import Cond, Scan, While
+from ...ir.program import Function, Program
+from ...ir.types import TensorType, is_literal
+from ..diagnostics import Diagnostic, diagnostic, place_of
+from ..passes.rewriting import runs, runs_first
+from .memory import peak_live_bytes
+from .report import Cost, Part
+from .rules import node_cost
+from .traces import trace_costs
+
+__all__ = ["cost"]
+
+
+class _Tally(NamedTuple):
+    nodes: int = 0
+    flops: int = 0
+    transcendentals: int = 0
+    bytes_moved: int = 0
+
+    def plus(self, other: _Tally, times: int = 1) -> _Tally:
+        return _Tally(*(mine + times * its for mine, its in zip(self, other, strict=True)))
+
+
+_Key = tuple[str, str]  # name scope or model's line, operation
+_NOTHING = _Tally()
+
+
+def cost(program: Program) -> Cost:
+    """Count what running a program once costs, without running or compiling anything.
+
+    Counts follow XLA's analysis of the unoptimized program; what depends on constants only counts nothing, since it is
+    computed when the program is compiled. They are exact for contractions and convolutions; see
+    ``docs/cost.md`` for how the rest agrees. Operations without a rule are guessed from their sizes and named in
+    `caveats`.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    AnalysisError
+        If a state of the program breaks the rules of a step; see :func:`module_info`.
+    """
+    counter = _Counter(program)
+    tallies = counter.tallies[program.entry]
+    total = _NOTHING
+    for tally in tallies.values():
+        total = total.plus(tally)
+    sizes = {"param": 0, "hidden": 0, "other": 0}
+    for state, values in program.state_inputs():
+        sizes[state.role] += sum(value.aval.nbytes for value in values)
+    learns = sizes["param"] > 0 and sizes["hidden"] > 0
+    return Cost(
+        flops=total.flops,
+        transcendentals=total.transcendentals,
+        bytes_moved=total.bytes_moved,
+        peak_live_bytes=peak_live_bytes(program),
+        parameter_bytes=sizes["param"],
+        hidden_bytes=sizes["hidden"],
+        constant_bytes=program.constant_bytes(),
+        by_scope=_parts(tallies, 0),
+        by_operation=_parts(tallies, 1),
+        traces=trace_costs(program) if learns else (),
+        caveats=tuple(counter.caveats),
+    )
+
+
+def _parts(tallies: dict[_Key, _Tally], which: int) -> tuple[Part, ...]:
+    joined: dict[str, _Tally] = {}
+    for key, tally in tallies.items():
+        joined[key[which]] = joined.get(key[which], _NOTHING).plus(tally)
+    order = sorted(joined.items(), key=lambda item: (-item[1].flops - item[1].transcendentals, -item[1].nodes, item[0]))
+    return tuple(
+        Part(
+            name=name,
+            nodes=tally.nodes,
+            flops=tally.flops,
+            transcendentals=tally.transcendentals,
+            bytes_moved=tally.bytes_moved,
+        )
+        for name, tally in order
+    )
+
+
+class _Counter:
+    """The cost of each function, by scope and operation."""
+
+    def __init__(self, program: Program) -> None:
+        self.tallies: dict[str, dict[_Key, _Tally]] = {}
+        self.caveats: list[Diagnostic] = []
+        self._guessed: set[str] = set()
+        run = _reached(program)
+        for function in runs_first(program):
+            if function.name in run:
+                self.tallies[function.name] = self._count(function)
+
+    def _count(self, function: Function) -> dict[_Key, _Tally]:
+        found: dict[_Key, _Tally] = {}
+        fixed = {constant.name for constant in function.constants}
+        for node in function.nodes:
+            if _is_fixed(node, fixed):
+                fixed.update(node.outputs)
+                continue
+            place = node.scope or node.source
+            if node.traits.control:
+                for (inner, op), tally in self._inner(node).items():
+                    key = (_joined(node, inner), op)
+                    found[key] = found.get(key, _NOTHING).plus(tally)
+                continue
+            operands = [function.type_of(operand) for operand in node.inputs]
+            each = node_cost(node, operands, [TensorType.parse(kind) for kind in node.types])
+            if each.estimated and node.op not in self._guessed:
+                self._guessed.add(node.op)
+                message = f"{node.op} has no cost rule that is known to agree with XLA: guessed from its sizes"
+                self.caveats.append(diagnostic("cost_guessed", message, node=node))
+            key = (place, node.op)
+            found[key] = found.get(key, _NOTHING).plus(_Tally(1, each.flops, each.transcendentals, each.bytes_moved))
+        return found
+
+    def _inner(self, node: Node) -> dict[_Key, _Tally]:
+        """Return the cost of what a node runs."""
+        bodies = [self.tallies[name] for name in runs(node)]
+        if isinstance(node, Cond):
+            return max(bodies, key=_weight)
+        times = node.length if isinstance(node, Scan) else 1
+        if isinstance(node, While):
+            message = f"{place_of(node)}: counted once, though it may run any number of times"
+            self.caveats.append(diagnostic("cost_of_one_step", message, node=node))
+        found: dict[_Key, _Tally] = {}
+        for body in bodies:
+            for key, tally in body.items():
+                found[key] = found.get(key, _NOTHING).plus(tally, times)
+        return found
+
+
+def _is_fixed(node: Node, fixed: set[str]) -> bool:
+    """Whether a node depends on constants only, so that a compiler computes it beforehand."""
+    if node.traits.effectful or node.traits.random:
+        return False
+    return all(is_literal(operand) or operand in fixed for operand in node.inputs)
+
+
+def _weight(tallies: dict[_Key, _Tally]) -> tuple[int, int]:
+    operations = sum(tally.flops + tally.transcendentals for tally in tallies.values())
+    return operations, sum(tally.bytes_moved for tally in tallies.values())
+
+
+def _joined(node: Node, inner: str) -> str:
+    """Return the scope of a node inside a function that another node runs."""
+    if node.scope and inner:
+        return f"{node.scope}/{inner}"
+    return inner or node.scope or node.source
+
+
+def _reached(program: Program) -> set[str]:
+    """Return the functions that a run can enter; derivative rules are not among them."""
+    found, pending = {program.entry}, [program.entry]
+    while pending:
+        for node in program.table[pending.pop()].nodes:
+            for name in runs(node):
+                if name not in found:
+                    found.add(name)
+                    pending.append(name)
+    return found

@@ -1,0 +1,181 @@
+"""How much memory the eligibility traces of a step take, for each learning rule."""
+
+from __future__ import annotations
+
+from ...ir.model import StatePath
+from ...ir.node import Node
+from ...ir.program import Program
+from ...ir.types import TensorType, is_literal
+from ..facts import Facts
+from ..groups import HiddenGroup
+from ..inline import inline_calls
+from ..relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from ..slices import reached
+
+__all__ = ["TraceCost", "trace_costs"]
+
+
+class TraceCost(Facts):
+    """The traces of one relation for one hidden group.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+        The parameter state.
+    kind : str
+        Kind of the relation.
+    group : int
+        Index of the hidden group.
+    states, live_states : int
+        States at each position of the group, and those of them whose trace can differ from zero and still reach the
+        loss; the traces of the others are dropped.
+    d_rtrl, d_rtrl_live : int
+        Bytes of the D-RTRL traces, for all states of the group and for the live ones.
+    es_d_rtrl, es_d_rtrl_live : int
+        The same for ES-D-RTRL (one filtered input and one filtered tail).
+    """
+
+    path: StatePath
+    kind: str
+    group: int
+    states: int
+    live_states: int
+    d_rtrl: int
+    d_rtrl_live: int
+    es_d_rtrl: int
+    es_d_rtrl_live: int
+
+
+def trace_costs(program: Program) -> tuple[TraceCost, ...]:
+    """Return the trace memory of each relation and group of a step, in the order of the relations.
+
+    Shapes: a dense weight ``[inputs, outputs, states]``, a bias or an elementwise parameter ``[outputs, states]``, an
+    embedding ``[rows, outputs, states]``, a convolution ``[window, outputs, states]``, LoRA one for the product and
+    one for its last factor; ES-D-RTRL the input and ``[outputs, states]``. Axes of a batch count.
+    """
+    relations = find_hidden_param_op_relations(program)
+    liveness = _Liveness(program)
+    return tuple(
+        _trace_cost(relation, group, liveness.live(group, relation.connected_hidden_paths))
+        for relation in relations
+        for group in relation.hidden_groups
+    )
+
+
+def _trace_cost(relation: HiddenParamOpRelation, group: HiddenGroup, live: int) -> TraceCost:
+    y = relation.y.aval
+    itemsize = y.nbytes // y.size if y.size else 0
+    full = sum(_trace_size(relation, leaf) for leaf in _traced(relation)) * itemsize
+    filtered = y.size * itemsize
+    inputs = _input_size(relation) * itemsize
+    return TraceCost(
+        path=relation.path,
+        kind=relation.kind,
+        group=group.index,
+        states=group.num_state,
+        live_states=live,
+        d_rtrl=full * group.num_state,
+        d_rtrl_live=full * live,
+        es_d_rtrl=inputs + filtered * group.num_state if group.num_state else 0,
+        es_d_rtrl_live=inputs + filtered * live if live else 0,
+    )
+
+
+def _traced(relation: HiddenParamOpRelation) -> tuple[RelationLeaf, ...]:
+    """Return the leaves that have a trace each; factors of a product share theirs with the weight they make."""
+    weights = tuple(leaf for leaf in relation.leaves if leaf.part == "weight")
+    biases = tuple(leaf for leaf in relation.leaves if leaf.part == "bias")
+    return (weights[:2] if relation.kind == "lora" else weights[:1]) + biases[:1]
+
+
+def _trace_size(relation: HiddenParamOpRelation, leaf: RelationLeaf) -> int:
+    """Return the elements of the trace of a leaf for one state."""
+    y = relation.y.aval
+    if leaf.part == "bias" or relation.kind in ("bias", "elementwise"):
+        return y.size
+    if relation.kind == "lora" and leaf is not relation.leaves[0]:
+        # The second factor meets what the first made of the input: one element for each row of the factor.
+        return leaf.value.aval.shape[0] * y.size if leaf.value.shape else y.size
+    return _fan_in(relation, leaf) * y.size
+
+
+def _fan_in(relation: HiddenParamOpRelation, leaf: RelationLeaf) -> int:
+    """Return how many elements of the weight one element of the result sees."""
+    y, weight = relation.y.aval, leaf.value.aval
+    if relation.kind == "embedding":
+        return weight.shape[0] if weight.shape else 1
+    node = _node_of(relation)
+    if node is not None and node.op == "dot_general" and relation.x is not None:
+        operands = [relation.operation.entry_function.type_of(operand) for operand in node.inputs]
+        size = 1
+        for axis in node.dimension_numbers[0][0]:  # type: ignore[attr-defined]  # a DotGeneral
+            size *= operands[0].shape[axis]
+        if relation.kind == "lora":
+            return relation.x.aval.shape[-1]
+        return size
+    if node is not None and node.op == "conv_general_dilated":
+        features = weight.shape[node.dimension_numbers.rhs_spec[0]]  # type: ignore[attr-defined]
+        return weight.size // features if features else 0
+    return max(weight.size // max(y.shape[-1] if y.shape else 1, 1), 1)
+
+
+def _node_of(relation: HiddenParamOpRelation) -> Node | None:
+    """Return the node in which the weight meets the input."""
+    nodes = relation.operation.entry_function.nodes
+    return next((node for node in nodes if node.traits.contraction), None)
+
+
+def _input_size(relation: HiddenParamOpRelation) -> int:
+    if relation.x is None:
+        return 0
+    if relation.kind == "embedding":
+        rows = relation.leaves[0].value.shape[:1]
+        return relation.x.aval.size * (rows[0] if rows else 1)
+    return relation.x.aval.size
+
+
+class _Liveness:
+    """Which states of a group have a trace that is not zero and still reaches the loss."""
+
+    def __init__(self, program: Program) -> None:
+        self.function = inline_calls(program.entry_function, program)
+        states = [state for state, _, _ in program.interface.output_leaves()]
+        self.results = [name for name, state in zip(self.function.outputs, states, strict=True) if state is None]
+
+    def live(self, group: HiddenGroup, reached_paths: tuple[StatePath, ...]) -> int:
+        """Return how many states at each position are live for a relation that reaches some members directly."""
+        members = len(group.hidden_paths)
+        couples = self._couples(group)
+        filled = {index for index, path in enumerate(group.hidden_paths) if path in set(reached_paths)}
+        while more := {new for new in range(members) for old in filled if couples[new] >> old & 1} - filled:
+            filled |= more
+        wanted = self._seen_by_loss(group)
+        while more := {old for new in wanted for old in range(members) if couples[new] >> old & 1} - wanted:
+            wanted |= more
+        return sum(group.hidden_states[index].num_state for index in filled & wanted)
+
+    @staticmethod
+    def _couples(group: HiddenGroup) -> list[int]:
+        """Return, for each new value, the old values that it depends on, as bits."""
+        transition = inline_calls(group.transition.entry_function, group.transition)
+        seeds = {name: 1 << index for index, name in enumerate(transition.inputs[: len(group.hidden_paths)])}
+        found = reached(transition, seeds, _has_no_derivative)
+        return [0 if is_literal(name) else found.get(name, 0) for name in transition.outputs]
+
+    def _seen_by_loss(self, group: HiddenGroup) -> set[int]:
+        """Return the members that the result sees, each at the exit or the entry, without the others' new values."""
+        seeds: dict[str, int] = {}
+        news = {value.name for value in group.hidden_outvars}
+        for index, (old, new) in enumerate(zip(group.hidden_invars, group.hidden_outvars, strict=True)):
+            seeds[old.name] = seeds.get(old.name, 0) | 1 << index
+            seeds[new.name] = seeds.get(new.name, 0) | 1 << index
+        found = reached(self.function, seeds, lambda node, name: name in news or _has_no_derivative(node, name))
+        mask = 0
+        for name in self.results:
+            mask |= found.get(name, 0)
+        return {index for index in range(len(group.hidden_paths)) if mask >> index & 1}
+
+
+def _has_no_derivative(node: Node, name: str) -> bool:
+    kind = TensorType.parse(node.types[node.outputs.index(name)])
+    return node.traits.blocks_gradient or not kind.is_inexact

@@ -1,0 +1,126 @@
+"""What each operation asks of the units of its operands, and which unit its results have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from ...ir.node import Node
+from ...ir.types import is_literal, literal_array
+from ..diagnostics import FindingName
+from .dimensions import Dimension
+
+__all__ = ["FREE", "NUMBER", "Conflict", "Known", "joined", "results_of"]
+
+Known: TypeAlias = Dimension | None
+FREE: Known = None
+"""No unit is known: the value may stand for a quantity in any."""
+NUMBER = Dimension()
+"""A pure number."""
+
+
+class Conflict(NamedTuple):
+    """Operands whose units do not go together: which finding, and a sentence."""
+
+    name: FindingName
+    message: str
+
+
+_SAME: dict[str, FindingName] = {
+    **dict.fromkeys(("add", "add_any", "complex", "max", "min", "nextafter", "rem", "sub"), "units_added"),
+    **dict.fromkeys(("eq", "eq_to", "ge", "gt", "le", "le_to", "lt", "lt_to", "ne"), "units_compared"),
+    **dict.fromkeys(("clamp", "concatenate", "pad", "stack"), "units_joined"),
+    "atan2": "units_compared",
+}
+_KEEP = frozenset(
+    {
+        "abs", "ceil", "conj", "convert_element_type", "copy", "cummax", "cummin", "cumsum", "dynamic_slice", "floor",
+        "gather", "imag", "name", "neg", "real", "reduce_max", "reduce_min", "reduce_precision", "reduce_sum", "round",
+        "stop_gradient",
+    }
+)  # fmt: skip
+_NUMBERS_ONLY = frozenset(
+    {
+        "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "cumlogsumexp", "digamma", "erf", "erf_inv",
+        "erfc", "exp", "exp2", "expm1", "lgamma", "log", "log1p", "logistic", "sin", "sinh", "tan", "tanh",
+    }
+)  # fmt: skip
+_POWERS = {"square": Fraction(2), "sqrt": Fraction(1, 2), "cbrt": Fraction(1, 3), "rsqrt": Fraction(-1, 2)}
+_PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "mul"})
+_UPDATES = frozenset({"dynamic_update_slice", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_sub"})
+
+
+def results_of(node: Node, operands: Sequence[Known]) -> tuple[list[Known], Conflict | None]:
+    """Return the units of the results of a node that runs no function, and a conflict of its operands.
+
+    Parameters
+    ----------
+    node : Node
+    operands : sequence of Dimension or None
+        None where no unit is known.
+    """
+    found, conflict = _result(node, operands)
+    return [found] * len(node.outputs), conflict
+
+
+def _result(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | None]:
+    op = node.op
+    if op in _SAME:
+        unit, conflict = joined(operands, _SAME[op], op)
+        return (FREE if _SAME[op] == "units_compared" else unit), conflict
+    if op == "select_n":
+        return joined(operands[1:], "units_joined", op)
+    if op in _UPDATES:
+        return joined((operands[0], operands[1 if op == "dynamic_update_slice" else 2]), "units_joined", op)
+    if op in _KEEP or (node.traits.structural and len(operands) == 1):
+        return operands[0], None
+    if op in _PRODUCTS or op == "div":
+        first, second = operands[0], operands[1]
+        if first is None or second is None:
+            return FREE, None
+        return first.times(second, -1 if op == "div" else 1), None
+    if op in _POWERS or op in ("integer_pow", "pow"):
+        return _power(node, operands)
+    if op in _NUMBERS_ONLY:
+        given = operands[0]
+        if given is not None and not given.is_number:
+            return NUMBER, Conflict(
+                "units_in_function", f"{op} of a quantity in {given}, where only numbers make sense"
+            )
+        return NUMBER, None
+    return FREE, None
+
+
+def joined(operands: Sequence[Known], name: FindingName, what: str) -> tuple[Known, Conflict | None]:
+    """Return the one unit that several values have, and a conflict if they have several."""
+    known = [each for each in operands if each is not None]
+    for other in known[1:]:
+        if not other.same_dimension(known[0]):
+            return FREE, Conflict(name, f"{what} of quantities in {known[0]} and {other}")
+        if not other.same_unit(known[0]):
+            message = f"{what} of numbers in {known[0]} and {other}, one dimension in two units"
+            return FREE, Conflict("units_of_two_scales", message)
+    return (known[0] if known else FREE), None
+
+
+def _power(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | None]:
+    base = operands[0]
+    if node.op == "pow":
+        exponent = node.inputs[1]
+        if is_literal(exponent):
+            value = float(np.real(literal_array(exponent)))
+            if base is None or not np.isfinite(value):
+                return FREE, None
+            return base.power(Fraction(value).limit_denominator(1000)), None
+        if base is None:
+            return FREE, None
+        if base.is_number:
+            return NUMBER, None
+        return FREE, Conflict("units_in_function", f"power of a quantity in {base} with an exponent that varies")
+    if base is None:
+        return FREE, None
+    power = Fraction(node.y) if node.op == "integer_pow" else _POWERS[node.op]  # type: ignore[attr-defined]
+    return base.power(power), None

@@ -1,0 +1,80 @@
+"""Primitives whose parameters alone do not say what they are.
+
+Their rules see the whole equation, and can lower functions in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ir.types import scalar_text
+from . import jax_compat
+from .control import FunctionTable
+from .rules import Attributes, UnsupportedError, node_attributes
+from .rules.registry import ints
+
+__all__ = ["EQUATION_RULES"]
+
+
+def _top_k(table: FunctionTable, equation: Any) -> Attributes:
+    params = dict(equation.params)
+    # Before JAX 0.10 it was always the last axis, before 0.12 always stable.
+    axis = params.pop("axis", equation.invars[0].aval.ndim - 1)
+    attributes = {"k": int(params.pop("k")), "axis": int(axis), "is_stable": bool(params.pop("is_stable", True))}
+    _none_left(params)
+    return attributes
+
+
+def _gather(table: FunctionTable, equation: Any) -> Attributes:
+    _, attributes = node_attributes("gather", equation.params)
+    fill = equation.params["fill_value"]
+    if fill is not None:
+        attributes["fill_value"] = scalar_text(np.asarray(fill).astype(equation.invars[0].aval.dtype))
+    return attributes
+
+
+def _scatter(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    op, attributes = node_attributes("scatter", params)
+    jaxpr = params["update_jaxpr"]
+    if jaxpr is None or (not jaxpr.eqns and jaxpr.outvars[0] is jaxpr.invars[1]):
+        return {"op": op, **attributes}
+    if params["update_consts"]:
+        raise UnsupportedError("a function that closes over arrays")
+    return {"op": "scatter_apply", "update": table.shared(jax_compat.as_closed(jaxpr), "update"), **attributes}
+
+
+def _reduce(table: FunctionTable, equation: Any) -> Attributes:
+    params = dict(equation.params)
+    params.pop("computation", None)  # the function that the jaxpr was traced from
+    attributes = {
+        "computation": table.shared(params.pop("jaxpr"), "combine"),
+        "dimensions": ints(params.pop("dimensions")),
+    }
+    _none_left(params)
+    return attributes
+
+
+def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
+    params = dict(equation.params)
+    jaxpr, consts = params.pop("jaxpr"), params.pop("consts")
+    _, attributes = node_attributes("reduce_window_sum", params)
+    return {"computation": table.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
+
+
+def _none_left(params: dict[str, Any]) -> None:
+    for name, value in params.items():
+        raise UnsupportedError(f"the parameter {name}={value!r} is not known")
+
+
+EQUATION_RULES: dict[str, tuple[tuple[str, ...], Callable[[FunctionTable, Any], Attributes]]] = {
+    "gather": (("gather",), _gather),
+    "reduce": (("reduce",), _reduce),
+    "reduce_window": (("reduce_window",), _reduce_window),
+    "scatter": (("scatter", "scatter_apply"), _scatter),
+    "top_k": (("top_k",), _top_k),
+}
+"""Primitive name to the operations it can be, the usual one first, and the attribute rule."""

@@ -1,0 +1,1 @@
+"""JAX's own primitive harness, taken through brainir: ``python -m tests.harness --help``."""

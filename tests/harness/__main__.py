@@ -1,0 +1,64 @@
+"""Run JAX's primitive harness through brainir and print a table: ``python -m tests.harness --help``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from . import cases, checks, report, worker
+
+
+def _results(names: list[str], wanted: tuple[str, ...], jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from (worker.check(name, wanted) for name in names)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn"), worker.start) as pool:
+        yield from pool.map(worker.check, names, [wanted] * len(names), chunksize=4)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.harness", description=__doc__)
+    parser.add_argument("--groups", nargs="*", default=[], help="only these groups")
+    parser.add_argument("--per-group", type=int, help="at most this many cases of each group, spread evenly")
+    parser.add_argument("--checks", nargs="*", default=list(checks.CHECKS), choices=checks.CHECKS)
+    parser.add_argument("--jobs", type=int, default=2, help="worker processes")
+    parser.add_argument("--results", type=Path, default=Path("build/harness.jsonl"), help="where results are kept")
+    parser.add_argument("--resume", action="store_true", help="keep the results that are there, run the others")
+    parser.add_argument("--write", type=Path, help="write the table as a page, such as docs/coverage.md")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the cases that the command line asks for; 1 if any came back wrong or was refused."""
+    options = _options()
+    worker.start()
+    names = cases.names(options.groups, options.per_group)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, dict[str, Any]] = {}
+    if options.resume and options.results.exists():
+        for line in options.results.read_text().splitlines():
+            record = json.loads(line)
+            kept[record["case"]] = record
+    todo = [name for name in names if name not in kept]
+    with options.results.open("a" if options.resume else "w") as file:
+        for number, record in enumerate(_results(todo, tuple(options.checks), options.jobs), 1):
+            kept[record["case"]] = record
+            print(json.dumps(record), file=file, flush=True)
+            if number % 100 == 0:
+                print(f"{number} of {len(todo)}", file=sys.stderr, flush=True)
+    records = [kept[name] for name in names]
+    print(report.table(records, options.checks))
+    print(report.problems(records))
+    if options.write:
+        options.write.write_text(report.page(records, options.checks))
+    return int(report.has_problems(records))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

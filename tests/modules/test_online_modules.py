@@ -1,0 +1,151 @@
+"""Online learning of brainstate modules: units, layers, low-rank weights, grouped states."""
+
+from typing import Any
+
+import brainstate
+import brainunit as u
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.brainscale import ALIF_STPExpCu_Dense_Layer
+from tests.models.cases import MODELS
+
+STEPS = 12
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+def loss(out: Any, target: Any) -> Any:
+    """Return a loss that is not symmetric in the outputs."""
+    return jnp.sum((out - target) ** 2 * (1 + jnp.arange(out.size).reshape(out.shape)))
+
+
+def _split(program: brainir.Program, states: Any) -> tuple[Any, Any]:
+    params = {state.path for state in program.interface.states if state.role == "param"}
+    return {path: states[path] for path in params}, {path: states[path] for path in states if path not in params}
+
+
+def _losses(program: brainir.Program, states: Any, inputs: Any, targets: Any) -> Any:
+    """Return the losses of all steps as a function of the parameters, and the parameters."""
+    params, hidden = _split(program, states)
+    step = brainir.to_callable(program)
+
+    def losses(params: Any) -> Any:
+        now, found = hidden, []
+        for x, target in zip(inputs, targets, strict=True):
+            new, out = step({**params, **now}, *x)
+            found.append(loss(out, target))
+            now = {path: new[path] for path in now}
+        return jnp.stack(found)
+
+    return losses, params
+
+
+class FeedForward(brainstate.nn.Module):
+    """Leaky units behind a layer, without recurrence through a weight."""
+
+    def __init__(self, layer: Any, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer, self.shape = layer, shape
+        self.out = brainstate.nn.Linear(shape[-1], 2)
+
+    def init_state(self, **kwargs: Any) -> None:
+        self.v = brainstate.HiddenState(jnp.zeros(self.shape))
+
+    def update(self, x: Any) -> Any:
+        self.v.value = 0.8 * self.v.value + jnp.tanh(self.layer(x))
+        return self.out(self.v.value)
+
+
+def _ready(module: Any) -> Any:
+    brainstate.environ.set(dt=0.1 * u.ms)
+    brainstate.random.seed(3)
+    brainstate.nn.init_all_states(module)
+    return module
+
+
+LAYERS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
+    "Linear": (lambda: brainstate.nn.Linear(3, 4), (3,), (4,)),
+    "LoRA": (lambda: brainstate.nn.LoRA(3, 2, 4), (3,), (4,)),
+    "LoRA on a base": (lambda: brainstate.nn.LoRA(3, 2, 4, base_module=brainstate.nn.Linear(3, 4)), (3,), (4,)),
+    "ScaledWSLinear": (lambda: brainstate.nn.ScaledWSLinear(3, 4), (3,), (4,)),
+    "SignedWLinear": (lambda: brainstate.nn.SignedWLinear(3, 4), (3,), (4,)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_behind_a_layer_are_those_of_backpropagation(name: str) -> None:
+    make, shape, hidden = LAYERS[name]
+    module = _ready(FeedForward(make(), hidden))
+    rng = np.random.default_rng(1)
+    inputs = [(jnp.asarray(rng.normal(size=shape), jnp.float32),) for _ in range(STEPS)]
+    program = brainir.lower_module(module, *inputs[0])
+    states = brainir.read_states(module, program)
+    xs = jnp.stack([x for (x,) in inputs])
+    targets = jnp.asarray(rng.normal(size=(STEPS, *hidden[:-1], 2)), jnp.float32)
+    learner = brainir.compile_learner(program, loss=loss)
+    losses, params = _losses(program, states, inputs, targets)
+
+    def everything(params: Any) -> Any:
+        def body(carry: Any, given: Any) -> Any:
+            carry, _, grads = learner.step(params, carry, *given)
+            return carry, grads
+
+        return jax.lax.scan(body, learner.init(states), (xs, targets))[1], jax.jacrev(losses)(params)
+
+    found, expected = jax.jit(everything, compiler_options=QUICK)(params)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)
+
+
+def test_the_guide_network_learns_with_units_from_spikes() -> None:
+    module = _ready(ALIF_STPExpCu_Dense_Layer(5, 6))
+    program = brainir.lower_module(module, jnp.ones(5))
+    states = brainir.read_states(module, program)
+    params, hidden = _split(program, states)
+    learner = brainir.compile_learner(program, loss=loss)
+    carry = learner.init(hidden)
+    xs = 4.0 * jax.random.bernoulli(jax.random.key(0), 0.5, (40, 5)).astype(jnp.float32)
+    carry, losses, grads = jax.jit(learner.run)(params, carry, xs, jnp.zeros((40, 6)))
+    (path,) = params
+    assert grads[path]["weight"].unit == u.mS
+    assert jax.tree.structure(grads) == jax.tree.structure(params)
+    assert float(losses.max()) > 0
+    assert float(jnp.abs(grads[path]["weight"].mantissa).max()) > 0
+    assert set(carry["states"]) == set(hidden)
+
+
+@pytest.mark.parametrize("name", ["GroupedALIF_ExpCu", "two_layer_LIF", "batched_LIF_ExpCu", "observed_ALIF", "LRU"])
+def test_a_run_gives_what_its_steps_give(name: str) -> None:
+    case = MODELS[name]
+    module = case.build()
+    inputs = [case.inputs(t) for t in range(STEPS)]
+    program = brainir.lower_module(module, *inputs[0])
+    states = brainir.read_states(module, program)
+    params, hidden = _split(program, states)
+
+    def squared(out: Any, target: Any) -> Any:
+        return sum(jnp.sum((u.get_mantissa(leaf) - target) ** 2) for leaf in jax.tree.leaves(out))
+
+    learner = brainir.compile_learner(program, loss=squared)
+    xs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[x if len(x) > 1 else x[0] for x in inputs])
+    targets = jnp.full(STEPS, 0.3)
+
+    def everything(params: Any) -> Any:
+        def body(state: Any, given: Any) -> Any:
+            carry, total = state
+            carry, value, grads = learner.step(params, carry, *given)
+            return (carry, jax.tree.map(jnp.add, total, grads)), value
+
+        start = (learner.init(hidden), jax.tree.map(jnp.zeros_like, params))
+        (_, total), values = jax.lax.scan(body, start, (xs, targets))
+        _, losses, grads = learner.run(params, learner.init(hidden), xs, targets)
+        return (total, values), (grads, losses)
+
+    expected, found = jax.jit(everything, compiler_options=QUICK)(params)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(found[0])) > 0
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)
