@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import numpy as np
 from hypothesis import strategies as st
 
-from brainir.ir.interface import Argument, Interface, LeafTree, SequenceTree, State, Unit
+from brainir.ir.interface import Argument, Interface, LeafTree, NoneTree, SequenceTree, State, Unit
 from brainir.ir.model import Model
 from brainir.ir.node import Node
 from brainir.ir.ops import (
@@ -36,6 +36,10 @@ from brainir.ir.ops import (
 )
 from brainir.ir.program import Constant, Function, Program
 from brainir.ir.types import DTYPES, TensorType
+
+# Hypothesis warns of models of which it could make one value only, because their fields have defaults.
+st.register_type_strategy(LeafTree, st.builds(LeafTree, unit=st.none() | st.text(max_size=3)))
+st.register_type_strategy(NoneTree, st.builds(NoneTree))
 
 SHAPES = ((), (3,), (2, 3), (3, 2))
 LITERALS = ("0.0:f32", "-0.0:f32", "0.5:f32", "inf:f32", "0x7fc00001:f32")
