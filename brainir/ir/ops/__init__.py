@@ -89,6 +89,7 @@ from .structure import (
     Iota,
     Pad,
     Reshape,
+    ReshapeDimensions,
     Rev,
     Slice,
     Split,
@@ -163,6 +164,7 @@ __all__ = [
     "ReduceWith",
     "RematPolicy",
     "Reshape",
+    "ReshapeDimensions",
     "Rev",
     "RngBitGenerator",
     "RngUniform",
@@ -205,7 +207,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink
+    | DevicePut | DceSink | ReshapeDimensions
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall
 )  # fmt: skip
