@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     )
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
-    from .backend.source import to_source
+    from .backend.divergence import first_divergence
+    from .backend.source import save_source, to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
     from .ir.canonical import fingerprint
@@ -54,7 +55,8 @@ _HOMES = {
     ),
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
-    ".backend.source": ("to_source",),
+    ".backend.divergence": ("first_divergence",),
+    ".backend.source": ("save_source", "to_source"),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
@@ -85,6 +87,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "first_divergence",
     "json_schema",
     "load",
     "loads",
@@ -98,6 +101,7 @@ __all__ = [
     "relabel",
     "run_passes",
     "save",
+    "save_source",
     "strip_constants",
     "to_callable",
     "to_source",

@@ -15,11 +15,13 @@ from typer.testing import CliRunner, Result
 
 import brainir
 from brainir.cli.app import app
+from brainir.ir.interface import LeafTree, Unit
 
 ROOT = Path(__file__).parents[1]
 MODEL = """
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def energy(x, w):
@@ -48,6 +50,10 @@ def slower():
     return slow, *step()[1:]
 
 
+def constant(x):
+    return jnp.asarray(np.eye(30, dtype=np.float32)) @ x
+
+
 def nested(x):
     return jax.jit(jnp.sin)(x)
 
@@ -60,8 +66,8 @@ def nothing():
     return None
 """
 COMMANDS = (
-    "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run", "schema",
-    "show", "source", "stats", "verify", "view",
+    "cost", "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run",
+    "schema", "show", "source", "stats", "units", "upgrade", "verify", "view",
 )  # fmt: skip
 
 
@@ -244,6 +250,36 @@ def test_learner_reports_what_it_learns() -> None:
     call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
 
 
+def test_cost_and_units_are_those_of_the_library() -> None:
+    program = brainir.load("leaky.json")
+    assert call("cost", "leaky.json").stdout.rstrip() == str(brainir.cost(program)).rstrip()
+    assert json.loads(call("cost", "leaky.json", "--json").stdout)["flops"] == brainir.cost(program).flops
+    assert call("units", "leaky.json").stdout.rstrip() == str(brainir.check_units(program)).rstrip()
+
+
+def test_units_gives_one_for_a_sum_of_volts_and_seconds() -> None:
+    program = brainir.lower(lambda v, t: v + t, jnp.ones(3), jnp.ones(3))
+    units = (
+        Unit(text="mV", dimension=(2, 1, -3, -1, 0, 0, 0), scale=-3),
+        Unit(text="ms", dimension=(0, 0, 1, 0, 0, 0, 0), scale=-3),
+    )
+    arguments = tuple(
+        argument.replace(tree=LeafTree(unit=unit.text))
+        for argument, unit in zip(program.interface.arguments, units, strict=True)
+    )
+    interface = program.interface.replace(arguments=arguments, units=units)
+    brainir.save(program.replace(interface=interface), "volts.json")
+    assert "add" in call("units", "volts.json", code=1).stdout
+
+
+def test_upgrade_rewrites_files() -> None:
+    text = Path("leaky.json").read_text()
+    assert call("upgrade", "leaky.json", "energy.json").stdout.splitlines()[0].startswith("leaky.json: version 1")
+    assert json.loads(call("upgrade", "leaky.json", "--json").stdout)[0]["file"] == "leaky.json"
+    assert Path("leaky.json").read_text() == text
+    assert "no file" in call("upgrade", "absent.json", code=2).stderr
+
+
 def test_schema_is_that_of_the_library() -> None:
     assert json.loads(call("schema").stdout) == brainir.json_schema()
 
@@ -298,6 +334,27 @@ def test_source_runs_and_export_writes_for_other_tools() -> None:
     assert Path("energy.mmd").read_text().startswith("flowchart TD")
     explored = json.loads(call("export", "energy.json", "-f", "model-explorer").stdout)
     assert [graph["id"] for graph in explored["graphs"]] == ["energy"]
+
+
+def test_source_with_large_constants_beside_it() -> None:
+    call("lower", "mymodel.py:constant", "-i", "f32[30]", "-o", "constant.json")
+    call("source", "constant.json", "-o", "constant.py", "--beside")
+    assert set(np.load("constant.npz")) == {"c0"}
+    assert "needs a file" in call("source", "constant.json", "--beside", code=2).stderr
+
+
+def test_looking_checking_and_analysing_import_no_jax() -> None:
+    lines = [
+        ["show", "leaky.json"], ["stats", "leaky.json"], ["verify", "leaky.json"], ["groups", "leaky.json"],
+        ["relations", "leaky.json"], ["diff", "leaky.json", "leaky.json"], ["perturb", "leaky.json"],
+        ["relabel", "leaky.json", "--like", "leaky.json"], ["passes", "leaky.json"], ["schema"], ["--help"],
+        ["view", "leaky.json", "-o", "-"], ["export", "leaky.json", "-f", "dot"],
+    ]  # fmt: skip
+    code = f"import sys; from brainir.cli.app import app\nfor line in {lines}: app(line, standalone_mode=False)\n"
+    code += "sys.exit('jax' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_the_extra_the_command_says_how_to_install_it() -> None:

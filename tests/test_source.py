@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -1012,3 +1013,14 @@ def test_values_with_the_names_of_everything_in_a_module_are_kept_apart() -> Non
     program = one_argument(entry, 1)
     x = jnp.zeros(2, jnp.bfloat16)
     assert all_bits(generated(program)(x)) == all_bits(brainir.to_callable(program)(x))
+
+
+def test_large_constants_go_to_a_file_beside_the_module(tmp_path: Path) -> None:
+    large = jnp.asarray(np.random.default_rng(0).normal(size=(40, 40)), jnp.bfloat16)
+    program = brainir.lower(lambda x: (large @ x).astype(jnp.float32) + W[0, 0], large[0])
+    brainir.save_source(program, tmp_path / "model.py")
+    assert (tmp_path / "model.py").stat().st_size < 2000 < (tmp_path / "model.npz").stat().st_size
+    written = runpy.run_path(str(tmp_path / "model.py"))[program.entry]
+    assert all_bits(written(large[0])) == all_bits(brainir.to_callable(program)(large[0]))
+    with pytest.raises(brainir.BrainIRError, match=r"must end in \.py"):
+        brainir.save_source(program, tmp_path / "model.txt")

@@ -1,5 +1,6 @@
 """Pictures as text: what they hold, and that the tools that read them would."""
 
+import html
 import json
 import shutil
 
@@ -106,3 +107,9 @@ def test_page_of_two_programs_marks_what_differs_on_each_side() -> None:
     assert marks[0]["v1"] == marks[1]["v1"] == "changed"
     assert [side["label"] for side in data["sides"]] == ["old", "new"]
     assert page_data(old, old)["changes"] == []
+
+
+def test_facts_show_themselves_in_a_notebook() -> None:
+    (group,) = brainir.find_hidden_groups(_program())
+    assert group._repr_html_() == f"<pre>{html.escape(str(group))}</pre>"
+    assert "&gt;" in group._repr_html_()

@@ -32,6 +32,7 @@ _IMPORTS = {
     "collections": "import collections",
     "dataclasses": "import dataclasses",
     "functools": "import functools",
+    "pathlib": "import pathlib",
     "sys": "import sys",
     "jax": "import jax",
     "jnp": "import jax.numpy as jnp",
@@ -48,12 +49,13 @@ _BUILTINS = (
     "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = (
-    "EXTERNALS", "PRIMITIVES", "UNITS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_primitive",
-    "_quantity", "_split", "_switch", "_unit",
+    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_primitive",
+    "_quantity", "_split", "_stored", "_switch", "_unit",
 )  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
 _INLINE_SIZE = 16
+_BESIDE = 1024
 _CHUNK = 88
 _TEXT_CHUNK = 80
 
@@ -75,6 +77,8 @@ class ModuleScope:
         functions and builtins go out of their way.
     wide : bool
         Whether the program uses 64-bit types, so that Python numbers stand for 64-bit ones.
+    weights : dict, optional
+        Takes the bytes of large arrays, which the module then reads from a file beside it.
 
     Attributes
     ----------
@@ -84,7 +88,10 @@ class ModuleScope:
         The names inside functions.
     """
 
-    def __init__(self, given: Iterable[str], wide: bool) -> None:
+    def __init__(
+        self, given: Iterable[str], wide: bool, weights: dict[str, np.ndarray[Any, Any]] | None = None
+    ) -> None:
+        self._weights = weights
         kept = set(given)
         standard = (*_IMPORTS, *_BUILTINS, *_HELPERS)
         self._local = {name: unique(name, kept) for name in standard}
@@ -291,6 +298,11 @@ class ModuleScope:
         )
 
     def _large_array(self, array: np.ndarray[Any, Any]) -> Doc:
+        if self._weights is not None and array.nbytes > _BESIDE:
+            name = f"c{len(self._weights)}"
+            self._weights[name] = np.frombuffer(array.tobytes(), np.uint8)
+            self.use("WEIGHTS")
+            return call((self.use("_stored"),), [self.plain(array.shape), self.dtype(array.dtype.name), (quote(name),)])
         text = base64.b64encode(array.tobytes()).decode("ascii")
         chunks = [quote(text[start : start + _CHUNK]) for start in range(0, len(text), _CHUNK)]
         dtype = flat(self.dtype(array.dtype.name))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from ..ir.errors import EmissionError
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import verify
@@ -14,100 +19,14 @@ from .bindings import custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .expressions import CustomJvpOf, CustomVjpOf, FunctionOf, JitOf
 from .layout import Doc, call, commas, display, flat, lines, pair, statement
+from .prelude import PRELUDE
 from .printing import Callee, FunctionPrinter, callees
 from .rules import expression_of
 from .scope import WIDE, ModuleScope, unique
 
-__all__ = ["to_source"]
+__all__ = ["save_source", "to_source"]
 
 CustomOf: TypeAlias = CustomJvpOf | CustomVjpOf
-
-_HELPERS = {
-    "_leaf": '''
-def _leaf(value, kind, weak_type=False):
-    """Return an argument as an array, checked against the type that the program was made for."""
-    is_number = isinstance(value, (bool, int, float, complex)) and not weak_type
-    array = jnp.asarray(value, dtype=kind[: kind.index("[")] if is_number else None)
-    found = f"{array.dtype}{[*array.shape]}"
-    if found != kind:
-        raise TypeError(f"expected {kind}, got {found}")
-    return array
-''',
-    "_expect": '''
-def _expect(value, kind, size):
-    """Refuse a container of another kind or size than the program was made for."""
-    if not isinstance(value, kind) or len(value) != size:
-        raise TypeError(f"expected a {kind.__name__} of {size} items, got {value!r:.200}")
-''',
-    "_array": '''
-def _array(shape, dtype, text):
-    """Return an array from the base64 text of its bytes."""
-    return jnp.asarray(np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape))
-''',
-    "_split": '''
-def _split(values, index):
-    """Return the first values and the others, such as the carry and the outputs of a step."""
-    return values[:index], values[index:]
-''',
-    "_switch": '''
-def _switch(index, branches, *operands):
-    """Run the branch of an index that is in range; lax.switch would clamp it first."""
-    traced = tuple(jax.make_jaxpr(branch)(*operands) for branch in branches)
-    return lax.cond_p.bind(index, *operands, branches=traced)
-''',
-    "_external": '''
-def _external(name):
-    """Return a function that the caller has put into EXTERNALS; its result is flat."""
-    missing = [name for name, function in EXTERNALS.items() if function is None]
-    if missing:
-        raise KeyError(f"put functions into EXTERNALS for {missing}")
-    return lambda *args, **kwargs: tuple(jax.tree.leaves(EXTERNALS[name](*args, **kwargs)))
-''',
-    "_primitive": '''
-def _primitive(name):
-    """Return an operation that the caller has put into PRIMITIVES; it returns a tuple."""
-    missing = [name for name, function in PRIMITIVES.items() if function is None]
-    if missing:
-        raise KeyError(f"put functions into PRIMITIVES for {missing}")
-
-    def primitive(*operands, **attributes):
-        results = PRIMITIVES[name](*operands, **attributes)
-        return tuple(results) if isinstance(results, (tuple, list)) else (results,)
-
-    return primitive
-''',
-    "_unit": '''
-def _unit(text):
-    """Return a unit as brainunit has it; nothing is imported, who has quantities has loaded it."""
-    saiunit = sys.modules["saiunit"]
-    try:
-        unit = saiunit.parse_unit(text)
-    except ValueError:
-        unit = None
-    if unit is not None and ((*unit.dim._dims,), unit.scale, unit.base, unit.factor) == UNITS[text]:
-        return unit
-    dimension, scale, base, factor = UNITS[text]
-    dimension = saiunit.get_or_create_dimension([*dimension])
-    return saiunit.Unit(dim=dimension, scale=scale, base=base, factor=factor)
-''',
-    "_mantissa": '''
-def _mantissa(value, kind, text, quantities, weak_type=False):
-    """Return a quantity, or a number if the caller has no quantities, as an array in this unit."""
-    if hasattr(value, "mantissa"):
-        if not quantities:
-            raise TypeError("expected a number like the first value with a unit, got a quantity")
-        unit = _unit(text)
-        value = value.mantissa if value.unit == unit else value.to_decimal(unit)
-    elif quantities and (any(UNITS[text][0]) or UNITS[text][1:] != (0.0, 10.0, 1.0)):
-        raise TypeError(f"expected a quantity in {text} like the first value with a unit")
-    return _leaf(value, kind, weak_type)
-''',
-    "_quantity": '''
-def _quantity(array, text, quantities):
-    """Return a result in the form in which the arguments came."""
-    return sys.modules["saiunit"].Quantity(array, unit=_unit(text)) if quantities else array
-''',
-}
 
 
 def to_source(program: Program) -> str:
@@ -138,6 +57,36 @@ def to_source(program: Program) -> str:
     return _Module(program).text()
 
 
+def save_source(program: Program, path: str | os.PathLike[str]) -> None:
+    """Write a program as a Python module, with its large constants in an ``.npz`` file beside it.
+
+    Parameters
+    ----------
+    program : Program
+    path : str or path
+        Where the module goes, ``model.py``; constants of more than 1 KiB go to ``model.npz``, as bytes.
+
+    Raises
+    ------
+    VerificationError
+        If the program breaks an invariant.
+    EmissionError
+        If it holds something that cannot be written, or a file cannot be written.
+    """
+    verify(program)
+    path = Path(path)
+    if path.suffix != ".py":
+        raise EmissionError(f"cannot write source to {path}; the name must end in .py")
+    weights: dict[str, np.ndarray[Any, Any]] = {}
+    text = _Module(program, weights).text()
+    try:
+        if weights:
+            np.savez(path.with_suffix(".npz"), allow_pickle=False, **weights)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EmissionError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """A derivative rule as values in, values out; what is written around it makes pytrees of them."""
@@ -152,13 +101,13 @@ class _Rule:
 class _Module:
     """One generated module. It is the table in which functions look up each other."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, weights: dict[str, np.ndarray[Any, Any]] | None = None) -> None:
         self._program = program
         leading = leading_names(program.interface)
         self._parameters = (*leading, *(argument.name for argument in program.interface.arguments))
         kinds = {kind.dtype for function in program.functions for kind in _kinds(function)}
         self._is_wide = bool(kinds & WIDE)
-        self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide)
+        self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide, weights)
         self._references: dict[str, set[Callee]] = {function.name: set() for function in program.functions}
         self._roles: dict[str, list[CustomOf]] = {function.name: [] for function in program.functions}
         for function in program.functions:
@@ -252,8 +201,9 @@ class _Module:
         boundary = Boundary(self._program, scope, printer)
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
-        helpers = [scope.localized(code) for name, code in reversed(_HELPERS.items()) if scope.uses(name)]
-        tables = [*self._bound(), *(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
+        helpers = [scope.localized(code) for name, code in reversed(PRELUDE.items()) if scope.uses(name)]
+        stored = [f"{scope.use('WEIGHTS')} = {_beside(scope)}"] if scope.uses("WEIGHTS") else []
+        tables = [*stored, *self._bound(), *(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
         top = [_title(self._program), *_import_blocks(scope.imports())]
         if not helpers:
             top.append(tables)
@@ -432,6 +382,11 @@ def _kinds(function: Function) -> Iterator[TensorType]:
     for operand in (*function.outputs, *(operand for node in function.nodes for operand in node.inputs)):
         if is_literal(operand):
             yield literal_type(operand)
+
+
+def _beside(scope: ModuleScope) -> str:
+    path = f'{scope.use("pathlib")}.Path(__file__).with_suffix(".npz")'
+    return f"{scope.use('np')}.load({path})"
 
 
 def _title(program: Program) -> list[str]:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..ir.errors import BrainIRError, VerificationError
-from .commands import analyse, change, check, look, model
+from .commands import analyse, change, check, files, look, model
 from .output import report_error
 
 __all__ = ["app"]
@@ -16,8 +16,8 @@ __all__ = ["app"]
 _COMMANDS = {
     "Models and programs": (model.lower, model.run, model.source, model.export),
     "Look": (look.show, look.stats, look.view),
-    "Check and compare": (check.verify, check.diff, check.schema),
-    "Analyse": (analyse.groups, analyse.relations, model.learner),
+    "Check and compare": (check.verify, check.diff, check.schema, files.upgrade),
+    "Analyse": (analyse.groups, analyse.relations, analyse.cost, analyse.units, model.learner),
     "Change": (change.relabel, change.perturb, change.passes),
 }
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 
+import typer
+
 from ...analysis import (
+    check_units,
     find_hidden_groups,
     find_hidden_param_op_relations,
     relation_diagnostics,
 )
+from ...analysis import cost as find_cost
 from ..output import AsJson, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 
-__all__ = ["groups", "relations"]
+__all__ = ["cost", "groups", "relations", "units"]
 
 
 def groups(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -37,3 +41,21 @@ def relations(program: ProgramFile, as_json: AsJson = False) -> None:
     if left_out:
         print_text("")
         print_facts(left_out, as_json=False)
+
+
+def cost(program: ProgramFile, as_json: AsJson = False) -> None:
+    """Count operations, bytes, live memory and eligibility traces, before anything is compiled."""
+    loaded = read_program(program, constants=False)
+    with progress("Counting"):
+        found = find_cost(loaded)
+    print_facts(found, as_json=as_json)
+
+
+def units(program: ProgramFile, as_json: AsJson = False) -> None:
+    """Say where physical units do not go together; exit code 1 if somewhere they do not."""
+    loaded = read_program(program, constants=False)
+    with progress("Checking units"):
+        found = check_units(loaded)
+    print_facts(found, as_json=as_json)
+    if not found.ok:
+        raise typer.Exit(1)

@@ -46,11 +46,24 @@ def lower(
         write_program(program, output)
 
 
-def source(program: ProgramFile, output: Output = "-", as_json: AsJson = False) -> None:
+def source(
+    program: ProgramFile,
+    output: Output = "-",
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Large constants go to an .npz file beside the module.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Write a program as a Python module that needs only jax and numpy."""
-    from ...backend.source import to_source
+    from ...backend.source import save_source, to_source
 
     loaded = read_program(program)
+    if beside:
+        if output == "-":
+            raise EmissionError("--beside needs a file: give --output model.py")
+        save_source(loaded, output)
+        note(f"wrote {output}")
+        return
     with progress("Writing source"):
         text = to_source(loaded)
     if as_json:

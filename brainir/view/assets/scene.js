@@ -56,10 +56,10 @@ class Scene {
   fit() {
     const { width, height } = this.svg.getBoundingClientRect();
     if (!width) return;
-    const k = Math.min(1, (width - 40) / this.laid.width, (height - 40) / this.laid.height);
+    const k = Math.min(1, (width - 40) / this.laid.width, (height - 90) / this.laid.height);
     // A very long graph is shown from its top at a size that can be read.
     const readable = Math.max(k, Math.min(1, 0.45, (width - 40) / this.laid.width));
-    this.view = { k: readable, x: (width - this.laid.width * readable) / 2, y: k < readable ? 20 : (height - this.laid.height * readable) / 2 };
+    this.view = { k: readable, x: (width - this.laid.width * readable) / 2, y: k < readable ? 20 : (height - 50 - this.laid.height * readable) / 2 };
     this.draw(true);
   }
 

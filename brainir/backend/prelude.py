@@ -1,0 +1,98 @@
+"""Code that generated modules begin with, as far as they need it."""
+
+from __future__ import annotations
+
+__all__ = ["PRELUDE"]
+
+PRELUDE = {
+    "_leaf": '''
+def _leaf(value, kind, weak_type=False):
+    """Return an argument as an array, checked against the type that the program was made for."""
+    is_number = isinstance(value, (bool, int, float, complex)) and not weak_type
+    array = jnp.asarray(value, dtype=kind[: kind.index("[")] if is_number else None)
+    found = f"{array.dtype}{[*array.shape]}"
+    if found != kind:
+        raise TypeError(f"expected {kind}, got {found}")
+    return array
+''',
+    "_expect": '''
+def _expect(value, kind, size):
+    """Refuse a container of another kind or size than the program was made for."""
+    if not isinstance(value, kind) or len(value) != size:
+        raise TypeError(f"expected a {kind.__name__} of {size} items, got {value!r:.200}")
+''',
+    "_array": '''
+def _array(shape, dtype, text):
+    """Return an array from the base64 text of its bytes."""
+    return jnp.asarray(np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape))
+''',
+    "_stored": '''
+def _stored(shape, dtype, name):
+    """Return an array from the file beside this module."""
+    return jnp.asarray(np.frombuffer(WEIGHTS[name].tobytes(), dtype=dtype).reshape(shape))
+''',
+    "_split": '''
+def _split(values, index):
+    """Return the first values and the others, such as the carry and the outputs of a step."""
+    return values[:index], values[index:]
+''',
+    "_switch": '''
+def _switch(index, branches, *operands):
+    """Run the branch of an index that is in range; lax.switch would clamp it first."""
+    traced = tuple(jax.make_jaxpr(branch)(*operands) for branch in branches)
+    return lax.cond_p.bind(index, *operands, branches=traced)
+''',
+    "_external": '''
+def _external(name):
+    """Return a function that the caller has put into EXTERNALS; its result is flat."""
+    missing = [name for name, function in EXTERNALS.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into EXTERNALS for {missing}")
+    return lambda *args, **kwargs: tuple(jax.tree.leaves(EXTERNALS[name](*args, **kwargs)))
+''',
+    "_primitive": '''
+def _primitive(name):
+    """Return an operation that the caller has put into PRIMITIVES; it returns a tuple."""
+    missing = [name for name, function in PRIMITIVES.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into PRIMITIVES for {missing}")
+
+    def primitive(*operands, **attributes):
+        results = PRIMITIVES[name](*operands, **attributes)
+        return tuple(results) if isinstance(results, (tuple, list)) else (results,)
+
+    return primitive
+''',
+    "_unit": '''
+def _unit(text):
+    """Return a unit as brainunit has it; nothing is imported, who has quantities has loaded it."""
+    saiunit = sys.modules["saiunit"]
+    try:
+        unit = saiunit.parse_unit(text)
+    except ValueError:
+        unit = None
+    if unit is not None and ((*unit.dim._dims,), unit.scale, unit.base, unit.factor) == UNITS[text]:
+        return unit
+    dimension, scale, base, factor = UNITS[text]
+    dimension = saiunit.get_or_create_dimension([*dimension])
+    return saiunit.Unit(dim=dimension, scale=scale, base=base, factor=factor)
+''',
+    "_mantissa": '''
+def _mantissa(value, kind, text, quantities, weak_type=False):
+    """Return a quantity, or a number if the caller has no quantities, as an array in this unit."""
+    if hasattr(value, "mantissa"):
+        if not quantities:
+            raise TypeError("expected a number like the first value with a unit, got a quantity")
+        unit = _unit(text)
+        value = value.mantissa if value.unit == unit else value.to_decimal(unit)
+    elif quantities and (any(UNITS[text][0]) or UNITS[text][1:] != (0.0, 10.0, 1.0)):
+        raise TypeError(f"expected a quantity in {text} like the first value with a unit")
+    return _leaf(value, kind, weak_type)
+''',
+    "_quantity": '''
+def _quantity(array, text, quantities):
+    """Return a result in the form in which the arguments came."""
+    return sys.modules["saiunit"].Quantity(array, unit=_unit(text)) if quantities else array
+''',
+}
+"""Small functions by name; one can need those above it."""
