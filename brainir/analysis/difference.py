@@ -15,6 +15,7 @@ from ..ir.diff import (
     find_changes,
     format_changes,
     format_side_by_side,
+    match_interfaces,
     summarize,
 )
 from ..ir.diff import relabel as relabel_program
@@ -22,6 +23,7 @@ from ..ir.errors import AnalysisError
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from .cost import cost
 from .facts import Facts, format_paths
 from .groups import group_members
 from .relations import connected_states
@@ -87,7 +89,7 @@ class CostChange(Facts):
     Parameters
     ----------
     name : str
-        ``nodes``, ``constant bytes``, ...
+        ``nodes``, or what :func:`cost` counts: ``flops``, ``peak live bytes``, ...
     before, after : int
     """
 
@@ -220,13 +222,23 @@ def _meaning(old: Program, new: Program) -> Meaning:
 
 
 def _costs(program: Program) -> dict[str, int]:
-    return {"nodes": program.node_count(), "constant bytes": program.constant_bytes()}
+    counted = cost(program, traces=False)
+    return {
+        "nodes": program.node_count(),
+        "constant bytes": counted.constant_bytes,
+        "flops": counted.flops,
+        "transcendentals": counted.transcendentals,
+        "bytes moved": counted.bytes_moved,
+        "peak live bytes": counted.peak_live_bytes,
+        "parameter bytes": counted.parameter_bytes,
+        "hidden bytes": counted.hidden_bytes,
+    }
 
 
 def _learning_changes(old: Program, new: Program) -> tuple[tuple[GroupChange, ...], tuple[WeightChange, ...]]:
     if not any(state.role == "hidden" for program in (old, new) for state in program.interface.states):
         return (), ()
-    pairs = ProgramMatching(old, new).interface.states
+    pairs = match_interfaces(old, new).states
     old_path = {new.interface.states[after].path: old.interface.states[before].path for before, after in pairs}
 
     def known(path: StatePath) -> StatePath:

@@ -32,7 +32,7 @@ _Key = tuple[str, str]  # name scope or model's line, operation
 _NOTHING = _Tally()
 
 
-def cost(program: Program) -> Cost:
+def cost(program: Program, *, traces: bool = True) -> Cost:
     """Count what running a program once costs, without running or compiling anything.
 
     Counts follow XLA's analysis of the unoptimized program; what depends on constants only counts nothing, since it is
@@ -43,6 +43,8 @@ def cost(program: Program) -> Cost:
     Parameters
     ----------
     program : Program
+    traces : bool
+        Whether to count the eligibility traces, for which relations and groups must be found.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def cost(program: Program) -> Cost:
         constant_bytes=program.constant_bytes(),
         by_scope=_parts(tallies, 0),
         by_operation=_parts(tallies, 1),
-        traces=trace_costs(program) if learns else (),
+        traces=trace_costs(program) if learns and traces else (),
         caveats=tuple(counter.caveats),
     )
 

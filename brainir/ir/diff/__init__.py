@@ -2,6 +2,7 @@
 
 from .changes import find_changes
 from .html import format_side_by_side
+from .interface_matching import match_interfaces
 from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
 from .record import Change, ChangeKind
@@ -17,6 +18,7 @@ __all__ = [
     "find_changes",
     "format_changes",
     "format_side_by_side",
+    "match_interfaces",
     "relabel",
     "summarize",
 ]

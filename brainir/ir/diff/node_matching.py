@@ -94,7 +94,7 @@ class _Matching:
         self.old = old
         self.new = new
         self.intern = intern
-        self.spreading = Spreading(old, new, intern, self._settle)
+        self.spreading: Spreading | None = None
 
     def run(self) -> None:
         stages = (
@@ -143,6 +143,9 @@ class _Matching:
         return self._spread(past=True)
 
     def _spread(self, *, past: bool) -> bool:
+        if self.spreading is None:
+            # Not before most nodes are matched, which it then need not look at.
+            self.spreading = Spreading(self.old, self.new, self.intern, self._settle)
         found = self.spreading.spread(past=past)
         self._forget_matched()
         return found
@@ -224,4 +227,5 @@ class _Matching:
         number = self.intern(("pair", before, after))
         self.old.settle(before, after, number, self.intern)
         self.new.settle(after, before, number, self.intern)
-        self.spreading.settled(before, after)
+        if self.spreading is not None:
+            self.spreading.settled(before, after)

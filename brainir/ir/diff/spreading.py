@@ -17,6 +17,7 @@ class Numbered(Protocol):
     """What spreading needs to know of one of the two functions; see the sides of a matching."""
 
     graph: Graph
+    todo: list[int]
     partner: list[int]
     slots: list[int]
     exact_leaves: list[int]
@@ -43,8 +44,8 @@ class Spreading:
         self._sides = _Front(old), _Front(new)
         self._changed: list[Hashable] = []
         for front in self._sides:
-            for index, missing in enumerate(front.missing):
-                if not missing:
+            for index in front.side.todo:
+                if not front.missing[index]:
                     self._reach(front, index)
 
     def settled(self, old: int, new: int) -> None:
@@ -126,7 +127,11 @@ class _Front:
     def __init__(self, side: Numbered) -> None:
         graph = side.graph
         self.side = side
-        self.missing = [sum(operand >= 0 for operand in operands) for operands in graph.operands]
+        owner, partner = graph.owner, side.partner
+        self.missing = [0] * len(graph.nodes)
+        for index in side.todo:
+            operands = graph.operands[index]
+            self.missing[index] = sum([operand >= 0 and partner[owner[operand]] < 0 for operand in operands])
         self.passed = bytearray(len(graph.nodes))
         self.depth = [0] * len(graph.nodes)
         self.reached: dict[Hashable, list[int]] = {}
