@@ -20,7 +20,7 @@ extras_test := examples,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test browser bench check docs fuzz clean
+.PHONY: help demo test harness browser bench check docs fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ demo: .venv/.for-demo ## run examples/guide.py
 
 test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS='-k scan'
 	$(PYTEST) $(ARGS)
+
+harness: .venv/.for-test ## JAX's primitive harness through brainir; ARGS='--per-group 2 --groups sort'
+	.venv/bin/python -m tests.harness $(ARGS)
 
 browser: .venv/.for-browser ## drive the page of `brainir view` in Chromium
 	@test -n "$(CHROMIUM)" || { echo "make browser needs Chromium and chromedriver" >&2; exit 1; }

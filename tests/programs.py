@@ -225,6 +225,7 @@ PROGRAMS: dict[str, Case] = {
             jnp.broadcast_to(m, (2, 3, 4)),
             lax.broadcast_in_dim(m, (3, 5, 4), (0, 2)),
             m.reshape(2, 6),
+            lax.reshape(m, (2, 6), dimensions=(1, 0)),
             m[:, None, 2:3].squeeze((1, 2)),
             m.T,
             m[::-1],

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from random import Random
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 from hypothesis import strategies as st
@@ -408,13 +408,17 @@ def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
         return st.builds(annotation, **{name: attribute_values(info.annotation) for name, info in fields})
     if get_origin(annotation) in (Union, UnionType):
         return st.one_of(map(attribute_values, get_args(annotation)))
-    if get_origin(annotation) is tuple and isinstance(get_args(annotation)[0], type | UnionType):
+    if get_origin(annotation) is Annotated:
+        return attribute_values(get_args(annotation)[0])
+    if get_origin(annotation) is tuple and _holds_models(annotation):
         item, *rest = get_args(annotation)
-        if rest == [...] and _holds_models(item):
+        if rest == [...]:
             return st.lists(st.deferred(lambda: attribute_values(item)), max_size=1).map(tuple)
+        return st.tuples(*map(attribute_values, (item, *rest)))
     return st.from_type(annotation)
 
 
 def _holds_models(annotation: Any) -> bool:
-    parts = get_args(annotation) or (annotation,)
-    return any(isinstance(part, type) and issubclass(part, Model) for part in parts)
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return True
+    return any(map(_holds_models, get_args(annotation)))

@@ -29,7 +29,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--checks", nargs="*", default=list(checks.CHECKS), choices=checks.CHECKS)
     parser.add_argument("--jobs", type=int, default=2, help="worker processes")
     parser.add_argument("--results", type=Path, default=Path("build/harness.jsonl"), help="where results are kept")
-    parser.add_argument("--resume", action="store_true", help="keep the results that are there, run the others")
+    parser.add_argument("--resume", action="store_true", help="run only what is not there yet, or had a problem")
     parser.add_argument("--write", type=Path, help="write the table as a page, such as docs/coverage.md")
     return parser.parse_args()
 
@@ -45,6 +45,7 @@ def main() -> int:
         for line in options.results.read_text().splitlines():
             record = json.loads(line)
             kept[record["case"]] = record
+        kept = {name: record for name, record in kept.items() if not report.has_problems([record])}
     todo = [name for name in names if name not in kept]
     with options.results.open("a" if options.resume else "w") as file:
         for number, record in enumerate(_results(todo, tuple(options.checks), options.jobs), 1):

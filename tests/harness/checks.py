@@ -66,6 +66,7 @@ def check(fn: Function, args: Sequence[Any], checks: Sequence[str] = CHECKS) -> 
         return Outcome("same") if prints[0] == prints[1] else Outcome("wrong", "another fingerprint")
 
     def vjp_program() -> Outcome:
+        pulled().lowered  # noqa: B018  # whether JAX can comes first
         program = brainir.loads(brainir.dumps(brainir.lower(pulled().fn, *pulled().args)))
         return _compare(brainir.to_callable(program), pulled())
 

@@ -52,4 +52,44 @@ def problems(records: Sequence[Record]) -> str:
 
 def page(records: Sequence[Record], checks: Sequence[str]) -> str:
     """Return the page for the documentation."""
-    return f"JAX {jax.__version__}\n\n{table(records, checks)}\n"
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["group"], []).append(record)
+    rows = []
+    for group, members in groups.items():
+        cells = []
+        for check in checks:
+            same, wrong, refused, absent = _counts(members, check)
+            ours = f", **{wrong} wrong**" * bool(wrong) + f", **{refused} refused**" * bool(refused)
+            cells.append(f"{same}{ours}" if absent < len(members) else "-")
+        rows.append(f"| {group} | {len(members)} | {' | '.join(cells)} |")
+    listed = "\n".join(f"    {line[:220]}" for line in problems(records).splitlines()) or "    none"
+    return f"""# Coverage of JAX's primitives
+
+JAX tests its primitives with a harness of its own: {len(records)} cases in {len(groups)} groups with 64-bit types on.
+`make harness` takes every case through `lower`, JSON and `to_callable`, and compares what comes back with the original,
+to the bit, under `jax.jit` on the CPU. Where both lower to the same StableHLO text, they are the same executable, and
+only the original is run. JAX {jax.__version__} made this page: `make harness ARGS='--write docs/coverage.md'`.
+
+- *again*: lowering what came back gives the same fingerprint; *source*: the generated source, executed;
+- *vjp*, *jvp*, *vmap*: these of the function that came back; *vjp program*: the case's `vjp`, itself lowered.
+
+```text
+{table(records, checks)}
+```
+
+*Not in JAX* are cases that JAX itself does not run on the CPU or does not differentiate. Most cases are one operation,
+so this says that each is stored and given back, and nothing of programs.
+
+## What is wrong or refused
+
+{listed}
+
+## By group
+
+How many cases came back with the same bits; `-` where JAX has none.
+
+| group | cases | {" | ".join(checks)} |
+|---|---|{"---|" * len(checks)}
+{chr(10).join(rows)}
+"""

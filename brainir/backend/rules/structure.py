@@ -36,6 +36,11 @@ def _reshape(node: Any, types: Types) -> Expression:
     return call("lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=None, sharding=None)
 
 
+@rule("reshape_dimensions")
+def _reshape_dimensions(node: Any, types: Types) -> Expression:
+    return call("lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=node.dimensions, sharding=None)
+
+
 @rule("squeeze", "rev")
 def _dimensions(node: Any, types: Types) -> Expression:
     return call(f"lax.{node.op}", node, dimensions=node.dimensions)

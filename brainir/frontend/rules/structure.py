@@ -18,10 +18,11 @@ def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = 
     return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions)}
 
 
-@rule("reshape")
+@rule("reshape", others=("reshape_dimensions",))
 def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) -> Attributes:
-    absent(dimensions=dimensions)
     no_sharding(sharding=sharding)
+    if dimensions is not None:
+        return {"op": "reshape_dimensions", "new_sizes": ints(new_sizes), "dimensions": ints(dimensions)}
     return {"new_sizes": ints(new_sizes)}
 
 

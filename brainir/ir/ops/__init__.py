@@ -103,6 +103,7 @@ from .structure import (
     Iota,
     Pad,
     Reshape,
+    ReshapeDimensions,
     Rev,
     Slice,
     Split,
@@ -184,6 +185,7 @@ __all__ = [
     "ReduceWith",
     "RematPolicy",
     "Reshape",
+    "ReshapeDimensions",
     "Rev",
     "RngBitGenerator",
     "RngUniform",
@@ -231,7 +233,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink
+    | DevicePut | DceSink | ReshapeDimensions
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
     | ReduceScatter | AllToAll | Permute | AxisIndex

@@ -32,6 +32,15 @@ class Reshape(Node):
     family_traits: ClassVar[Traits] = STRUCTURAL
 
 
+class ReshapeDimensions(Node):
+    """The same elements under another shape, read in the order that permuted axes give (``lax.reshape``)."""
+
+    op: Literal["reshape_dimensions"] = "reshape_dimensions"
+    new_sizes: Ints
+    dimensions: Ints
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
 class Squeeze(Node):
     """Drop axes of length one."""
 

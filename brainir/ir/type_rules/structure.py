@@ -44,6 +44,16 @@ def _reshape(node: ops.Reshape, operands: Types, _: Callees) -> Types:
     return (TensorType(operands[0].dtype, node.new_sizes),)
 
 
+@rule(ops.ReshapeDimensions)
+def _reshape_dimensions(node: ops.ReshapeDimensions, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    if len(check_axes(node.dimensions, operands[0].ndim, "dimensions")) != operands[0].ndim:
+        raise TypeRuleError(f"dimensions {node.dimensions} must name every axis of {operands[0]}")
+    if math.prod(check_sizes(node.new_sizes, "new_sizes")) != operands[0].size:
+        raise TypeRuleError(f"{operands[0]} and new_sizes {node.new_sizes} have different numbers of elements")
+    return (TensorType(operands[0].dtype, node.new_sizes),)
+
+
 @rule(ops.Squeeze)
 def _squeeze(node: ops.Squeeze, operands: Types, _: Callees) -> Types:
     check_count(operands, 1)
