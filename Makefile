@@ -14,7 +14,7 @@ CHROMIUM ?= $(shell command -v chromium chromium-browser google-chrome | head -n
 extras_browser := browser,tests
 extras_check := check
 extras_demo := models
-extras_docs := docs
+extras_docs := docs,models
 extras_test := models,peers,tests
 
 .DEFAULT_GOAL := help
@@ -47,7 +47,7 @@ docs: .venv/.for-docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean: ## remove what the other targets and .ci/run made
-	rm -rf .venv .venvs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .venvs .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
