@@ -12,14 +12,15 @@ PYTEST := .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 CHROMIUM ?= $(shell command -v chromium chromium-browser google-chrome | head -n 1)
 
 extras_browser := browser,tests
+extras_bench := models,peers,tests
 extras_check := check
 extras_demo := models
 extras_docs := docs,models
-extras_test := models,peers,tests
+extras_test := examples,peers,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test browser check docs fuzz clean
+.PHONY: help demo test browser bench check docs fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +46,12 @@ fuzz: .venv/.for-test ## damage stored programs at random, as in ARGS='--count 2
 
 docs: .venv/.for-docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+# The benchmark of the page needs a browser; see there.
+BENCHMARKS ?= $(filter-out benchmarks/page.py,$(wildcard benchmarks/*.py))
+
+bench: .venv/.for-bench ## run the scripts in benchmarks/, or those in BENCHMARKS
+	@for script in $(BENCHMARKS); do echo "$$script"; .venv/bin/python $$script || exit 1; done
 
 clean: ## remove what the other targets and .ci/run made
 	rm -rf .venv .venvs .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site

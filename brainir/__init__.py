@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
+    from .backend.divergence import first_divergence
     from .backend.source import save_source, to_source
     from .frontend.function import lower, lower_step
     from .frontend.module import lower_module, read_states, write_states
@@ -54,6 +55,7 @@ _HOMES = {
     ),
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
+    ".backend.divergence": ("first_divergence",),
     ".backend.source": ("save_source", "to_source"),
     ".frontend.function": ("lower", "lower_step"),
     ".frontend.module": ("lower_module", "read_states", "write_states"),
@@ -85,6 +87,7 @@ __all__ = [
     "find_hidden_groups",
     "find_hidden_param_op_relations",
     "fingerprint",
+    "first_divergence",
     "json_schema",
     "load",
     "loads",

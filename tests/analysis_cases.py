@@ -10,6 +10,7 @@ import numpy as np
 import brainir
 from brainir.analysis import inline_calls
 from brainir.analysis.slices import extract
+from brainir.analysis.weights import WeightScan
 from brainir.ir.interface import DictTree, LeafTree, State
 from brainir.ir.program import Program
 
@@ -61,9 +62,9 @@ def _dict(paths: Sequence[tuple[Any, ...]]) -> DictTree:
 
 
 def values_of(program: Program, names: Sequence[str], *inputs: Any) -> list[Any]:
-    """Compute values of the flat entry from the leaves of its inputs."""
-    flat = inline_calls(program.entry_function, program)
-    probe, _ = extract("probe", flat, program, flat.inputs, names)
+    """Compute values of the flat entry, as the analyses of weights see it, from the leaves of its inputs."""
+    scan = WeightScan(program)
+    probe, _ = extract("probe", scan.function, scan.program, scan.function.inputs, names)
     return list(brainir.to_callable(probe)(*inputs))
 
 

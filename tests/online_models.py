@@ -74,11 +74,6 @@ def leaky(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
     return {"v": v}, jnp.tanh(v) @ p["out"]
 
 
-def vanilla(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = jnp.tanh(_joined(x, cut(h["v"])) @ p["w"] + p["b"])
-    return {"v": v}, v
-
-
 def elementwise(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
     decay = jax.nn.sigmoid(p["decay"])
     v = decay * h["v"] + (1 - decay) * p["gain"] * x
@@ -202,7 +197,6 @@ def long_short_term(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
 _W = (N_IN + N, N)
 _CASES = (
     OnlineModel("leaky", leaky, {"w": _W, "b": (N,), "out": (N, 2)}, {"v": (N,)}),
-    OnlineModel("vanilla", vanilla, {"w": _W, "b": (N,)}, {"v": (N,)}),
     OnlineModel("elementwise", elementwise, {"decay": (N,), "gain": (N,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("scalar_parameter", scalar_parameter, {"rate": (), "w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel(

@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
-from ..ir.ops import Call, Cond, CustomJvp, CustomVjp, Scan, While
+from ..ir.ops import Call, Checkpoint, Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
@@ -186,7 +186,9 @@ class ForwardAnalysis(_Analysis[Fact]):
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the results of any node."""
         node = site.node
-        if isinstance(node, Call):
+        if not node.traits.control:
+            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+        if isinstance(node, Call | Checkpoint):
             return self.enter(node.function, facts)
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)
@@ -315,7 +317,9 @@ class BackwardAnalysis(_Analysis[Fact]):
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the operands of any node."""
         node = site.node
-        if isinstance(node, Call):
+        if not node.traits.control:
+            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+        if isinstance(node, Call | Checkpoint):
             return self.enter(node.function, facts)
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)

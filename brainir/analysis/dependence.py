@@ -10,7 +10,7 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program
 from .facts import Facts
-from .flow import NOTHING, Dependence, DependenceFlow
+from .flow import NOTHING, Dependence, DependenceFlow, bits
 from .index_maps import IndexMap
 from .states import StepStates
 from .weights import WeightScan
@@ -18,8 +18,6 @@ from .weights import WeightScan
 __all__ = ["PositionDependence", "Verdict", "position_dependence"]
 
 Verdict = Literal["none", "elementwise", "mixing"]
-_LETTERS = {("0", "0"): ".", ("1", "0"): "e", ("0", "1"): "m"}
-_VERDICTS: dict[str, Verdict] = {".": "none", "e": "elementwise", "m": "mixing"}
 
 
 class PositionDependence(Facts):
@@ -29,19 +27,31 @@ class PositionDependence(Facts):
     ----------
     states : tuple of paths
         The hidden states, in state order.
-    rows : tuple of pairs of str
-        For each value that depends on any: its name, and one letter for each state, ``.`` none, ``e``
-        elementwise, ``m`` mixing.
+    found : tuple of (str, tuple of int, tuple of int)
+        For each value that depends on any: its name, and the numbers of the states that it depends on element by
+        element, and in a way that mixes.
     program : Program
     """
 
     states: tuple[StatePath, ...]
-    rows: tuple[tuple[str, str], ...]
+    found: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     program: Program
 
     @functools.cached_property
-    def _letters(self) -> dict[str, str]:
-        return dict(self.rows)
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """For each value: its name, and one letter for each state, ``.`` none, ``e`` elementwise, ``m`` mixing."""
+        rows = []
+        for name, elementwise, mixing in self.found:
+            letters = ["."] * len(self.states)
+            for letter, numbers in (("e", elementwise), ("m", mixing)):
+                for number in numbers:
+                    letters[number] = letter
+            rows.append((name, "".join(letters)))
+        return tuple(rows)
+
+    @functools.cached_property
+    def _found(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        return {name: (elementwise, mixing) for name, elementwise, mixing in self.found}
 
     @functools.cached_property
     def _numbers(self) -> dict[StatePath, int]:
@@ -85,8 +95,8 @@ class PositionDependence(Facts):
         """
         number = self._number(path)
         self._check(value)
-        letters = self._letters.get(value)
-        return "none" if letters is None else _VERDICTS[letters[number]]
+        elementwise, mixing = self._found.get(value, ((), ()))
+        return "elementwise" if number in elementwise else "mixing" if number in mixing else "none"
 
     def index_map(self, value: str, path: StatePath) -> IndexMap | None:
         """Return which position of a hidden state feeds each element of a value.
@@ -150,8 +160,8 @@ def position_dependence(program: Program) -> PositionDependence:
     for name in program.entry_function.value_types:
         dependence = known.get(name, NOTHING)
         if dependence is not NOTHING:
-            columns = (f"{mask:0{len(states)}b}"[::-1] for mask in dependence.masks())
-            rows.append((name, "".join(map(_LETTERS.__getitem__, zip(*columns, strict=True)))))
-    found = PositionDependence(states=tuple(state.path for state in states), rows=tuple(rows), program=program)
+            elementwise, mixing = (tuple(bits(mask)) for mask in dependence.masks())
+            rows.append((name, elementwise, mixing))
+    found = PositionDependence(states=tuple(state.path for state in states), found=tuple(rows), program=program)
     found.__dict__["_flow"] = flow
     return found

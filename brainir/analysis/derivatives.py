@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,7 +25,7 @@ from ..ir.ops import (
     Round,
     SelectN,
 )
-from ..ir.program import Constant, Program
+from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, literal_array
 from .dataflow import ForwardAnalysis, Site
 from .rearrange import Known
@@ -79,6 +81,11 @@ class Slope(NamedTuple):
     slopes: Derivatives = _NONE
 
 
+@functools.lru_cache(maxsize=4096)
+def _literal(operand: str) -> Slope:
+    return Slope(Variation.constant(literal_array(operand)))
+
+
 class VariationFlow(ForwardAnalysis[Slope]):
     """Carries variation of values, and of their derivatives by sources, forward through functions.
 
@@ -98,9 +105,15 @@ class VariationFlow(ForwardAnalysis[Slope]):
         super().__init__(program)
         self._open: set[str] = set()
 
+    def run(self, function: Function, inputs: Mapping[str, Slope]) -> dict[str, Slope]:
+        """See :meth:`ForwardAnalysis.run`."""
+        # What overflows or is undefined is infinite or NaN, as in the program.
+        with np.errstate(all="ignore"):
+            return super().run(function, inputs)
+
     def literal(self, operand: str) -> Slope:
         """See :meth:`ForwardAnalysis.literal`."""
-        return Slope(Variation.constant(literal_array(operand)))
+        return _literal(operand)
 
     def constant(self, constant: Constant) -> Slope:
         """See :meth:`ForwardAnalysis.constant`."""
@@ -199,8 +212,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
         """Return the variation of the result of an elementwise operation, with its value where that is simple."""
         if all(each.is_known for each in operands):
             kind = TensorType.parse(node.types[0])
-            with np.errstate(all="ignore"):
-                result = _number(node, [each.number for each in operands], kind)
+            result = _number(node, [each.number for each in operands], kind)
             if result is not None:
                 return Variation.constant(np.asarray(result).astype(kind.storage[0]))
         if node.op == "mul":
@@ -308,6 +320,8 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
 def _mixture(operands: Sequence[Variation]) -> Variation:
     """Return the variation of elements that are made of those of all operands, in a way that is not known."""
+    if all(operand.code.ndim == 0 for operand in operands):
+        return operands[0].unknown(functools.reduce(operator.or_, (int(operand.code) for operand in operands)))
     code = operands[0].code
     for operand in operands[1:]:
         code = code | operand.code
@@ -373,8 +387,7 @@ def _partial(node: Node, operands: list[Variation], index: int) -> Variation | N
             divisor = operands[1]
             if not divisor.is_known:
                 return divisor.unknown()
-            with np.errstate(all="ignore"):
-                return Variation.constant(np.asarray(1 / divisor.number, divisor.number.dtype))
+            return Variation.constant(np.asarray(1 / divisor.number, divisor.number.dtype))
         case Binary() if node.op == "rem" and index == 0:
             return _ONE
         case SelectN():

@@ -23,8 +23,8 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
 from .facts import Facts, format_paths
-from .groups import find_hidden_groups
-from .relations import find_hidden_param_op_relations
+from .groups import group_members
+from .relations import connected_states
 
 __all__ = ["CostChange", "GroupChange", "Meaning", "ProgramDiff", "WeightChange", "diff"]
 
@@ -232,10 +232,10 @@ def _learning_changes(old: Program, new: Program) -> tuple[tuple[GroupChange, ..
     def known(path: StatePath) -> StatePath:
         return old_path.get(path, path)
 
-    before = [group.hidden_paths for group in find_hidden_groups(old)]
-    after = [tuple(map(known, group.hidden_paths)) for group in find_hidden_groups(new)]
-    reached_before = _reached(old)
-    reached_after = {known(path): tuple(map(known, hidden)) for path, hidden in _reached(new).items()}
+    before = list(group_members(old))
+    after = [tuple(map(known, members)) for members in group_members(new)]
+    reached_before = connected_states(old)
+    reached_after = {known(path): tuple(map(known, hidden)) for path, hidden in connected_states(new).items()}
     weights = []
     for path in dict.fromkeys((*reached_before, *reached_after)):
         first, second = reached_before.get(path), reached_after.get(path)
@@ -248,14 +248,6 @@ def _learning_changes(old: Program, new: Program) -> tuple[tuple[GroupChange, ..
                 )
             )
     return tuple(_group_changes(before, after)), tuple(weights)
-
-
-def _reached(program: Program) -> dict[StatePath, Paths]:
-    """Return for each parameter with relations the hidden states that these are connected to."""
-    reached: dict[StatePath, dict[StatePath, None]] = {}
-    for relation in find_hidden_param_op_relations(program):
-        reached.setdefault(relation.path, {}).update(dict.fromkeys(relation.connected_hidden_paths))
-    return {path: tuple(hidden) for path, hidden in reached.items()}
 
 
 def _group_changes(before: list[Paths], after: list[Paths]) -> Iterator[GroupChange]:

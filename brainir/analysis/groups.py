@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import operator
+import heapq
 from collections.abc import Iterator
 from typing import Literal
 
@@ -28,7 +28,7 @@ from .slices import Cutting, reaching
 from .states import HiddenLeaf
 from .weights import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",
@@ -159,12 +159,44 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
-    return groups_of(WeightScan(program))
+    return groups_of(WeightScan.of(program))
 
 
 def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
-    """Find the groups of a scanned program; see :func:`find_hidden_groups`."""
-    return tuple(_GroupFinder(scan).groups())
+    """Find the groups of a scanned program, once; see :func:`find_hidden_groups`."""
+    if scan.groups is None:
+        scan.groups = tuple(_GroupFinder(scan).groups())
+    return scan.groups  # type: ignore[return-value]  # the scan does not know what groups are
+
+
+class Partition:
+    """Numbers in disjoint sets, which are joined pair by pair."""
+
+    def __init__(self, size: int) -> None:
+        self._parent = list(range(size))
+
+    def _first(self, number: int) -> int:
+        while self._parent[number] != number:
+            self._parent[number] = number = self._parent[self._parent[number]]
+        return number
+
+    def join(self, one: int, other: int) -> None:
+        """Join the sets of two numbers; the smallest number stands for a set."""
+        first, second = sorted((self._first(one), self._first(other)))
+        self._parent[second] = first
+
+    def parts(self) -> list[list[int]]:
+        """Return the sets by their first number, each in order."""
+        found: dict[int, list[int]] = {}
+        for number in range(len(self._parent)):
+            found.setdefault(self._first(number), []).append(number)
+        return list(found.values())
+
+
+def group_members(program: Program) -> tuple[tuple[StatePath, ...], ...]:
+    """Return the paths of the members of each hidden group, without what else :func:`find_hidden_groups` finds."""
+    finder = _GroupFinder(WeightScan.of(program))
+    return tuple(tuple(finder.hidden[number].path for number in numbers) for numbers in finder.members()[0])
 
 
 class _GroupFinder:
@@ -178,32 +210,33 @@ class _GroupFinder:
         self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
         self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
-    def groups(self) -> Iterator[HiddenGroup]:
-        blocked = list(self._mixing_nodes())
-        components = [1 << number for number in range(len(self.hidden))]
+    def members(self) -> tuple[list[list[int]], list[Blocked]]:
+        """Return the members of each group, and where states see others, but not at their own positions."""
+        blocked: list[Blocked] = []
+        components = Partition(len(self.hidden))
         for target in range(len(self.hidden)):
             joined, misplaced = self._joins(target)
             blocked += misplaced
-            together = joined | 1 << target
-            apart = []
-            for component in components:
-                if component & together:
-                    together |= component
-                else:
-                    apart.append(component)
-            components = [*apart, together]
+            for number in bits(joined):
+                components.join(target, number)
         for descent in self.descents:
-            for group in groups_of(WeightScan(descent.substep)):
+            for group in find_hidden_groups(descent.substep):
                 numbers = [self.number[path] for path in group.hidden_paths]
-                together = sum({1 << number for number in numbers})
-                touched = [component for component in components if component & together]
-                components = [component for component in components if not component & together]
-                components.append(functools.reduce(operator.or_, touched))
-        blocked += self._stopped()
-        # The lowest bit is the first member.
-        for index, component in enumerate(sorted(components, key=lambda mask: mask & -mask)):
-            numbers = list(bits(component))
-            yield self._group(index, [self.hidden[number] for number in numbers], numbers, blocked)
+                for number in numbers:
+                    components.join(numbers[0], number)
+        return components.parts(), blocked
+
+    def groups(self) -> Iterator[HiddenGroup]:
+        components, misplaced = self.members()
+        blocked_of: dict[StatePath, list[int]] = {}
+        blocked = [*self._mixing_nodes(), *misplaced, *self._stopped()]
+        for place, each in enumerate(blocked):
+            for path in dict.fromkeys((*each.from_paths, *each.to_paths)):
+                blocked_of.setdefault(path, []).append(place)
+        for index, numbers in enumerate(components):
+            members = [self.hidden[number] for number in numbers]
+            mine = sorted({place for member in members for place in blocked_of.get(member.path, ())})
+            yield self._group(index, members, numbers, tuple(blocked[place] for place in mine))
 
     def _joins(self, target: int) -> tuple[int, list[Blocked]]:
         """Return the states that a new value sees position by position, and where it sees others."""
@@ -280,7 +313,9 @@ class _GroupFinder:
             to_paths=tuple(self.hidden[number].path for number in bits(targets)),
         )
 
-    def _group(self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: list[Blocked]) -> HiddenGroup:
+    def _group(
+        self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: tuple[Blocked, ...]
+    ) -> HiddenGroup:
         aligned = _AlignedSlice(self.scan, self.flow, self.known, numbers)
         transition, invars = aligned.cut(f"transition_{index}", members)
         paths = {member.path for member in members}
@@ -294,7 +329,7 @@ class _GroupFinder:
             num_state=sum(member.state.num_state for member in members),
             transition=transition,
             transition_invars=invars,
-            blocked=tuple(each for each in blocked if not paths.isdisjoint((*each.from_paths, *each.to_paths))),
+            blocked=blocked,
             transition_variations=facts_of(invars, self.scan.variations),
             descent=next((each for each in self.descents if not paths.isdisjoint(each.hidden_paths)), None),
         )
@@ -325,10 +360,18 @@ class _AlignedSlice:
             self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
         ]
         live: dict[int, list[bool]] = {}
-        for index in range(len(self.function.nodes) - 1, -1, -1):
-            node = self.function.nodes[index]
-            if any(output in self.wanted for output in node.outputs):
+        places = self.function.places
+        # The last node first, so that each is asked for at all wanted positions before its operands are.
+        pending = [-places[name] for name in self.wanted if name in places]
+        heapq.heapify(pending)
+        while pending:
+            index = -heapq.heappop(pending)
+            if index not in live:
+                node = self.function.nodes[index]
                 live[index] = list(self._operands(node))
+                for operand in node.inputs:
+                    if operand in self.wanted and operand in places and places[operand] not in live:
+                        heapq.heappush(pending, -places[operand])
         cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
         sees = {*(member.old for member in members), *self.wanted}
         for index in sorted(live):
@@ -352,7 +395,8 @@ class _AlignedSlice:
         if not seen:
             return False
         shape = self.function.type_of(operand).shape
-        positions = positions.reshape(shape)
+        # The same array where it can be: that it agrees with itself is known without looking.
+        positions = positions if positions.shape == shape else positions.reshape(shape)
         layouts = self.flow.layouts(dependence, shape)
         if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
             return False

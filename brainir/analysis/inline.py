@@ -6,13 +6,27 @@ import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ir.node import Node
-from ..ir.ops import Call, CustomJvp, CustomVjp, Unary
+from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
-__all__ = ["Splicer", "fresh_name", "inline_calls"]
+__all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]
 
 _LONGEST_STEM = 60
+
+
+class Names(set[str]):
+    """The names of the values of a function, and of those that are made up beside them.
+
+    Making it does not copy the names of the function, of which there may be many.
+    """
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self._values = function.value_types
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._values
 
 
 def fresh_name(wanted: str, taken: set[str]) -> str:
@@ -30,6 +44,7 @@ def inline_calls(
     program: Program,
     *,
     keep_rules: bool = True,
+    checkpoints: bool = False,
     select: Callable[[Node], bool] | None = None,
 ) -> Function:
     """Replace calls by the bodies of the functions they call, however deeply nested.
@@ -46,6 +61,8 @@ def inline_calls(
     keep_rules : bool
         Leave ``custom_jvp`` and ``custom_vjp`` nodes, whose derivative rules an inlined body would lose. If
         False, they are replaced by their primal bodies, which is right for values but not for derivatives.
+    checkpoints : bool
+        Replace ``checkpoint`` nodes too, whose bodies are then no longer computed again for the derivative.
     select : callable, optional
         Inline only the nodes for which it is true; asked for nodes of `function`, not for those of bodies.
 
@@ -54,7 +71,8 @@ def inline_calls(
     Function
         `function` itself if there is nothing to inline.
     """
-    kinds = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp)
+    kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp)
+    kinds += (Checkpoint,) if checkpoints else ()
     chosen = [node for node in function.nodes if isinstance(node, kinds) and (select is None or select(node))]
     if not chosen:
         return function

@@ -93,7 +93,7 @@ def open_control_flow(program: Program) -> OpenedProgram:
 
 
 def _flat(program: Program) -> Program:
-    entry = inline_calls(program.entry_function, program)
+    entry = inline_calls(program.entry_function, program, checkpoints=True)
     if entry is program.entry_function:
         return program
     return program.replace(functions=tuple(entry if each.name == program.entry else each for each in program.functions))

@@ -43,7 +43,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
-    operations = WeightOperations(WeightScan(program))
+    operations = WeightOperations.of(WeightScan.of(program))
     order = {state.path: number for number, state in enumerate(program.interface.states)}
     found = [
         *(each for operation in operations.operations for each in _of_operation(operations, operation)),
@@ -57,17 +57,17 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
 
 def _of_operation(operations: WeightOperations, operation: Operation) -> Iterator[Diagnostic]:
     hidden = operations.scan.states.hidden
-    ways = {each.path: operations.reaches(operation, each.new) for each in hidden}
+    ways = operations.reached_states(operation)
     node = operations.scan.function.nodes[operation.nodes[0]] if operation.nodes else None
-    through = tuple(path for path, (_, indirect) in ways.items() if indirect)
-    if any(direct for direct, _ in ways.values()):
+    through = tuple(hidden[number].path for number, _, indirect in ways if indirect)
+    if any(direct for _, direct, _ in ways):
         if through:
             message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
             yield diagnostic("through_another_weight", message, path=operation.path, node=node)
     elif through:
         message = f"reaches {format_paths(through)} only through another weight operation in the same step"
         yield diagnostic("only_through_another_weight", message, path=operation.path, node=node)
-    elif stopped := tuple(each.path for each in hidden if operations.stops(operation, each.new)):
+    elif stopped := tuple(hidden[number].path for number in operations.stopped_states(operation)):
         message = f"reaches {format_paths(stopped)} only through stop_gradient"
         yield diagnostic("blocked_by_stop_gradient", message, path=operation.path, node=node)
     else:

@@ -26,13 +26,27 @@ __all__ = [
     "How",
     "RelationLeaf",
     "Tail",
+    "connected_states",
     "find_hidden_param_op_relations",
     "relations_of",
 ]
 
 How = Literal["direct", "through", "both"]
 Tail = Literal["aligned", "indexed", "several", "mixing"]
-Kind = Literal["dense", "grouped", "einsum", "conv", "lora", "embedding", "elementwise", "bias", "custom", "other"]
+Kind = Literal[
+    "dense",
+    "grouped",
+    "einsum",
+    "conv",
+    "lora",
+    "embedding",
+    "elementwise",
+    "bias",
+    "sparse",
+    "event",
+    "custom",
+    "other",
+]
 
 
 class RelationLeaf(Facts):
@@ -69,7 +83,8 @@ class HiddenParamOpRelation(Facts):
         ``dense``: a matrix product; ``grouped``: one for each index of a shared axis; ``einsum``: any other
         contraction; ``lora``: a product with several leaves in a row; ``embedding``: rows picked by data;
         ``elementwise`` and ``bias``: the parameter meets data element by element, and only in sums;
-        ``custom``: a node with derivative rules of its own; ``other``.
+        ``sparse``: products of elements, summed at places known beforehand (a scatter); ``event``: elements
+        chosen by data and summed; ``custom``: a node with derivative rules of its own; ``other``.
     leaves : tuple of RelationLeaf
         The leaves of the state that take part.
     x : Value or None
@@ -220,7 +235,7 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
-    return relations_of(WeightOperations(WeightScan(program)))
+    return relations_of(WeightOperations.of(WeightScan.of(program)))
 
 
 def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
@@ -235,6 +250,20 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
     return tuple(sorted([*found, *inside], key=lambda relation: order[relation.path]))
 
 
+def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]:
+    """Return the hidden states that the relations of each parameter are connected to, without building relations."""
+    operations = WeightOperations(WeightScan(program))
+    found: dict[StatePath, dict[StatePath, None]] = {}
+    for operation in operations.related():
+        hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
+        found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
+    for descent in operations.scan.descents.values():
+        if not isinstance(descent, str):
+            for path, connected in connected_states(descent.substep).items():
+                found.setdefault(path, {}).update(dict.fromkeys(connected))
+    return {path: tuple(connected) for path, connected in found.items()}
+
+
 def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Iterator[HiddenParamOpRelation]:
     """Yield the relations of one round of a long scan, with the groups of the whole step."""
     if isinstance(descent, str):
@@ -245,6 +274,10 @@ def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Itera
         yield relation.replace(hidden_groups=mine, descent=descent)
 
 
+def _index(group: HiddenGroup) -> int:
+    return group.index
+
+
 class _Builder:
     def __init__(self, operations: WeightOperations, groups: tuple[HiddenGroup, ...]) -> None:
         self.operations = operations
@@ -253,12 +286,14 @@ class _Builder:
         function = self.scan.function
         stops = {node.outputs[0] for node in function.nodes if node.traits.blocks_gradient}
         self.cut = stops | self.scan.blocking
+        self.hidden = {each.path: each for each in self.scan.states.hidden}
+        self.group_of = {path: group for group in groups for path in group.hidden_paths}
 
     def build(self, index: int, operation: Operation) -> HiddenParamOpRelation:
         scan, function = self.scan, self.scan.function
         how = tuple(self._how(operation))
         connected = tuple(path for path, way in how if way != "through")
-        targets = [hidden.new for hidden in scan.states.hidden if hidden.path in set(connected)]
+        targets = [self.hidden[path].new for path in connected]
         y_to_hidden, tail_invars = extract(
             f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=self.cut
         )
@@ -284,7 +319,9 @@ class _Builder:
             ),
             x=None if operation.x is None else function.value(operation.x),
             y=function.value(operation.y),
-            hidden_groups=tuple(group for group in self.groups if not set(connected).isdisjoint(group.hidden_paths)),
+            hidden_groups=tuple(
+                sorted({self.group_of[path].index: self.group_of[path] for path in connected}.values(), key=_index)
+            ),
             connected_hidden_paths=connected,
             how=how,
             tail=self._tail(y_to_hidden, function.value(operation.y), connected),
@@ -298,13 +335,12 @@ class _Builder:
         )
 
     def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:
-        for hidden in self.scan.states.hidden:
-            direct, through = self.operations.reaches(operation, hidden.new)
-            if direct or through:
-                yield hidden.path, "both" if direct and through else "direct" if direct else "through"
+        for number, direct, through in self.operations.reached_states(operation):
+            path = self.scan.states.hidden[number].path
+            yield path, "both" if direct and through else "direct" if direct else "through"
 
     def _tail(self, y_to_hidden: Program, y: Value, connected: tuple[StatePath, ...]) -> Tail:
-        hidden = {each.path: each for each in self.scan.states.hidden}
+        hidden = self.hidden
         found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
         worst: Tail = "aligned"
         for path, maps in zip(connected, _tail_maps(y_to_hidden, y), strict=True):

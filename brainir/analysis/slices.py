@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ..ir.interface import Argument, Interface, LeafTree, SequenceTree
 from ..ir.node import Node
 from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
-from .inline import fresh_name
+from .inline import Names, fresh_name
 
 __all__ = ["Cutting", "extract", "identifiers", "reached", "reaching", "use_count"]
 
@@ -85,12 +84,12 @@ class Cutting:
         self.name = name
         self.function = function
         self.program = program
-        self.taken = set(function.value_types)
+        self.taken = Names(function)
         self.sources = {name: name for name in inputs}
         self.held: dict[str, str] = {}
         self.nodes: list[Node] = []
         self.defined: set[str] = set(inputs)
-        self.constants = {constant.name: constant for constant in function.constants}
+        self.constants = function.constant_table
 
     def operand(self, name: str, *, live: bool = True) -> str:
         """Return the name under which the new function has a value.
@@ -126,8 +125,9 @@ class Cutting:
             node = self.function.producers.get(value)
             if node is None or node.traits.effectful or len(wanted) > _MAX_RECOMPUTED:
                 return False
-            if self._order[id(node)] not in wanted:
-                wanted[self._order[id(node)]] = node
+            place = self.function.places[value]
+            if place not in wanted:
+                wanted[place] = node
                 pending += node.inputs
         for _, node in sorted(wanted.items()):
             if not self.defined & {*node.outputs}:
@@ -135,10 +135,6 @@ class Cutting:
                 self.defined.update(node.outputs)
                 self.defined.update(operand for operand in node.inputs if operand in self.constants)
         return True
-
-    @functools.cached_property
-    def _order(self) -> dict[int, int]:
-        return {id(node): index for index, node in enumerate(self.function.nodes)}
 
     def add(self, node: Node, operands: Iterable[str]) -> None:
         """Append a node with other operands; results whose names are inputs already get other names."""
@@ -158,7 +154,7 @@ class Cutting:
             name=name,
             inputs=tuple(self.sources),
             types=tuple(self.function.value_types[source] for source in self.sources.values()),
-            constants=tuple(constant for constant in self.function.constants if constant.name in used),
+            constants=tuple(each for name, each in self.constants.items() if name in used) if self.constants else (),
             nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
             outputs=tuple(outputs),
         )
@@ -178,6 +174,8 @@ class Cutting:
             if name not in needed:
                 needed.add(name)
                 pending += [callee for node in self.program.function(name).nodes for callee in node.callees()]
+        if not needed:
+            return []
         return [function for function in self.program.functions if function.name in needed]
 
 
@@ -219,18 +217,44 @@ def extract(
     inputs : tuple of Value
         The values of `function` that its inputs stand for.
     """
+    between = _between(function, sources, targets, cut, stop)
     dependent = set(sources)
-    for node in function.nodes:
-        if node.outputs and node.outputs[0] not in cut and not dependent.isdisjoint(node.inputs):
+    for node in between:
+        if not dependent.isdisjoint(node.inputs):
             dependent.update(output for output in node.outputs if output not in stop)
     needed = {target for target in targets if target in dependent}
     kept: list[Node] = []
-    for node in reversed(function.nodes):
-        outputs = {*node.outputs} - {*sources}
-        if not needed.isdisjoint(outputs) and node.outputs[0] not in cut:
+    for node in reversed(between):
+        if not needed.isdisjoint({*node.outputs} - {*sources}):
             kept.append(node)
             needed.update(operand for operand in node.inputs if operand in dependent)
     cutting = Cutting(name, function, program, sources)
     for part in reversed(kept):
         cutting.add(part, [cutting.operand(operand) for operand in part.inputs])
     return cutting.finish([cutting.operand(target) for target in targets])
+
+
+def _between(
+    function: Function, sources: Sequence[str], targets: Sequence[str], cut: Collection[str], stop: Collection[str]
+) -> list[Node]:
+    """Return nodes, in order, among which are all those on the way from sources to targets.
+
+    Only what the targets need is looked at, and none before the first use of a source.
+    """
+    given = {*sources}
+    first = len(function.nodes)
+    for source in given:
+        users = function.users.get(source, ())
+        first = min([first, *(function.places[user.outputs[0]] for user in users[:1] if user.outputs)])
+    found: set[int] = set()
+    pending = [*targets]
+    while pending:
+        value = pending.pop()
+        place = function.places.get(value, -1)
+        if place < first or place in found or value in given or value in stop:
+            continue
+        node = function.nodes[place]
+        if node.outputs[0] not in cut:
+            found.add(place)
+            pending += node.inputs
+    return [function.nodes[place] for place in sorted(found)]

@@ -67,6 +67,8 @@ class Variation:
     @staticmethod
     def constant(array: Array) -> Variation:
         """Return the variation of known numbers."""
+        if array.ndim == 0:
+            return Variation(_code(NONZERO if array != 0 else 0), array)
         if array.size == 0:
             return Variation(np.zeros((), np.int64), _NO_NUMBER)
         if bool((array == array.reshape(-1)[0]).all()):
@@ -82,7 +84,7 @@ class Variation:
     @property
     def flags(self) -> int:
         """The bits of all elements together."""
-        return int(np.bitwise_or.reduce(self.code, axis=None))
+        return int(self.code) if self.code.ndim == 0 else int(np.bitwise_or.reduce(self.code, axis=None))
 
     @property
     def axes(self) -> int:
@@ -96,6 +98,8 @@ class Variation:
 
     def unknown(self, flags: int = 0) -> Variation:
         """Return the variation of elements that are made of these and of something else, and are not known."""
+        if self.code.ndim == 0:
+            return _unknown(int(self.code) | NONZERO | _UNKNOWN | flags)
         return Variation(self.code | NONZERO | _UNKNOWN | flags, _NO_NUMBER)
 
     def plus(self, flags: int) -> Variation:
@@ -154,14 +158,21 @@ class Variation:
     def times(self, other: Variation) -> Variation:
         """Return the variation of the products of elements."""
         first, second = self.code, other.code
-        with np.errstate(all="ignore"):
-            number = np.asarray(self.number * other.number)
-        return Variation(np.where(first & second & NONZERO, first | second, 0), number)
+        if first.ndim == second.ndim == 0:
+            flags = int(first) | int(second) if int(first) & int(second) & NONZERO else 0
+            known = self.number.ndim or other.number.ndim or not flags & _UNKNOWN
+            return Variation(_code(flags), np.asarray(self.number * other.number) if known else _NO_NUMBER)
+        return Variation(np.where(first & second & NONZERO, first | second, 0), np.asarray(self.number * other.number))
+
+
+@functools.lru_cache(maxsize=4096)
+def _code(flags: int) -> Array:
+    return np.array(flags, dtype=np.int64)
 
 
 @functools.lru_cache(maxsize=4096)
 def _unknown(code: int) -> Variation:
-    return Variation(np.array(code, dtype=np.int64), _NO_NUMBER)
+    return Variation(_code(code), _NO_NUMBER)
 
 
 def total(parts: Sequence[Variation]) -> Variation:

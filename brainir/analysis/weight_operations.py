@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -10,7 +11,6 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
 from .flow import bits
-from .slices import use_count
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
 
@@ -68,13 +68,20 @@ class WeightOperations:
         behind a ``stop_gradient``.
     """
 
+    @staticmethod
+    def of(scan: WeightScan) -> WeightOperations:
+        """Return the operations of a scan, found once and kept with it."""
+        if not isinstance(scan.operations, WeightOperations):
+            scan.operations = WeightOperations(scan)
+        return scan.operations
+
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
         self.operations: list[Operation] = []
         self.in_control_flow: list[tuple[StatePath, Meeting]] = []
         self.opaque: list[tuple[StatePath, Meeting]] = []
         self.frozen: list[tuple[StatePath, Meeting]] = []
-        self._uses = use_count(scan.function)
+        self._uses = scan.uses
         self._elementwise: list[Meeting] = []
         self._ends: dict[str, Operation] = {}
         meetings = {meeting.index: meeting for meeting in scan.meetings}
@@ -89,10 +96,12 @@ class WeightOperations:
                 self.in_control_flow += [(path, meeting) for path in self._paths(scan.leaves, meeting.weights)]
             elif meeting.blocking:
                 self._multiply(meeting)
+            elif meeting.total is not None:
+                self._sum_products(meeting, meeting.total)
             elif not self._add_bias(meeting):
                 self._elementwise.append(meeting)
         self._gather_elementwise()
-        order = {leaf.value.name: number for number, leaf in enumerate(scan.states.params)}
+        order = scan.leaf_number
         self.operations.sort(
             key=lambda each: (
                 self._state_number(each.path),
@@ -104,7 +113,15 @@ class WeightOperations:
         self._direct, self._through, self._stopped = self._reach()
 
     def _state_number(self, path: StatePath) -> int:
-        return next(number for number, leaf in enumerate(self.scan.states.params) if leaf.path == path)
+        return self._numbers[path]
+
+    @functools.cached_property
+    def _numbers(self) -> dict[StatePath, int]:
+        """The place of the first leaf of each parameter state."""
+        found: dict[StatePath, int] = {}
+        for number, leaf in enumerate(self.scan.states.params):
+            found.setdefault(leaf.path, number)
+        return found
 
     def _paths(self, masks: dict[str, int], operands: tuple[str, ...]) -> list[StatePath]:
         params = self.scan.states.params
@@ -145,6 +162,17 @@ class WeightOperations:
         if len(paths) == 1:
             self._ends[results[0]] = self.operations[-1]
 
+    def _sum_products(self, meeting: Meeting, total: Node) -> None:
+        """Make one operation of products and their sum."""
+        kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
+        result, places = total.outputs[0], [meeting.index, self.scan.index_of[total.outputs[0]]]
+        paths = self._paths(self.scan.leaves, meeting.weights)
+        for path in paths:
+            leaves = self._leaves(meeting, path)
+            self.operations.append(Operation(path, kind, leaves, meeting.data[0], result, places))
+        if len(paths) == 1:
+            self._ends[result] = self.operations[-1]
+
     def _add_bias(self, meeting: Meeting) -> bool:
         """Whether a sum adds the bias of the operation before it; if so, make it part of that operation."""
         if meeting.node.op not in _SUMS or len(meeting.data) != 1 or self._uses[meeting.data[0]] != 1:
@@ -156,7 +184,7 @@ class WeightOperations:
         if self.scan.function.type_of(meeting.data[0]).shape != shape:
             return False
         before.leaves += self._leaves(meeting, before.path, bias=True)
-        before.leaves.sort(key=lambda each: self.scan.states.params.index(each.leaf))
+        before.leaves.sort(key=lambda each: self.scan.leaf_number[each.leaf.value.name])
         before.y = meeting.node.outputs[0]
         before.nodes.append(meeting.index)
         self._ends[before.y] = before
@@ -180,10 +208,14 @@ class WeightOperations:
             node = scan.function.nodes[index]
             if index in marked or not leads.isdisjoint(node.outputs):
                 leads.update(name for name in node.inputs if scan.is_param(name))
+        met_by: dict[int, list[Meeting]] = {}
+        for meeting in self._elementwise:
+            for number in bits(union(scan.leaves, meeting.weights)):
+                met_by.setdefault(number, []).append(meeting)
         for number, leaf in enumerate(scan.states.params):
             if leaf.value.name in leads:
                 y = self._last_common(leaf.value.name, 1 << number, leads, marked, states)
-                met = [each for each in self._elementwise if union(scan.leaves, each.weights) >> number & 1]
+                met = met_by.get(number, [])
                 kind = "bias" if met and all(each.node.op in _SUMS for each in met) else "elementwise"
                 nodes = [met[0].index] if met else []
                 self.operations.append(Operation(leaf.path, kind, [OperationLeaf(leaf, y)], None, y, nodes))
@@ -241,15 +273,33 @@ class WeightOperations:
         """Return whether an operation reaches a value directly, and through another weight operation."""
         if is_literal(value):
             return False, False
-        number = self.operations.index(operation)
+        number = self._place[id(operation)]
         return bool(self._direct.get(value, 0) >> number & 1), bool(self._through.get(value, 0) >> number & 1)
 
-    def stops(self, operation: Operation, value: str) -> bool:
-        """Return whether the result of an operation reaches a value through ``stop_gradient``."""
-        return bool(self._stopped.get(value, 0) >> self.operations.index(operation) & 1)
+    def reached_states(self, operation: Operation) -> list[tuple[int, bool, bool]]:
+        """Return the numbers of the hidden states reached, and for each whether directly, and through another."""
+        return self._reached_states[self._place[id(operation)]]
+
+    def stopped_states(self, operation: Operation) -> list[int]:
+        """Return the numbers of the hidden states that an operation reaches through ``stop_gradient``."""
+        number, hidden = self._place[id(operation)], self.scan.states.hidden
+        return [place for place, each in enumerate(hidden) if self._stopped.get(each.new, 0) >> number & 1]
+
+    @functools.cached_property
+    def _place(self) -> dict[int, int]:
+        return {id(operation): number for number, operation in enumerate(self.operations)}
+
+    @functools.cached_property
+    def _reached_states(self) -> list[list[tuple[int, bool, bool]]]:
+        found: list[list[tuple[int, bool, bool]]] = [[] for _ in self.operations]
+        for place, hidden in enumerate(self.scan.states.hidden):
+            direct, through = self._direct.get(hidden.new, 0), self._through.get(hidden.new, 0)
+            for number in bits(direct | through):
+                found[number].append((place, bool(direct >> number & 1), bool(through >> number & 1)))
+        return found
 
     def related(self) -> Iterator[Operation]:
         """Yield the operations that reach a hidden state other than through another weight operation."""
         for operation in self.operations:
-            if any(self.reaches(operation, hidden.new)[0] for hidden in self.scan.states.hidden):
+            if any(direct for _, direct, _ in self.reached_states(operation)):
                 yield operation

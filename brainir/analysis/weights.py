@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.node import Node
-from ..ir.ops import CustomJvp, CustomVjp, DotGeneral, Scan
+from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
 from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
-from .flow import acts_elementwise
+from .flow import acts_elementwise, bits
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
+from .slices import use_count
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 
@@ -36,6 +38,9 @@ class Meeting:
         Operands that depend on inputs or states.
     blocking : bool
         Whether the node mixes positions, so that no trace passes it.
+    total : Node or None
+        Where products of elements are summed by a node of their own (a sum over axes, or a scatter at places known
+        beforehand): that node. Both together are the weight operation, and the sum mixes positions.
     """
 
     index: int
@@ -43,6 +48,7 @@ class Meeting:
     weights: tuple[str, ...]
     data: tuple[str, ...]
     blocking: bool
+    total: Node | None = None
 
 
 class WeightScan:
@@ -80,11 +86,11 @@ class WeightScan:
         opened = open_control_flow(program) if opening else OpenedProgram(program=program)
         self.program = program = opened.program
         self.rewrites = opened.rewrites
-        self.function = inline_calls(program.entry_function, program)
+        self.function = inline_calls(program.entry_function, program, checkpoints=True)
         self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
         self.frozen: dict[str, int] = {}
         self.data = {name for name in self.function.inputs if name not in self.leaves}
-        self.meetings: list[Meeting] = []
+        meetings: list[Meeting] = []
         for index, node in enumerate(self.function.nodes):
             operands = tuple(dict.fromkeys(node.inputs))
             weights = tuple(name for name in operands if self.leaves.get(name) or self.frozen.get(name))
@@ -92,7 +98,7 @@ class WeightScan:
             if seen:
                 self.data.update(node.outputs)
                 if weights:
-                    self.meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
+                    meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
             elif weights:
                 mine, stopped = union(self.leaves, weights), union(self.frozen, weights)
                 if node.traits.blocks_gradient:
@@ -100,6 +106,46 @@ class WeightScan:
                 for name in node.outputs:
                     self.leaves[name] = mine
                     self.frozen[name] = stopped & ~mine
+        self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
+        self.groups: tuple[object, ...] | None = None
+        self.operations: object = None
+
+    @staticmethod
+    def of(program: Program) -> WeightScan:
+        """Return the scan of a program, made once and kept with it, as several analyses ask for it."""
+        found = program.__dict__.get("_weight_scan")
+        if not isinstance(found, WeightScan):
+            # As functools.cached_property does: a program never changes.
+            found = program.__dict__["_weight_scan"] = WeightScan(program)
+        return found
+
+    def _summed(self, meeting: Meeting) -> Meeting:
+        """Look for the sum that products of weights and data, written out element by element, go into."""
+        node = meeting.node
+        if node.op not in ("mul", "select_n") or len(meeting.data) != 1 or not union(self.leaves, meeting.weights):
+            return meeting
+        if node.op == "select_n" and meeting.data[0] != node.inputs[0]:
+            return meeting
+        name = node.outputs[0]
+        while self.uses.get(name) == 1 and name in self.function.users:
+            (user,) = self.function.users[name]
+            if user.op == "reduce_sum" and not self._keeps_elements(user):
+                return dataclasses.replace(meeting, total=user)
+            if user.op == "scatter_add" and user.inputs[2] == name and not self.data.intersection(user.inputs[:2]):
+                return dataclasses.replace(meeting, total=user)
+            moves = user.traits.structural and len(user.inputs) == 1
+            if not (moves or isinstance(user, ConvertElementType) or user.op == "copy") or len(user.outputs) != 1:
+                break
+            name = user.outputs[0]
+        return meeting
+
+    def _keeps_elements(self, node: Node) -> bool:
+        return self.function.type_of(node.inputs[0]).size == self.function.type_of(node.outputs[0]).size
+
+    @functools.cached_property
+    def uses(self) -> dict[str, int]:
+        """How often each value is used."""
+        return use_count(self.function)
 
     def _blocks(self, node: Node) -> bool:
         if node.traits.structural:
@@ -109,11 +155,12 @@ class WeightScan:
     @functools.cached_property
     def blocking(self) -> frozenset[str]:
         """First results of the weight operations that mix positions."""
-        return frozenset(
-            meeting.node.outputs[0]
+        ends = (
+            meeting.total or meeting.node
             for meeting in self.meetings
-            if meeting.blocking and union(self.leaves, meeting.weights) and meeting.node.outputs
+            if (meeting.blocking or meeting.total is not None) and union(self.leaves, meeting.weights)
         )
+        return frozenset(node.outputs[0] for node in ends if node.outputs)
 
     @functools.cached_property
     def descents(self) -> dict[int, Descent | str]:
@@ -133,14 +180,16 @@ class WeightScan:
     @functools.cached_property
     def index_of(self) -> dict[str, int]:
         """Place of the node behind each value; -1 for inputs and constants."""
-        places = dict.fromkeys(self.function.value_types, -1)
-        places.update((name, index) for index, node in enumerate(self.function.nodes) for name in node.outputs)
-        return places
+        return {**dict.fromkeys(self.function.value_types, -1), **self.function.places}
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
         """Return the parameter leaves behind a value, in state order."""
-        mask = self.leaves.get(name, 0)
-        return [leaf for number, leaf in enumerate(self.states.params) if mask >> number & 1]
+        return [self.states.params[number] for number in bits(self.leaves.get(name, 0))]
+
+    @functools.cached_property
+    def leaf_number(self) -> dict[str, int]:
+        """The place of each parameter leaf in the order of all, by the name of its value."""
+        return {leaf.value.name: number for number, leaf in enumerate(self.states.params)}
 
     def is_param(self, operand: str) -> bool:
         """Whether a value is made of parameters and constants only, and of at least one parameter."""
@@ -148,7 +197,7 @@ class WeightScan:
 
     def chain(self, leaf: ParamLeaf, end: str) -> tuple[Node, ...]:
         """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
-        number = self.states.params.index(leaf)
+        number = self.leaf_number[leaf.value.name]
         found: dict[int, Node] = {}
         pending = [end]
         while pending:

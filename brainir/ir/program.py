@@ -227,6 +227,16 @@ class Function(Model):
         return {name: node for node in self.nodes for name in node.outputs}
 
     @functools.cached_property
+    def constant_table(self) -> dict[str, Constant]:
+        """The constants by name."""
+        return {constant.name: constant for constant in self.constants}
+
+    @functools.cached_property
+    def places(self) -> dict[str, int]:
+        """The place, in `nodes`, of the node behind each value that a node defines."""
+        return {name: place for place, node in enumerate(self.nodes) for name in node.outputs}
+
+    @functools.cached_property
     def users(self) -> dict[str, tuple[Node, ...]]:
         """The nodes that use each value, in order, each once."""
         users: dict[str, list[Node]] = {}

@@ -1,6 +1,7 @@
 """Versions of whole models: what is reported, how small the text diff is, and what it means for learning."""
 
 import difflib
+import functools
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from brainir.analysis.groups import group_members
+from brainir.analysis.relations import connected_states
 from brainir.ir.canonical import canonicalize
 from brainir.ir.program import Program
 
@@ -25,6 +28,7 @@ TEN = (
 )  # fmt: skip
 
 
+@functools.cache
 def lowered(name: str) -> Program:
     case = MODELS[name]
     return brainir.lower_module(case.build(), *case.inputs(0))
@@ -61,6 +65,16 @@ def without_places(program: Program) -> Program:
         for each in program.functions
     )
     return program.replace(functions=tuple(functions))
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_groups_and_weights_are_those_of_the_analyses(name: str) -> None:
+    program = lowered(name)
+    assert group_members(program) == tuple(group.hidden_paths for group in brainir.find_hidden_groups(program))
+    reached: dict[Any, set[Any]] = {}
+    for relation in brainir.find_hidden_param_op_relations(program):
+        reached.setdefault(relation.path, set()).update(relation.connected_hidden_paths)
+    assert {path: set(hidden) for path, hidden in connected_states(program).items()} == reached
 
 
 class Cell(brainstate.nn.Module):

@@ -2,8 +2,9 @@
 
 Nodes are numbered by what they compute (bottom-up) and by what becomes of their results (top-down). After an edit the
 first numbers change and the second stay; before it, the other way round. So one edit leaves only itself unmatched.
-Between two edits both change; matched nodes then count as equal leaves, and the rest is numbered again. A round takes
-time in the number of nodes that are still unmatched, and the number of rounds is bounded.
+Between two edits both change; there the matching spreads from what is matched, past what is not. What is left is
+numbered again, with matched nodes as equal leaves. A round takes time in the number of nodes that are still unmatched,
+and the number of rounds is bounded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from .graph import Graph, Interner
+from .spreading import Spreading
 
 __all__ = ["Pairs", "match_nodes"]
 
@@ -18,7 +20,6 @@ Pairs = Sequence[tuple[int, int]]
 """Positions or indices in the old and in the new version that correspond."""
 
 _ROUNDS = 32
-_NEAR = 8
 _Key = Callable[[int], Hashable]
 
 
@@ -84,42 +85,6 @@ class _Side:
         self.up[index] = self.down[index] = number
         self.graph.set_slots(self.slots, index, number, intern)
 
-    def operands_past_another(self, index: int) -> Hashable:
-        """Return content and operands, where matched nodes and inputs stand for the unmatched nodes that use them."""
-        graph, tokens = self.graph, []
-        for operand in graph.operands[index]:
-            token = self._settled(operand)
-            if token is None:
-                behind = graph.operands[graph.owner[operand]][:_NEAR]
-                token = next(
-                    (found for each in behind if (found := self._settled(each, numbers=False)) is not None), None
-                )
-            if token is None:
-                return None
-            tokens.append(token)
-        return (graph.exact[index], *tokens) if tokens else None
-
-    def uses_past_another(self, index: int) -> Hashable:
-        """Return content and uses, where the uses of unmatched nodes stand for those."""
-        graph, found = self.graph, []
-        for rank, position, user in graph.uses[index]:
-            if self.partner[user] >= 0:
-                found.append((rank, position, self.down[user]))
-                continue
-            further = graph.uses[user]
-            if len(further) > _NEAR or any(self.partner[each] < 0 for _, _, each in further):
-                return None
-            found += [(rank, at, self.down[each]) for _, at, each in further]
-            found += [(rank, -1, self.outputs[at]) for _, at in graph.returned[user]]
-        found += [(rank, -1, self.outputs[at]) for rank, at in graph.returned[index]]
-        return (graph.exact[index], tuple(sorted(found))) if found else None
-
-    def _settled(self, operand: int, *, numbers: bool = True) -> int | None:
-        """Return the number of an operand that is a leaf, or the result of a matched node."""
-        if operand >= 0:
-            return self.slots[operand] if self.partner[self.graph.owner[operand]] >= 0 else None
-        return self.exact_leaves[~operand] if numbers or not self.graph.is_number(~operand) else None
-
     def is_used(self, index: int) -> bool:
         return bool(self.graph.uses[index] or self.graph.returned[index])
 
@@ -129,6 +94,7 @@ class _Matching:
         self.old = old
         self.new = new
         self.intern = intern
+        self.spreading = Spreading(old, new, intern, self._settle)
 
     def run(self) -> None:
         stages = (
@@ -142,7 +108,11 @@ class _Matching:
         stage = rounds = 0
         while stage < len(stages) and rounds < _ROUNDS and self.old.todo and self.new.todo:
             rounds += 1
-            stage = 0 if stages[stage]() else stage + 1
+            if stages[stage]():
+                self._spread(past=False)
+                stage = 0
+            else:
+                stage += 1
 
     # The stages, strictest first; each says whether it matched anything.
 
@@ -169,9 +139,13 @@ class _Matching:
         return self._match(lambda side: lambda index: side.up[index], in_order=True) or found
 
     def _equal_past_another(self) -> bool:
-        """Match nodes with equal operands, or uses, if one looks past nodes that were put in between."""
-        found = self._match(lambda side: side.operands_past_another)
-        return self._match(lambda side: side.uses_past_another) or found
+        """Match nodes with equal operands, if one looks past nodes that were put in, taken out or replaced."""
+        return self._spread(past=True)
+
+    def _spread(self, *, past: bool) -> bool:
+        found = self.spreading.spread(past=past)
+        self._forget_matched()
+        return found
 
     def _alike(self) -> bool:
         """Match nodes of one operation, whatever the attributes, types and numbers."""
@@ -235,15 +209,19 @@ class _Matching:
         for found, before in olds.items():
             after = groups[found]
             if in_order or len(before) == len(after) == 1:
-                for pair in zip(before, after, strict=False):
-                    self._settle(*pair)
+                for first, second in zip(before, after, strict=False):
+                    self._settle(first, second)
                 matched = True
         if matched:
-            for side in (self.old, self.new):
-                side.todo = [index for index in side.todo if side.partner[index] < 0]
+            self._forget_matched()
         return matched
+
+    def _forget_matched(self) -> None:
+        for side in (self.old, self.new):
+            side.todo = [index for index in side.todo if side.partner[index] < 0]
 
     def _settle(self, before: int, after: int) -> None:
         number = self.intern(("pair", before, after))
         self.old.settle(before, after, number, self.intern)
         self.new.settle(after, before, number, self.intern)
+        self.spreading.settled(before, after)

@@ -132,6 +132,10 @@ class ProgramMatching:
         """Whether functions are equal, or were compared with each other."""
         return self._old.numbers[old] == self._new.numbers[new] or (old, new) in self._compared
 
+    def pair(self, old: str, new: str) -> FunctionMatching | None:
+        """Return the matching of two functions, if there is one."""
+        return next((each for each in self.functions if (each.old.name, each.new.name) == (old, new)), None)
+
     def has_equal(self, *, old: str | None = None, new: str | None = None) -> bool:
         """Whether the other program has a function that equals this one."""
         mine, other = (self._old, self._new) if old is not None else (self._new, self._old)
