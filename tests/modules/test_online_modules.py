@@ -71,6 +71,7 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
     "LoRA": (lambda: brainstate.nn.LoRA(3, 2, 4), (3,), (4,)),
     "LoRA on a base": (lambda: brainstate.nn.LoRA(3, 2, 4, base_module=brainstate.nn.Linear(3, 4)), (3,), (4,)),
     "ScaledWSLinear": (lambda: brainstate.nn.ScaledWSLinear(3, 4), (3,), (4,)),
+    "Conv1d": (lambda: brainstate.nn.Conv1d((6, 2), 4, 3), (6, 2), (6, 4)),
     "SignedWLinear": (lambda: brainstate.nn.SignedWLinear(3, 4), (3,), (4,)),
 }
 
