@@ -15,7 +15,7 @@ extras_browser := browser,tests
 extras_bench := models,peers,tests
 extras_check := check
 extras_demo := models
-extras_docs := docs
+extras_docs := docs,models
 extras_test := examples,peers,tests
 
 .DEFAULT_GOAL := help
@@ -57,7 +57,7 @@ bench: .venv/.for-bench ## run the scripts in benchmarks/, or those in BENCHMARK
 	@for script in $(BENCHMARKS); do echo "$$script"; .venv/bin/python $$script || exit 1; done
 
 clean: ## remove what the other targets and .ci/run made
-	rm -rf .venv .venvs .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
+	rm -rf .venv .venvs .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

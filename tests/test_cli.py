@@ -67,7 +67,7 @@ def nothing():
 """
 COMMANDS = (
     "cost", "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run",
-    "schema", "show", "source", "stats", "units", "upgrade", "verify", "view",
+    "schema", "show", "source", "stats", "units", "upgrade", "verify", "view", "why",
 )  # fmt: skip
 
 
@@ -199,6 +199,15 @@ def test_analyses_print_what_the_functions_return() -> None:
     assert call("relations", "leaky.json").stdout == f"{relation}\n"
     assert json.loads(call("relations", "leaky.json", "--json").stdout)["relations"] == [json.loads(relation.to_json())]
     assert "no hidden states" in call("groups", "energy.json").stdout
+
+
+def test_why_tells_of_one_state() -> None:
+    program = brainir.load("leaky.json")
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    assert call("why", "leaky.json", "w").stdout == f"{relation}\n"
+    assert json.loads(call("why", "leaky.json", "w", "--json").stdout)["relations"] == [json.loads(relation.to_json())]
+    assert "not a parameter" in call("why", "leaky.json", "h").stdout
+    assert "it has w, h" in call("why", "leaky.json", "other", code=2).stderr
 
 
 def test_perturb_writes_the_perturbed_program() -> None:

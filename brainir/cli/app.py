@@ -17,7 +17,7 @@ _COMMANDS = {
     "Models and programs": (model.lower, model.run, model.source, model.export),
     "Look": (look.show, look.stats, look.view),
     "Check and compare": (check.verify, check.diff, check.schema, files.upgrade),
-    "Analyse": (analyse.groups, analyse.relations, analyse.cost, analyse.units, model.learner),
+    "Analyse": (analyse.groups, analyse.relations, analyse.why, analyse.cost, analyse.units, model.learner),
     "Change": (change.relabel, change.perturb, change.passes),
 }
 
