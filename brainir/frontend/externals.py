@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import functools
 from typing import Any
 
@@ -98,14 +99,14 @@ def _literal(value: Any, name: str, depth: int = 0) -> Any:
     """Return a parameter as a literal: dtypes, types and members of enums as text, lists as tuples."""
     if isinstance(value, enum.Enum):
         return value.name
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        return value.item()
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
     if isinstance(value, tuple | list) and depth < 3:
         return tuple(_literal(item, name, depth + 1) for item in value)
     if hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.ndarray | jax.Array):
         return str(jax_compat.tensor_type(value))
     if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
         return np.dtype(value).name
-    raise UnsupportedError(f"its parameter {name}={value!r:.80} is no number, text or tuple of these")
+    raise UnsupportedError(f"its parameter {name}={value!r:.80} is no finite number, text or tuple of these")

@@ -12,6 +12,7 @@ from ..analysis import (
     find_hidden_groups,
     find_hidden_param_op_relations,
     relation_diagnostics,
+    why,
 )
 from ..ir.canonical import fingerprint
 from ..ir.diff import Change, format_changes
@@ -176,8 +177,7 @@ class _Side:
         return way
 
     def _why(self, state: State) -> str:
-        told = [str(each) for each in _found(relation_diagnostics, self.program) if each.path == state.path]
-        return "\n".join(told)
+        return str(why(self.program, state.path)) if self.program.interface.kind != "function" else ""
 
 
 def _lines(listed: Sequence[Box]) -> list[str]:

@@ -164,11 +164,15 @@ def test_a_quantity_of_another_dimension_is_refused_and_of_another_scale_convert
     assert jnp.allclose(u.get_mantissa(new["h",]), 500.0)
 
 
-def test_host_callbacks_are_refused_with_their_name() -> None:
+def test_a_host_callback_is_an_external_that_runs_when_it_is_bound() -> None:
     case = MODELS["dropout_RNN"]
-    assert "debug_callback: brainir cannot store a primitive with side effects" in lowering_error(
-        case.build(), *case.inputs(0)
-    )
+    program = brainir.lower_module(case.build(), *case.inputs(0))
+    (node,) = [each for function in program.functions for each in function.nodes if each.op == "debug_callback"]
+    with pytest.raises(brainir.BrainIRError, match=node.name):
+        brainir.to_callable(program)
+    step = brainir.to_callable(program, externals={node.name: lambda *args: None})
+    new_states, _ = step(brainir.read_states(case.build(), program), *case.inputs(0))
+    assert set(new_states) == {state.path for state in program.interface.states}
 
 
 def test_something_else_than_a_module_is_refused() -> None:

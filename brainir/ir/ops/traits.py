@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import FiniteFloat
+
 from ..node import Traits
 
 Ints = tuple[int, ...]
-Scalar = bool | int | float | str | None
+Scalar = bool | int | FiniteFloat | str | None
 
 ELEMENTWISE = Traits(elementwise=True)
 STRUCTURAL = Traits(structural=True, linear=(0,))
