@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         module_info,
         position_dependence,
         run_passes,
+        why,
     )
     from .backend.bindings import register_primitive
     from .backend.callable import to_callable
@@ -52,6 +53,7 @@ _HOMES = {
         "module_info",
         "position_dependence",
         "run_passes",
+        "why",
     ),
     ".backend.bindings": ("register_primitive",),
     ".backend.callable": ("to_callable",),
@@ -108,6 +110,7 @@ __all__ = [
     "upgrade_file",
     "verify",
     "view",
+    "why",
     "write_states",
 ]
 

@@ -23,6 +23,7 @@ from tests.compare import JAX, assert_same_bits
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
 
 ROOT = Path(__file__).parents[1]
+PARALLEL = [schema for schema in SCHEMAS if schema.__module__ == "brainir.ir.ops.parallel"]
 OPS = [op for schema in SCHEMAS for op in schema.ops()]
 programs = pytest.mark.parametrize("name", PROGRAMS_HERE)
 
@@ -54,6 +55,8 @@ def missing() -> dict[str, list[str]]:
         "program in tests/programs.py": {
             *functools.reduce(operator.or_, map(ops_of, PROGRAMS_HERE)),
             *(op for op, since in SINCE.items() if since > JAX),
+            # In tests/test_parallel.py: they need several devices.
+            *(op for schema in PARALLEL for op in schema.ops()),
             # In tests/test_externals.py: they run only with what the caller gives.
             *(op for schema in (Callback, CustomCall) for op in schema.ops()),
         },

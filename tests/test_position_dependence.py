@@ -42,6 +42,10 @@ UNARY = {
     "cumsum": lambda a: jnp.cumsum(a, axis=0),
     "softmax": lambda a: jax.nn.softmax(a.reshape(6)),
     "product": lambda a: a.reshape(6) @ FIXED,
+    "scan": lambda a: jax.lax.fori_loop(0, 3, lambda i, c: jnp.sin(jnp.flip(c, 0)), a),
+    "scan_rows": lambda a: jax.lax.scan(lambda c, row: (c + row, row * 0.5), 0.0, a.reshape(6))[1],
+    "cond": lambda a: jax.lax.cond(MASK[0] > 0, jnp.sin, lambda c: jnp.flip(c, 0), a),
+    "while": lambda a: jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, jnp.tanh(c[1])), (0, a))[1],
     "sum_over_one": lambda a: jnp.sum(a.reshape(6, 1), axis=1),
     **{f"reshape{shape}": (lambda a, shape=shape: a.reshape(shape)) for shape in SHAPES},
 }

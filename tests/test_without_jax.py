@@ -12,7 +12,14 @@ import pytest
 
 import brainir
 
-FACTS = ("module_info", "find_hidden_groups", "find_hidden_param_op_relations", "add_hidden_perturbation")
+FACTS = (
+    "module_info",
+    "find_hidden_groups",
+    "find_hidden_param_op_relations",
+    "add_hidden_perturbation",
+    "cost",
+    "check_units",
+)
 
 BLOCK = """
 import sys
@@ -36,6 +43,8 @@ for name in sys.argv[2].split():
     found = getattr(brainir, name)(program)
     facts[name] = [each.to_json() for each in found] if isinstance(found, tuple) else found.to_json()
 facts["position_dependence"] = brainir.position_dependence(program).to_json()
+facts["why"] = [brainir.why(program, state.path).to_json() for state in program.interface.states]
+facts["passes"] = brainir.dumps(brainir.run_passes(program))
 facts["json"] = brainir.dumps(program)
 json.dump(facts, sys.stdout)
 """

@@ -6,6 +6,7 @@ from .dependence import PositionDependence, position_dependence
 from .descents import Descent
 from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
+from .explain import Explanation, RouteStep, why
 from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
@@ -25,6 +26,7 @@ __all__ = [
     "CostChange",
     "Descent",
     "Diagnostic",
+    "Explanation",
     "ForwardAnalysis",
     "GroupChange",
     "HiddenGroup",
@@ -43,6 +45,7 @@ __all__ = [
     "PositionDependence",
     "ProgramDiff",
     "RelationLeaf",
+    "RouteStep",
     "Site",
     "TraceCost",
     "UnitCheck",
@@ -60,4 +63,5 @@ __all__ = [
     "position_dependence",
     "relation_diagnostics",
     "run_passes",
+    "why",
 ]

@@ -12,6 +12,8 @@ from .facts import Facts
 __all__ = ["FINDINGS", "Diagnostic", "Finding", "FindingName", "diagnostic", "place_of"]
 
 FindingName: TypeAlias = Literal[
+    "learned_online", "no_derivative", "hidden_group", "states_joined", "positions_mixed", "states_independent",
+    "unused_state", "other_state",
     "readout", "only_through_another_weight", "through_another_weight", "blocked_by_stop_gradient",
     "weight_in_control_flow", "weight_in_while", "opaque_weight_operation", "unused_parameter",
     "recurrence_through_other_state", "unreachable_state",
@@ -31,6 +33,11 @@ class Finding(NamedTuple):
 
 
 FINDINGS: dict[FindingName, Finding] = {
+    "learned_online": Finding(
+        "BIR100",
+        "the parameter acts in a weight operation whose result reaches a hidden state: a trace learns it",
+        "",
+    ),
     "readout": Finding(
         "BIR101",
         "the parameter reaches no hidden state within a step",
@@ -71,6 +78,11 @@ FINDINGS: dict[FindingName, Finding] = {
         "the step does not use the parameter",
         "nothing to do: the step does not use it",
     ),
+    "no_derivative": Finding(
+        "BIR108",
+        "every path from the parameter to a hidden state goes through an operation whose derivative is zero",
+        "use a surrogate derivative there (jax.custom_jvp), or a function that has a slope",
+    ),
     "recurrence_through_other_state": Finding(
         "BIR201",
         "a state that is not hidden carries a derivative from step to step",
@@ -80,6 +92,36 @@ FINDINGS: dict[FindingName, Finding] = {
         "BIR202",
         "the step uses a state that cannot be reached from the module",
         "keep the state as an attribute of the module, so that it has a path",
+    ),
+    "unused_state": Finding(
+        "BIR203",
+        "the module has the state, but the step neither reads nor writes it",
+        "nothing to do, if that is meant",
+    ),
+    "other_state": Finding(
+        "BIR204",
+        "the state is neither a parameter nor hidden, and carries no derivative",
+        "",
+    ),
+    "hidden_group": Finding(
+        "BIR210",
+        "the group that a hidden state is in",
+        "",
+    ),
+    "states_joined": Finding(
+        "BIR211",
+        "two hidden states are in one group",
+        "",
+    ),
+    "positions_mixed": Finding(
+        "BIR212",
+        "between two hidden states, or a state and itself, lies an operation that does not keep positions apart",
+        "nothing to do: credit through it is dropped by traces, and kept within a window",
+    ),
+    "states_independent": Finding(
+        "BIR213",
+        "neither of two hidden states depends on the other's old value",
+        "",
     ),
     "units_added": Finding(
         "BIR301",
@@ -216,4 +258,4 @@ def diagnostic(name: FindingName, message: str, *, path: StatePath = (), node: N
 def place_of(node: Node) -> str:
     """Name a node in a sentence: its first result, its operation, and the model's line."""
     first = f"{node.outputs[0]} = " if node.outputs else ""
-    return f"{first}{node.op}" + (f" ({node.source})" if node.source else "")
+    return f"{first}{node.op}" + (f" at {node.source}" if node.source else "")

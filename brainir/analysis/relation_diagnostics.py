@@ -18,7 +18,7 @@ from .slices import reached
 from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 
-__all__ = ["relation_diagnostics"]
+__all__ = ["diagnostics_of", "relation_diagnostics"]
 
 
 def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
@@ -43,7 +43,12 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
-    operations = WeightOperations.of(WeightScan.of(program))
+    return diagnostics_of(WeightOperations.of(WeightScan.of(program)))
+
+
+def diagnostics_of(operations: WeightOperations) -> tuple[Diagnostic, ...]:
+    """Explain what relations leave out of operations that were found; see :func:`relation_diagnostics`."""
+    program = operations.scan.program
     order = {state.path: number for number, state in enumerate(program.interface.states)}
     found = [
         *(each for operation in operations.operations for each in _of_operation(operations, operation)),

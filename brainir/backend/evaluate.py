@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import itertools
@@ -37,14 +38,17 @@ from .expressions import (
     Lambda,
     ListOf,
     Literal,
+    MeshOf,
     Name,
     Operand,
     PrimitiveOf,
+    ShardingOf,
     Splat,
     SplitAt,
     Tuple,
     Variable,
 )
+from .meshes import mesh_of, placed, sharding_of
 from .rules import KEY_IMPLEMENTATIONS, expression_of, gives_tuple
 
 __all__ = ["Evaluator"]
@@ -54,6 +58,7 @@ Compiled = Callable[[Environment], Any]
 
 _MODULES: dict[str, Any] = {
     "ad_checkpoint": jax.ad_checkpoint,
+    "builtins": builtins,
     "experimental": jax.experimental,
     "jax": jax,
     "jnp": jnp,
@@ -138,6 +143,8 @@ class Evaluator:
         """See :class:`~brainir.backend.exact.Tracer`; JAX remembers what it has traced."""
         function = self._program.function(name)
         specs = [abstract(TensorType.parse(kind)) for kind in function.types]
+        if not jax.sharding.get_abstract_mesh().empty:
+            specs = [placed(spec, operand) for spec, operand in zip(specs, operands, strict=True)]
         return jax.make_jaxpr(self.function(name))(*specs)
 
     def _compile(self, expression: Expression) -> Compiled:
@@ -162,6 +169,10 @@ class Evaluator:
             case ExternalOf(name, text):
                 external = self._bindings.external(name, text)
                 return lambda env: external
+            case MeshOf(shape):
+                return lambda env: mesh_of(shape)
+            case ShardingOf(sharding):
+                return lambda env: sharding_of(sharding)
             case PrimitiveOf(name):
                 primitive = self._bindings.primitive(name)
                 return lambda env: primitive

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ..ir.ops import MeshShape, Sharding
+
 __all__ = [
     "Apply",
     "Attribute",
@@ -25,9 +27,11 @@ __all__ = [
     "Lambda",
     "ListOf",
     "Literal",
+    "MeshOf",
     "Name",
     "Operand",
     "PrimitiveOf",
+    "ShardingOf",
     "Splat",
     "SplitAt",
     "Tuple",
@@ -119,6 +123,20 @@ class PrimitiveOf:
 
 
 @dataclass(frozen=True, slots=True)
+class MeshOf:
+    """A mesh of this shape, of the devices that there are."""
+
+    shape: MeshShape
+
+
+@dataclass(frozen=True, slots=True)
+class ShardingOf:
+    """A sharding on the devices that there are."""
+
+    sharding: Sharding
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf:
     """A list of values."""
 
@@ -207,6 +225,8 @@ Expression: TypeAlias = (
     | ExternalOf
     | PrimitiveOf
     | ListOf
+    | MeshOf
+    | ShardingOf
     | DictOf
     | Tuple
     | Splat

@@ -42,6 +42,16 @@ def _switch(index, branches, *operands):
     traced = tuple(jax.make_jaxpr(branch)(*operands) for branch in branches)
     return lax.cond_p.bind(index, *operands, branches=traced)
 ''',
+    "_mesh": '''
+def _mesh(names, sizes, types):
+    """Return the mesh around the call if it has this shape, else one of the first devices."""
+    around = jax.sharding.get_abstract_mesh()
+    if (tuple(around.axis_names), tuple(around.axis_sizes)) == (names, sizes):
+        return around
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
+    devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
+    return jax.sharding.Mesh(devices, names, axis_types=kinds)
+''',
     "_external": '''
 def _external(name):
     """Return a function that the caller has put into EXTERNALS; its result is flat."""

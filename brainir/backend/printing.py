@@ -24,9 +24,11 @@ from .expressions import (
     Lambda,
     ListOf,
     Literal,
+    MeshOf,
     Name,
     Operand,
     PrimitiveOf,
+    ShardingOf,
     Splat,
     SplitAt,
     Tuple,
@@ -36,6 +38,7 @@ from .idioms import idiom, predicates, two_way_cond
 from .inlining import ATOM, Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, pair, statement
 from .rules import expression_of, gives_tuple
+from .rules.parallel import spec_expression
 from .scope import ModuleScope, unique
 
 __all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
@@ -281,14 +284,23 @@ class FunctionPrinter:
                 return self._scope.plain(value)
             case Name("lax.switch"):
                 return (self._scope.use("_switch"),)
-            case Name(dotted):
-                return (self._scope.dotted(dotted),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
             case ExternalOf(name):
                 return call((self._scope.use("_external"),), [self._scope.plain(name)])
             case PrimitiveOf(name):
                 return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
+            case MeshOf(shape):
+                parts = (shape.names, shape.sizes, shape.types)
+                return call((self._scope.use("_mesh"),), [self._scope.plain(part) for part in parts])
+            case ShardingOf(sharding):
+                made = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
+                options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
+                return call(made, [self.doc(MeshOf(sharding.mesh)), self.doc(spec_expression(sharding.spec))], options)
+            case Name("builtins.frozenset"):
+                return (self._scope.use("frozenset"),)
+            case Name(dotted):
+                return (self._scope.dotted(dotted),)
             case ListOf(items):
                 return display(self._items(items), "[]")
             case DictOf(keys, items):

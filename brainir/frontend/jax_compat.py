@@ -28,10 +28,12 @@ __all__ = [
     "callback_parts",
     "constant_array",
     "equation_traceback",
+    "has_reductions",
     "implementation",
     "is_brainevent",
     "is_literal",
     "is_ordered",
+    "is_unconstrained",
     "jit_inlines",
     "literal_operand",
     "name_stack",
@@ -225,6 +227,16 @@ def _named_print(text: str) -> Any:
         raise NotImplementedError(text)
 
     return debug_print
+
+
+def is_unconstrained(entry: Any) -> bool:
+    """Whether an entry of a partition spec leaves an axis to the compiler."""
+    return entry is jax.sharding.PartitionSpec.UNCONSTRAINED
+
+
+def has_reductions(spec: Any) -> bool:
+    """Whether a partition spec speaks of partial sums (JAX 0.9 or newer)."""
+    return bool(getattr(spec, "unreduced", None) or getattr(spec, "reduced", None))
 
 
 def is_ordered(equation: Equation) -> bool:

@@ -16,7 +16,7 @@ from ..ir.ops import AnyNode, schema_of
 from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
-from . import control, jax_compat
+from . import control, jax_compat, parallel
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
@@ -254,6 +254,7 @@ class Lowering:
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
+    **parallel.RULES,
     "custom_jvp_call": ("custom_jvp", Lowering.custom_jvp),
     "custom_vjp_call": ("custom_vjp", Lowering.custom_vjp),
 }

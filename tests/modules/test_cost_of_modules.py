@@ -27,3 +27,14 @@ def test_two_of_the_five_traces_of_the_guide_are_dead() -> None:
     assert (trace.states, trace.live_states) == (5, 3)
     assert trace.d_rtrl == 4 * (7 * 4 + 4) * 5
     assert trace.d_rtrl_live == 4 * (7 * 4 + 4) * 3
+
+
+@pytest.mark.parametrize("name", ["GRUCell", "LRU", "LSTMCell"])
+def test_operations_of_a_rate_network_are_exactly_those_that_xla_counts_before_it_optimizes(name: str) -> None:
+    case = MODELS[name]
+    module = case.build()
+    program = brainir.lower_module(module, *case.inputs(0))
+    states = brainir.read_states(module, program)
+    expected = jax.jit(brainir.to_callable(program)).lower(states, *case.inputs(0)).cost_analysis()
+    found = brainir.cost(program)
+    assert (found.flops, found.transcendentals) == (expected["flops"], expected["transcendentals"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.program import Program
-from ...ir.types import TensorType, is_literal
+from ...ir.types import TensorType
 from ..facts import Facts
 from ..groups import HiddenGroup
 from ..inline import inline_calls
@@ -156,11 +156,14 @@ class _Liveness:
 
     @staticmethod
     def _couples(group: HiddenGroup) -> list[int]:
-        """Return, for each new value, the old values that it depends on, as bits."""
-        transition = inline_calls(group.transition.entry_function, group.transition)
-        seeds = {name: 1 << index for index, name in enumerate(transition.inputs[: len(group.hidden_paths)])}
-        found = reached(transition, seeds, _has_no_derivative)
-        return [0 if is_literal(name) else found.get(name, 0) for name in transition.outputs]
+        """Return, for each new value, the old values that it depends on position by position, as bits."""
+        structure = group.jacobian_structure
+        member = {path: index for index, path in enumerate(group.hidden_paths)}
+        members = [member[path] for path, _ in structure.states]
+        couples = [0] * len(group.hidden_paths)
+        for entry in structure.entries:
+            couples[members[entry.row]] |= 1 << members[entry.column]
+        return couples
 
     def _seen_by_loss(self, group: HiddenGroup) -> set[int]:
         """Return the members that the result sees, each at the exit or the entry, without the others' new values."""

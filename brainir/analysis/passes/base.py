@@ -50,7 +50,7 @@ class PassResult(Facts):
     @property
     def summary(self) -> str:
         """The counts on one line."""
-        return ", ".join(f"{count} {what}" for what, count in self.counts) or "nothing to do"
+        return ", ".join(f"{what}: {count}" for what, count in self.counts) or "nothing to do"
 
     def __repr__(self) -> str:
         lines = [f"{self.name}: {self.summary}"]

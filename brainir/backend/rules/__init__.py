@@ -12,6 +12,7 @@ from . import (  # noqa: F401  # they enter their rules
     external,
     indexing,
     linalg,
+    parallel,
     random,
     reduction,
     sorting,

@@ -71,7 +71,11 @@ def no_sharding(**params: Any) -> None:
 
 def _is_trivial_sharding(sharding: Any) -> bool:
     mesh = getattr(sharding, "mesh", None)
-    return mesh is not None and mesh.empty
+    if mesh is None:
+        return False
+    # On a mesh without explicit axes, a sharding that cuts nothing is what every value has.
+    explicit = any(kind.name == "Explicit" for kind in mesh.axis_types)
+    return bool(mesh.empty or not (explicit or any(sharding.spec)))
 
 
 def ints(values: Any) -> tuple[int, ...]:

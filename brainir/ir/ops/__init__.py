@@ -66,6 +66,20 @@ from .linalg import (
     Tridiagonal,
     TridiagonalSolve,
 )
+from .parallel import (
+    AllGather,
+    AllReduce,
+    AllToAll,
+    AxisIndex,
+    MeshShape,
+    Permute,
+    ReduceScatter,
+    Sharding,
+    ShardingConstraint,
+    ShardMap,
+    Spec,
+    Vary,
+)
 from .random import (
     RandomBits,
     RandomGamma,
@@ -102,9 +116,13 @@ from .windows import ReduceWindow, ReduceWindowMonoid, SelectAndGatherAdd, Selec
 
 __all__ = [
     "SCHEMAS",
+    "AllGather",
+    "AllReduce",
+    "AllToAll",
     "AnyNode",
     "ApproxTopK",
     "ArgReduce",
+    "AxisIndex",
     "Binary",
     "BitcastConvertType",
     "BroadcastInDim",
@@ -142,10 +160,12 @@ __all__ = [
     "LinearCall",
     "LuPivotsToPermutation",
     "Matrices",
+    "MeshShape",
     "MulOutDtype",
     "OptimizationBarrier",
     "Ormqr",
     "Pad",
+    "Permute",
     "Polynomial",
     "Qr",
     "RaggedDotGeneral",
@@ -158,6 +178,7 @@ __all__ = [
     "RandomWrap",
     "Reduce",
     "ReducePrecision",
+    "ReduceScatter",
     "ReduceWindow",
     "ReduceWindowMonoid",
     "ReduceWith",
@@ -175,8 +196,12 @@ __all__ = [
     "SelectAndGatherAdd",
     "SelectAndScatterAdd",
     "SelectN",
+    "ShardMap",
+    "Sharding",
+    "ShardingConstraint",
     "Slice",
     "Sort",
+    "Spec",
     "Split",
     "Squeeze",
     "Stack",
@@ -192,6 +217,7 @@ __all__ = [
     "Unary",
     "UnaryAccuracy",
     "Unstack",
+    "Vary",
     "While",
     "schema_of",
 ]
@@ -207,7 +233,8 @@ _AnySchema = (
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
     | DevicePut | DceSink
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier | Callback | CustomCall
+    | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
+    | ReduceScatter | AllToAll | Permute | AxisIndex
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -18,6 +18,7 @@ from . import (  # noqa: F401  # they enter their rules
     elementwise,
     external,
     linalg,
+    parallel,
     products,
     random,
     sorting,

@@ -17,7 +17,8 @@ def _outputs(function: Function) -> Types:
     return function.signature[1]
 
 
-def _match(found: Types, wanted: Types, what: str) -> None:
+def match_types(found: Types, wanted: Types, what: str) -> None:
+    """Check that types are as they must be; `what` they are stands in the error."""
     if found is wanted or found == wanted:
         return
     if len(found) != len(wanted):
@@ -33,7 +34,7 @@ def _inexact(kinds: Types) -> Types:
 @rule(ops.Call)
 def _call(node: ops.Call, operands: Types, callees: Callees) -> Types:
     function = callees[node.function]
-    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     if node.donated:
         check_axes(node.donated, len(operands), "donated")
     return _outputs(function)
@@ -42,27 +43,27 @@ def _call(node: ops.Call, operands: Types, callees: Callees) -> Types:
 @rule(ops.CustomJvp)
 def _custom_jvp(node: ops.CustomJvp, operands: Types, callees: Callees) -> Types:
     function, jvp = callees[node.function], callees[node.jvp]
-    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     results = _outputs(function)
-    _match(_inputs(jvp), (*operands, *_inexact(operands)), f"the inputs of {jvp.name} (operands, then tangents)")
-    _match(_outputs(jvp), (*results, *_inexact(results)), f"the outputs of {jvp.name} (results, then tangents)")
+    match_types(_inputs(jvp), (*operands, *_inexact(operands)), f"the inputs of {jvp.name} (operands, then tangents)")
+    match_types(_outputs(jvp), (*results, *_inexact(results)), f"the outputs of {jvp.name} (results, then tangents)")
     return results
 
 
 @rule(ops.CustomVjp)
 def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types:
     function, fwd, bwd = callees[node.function], callees[node.fwd], callees[node.bwd]
-    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     results, forward = _outputs(function), _outputs(fwd)
-    _match(_inputs(fwd), operands, f"the inputs of {fwd.name} (operands)")
-    _match(forward[: len(results)], results, f"the first outputs of {fwd.name} (results, then residuals)")
+    match_types(_inputs(fwd), operands, f"the inputs of {fwd.name} (operands)")
+    match_types(forward[: len(results)], results, f"the first outputs of {fwd.name} (results, then residuals)")
     residuals = forward[len(results) :]
-    _match(
+    match_types(
         _inputs(bwd),
         (*residuals, *_inexact(results)),
         f"the inputs of {bwd.name} (residuals, then cotangents)",
     )
-    _match(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
+    match_types(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
     return results
 
 
@@ -73,10 +74,10 @@ def _cond(node: ops.Cond, operands: Types, callees: Callees) -> Types:
     if operands[0] != TensorType("int32", ()):
         raise TypeRuleError(f"the index must be i32[], not {operands[0]}")
     first = callees[node.branches[0]]
-    _match(operands[1:], _inputs(first), f"the operands after the index (inputs of {first.name})")
+    match_types(operands[1:], _inputs(first), f"the operands after the index (inputs of {first.name})")
     for name in node.branches:
-        _match(_inputs(callees[name]), _inputs(first), f"the inputs of {name} (like those of {first.name})")
-        _match(_outputs(callees[name]), _outputs(first), f"the outputs of {name} (like those of {first.name})")
+        match_types(_inputs(callees[name]), _inputs(first), f"the inputs of {name} (like those of {first.name})")
+        match_types(_outputs(callees[name]), _outputs(first), f"the outputs of {name} (like those of {first.name})")
     return _outputs(first)
 
 
@@ -94,9 +95,9 @@ def _scan(node: ops.Scan, operands: Types, callees: Callees) -> Types:
         if kind.shape[:1] != (node.length,):
             raise TypeRuleError(f"the first axis of the scanned operand {kind} must have length {node.length}")
     items = tuple([TensorType(kind.dtype, kind.shape[1:]) for kind in scanned])
-    _match(_inputs(body), (*operands[:first], *items), f"the inputs of {body.name} (constants, carry, slices)")
+    match_types(_inputs(body), (*operands[:first], *items), f"the inputs of {body.name} (constants, carry, slices)")
     outputs = _outputs(body)
-    _match(outputs[: node.num_carry], carry, f"the first outputs of {body.name} (carry)")
+    match_types(outputs[: node.num_carry], carry, f"the first outputs of {body.name} (carry)")
     stacked = tuple([TensorType(kind.dtype, (node.length, *kind.shape)) for kind in outputs[node.num_carry :]])
     return (*carry, *stacked)
 
@@ -108,9 +109,9 @@ def _while(node: ops.While, operands: Types, callees: Callees) -> Types:
         raise TypeRuleError(f"{node.cond_nconsts} and {node.body_nconsts} constants exceed {len(operands)} operands")
     carry = operands[first:]
     constants = operands[: node.cond_nconsts], operands[node.cond_nconsts : first]
-    _match(_inputs(cond), (*constants[0], *carry), f"the inputs of {cond.name} (constants, carry)")
-    _match(_inputs(body), (*constants[1], *carry), f"the inputs of {body.name} (constants, carry)")
-    _match(_outputs(body), carry, f"the outputs of {body.name} (carry)")
+    match_types(_inputs(cond), (*constants[0], *carry), f"the inputs of {cond.name} (constants, carry)")
+    match_types(_inputs(body), (*constants[1], *carry), f"the inputs of {body.name} (constants, carry)")
+    match_types(_outputs(body), carry, f"the outputs of {body.name} (carry)")
     _predicate(cond, carry)
     return carry
 
@@ -128,7 +129,7 @@ def _predicate(cond: Function, carry: Types) -> None:
 @rule(ops.Checkpoint)
 def _checkpoint(node: ops.Checkpoint, operands: Types, callees: Callees) -> Types:
     function = callees[node.function]
-    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     return _outputs(function)
 
 
@@ -154,8 +155,8 @@ def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Types, callees: 
         constants, position = operands[position : position + length], position + length
         if name is not None:
             function = callees[name]
-            _match(_inputs(function), (*constants, *vector), f"the inputs of {name} (constants, vector)")
-            _match(_outputs(function)[: len(vector)], vector, f"the first outputs of {name} (vector)")
+            match_types(_inputs(function), (*constants, *vector), f"the inputs of {name} (constants, vector)")
+            match_types(_outputs(function)[: len(vector)], vector, f"the first outputs of {name} (vector)")
         elif length:
             raise TypeRuleError(f"const_lengths {lengths} counts constants of a function that is missing")
     return _outputs(callees[node.solve])
@@ -166,9 +167,9 @@ def _linear_call(node: ops.LinearCall, operands: Types, callees: Callees) -> Typ
     function, transpose = callees[node.function], callees[node.transpose]
     if not 0 <= node.num_residuals <= node.num_fixed <= len(operands):
         raise TypeRuleError(f"{node.num_residuals} of {node.num_fixed} fixed operands exceed {len(operands)} operands")
-    _match(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     residuals = operands[node.num_fixed - node.num_residuals : node.num_fixed]
     results = _outputs(function)
-    _match(_inputs(transpose), (*residuals, *results), f"the inputs of {transpose.name} (residuals, cotangents)")
-    _match(_outputs(transpose), operands[node.num_fixed :], f"the outputs of {transpose.name} (cotangents)")
+    match_types(_inputs(transpose), (*residuals, *results), f"the inputs of {transpose.name} (residuals, cotangents)")
+    match_types(_outputs(transpose), operands[node.num_fixed :], f"the outputs of {transpose.name} (cotangents)")
     return results

@@ -1,0 +1,129 @@
+"""What :func:`why` returns: an explanation with the data flow behind it."""
+
+from __future__ import annotations
+
+import html
+from typing import Literal
+
+from ...ir.model import StatePath
+from ...ir.node import Node
+from ...ir.printer import format_node, format_path
+from ..diagnostics import Diagnostic, FindingName
+from ..facts import Facts
+
+__all__ = ["Explanation", "RouteStep", "step_of"]
+
+_SHOWN = 12
+
+
+class RouteStep(Facts):
+    """One value on a way through a program.
+
+    Parameters
+    ----------
+    value : str
+        Its name in the flat entry.
+    node : str
+        The operation behind it; empty for an input.
+    source : str
+        The model's line, or empty.
+    """
+
+    value: str
+    node: str = ""
+    source: str = ""
+
+    def __repr__(self) -> str:
+        return (self.node or f"{self.value} (input)") + (f"  # {self.source}" if self.source else "")
+
+
+def step_of(value: str, node: Node | None) -> RouteStep:
+    """Make a step of a route."""
+    return (
+        RouteStep(value=value) if node is None else RouteStep(value=value, node=format_node(node), source=node.source)
+    )
+
+
+class Explanation(Facts):
+    """Why a parameter is or is not learned online, or why a hidden state is in a group with some states and not others.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+        The state.
+    role : {"param", "hidden", "other", "unused"}
+    code : str
+        The kind of answer, stable between releases; ``BIR100`` for a parameter that is learned online.
+    name : str
+        The same in words.
+    message : str
+        The answer in a sentence.
+    node : str
+        The operation that decides: where the weight acts, or what blocks it; or empty.
+    source : str
+        The model's line of that operation.
+    remedy : str
+        What can be done.
+    route : tuple of RouteStep
+        The shortest way from the parameter to a hidden state (to the result, if it reaches none); for a hidden
+        state, from its old to its new value.
+    findings : tuple of Diagnostic
+        Further findings: on other uses of the parameter; for a hidden state, one for each other hidden state.
+    """
+
+    path: StatePath
+    role: Literal["param", "hidden", "other", "unused"]
+    code: str
+    name: FindingName
+    message: str
+    node: str = ""
+    source: str = ""
+    remedy: str = ""
+    route: tuple[RouteStep, ...] = ()
+    findings: tuple[Diagnostic, ...] = ()
+
+    @staticmethod
+    def of(
+        path: StatePath,
+        role: Literal["param", "hidden", "other", "unused"],
+        answer: Diagnostic,
+        route: tuple[RouteStep, ...] = (),
+        findings: tuple[Diagnostic, ...] = (),
+    ) -> Explanation:
+        """Make an explanation whose answer is a diagnostic."""
+        return Explanation(
+            path=path,
+            role=role,
+            code=answer.code,
+            name=answer.name,
+            message=answer.message,
+            node=answer.node,
+            source=answer.source,
+            remedy=answer.remedy,
+            route=route,
+            findings=findings,
+        )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the parameter is learned online, by a trace."""
+        return self.name == "learned_online"
+
+    def __repr__(self) -> str:
+        lines = [f"{format_path(self.path)}: {self.message} [{self.code} {self.name}]"]
+        if self.node:
+            lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
+        if self.remedy:
+            lines.append(f"  what to do: {self.remedy}")
+        if self.route:
+            lines.append("  the way there:")
+            lines += [f"    {each!r}" for each in self.route[:_SHOWN]]
+            if len(self.route) > _SHOWN:
+                lines[-1:] = [f"    ... {len(self.route) - _SHOWN} more", f"    {self.route[-1]!r}"]
+        if self.findings:
+            lines.append("  also:")
+            lines += [f"    {line}" for each in self.findings for line in repr(each).splitlines()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"

@@ -1,0 +1,84 @@
+"""Answers why a state is treated as it is, by its path."""
+
+from __future__ import annotations
+
+import difflib
+
+from ...ir.errors import AnalysisError
+from ...ir.interface import State, leaf_paths
+from ...ir.model import StatePath
+from ...ir.printer import format_path
+from ...ir.program import Program
+from ..diagnostics import diagnostic
+from ..relation_diagnostics import diagnostics_of
+from ..weight_operations import WeightOperations
+from ..weights import WeightScan
+from .hidden import explain_hidden
+from .parameters import explain_parameter
+from .records import Explanation
+
+__all__ = ["why"]
+
+
+def why(program: Program, path: StatePath | str) -> Explanation:
+    """Explain why a parameter is or is not learned online, or why a hidden state is in its group.
+
+    Parameters
+    ----------
+    program : Program
+    path : tuple of str and int, or str
+        Path of a state, as a tuple or dotted (``"syn.comm.weight"``); a leaf of a state stands for the state.
+
+    Returns
+    -------
+    Explanation
+        For a parameter: the way from it to hidden states or the result, and the operation that decides. For a
+        hidden state: its group, and for each other hidden state what joins the two or keeps them apart.
+
+    Raises
+    ------
+    AnalysisError
+        If the program has no such state (the message names near ones), or if a state breaks the rules of a step;
+        see :func:`module_info`.
+    """
+    state = _find(program, path)
+    if not isinstance(state, State):
+        message = "the module has this state, but the step neither reads nor writes it"
+        return Explanation.of(state, "unused", diagnostic("unused_state", message, path=state))
+    scan = WeightScan.of(program)
+    if state.role == "param":
+        return explain_parameter(WeightOperations.of(scan), state.path)
+    if state.role == "hidden":
+        return explain_hidden(scan, state.path)
+    findings = tuple(each for each in diagnostics_of(WeightOperations.of(scan)) if each.path == state.path)
+    if findings:
+        return Explanation.of(state.path, "other", findings[0], findings=findings[1:])
+    message = "is neither a parameter nor a hidden state, and carries no derivative from step to step"
+    return Explanation.of(state.path, "other", diagnostic("other_state", message, path=state.path))
+
+
+def _find(program: Program, path: StatePath | str) -> State | StatePath:
+    """Return the state of a path, or the path itself where the step does not use the state."""
+    known: dict[object, State | StatePath] = {}
+    for state in program.interface.states:
+        for keys, _ in leaf_paths(state.tree):
+            known.setdefault((*state.path, *keys), state)
+            known.setdefault(_dotted((*state.path, *keys)), state)
+    for state in program.interface.states:
+        known.update({state.path: state, _dotted(state.path): state, format_path(state.path): state})
+    for unused in program.interface.unused:
+        for name in (unused, _dotted(unused), format_path(unused)):
+            known.setdefault(name, unused)
+    wanted = path if isinstance(path, str) else tuple(path)
+    if wanted in known:
+        return known[wanted]
+    names = list(dict.fromkeys(name for name in known if isinstance(name, str)))
+    text = wanted if isinstance(wanted, str) else _dotted(wanted)
+    last = [name for name in names if name.rpartition(".")[2] == text.rpartition(".")[2]]
+    near = list(dict.fromkeys([*difflib.get_close_matches(text, names, n=3, cutoff=0.5), *last]))[:3]
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {', '.join(names[:10]) or 'no states'}"
+    raise AnalysisError(f"the program has no state {text!r}; {hint}")
+
+
+def _dotted(path: StatePath) -> str:
+    return ".".join(map(str, path)) or "()"

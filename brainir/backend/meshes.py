@@ -1,0 +1,64 @@
+"""Device meshes, which a program describes by names and sizes, made from the devices that there are."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..ir.errors import EmissionError
+from ..ir.ops import MeshShape, Sharding, Spec
+
+__all__ = ["mesh_of", "placed", "sharding_of", "spec_of"]
+
+
+def mesh_of(shape: MeshShape) -> Any:
+    """Return the mesh around the call if it has this shape, else one of the first devices.
+
+    Raises
+    ------
+    EmissionError
+        If there are fewer devices than the mesh has places.
+    """
+    around = jax.sharding.get_abstract_mesh()
+    if tuple(around.axis_names) == shape.names and tuple(around.axis_sizes) == shape.sizes:
+        return around
+    return _made(shape, tuple(jax.devices()))
+
+
+@functools.lru_cache(maxsize=64)
+def _made(shape: MeshShape, devices: tuple[Any, ...]) -> Any:
+    count = math.prod(shape.sizes)
+    if len(devices) < count:
+        places = " x ".join(f"{name}={size}" for name, size in zip(shape.names, shape.sizes, strict=True))
+        raise EmissionError(
+            f"the program runs on a mesh of {count} devices ({places}), and there are {len(devices)}; "
+            "run it on more, or on a CPU with XLA_FLAGS=--xla_force_host_platform_device_count="
+            f"{count}"
+        )
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in shape.types)
+    return jax.sharding.Mesh(np.array(devices[:count]).reshape(shape.sizes), shape.names, axis_types=kinds)
+
+
+def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
+    """Return an abstract array that differs between devices along the same mesh axes as an array does."""
+    name = "vma" if jax.__version_info__ < (0, 10) else "manual_axis_type"
+    mesh = jax.sharding.get_abstract_mesh()
+    mark: Any = {name: getattr(jax.typeof(like), name, None)}
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.ShapeDtypeStruct(spec.shape, spec.dtype, weak_type=spec.weak_type, sharding=sharding, **mark)
+
+
+def spec_of(spec: Spec) -> Any:
+    """Return a spec as JAX has it."""
+    free = jax.sharding.PartitionSpec.UNCONSTRAINED
+    return jax.sharding.PartitionSpec(*(free if entry == "*" else entry for entry in spec))
+
+
+def sharding_of(sharding: Sharding) -> Any:
+    """Return a sharding on the devices that there are."""
+    options = {} if sharding.memory is None else {"memory_kind": sharding.memory}
+    return jax.sharding.NamedSharding(mesh_of(sharding.mesh), spec_of(sharding.spec), **options)

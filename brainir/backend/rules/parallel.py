@@ -1,0 +1,100 @@
+"""JAX calls of operations on several devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax import lax
+
+from ...ir.ops import Spec
+from ..expressions import Apply, Expression, FunctionOf, Literal, MeshOf, Name, Plain, ShardingOf, Tuple
+from .registry import Types, as_keywords, as_operands, call, rule
+
+
+@rule("sharding_constraint")
+def _sharding_constraint(node: Any, types: Types) -> Expression:
+    return Apply(Name("lax.with_sharding_constraint"), (*as_operands(node.inputs), ShardingOf(node.sharding)))
+
+
+@rule("shard_map")
+def _shard_map(node: Any, types: Types) -> Expression:
+    keywords: dict[str, Plain | Expression] = {
+        "mesh": MeshOf(node.mesh),
+        "in_specs": Tuple(tuple(map(spec_expression, node.in_specs))),
+        "out_specs": Tuple(tuple(map(spec_expression, node.out_specs))),
+        "check_vma": node.check_vma,
+    }
+    if node.manual_axes != node.mesh.names:
+        keywords["axis_names"] = Apply(Name("builtins.frozenset"), (Literal(node.manual_axes),))
+    mapped = Apply(Name("jax.shard_map"), (FunctionOf(node.function),), as_keywords(keywords))
+    return Apply(mapped, as_operands(node.inputs))
+
+
+def spec_expression(spec: Spec) -> Expression:
+    """Return a ``PartitionSpec``."""
+    free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
+    entries = tuple(free if entry == "*" else Literal(entry) for entry in spec)
+    return Apply(Name("jax.sharding.PartitionSpec"), entries)
+
+
+@rule("psum", "pmax", "pmin")
+def _all_reduce(node: Any, types: Types) -> Expression:
+    options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
+    operands = as_operands(node.inputs)
+    given = operands[0] if len(operands) == 1 else Tuple(operands)
+    return Apply(Name(f"lax.{node.op}"), (given, Literal(node.axes)), as_keywords(options))
+
+
+@rule("pvary")
+def _pvary(node: Any, types: Types) -> Expression:
+    # JAX 0.9 calls it pcast.
+    if hasattr(lax, "pcast"):
+        return call("lax.pcast", node, axis_name=node.axes, to="varying")
+    return Apply(Name("lax.pvary"), (*as_operands(node.inputs), Literal(node.axes)))
+
+
+@rule("all_gather")
+def _all_gather(node: Any, types: Types) -> Expression:
+    return call(
+        "lax.all_gather",
+        node,
+        axis_name=node.axes,
+        axis_index_groups=node.axis_index_groups,
+        axis=node.all_gather_dimension,
+        tiled=node.tiled,
+    )
+
+
+@rule("reduce_scatter")
+def _reduce_scatter(node: Any, types: Types) -> Expression:
+    return call(
+        "lax.psum_scatter",
+        node,
+        axis_name=node.axes,
+        scatter_dimension=node.scatter_dimension,
+        axis_index_groups=node.axis_index_groups,
+        tiled=node.tiled,
+    )
+
+
+@rule("all_to_all")
+def _all_to_all(node: Any, types: Types) -> Expression:
+    return call(
+        "lax.all_to_all",
+        node,
+        axis_name=node.axes[0] if len(node.axes) == 1 else node.axes,
+        split_axis=node.split_axis,
+        concat_axis=node.concat_axis,
+        axis_index_groups=node.axis_index_groups,
+        tiled=True,
+    )
+
+
+@rule("ppermute")
+def _ppermute(node: Any, types: Types) -> Expression:
+    return call("lax.ppermute", node, axis_name=node.axes, perm=node.perm)
+
+
+@rule("axis_index")
+def _axis_index(node: Any, types: Types) -> Expression:
+    return Apply(Name("lax.axis_index"), (Literal(node.axes[0] if len(node.axes) == 1 else node.axes),))

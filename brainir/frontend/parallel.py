@@ -1,0 +1,179 @@
+"""Attributes of operations on several devices: shardings, ``shard_map``, and what its functions exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..ir.ops import MeshShape, Sharding, Spec
+from . import jax_compat
+from .control import FunctionTable
+from .rules import Attributes, UnsupportedError
+from .rules.registry import ints, rule
+
+__all__ = ["RULES", "sharding"]
+
+
+def mesh_shape(mesh: Any) -> MeshShape:
+    """Return names, sizes and kinds of the axes of a mesh.
+
+    Raises
+    ------
+    UnsupportedError
+        If an axis has a name that is not text.
+    """
+    return MeshShape(
+        names=_names(mesh.axis_names),
+        sizes=ints(mesh.axis_sizes),
+        types=tuple(kind.name.lower() for kind in mesh.axis_types),
+    )
+
+
+def sharding(given: Any) -> Sharding:
+    """Return a named sharding as a record.
+
+    Raises
+    ------
+    UnsupportedError
+        If it is of another kind.
+    """
+    if not (hasattr(given, "mesh") and hasattr(given, "spec")):
+        raise UnsupportedError(f"a sharding of the kind {type(given).__name__}; use jax.sharding.NamedSharding")
+    memory = given.memory_kind
+    return Sharding(
+        mesh=mesh_shape(given.mesh), spec=_spec(given.spec), memory=None if memory in (None, "device") else memory
+    )
+
+
+def _spec(spec: Any) -> Spec:
+    if jax_compat.has_reductions(spec):
+        raise UnsupportedError(f"the spec {spec}, which speaks of reductions")
+    return tuple(
+        "*" if jax_compat.is_unconstrained(entry)
+        else _names(entry) if isinstance(entry, tuple)
+        else None if entry is None
+        else _names((entry,))[0]
+        for entry in spec
+    )  # fmt: skip
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, tuple | list | frozenset):
+        names = (names,)
+    odd = [name for name in names if not isinstance(name, str) or name == "*"]
+    if odd:
+        raise UnsupportedError(f"a mesh axis named {odd[0]!r}; name it with text")
+    return tuple(names)
+
+
+def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
+    return None if groups is None else tuple(map(ints, groups))
+
+
+def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
+    params: Mapping[str, Any] = equation.params
+    mesh = mesh_shape(params["mesh"])
+    manual = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]
+    closed = jax_compat.as_closed(params["jaxpr"])
+    return dict(
+        function=table.shared(closed, jax_compat.open_jaxpr(closed).function_name),
+        mesh=mesh,
+        in_specs=tuple(map(_spec, params["in_specs"])),
+        out_specs=tuple(map(_spec, params["out_specs"])),
+        manual_axes=tuple(name for name in mesh.names if name in manual),
+        check_vma=bool(params["check_vma"]),
+    )
+
+
+RULES = {"shard_map": ("shard_map", _shard_map)}
+"""Primitive name to operation and rule, for those that run functions."""
+
+
+@rule("sharding_constraint")
+def _sharding_constraint(
+    *, sharding: Any, layout: Any, context_mesh: Any, unconstrained_dims: Any = frozenset()
+) -> Attributes:
+    del context_mesh, unconstrained_dims  # they follow from the sharding
+    if layout is not None:
+        raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
+    return {"sharding": _sharding(sharding)}
+
+
+_sharding = sharding
+
+
+@rule("reshard", op="copy")
+def _reshard(*, dst_sharding: Any, concrete_mesh: Any = None) -> Attributes:
+    del concrete_mesh
+    stored = sharding(dst_sharding)
+    if any(stored.spec) or "explicit" in stored.mesh.types:
+        raise UnsupportedError("jax.reshard to a mesh with explicit axes")
+    return {}
+
+
+@rule("psum", "pmax", "pmin")
+def _all_reduce(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
+    named = (int(axis) if isinstance(axis, int) else _names(axis)[0] for axis in axes)
+    return {"axes": tuple(named), "axis_index_groups": _groups(axis_index_groups)}
+
+
+@rule("psum_invariant", op="psum")
+def _psum_invariant(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
+    return _all_reduce(axes=axes, axis_index_groups=axis_index_groups)
+
+
+@rule("pvary")
+def _pvary(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
+    if axis_index_groups is not None:
+        raise UnsupportedError(f"pvary with axis_index_groups={axis_index_groups!r}")
+    return {"axes": _names(axes)}
+
+
+@rule("all_gather")
+def _all_gather(
+    *, axis_name: Any, axis_size: int, all_gather_dimension: int, tiled: bool, axis_index_groups: Any = None
+) -> Attributes:
+    return {
+        "axes": _names(axis_name),
+        "axis_size": int(axis_size),
+        "all_gather_dimension": int(all_gather_dimension),
+        "tiled": bool(tiled),
+        "axis_index_groups": _groups(axis_index_groups),
+    }
+
+
+@rule("reduce_scatter")
+def _reduce_scatter(
+    *, axis_name: Any, axis_size: int, scatter_dimension: int, tiled: bool, axis_index_groups: Any = None
+) -> Attributes:
+    return {
+        "axes": _names(axis_name),
+        "axis_size": int(axis_size),
+        "scatter_dimension": int(scatter_dimension),
+        "tiled": bool(tiled),
+        "axis_index_groups": _groups(axis_index_groups),
+    }
+
+
+@rule("all_to_all")
+def _all_to_all(
+    *, axis_name: Any, split_axis: int, concat_axis: int, tiled: bool, axis_index_groups: Any = None
+) -> Attributes:
+    # Without it, JAX puts operations around the primitive, which computes the same.
+    del tiled
+    return {
+        "axes": _names(axis_name),
+        "split_axis": int(split_axis),
+        "concat_axis": int(concat_axis),
+        "axis_index_groups": _groups(axis_index_groups),
+    }
+
+
+@rule("ppermute")
+def _ppermute(*, axis_name: Any, perm: Any) -> Attributes:
+    return {"axes": _names(axis_name), "perm": tuple(map(ints, perm))}
+
+
+@rule("axis_index")
+def _axis_index(*, axis_name: Any) -> Attributes:
+    return {"axes": _names(axis_name)}

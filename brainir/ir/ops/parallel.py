@@ -1,0 +1,123 @@
+"""Schemas of operations on several devices: shardings, ``shard_map``, and what its functions exchange."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ..model import FunctionRef, Model
+from ..node import Node, Traits
+from .traits import CONTROL, Ints
+
+Spec = tuple[str | tuple[str, ...] | None, ...]
+"""A ``PartitionSpec``: for each axis the mesh axes over which it is cut; ``"*"`` leaves it to the compiler."""
+
+
+class MeshShape(Model):
+    """Names, sizes and kinds of the axes of a device mesh; which devices it has is found when a program is emitted."""
+
+    names: tuple[str, ...]
+    sizes: Ints
+    types: tuple[Literal["auto", "explicit", "manual"], ...]
+
+
+class Sharding(Model):
+    """How an array lies on a mesh (``jax.sharding.NamedSharding``)."""
+
+    mesh: MeshShape
+    spec: Spec
+    memory: str | None = None
+
+
+class ShardingConstraint(Node):
+    """The operand, laid out as ``sharding`` says (``jax.lax.with_sharding_constraint``)."""
+
+    op: Literal["sharding_constraint"] = "sharding_constraint"
+    sharding: Sharding
+    family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))
+
+
+class ShardMap(Node):
+    """Run ``function`` on each device of a mesh, with its part of each operand (``jax.shard_map``)."""
+
+    op: Literal["shard_map"] = "shard_map"
+    function: FunctionRef
+    mesh: MeshShape
+    in_specs: tuple[Spec, ...]
+    out_specs: tuple[Spec, ...]
+    manual_axes: tuple[str, ...]
+    check_vma: bool = True
+    family_traits: ClassVar[Traits] = CONTROL
+
+
+class AllReduce(Node):
+    """Combine the operands of all devices along mesh axes; each device gets the result.
+
+    Numbers among the axes are axes of the operand, which disappear: what ``jax.vmap`` makes of its own axis names.
+    """
+
+    op: Literal["psum", "pmax", "pmin"]
+    axes: tuple[str | int, ...]
+    axis_index_groups: tuple[Ints, ...] | None = None
+    op_traits: ClassVar[dict[str, Traits]] = {"psum": Traits(linear=(0,))}
+
+
+class Vary(Node):
+    """The operand, marked as one that differs between devices along mesh axes (``jax.lax.pvary``)."""
+
+    op: Literal["pvary"] = "pvary"
+    axes: tuple[str, ...]
+    family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))
+
+
+class AllGather(Node):
+    """The operands of all devices along mesh axes, joined."""
+
+    op: Literal["all_gather"] = "all_gather"
+    axes: tuple[str, ...]
+    axis_size: int
+    all_gather_dimension: int
+    tiled: bool = False
+    axis_index_groups: tuple[Ints, ...] | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class ReduceScatter(Node):
+    """The sum of the operands of all devices; each device gets its part (``jax.lax.psum_scatter``)."""
+
+    op: Literal["reduce_scatter"] = "reduce_scatter"
+    axes: tuple[str, ...]
+    axis_size: int
+    scatter_dimension: int
+    tiled: bool = False
+    axis_index_groups: tuple[Ints, ...] | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class AllToAll(Node):
+    """Cut the operand along one axis, send a piece to each device, and join what comes along another.
+
+    The axes stay (``tiled=True`` in ``jax.lax.all_to_all``; without, JAX adds and drops axes around this).
+    """
+
+    op: Literal["all_to_all"] = "all_to_all"
+    axes: tuple[str, ...]
+    split_axis: int
+    concat_axis: int
+    axis_index_groups: tuple[Ints, ...] | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class Permute(Node):
+    """Send the operand from device to device: pairs of source and destination; the others get zeros."""
+
+    op: Literal["ppermute"] = "ppermute"
+    axes: tuple[str, ...]
+    perm: tuple[tuple[int, int], ...]
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class AxisIndex(Node):
+    """The place of the device along a mesh axis."""
+
+    op: Literal["axis_index"] = "axis_index"
+    axes: tuple[str, ...]

@@ -1,0 +1,38 @@
+"""Programs on several devices come back as the functions they were; and on too few devices, say so."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from brainir.ir.errors import EmissionError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compare all programs in a process with eight devices; return one of them, saved."""
+    path = tmp_path_factory.mktemp("parallel") / "program.json"
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.parallel_programs", str(path)], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-6000:]
+    return path
+
+
+def test_programs_on_eight_devices_come_back_with_values_and_derivatives(saved: Path) -> None:
+    assert "shard_map" in saved.read_text()
+
+
+def test_too_few_devices_are_an_error_that_says_how_to_have_more(saved: Path) -> None:
+    program = brainir.load(saved)
+    step = brainir.to_callable(program)
+    with pytest.raises(EmissionError, match=r"mesh of 8 devices \(x=4 x y=2\).*device_count=8"):
+        jax.jit(step)(jnp.ones((8, 4)))

@@ -1,0 +1,175 @@
+"""Explanations name the way, the operation that decides, the model's line and the remedy."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from brainir.analysis.diagnostics import FINDINGS
+from brainir.ir.errors import AnalysisError
+from brainir.ir.program import Program
+from tests.analysis_cases import array, step
+
+H = {"h": array(4)}
+W = array(4, 4)
+X = array(4, seed=3)
+
+
+def gated(params: Any, hidden: Any, x: Any) -> Any:
+    r = jax.nn.sigmoid(x @ params["r"])
+    return {"h": jnp.tanh((r * hidden["h"]) @ params["c"] + x @ params["b"] * 0.5)}
+
+
+def readout(params: Any, hidden: Any, x: Any) -> Any:
+    h = jnp.tanh(x @ params["w"] + hidden["h"])
+    return {"h": h}, h @ params["out"]
+
+
+def one(fn: Any) -> Program:
+    return step(lambda params, hidden, x: {"h": fn(params["w"], hidden["h"], x)}, {"w": W}, H, X)
+
+
+def test_a_learned_parameter_is_shown_with_its_way_to_the_state() -> None:
+    found = brainir.why(step(gated, dict.fromkeys("rcb", W), H, X), "c")
+    assert (found.code, found.name, found.learned) == ("BIR100", "learned_online", True)
+    assert "dot_general" in found.node
+    assert found.source.startswith("test_why.py:")
+    assert found.route[0].value == "c"
+    assert [each.node.partition(" = ")[2].partition("[")[0].split()[0] for each in found.route[1:]] == [
+        "dot_general", "add", "tanh",
+    ]  # fmt: skip
+
+
+def test_a_weight_behind_another_weight_is_blocked_by_that_one() -> None:
+    found = brainir.why(step(gated, dict.fromkeys("rcb", W), H, X), ("r",))
+    assert (found.code, found.learned) == ("BIR102", False)
+    assert " c" in found.node
+    assert found.node in [each.node for each in found.route]
+    assert "window" in found.remedy
+
+
+def test_stop_gradient_is_named_as_the_blocking_node() -> None:
+    found = brainir.why(one(lambda w, h, x: h * 0.5 + jax.lax.stop_gradient(jnp.sin(x @ w))), "w")
+    assert found.code == "BIR104"
+    assert "stop_gradient" in found.node
+    assert "remove the stop_gradient" in found.remedy
+    frozen = brainir.why(one(lambda w, h, x: h * 0.5 + x @ jax.lax.stop_gradient(w)), "w")
+    assert frozen.code == "BIR104"
+    assert frozen.route[-1].value == "h_new"
+
+
+@pytest.mark.parametrize(
+    ("flat", "op"),
+    [
+        (jnp.round, "round"),
+        (jnp.sign, "sign"),
+        (lambda y: (y > 0).astype(jnp.float32), "gt"),
+        (lambda y: y.astype(jnp.int32) * 1.0, "convert_element_type"),
+    ],
+)
+def test_an_operation_without_a_derivative_is_named(flat: Any, op: str) -> None:
+    def fn(w: Any, h: Any, x: Any) -> Any:
+        return h * 0.5 + flat(x @ w)
+
+    found = brainir.why(one(fn), "w")
+    assert (found.code, found.name) == ("BIR108", "no_derivative")
+    assert f"= {op}" in found.node
+    assert not jnp.any(jax.grad(lambda w: jnp.sum(fn(w, H["h"], X)))(W)), "JAX agrees that the gradient is zero"
+    with_slope = brainir.why(one(lambda w, h, x: fn(w, h, x) + 0.1 * jnp.tanh(x @ w)), "w")
+    assert with_slope.learned
+
+
+def test_a_surrogate_derivative_makes_a_step_function_learnable() -> None:
+    @jax.custom_jvp
+    def spike(y: Any) -> Any:
+        return (y > 0).astype(jnp.float32)
+
+    spike.defjvp(lambda primals, tangents: (spike(*primals), tangents[0]))
+    assert brainir.why(one(lambda w, h, x: h * 0.5 + spike(x @ w)), "w").learned
+
+
+def test_readout_unused_and_while_are_told_apart() -> None:
+    program = brainir.lower_step(readout, {"w": W, "out": W, "spare": W}, H, X)
+    assert brainir.why(program, "out").code == "BIR101"
+    assert brainir.why(program, "out").route[-1].value in program.entry_function.outputs
+    assert (brainir.why(program, "spare").code, brainir.why(program, "spare").route) == ("BIR107", ())
+
+    def loop(w: Any, h: Any, x: Any) -> Any:
+        return jax.lax.while_loop(lambda v: jnp.sum(v) > 9, lambda v: jnp.tanh(v @ w) * 0.5, h + x)
+
+    found = brainir.why(one(loop), "w")
+    assert found.name == "weight_in_while"
+    assert "while" in found.node
+
+
+def test_a_hidden_state_is_told_why_it_is_with_others_or_not() -> None:
+    def fn(params: Any, hidden: Any, x: Any) -> Any:
+        a = 0.9 * hidden["a"] + x @ params["w"] - hidden["b"]
+        return {
+            "a": a,
+            "b": 0.5 * hidden["b"] + jnp.tanh(a),
+            "far": 0.5 * hidden["far"] + jnp.cumsum(hidden["a"]),
+            "alone": hidden["alone"] * 0.1,
+        }
+
+    program = step(fn, {"w": W}, {name: array(4) for name in ("a", "b", "far", "alone")}, X)
+    found = brainir.why(program, "a")
+    assert (found.code, found.role) == ("BIR210", "hidden")
+    assert "together with b" in found.message
+    others = {each.message.partition("with ")[2].split(":")[0]: each for each in found.findings}
+    assert others["b"].name == "states_joined"
+    assert others["alone"].name == "states_independent"
+    assert others["far"].name == "positions_mixed"
+    assert "cumsum" in others["far"].node
+    assert others["far"].source.startswith("test_why.py:")
+    assert found.route[0].value == "a"
+    assert "with no other state" in brainir.why(program, "alone").message
+
+
+def test_a_state_that_reverses_itself_does_not_see_itself_position_by_position() -> None:
+    found = brainir.why(one(lambda w, h, x: h[::-1] * 0.5 + x @ w), "h")
+    assert "does not see its old one position by position" in found.message
+    assert any("not its own" in each.message for each in found.findings)
+
+
+def test_paths_may_be_dotted_and_an_unknown_one_suggests_near_names() -> None:
+    params = {"layer": {"weight": W, "bias": X}}
+    program = step(
+        lambda p, hidden, x: {"h": hidden["h"] * 0.5 + x @ p["layer"]["weight"] + p["layer"]["bias"]}, params, H, X
+    )
+    assert brainir.why(program, "layer.weight") == brainir.why(program, ("layer", "weight"))
+    with pytest.raises(AnalysisError, match=r"no state 'layer\.wieght'; did you mean 'layer\.weight'"):
+        brainir.why(program, "layer.wieght")
+    with pytest.raises(AnalysisError, match=r"did you mean 'layer\.bias'"):
+        brainir.why(program, ("bias",))
+    with pytest.raises(AnalysisError, match="it has "):
+        brainir.why(program, "zzzz")
+
+
+def test_an_explanation_is_text_json_and_html_and_the_same_from_a_file() -> None:
+    program = step(gated, dict.fromkeys("rcb", W), H, X)
+    found = brainir.why(program, "r")
+    assert "[BIR102 only_through_another_weight]" in str(found)
+    assert "what to do:" in str(found)
+    stored = json.loads(found.to_json())
+    assert (stored["code"], stored["path"]) == ("BIR102", ["r"])
+    assert [each["value"] for each in stored["route"]] == [each.value for each in found.route]
+    assert brainir.why(brainir.loads(brainir.dumps(program)), "r").to_json() == found.to_json()
+    assert found._repr_html_().startswith("<pre>")
+
+
+def test_codes_are_distinct_and_every_one_is_documented() -> None:
+    codes = [finding.code for finding in FINDINGS.values()]
+    assert len(codes) == len(set(codes))
+    assert all(re.fullmatch(r"BIR[1-9]\d\d", code) for code in codes)
+    page = (Path(__file__).parents[1] / "docs" / "diagnostics.md").read_text()
+    rows = re.findall(r"^\| (BIR\d+) \| `(\w+)` \| (.*?) \| (.*?) \|$", page, flags=re.MULTILINE)
+    expected = sorted(
+        (finding.code, name, finding.meaning, finding.remedy or "—") for name, finding in FINDINGS.items()
+    )
+    assert sorted(rows) == expected
