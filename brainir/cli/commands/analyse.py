@@ -14,8 +14,7 @@ from ...analysis import (
     relation_diagnostics,
 )
 from ...analysis import cost as find_cost
-from ...ir.errors import AnalysisError
-from ...ir.printer import format_path
+from ...analysis import why as explain
 from ..output import AsJson, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 
@@ -69,16 +68,8 @@ def why(
     path: Annotated[str, typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say how a parameter reaches hidden states, and where and why it does not."""
+    """Say why a parameter is or is not learned online, or why a hidden state is in its group."""
     loaded = read_program(program, constants=False)
-    known = {format_path(state.path): state.path for state in loaded.interface.states}
-    if path not in known:
-        raise AnalysisError(f"the program has no state {path!r}; it has {', '.join(known) or 'none'}")
     with progress("Finding relations"):
-        reached = [each for each in find_hidden_param_op_relations(loaded) if each.path == known[path]]
-        told = [each for each in relation_diagnostics(loaded) if each.path == known[path]]
-    if as_json:
-        listed = {"relations": reached, "diagnostics": told}
-        print_json({name: [json.loads(each.to_json()) for each in facts] for name, facts in listed.items()})
-    else:
-        print_facts([*reached, *told], as_json=False, none=f"nothing is known of {path}: it is not a parameter")
+        found = explain(loaded, path)
+    print_facts(found, as_json=as_json)
