@@ -201,12 +201,10 @@ def test_analyses_print_what_the_functions_return() -> None:
     assert "no hidden states" in call("groups", "energy.json").stdout
 
 
-def test_why_tells_of_one_state() -> None:
-    program = brainir.load("leaky.json")
-    for path in ("w", "h"):
-        told = brainir.why(program, path)
-        assert call("why", "leaky.json", path).stdout == f"{told}\n"
-        assert json.loads(call("why", "leaky.json", path, "--json").stdout) == json.loads(told.to_json())
+def test_why_is_that_of_the_library() -> None:
+    explanation = brainir.why(brainir.load("leaky.json"), "w")
+    assert call("why", "leaky.json", "w").stdout.rstrip() == str(explanation).rstrip()
+    assert json.loads(call("why", "leaky.json", "w", "--json").stdout) == json.loads(explanation.to_json())
     assert "other" in call("why", "leaky.json", "other", code=2).stderr
 
 

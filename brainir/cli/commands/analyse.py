@@ -68,8 +68,8 @@ def why(
     path: Annotated[str, typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say how a parameter reaches hidden states, and where and why it does not."""
+    """Say why a parameter is or is not learned online, or why a hidden state is in its group."""
     loaded = read_program(program, constants=False)
-    with progress("Looking for the way"):
+    with progress("Finding relations"):
         found = explain(loaded, path)
     print_facts(found, as_json=as_json)
