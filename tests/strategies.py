@@ -410,10 +410,13 @@ def attribute_values(annotation: Any) -> st.SearchStrategy[Any]:
         return st.one_of(map(attribute_values, get_args(annotation)))
     if get_origin(annotation) is Annotated:
         return attribute_values(get_args(annotation)[0])
-    if get_origin(annotation) is tuple and _holds_models(annotation):
+    if annotation is float:
+        return st.floats(allow_nan=False, allow_infinity=False)
+    if get_origin(annotation) is tuple:
         item, *rest = get_args(annotation)
         if rest == [...]:
-            return st.lists(st.deferred(lambda: attribute_values(item)), max_size=1).map(tuple)
+            longest = 1 if _holds_models(annotation) else 3
+            return st.lists(st.deferred(lambda: attribute_values(item)), max_size=longest).map(tuple)
         return st.tuples(*map(attribute_values, (item, *rest)))
     return st.from_type(annotation)
 

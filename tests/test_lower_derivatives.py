@@ -290,3 +290,13 @@ def test_rules_with_symbolic_zeros_are_refused() -> None:
     fn.defvjp(lambda x: (x.value * 2, None), lambda _, ct: (ct,), symbolic_zeros=True)
     with pytest.raises(LoweringError, match="symbolic_zeros=True"):
         brainir.lower(fn, X)
+
+
+def test_forward_rules_with_symbolic_zeros_are_refused() -> None:
+    @jax.custom_jvp
+    def fn(x):
+        return x * 2
+
+    fn.defjvp(lambda primals, tangents: (primals[0] * 2, tangents[0] * 2), symbolic_zeros=True)
+    with pytest.raises(LoweringError, match="custom_jvp rule that asks for symbolic_zeros=True"):
+        brainir.lower(lambda x: fn(x) + 1, jnp.ones(3))

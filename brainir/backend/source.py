@@ -202,7 +202,7 @@ class _Module:
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
         helpers = [scope.localized(code) for name, code in reversed(PRELUDE.items()) if scope.uses(name)]
-        stored = [f"{scope.use('WEIGHTS')} = {_beside(scope)}"] if scope.uses("WEIGHTS") else []
+        stored = _weights(scope) if scope.uses("WEIGHTS") else []
         tables = [*stored, *self._bound(), *(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
         top = [_title(self._program), *_import_blocks(scope.imports())]
         if not helpers:
@@ -384,9 +384,9 @@ def _kinds(function: Function) -> Iterator[TensorType]:
             yield literal_type(operand)
 
 
-def _beside(scope: ModuleScope) -> str:
-    path = f'{scope.use("pathlib")}.Path(__file__).with_suffix(".npz")'
-    return f"{scope.use('np')}.load({path})"
+def _weights(scope: ModuleScope) -> list[str]:
+    name, path = scope.use("WEIGHTS"), f'{scope.use("pathlib")}.Path(__file__).with_suffix(".npz")'
+    return [f"with {scope.use('np')}.load({path}) as {name}:", f"    {name} = dict({name})"]
 
 
 def _title(program: Program) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-import math
 import functools
+import math
 from typing import Any
 
 import jax

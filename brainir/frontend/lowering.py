@@ -157,6 +157,9 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
+        if equation.params["symbolic_zeros"]:
+            # Its rule may tell zero tangents from others, and only one case would be stored.
+            raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         rules = self._rules(

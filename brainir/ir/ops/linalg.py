@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import FiniteFloat
+
 from ..node import Node, Traits
 
 
@@ -80,8 +82,8 @@ class SymmetricProduct(Node):
     """``alpha * A @ A.T + beta * C``."""
 
     op: Literal["symmetric_product"] = "symmetric_product"
-    alpha: float
-    beta: float
+    alpha: FiniteFloat
+    beta: FiniteFloat
 
 
 class TriangularSolve(Node):

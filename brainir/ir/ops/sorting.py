@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import FiniteFloat
+
 from ..node import Node
 
 
@@ -31,7 +33,7 @@ class ApproxTopK(Node):
     op: Literal["approx_top_k"] = "approx_top_k"
     k: int
     reduction_dimension: int
-    recall_target: float
+    recall_target: FiniteFloat
     is_max_k: bool
     reduction_input_size_override: int
     aggregate_to_topk: bool
