@@ -17,6 +17,7 @@ from jax import lax
 from jax.experimental import io_callback
 
 import brainir
+from brainir.backend import bindings
 from brainir.ir.errors import EmissionError, LoweringError
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
@@ -206,6 +207,11 @@ def doubled(x: Any, factor: float, kind: str) -> Any:
 
 
 doubled.defjvp(lambda factor, kind, primals, tangents: (primals[0] * factor, 10.0 * tangents[0]))
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bindings, "_REGISTERED", {})
 
 
 def test_kept_primitives_are_stored_with_their_attributes_and_bound_by_name() -> None:
