@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, cast
 
 import jax
@@ -14,12 +14,15 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import AnyNode, schema_of
 from ..ir.program import Constant, Function
-from ..ir.sharing import share_equal_functions
+from ..ir.sharing import reachable_functions, share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
+from .identity import FunctionKeys, UnknownBehaviourError
 from .jax_compat import OpenJaxpr
+from .rule_memory import RULES as MEMORY
+from .rule_memory import LoweredRules
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .sources import is_model_file, source_of
 
@@ -43,13 +46,16 @@ class Lowering:
 
     Parameters
     ----------
-    keep : sequence of str
+    keep : collection of str
         Names of primitives that are left as they are.
+    externals : ExternalNames, optional
+        Those of the program that rules are lowered for, where this lowers nothing but rules.
     """
 
-    def __init__(self, keep: Sequence[str] = ()) -> None:
+    def __init__(self, keep: Collection[str] = (), externals: ExternalNames | None = None) -> None:
         self._keep = frozenset(keep)
-        self._externals = ExternalNames()
+        self._externals = externals or ExternalNames()
+        self._only_rules = externals is not None
         self._functions: dict[str, Function] = {}
         self._wanted: dict[str, str] = {}
         # Nested functions are stored once, and what a rule computes is known only when it is lowered: each name
@@ -61,6 +67,9 @@ class Lowering:
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._rule_names: set[str] = set()
+        self._by_behaviour: dict[Hashable, tuple[str, ...]] = {}
+        self._function_keys = FunctionKeys()
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -171,34 +180,60 @@ class Lowering:
         if equation.params["symbolic_zeros"]:
             # Its rule may tell zero tangents from others, and only one case would be stored.
             raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        rules = self._rules(
-            f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
-        )
-        return dict(function=function, jvp=rules[0])
+        function = self._ruled(equation)
+        names = (f"{self._wanted[function]}_jvp",)
+        (jvp,) = self._rules(equation, function, names, lambda: (jax_compat.trace_custom_jvp(equation),))
+        return dict(function=function, jvp=jvp)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
         if equation.params["symbolic_zeros"]:
             raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        function = self._ruled(equation)
         names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
+        fwd, bwd = self._rules(equation, function, names, lambda: jax_compat.trace_vjp_rules(equation))
         return dict(function=function, fwd=fwd, bwd=bwd)
 
-    def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
-        """Lower derivative rules.
+    def _ruled(self, equation: Any) -> str:
+        closed = equation.params["call_jaxpr"]
+        return self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
 
-        A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
-        rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
-        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
+    def _rules(
+        self, equation: Any, function: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]
+    ) -> tuple[str, ...]:
+        """Lower the derivative rules of a function, or find equal ones that were lowered before."""
+        key = self._behaviour(equation, wanted, jax_compat.rule_functions(equation))
+        occasion = f"{equation.primitive.name} {function}"
+        if key is None:
+            return self._traced_rules(occasion, wanted, trace)
+        if key not in self._by_behaviour:
+            if self._only_rules:
+                self._by_behaviour[key] = self._traced_rules(occasion, wanted, trace, key)
+            else:
+                found = self._lowered_apart(key, lambda inner: inner._traced_rules(occasion, wanted, trace, key))
+                self._by_behaviour[key] = tuple(name for name in found if name is not None)
+        return self._by_behaviour[key]
+
+    def _traced_rules(
+        self,
+        occasion: str,
+        wanted: tuple[str, ...],
+        trace: Callable[[], tuple[Any, ...]],
+        behaviour: Hashable | None = None,
+    ) -> tuple[str, ...]:
+        """Trace and lower derivative rules.
+
+        A rule may call the function that it belongs to, and so on for every order of derivative. If that is known to
+        have the same rule, the rule refers to itself. Else the call inside a rule is lowered with a rule of its own,
+        and the call inside that one refers to the rule that it is in. Where both rules are equal,
+        :func:`share_equal_functions` makes them one.
         """
         levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
             return levels[-1]
-        names = tuple(map(self._new_name, wanted))
+        names = tuple(map(self._new_rule_name, wanted))
+        if behaviour is not None:
+            self._by_behaviour[behaviour] = names
         levels.append(names)
         try:
             for name, closed in zip(names, trace(), strict=True):
@@ -207,19 +242,77 @@ class Lowering:
             levels.pop()
         return names
 
+    def _new_rule_name(self, wanted: str) -> str:
+        name = self._new_name(wanted)
+        self._rule_names.add(name)
+        return name
+
+    def _behaviour(self, equation: Any, wanted: tuple[str, ...], parts: Any) -> Hashable | None:
+        """Return what the rules of an equation depend on, or None if that cannot be told."""
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
+        try:
+            return (equation.primitive, wanted, kinds, self._function_keys.of(parts), self._keep, jax_compat.settings())
+        except UnknownBehaviourError:
+            return None
+
+    def _lowered_apart(
+        self, key: Hashable, lower: Callable[[Lowering], tuple[str | None, ...]]
+    ) -> tuple[str | None, ...]:
+        """Take rules from memory, or lower and remember them.
+
+        They are lowered apart from the program, so that what is remembered does not depend on it.
+        """
+        found = MEMORY.find(key)
+        if found is None:
+            inner = Lowering(self._keep, self._externals)
+            inner._open_sources = [*self._open_sources]
+            roots = lower(inner)
+            functions = inner._functions
+            reached = {part.name for root in roots if root for part in reachable_functions(functions, root)}
+            kept = tuple(part for name, part in functions.items() if name in reached)
+            found = LoweredRules(roots, kept, inner._wanted, frozenset(inner._rule_names))
+            self._problems.extend(inner._problems)
+            if not inner._problems:
+                MEMORY.keep(key, found)
+        return self._adopted(found)
+
+    def _adopted(self, found: LoweredRules) -> tuple[str | None, ...]:
+        """Add rules that were lowered apart; return the names that they have here."""
+        rules = [function for function in found.functions if function.name in found.rules]
+        names = {function.name: self._new_rule_name(found.wanted[function.name]) for function in rules}
+        for function in found.functions:
+            if function.name not in names:
+                renamed = function.replace(name=found.wanted[function.name]).with_callees(names)
+                names[function.name] = self._stored(renamed)
+        for function in rules:
+            name = names[function.name]
+            self._functions[name] = function.replace(name=name).with_callees(names)
+        return tuple(None if root is None else names[root] for root in found.roots)
+
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
-            traced = self._implementation(equation)
-            if traced is None:
-                return custom_call(equation)
-            self._lower_foreign(equation, key, traced)
+            behaviour = None if self._only_rules else self._behaviour(equation, (), dict(equation.params))
+            if behaviour is None:
+                traced = self._implementation(equation)
+                if traced is None:
+                    return custom_call(equation)
+                self._lower_foreign(equation, key, traced)
+            else:
+                function, jvp = self._lowered_apart(behaviour, lambda inner: inner._foreign_names(equation))
+                if function is None:
+                    return custom_call(equation)
+                self._foreign[key] = (function, jvp)
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
         function, jvp = self._foreign[key]
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
+
+    def _foreign_names(self, equation: Any) -> tuple[str | None, str | None]:
+        _, attributes = self.foreign(equation)
+        return attributes.get("function"), attributes.get("jvp")
 
     def _implementation(self, equation: Any) -> Any:
         """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
@@ -238,7 +331,7 @@ class Lowering:
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
-        jvp = self._new_name(f"{self._wanted[function]}_jvp")
+        jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:
