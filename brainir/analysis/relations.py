@@ -252,7 +252,7 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
 
 def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]:
     """Return the hidden states that the relations of each parameter are connected to, without building relations."""
-    operations = WeightOperations(WeightScan(program))
+    operations = WeightOperations.of(WeightScan.of(program))
     found: dict[StatePath, dict[StatePath, None]] = {}
     for operation in operations.related():
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
