@@ -215,10 +215,8 @@ class _FunctionChanges:
             return False
         values = pair.values
         return len(old.inputs) == len(new.inputs) and all(
-            [
-                values.get(first) == second or (first == second and is_literal(first))
-                for first, second in zip(old.inputs, new.inputs, strict=True)
-            ]
+            values.get(first) == second or (first == second and is_literal(first))
+            for first, second in zip(old.inputs, new.inputs, strict=True)
         )
 
     def _changed(self, old: Node, new: Node) -> Iterator[Change]:
