@@ -9,18 +9,17 @@ alone, and ends in a verified program or in a :class:`~brainir.ir.errors.BrainIR
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
+from .collector import collector_paused
 from .errors import FormatError
 from .interface import Interface, Tree
 from .model import Model
@@ -211,23 +210,8 @@ def loads(text: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Program:
 
 def read_program(text: str | bytes, where: str, limits: Limits) -> Program:
     """Do what :func:`loads` does; errors say that the text is `where`."""
-    with _collector_paused():
+    with collector_paused():
         return _read(text, where, limits)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running: reading makes many objects and no garbage.
-
-    It would look through everything in the process again and again; beside JAX, that takes longer than the reading.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read(text: str | bytes, where: str, limits: Limits) -> Program:
