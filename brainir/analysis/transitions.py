@@ -108,8 +108,8 @@ class AlignedSlice:
         results = [self.wanted.get(name) for name in node.outputs]
         if node.traits.elementwise:
             # Most operands have the shape of the result, and are wanted at the very same positions.
-            (wanted,), kinds = results, self.function.kinds
-            shapes = [kinds[operand].shape if each else None for operand, each in zip(node.inputs, live, strict=True)]
+            (wanted,), types = results, self.function.kinds
+            shapes = [types[operand].shape if each else None for operand, each in zip(node.inputs, live, strict=True)]
             if wanted is not None and all(shape in (None, wanted.shape) for shape in shapes):
                 return [each and self._want(operand, wanted) for operand, each in zip(node.inputs, live, strict=True)]
         kinds = [self.function.type_of(operand) for operand in node.inputs]
