@@ -125,6 +125,12 @@ def _custom_vjp(function, closed_over, kinds):
 
     return call
 ''',
+    "_iota_2x32": '''
+def _iota_2x32(shape):
+    """Return the place of each element in row-major order, as words of 32 bits: the high ones, then the low ones."""
+    places = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    return jnp.zeros(shape, jnp.uint32), places
+''',
     "_mesh": '''
 def _mesh(names, sizes, types):
     """Return the mesh around the call if it has this shape, else one of the first devices."""

@@ -85,6 +85,7 @@ _HELPERS = {
     "lax.switch": "_switch",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "words.iota_2x32_shape": "_iota_2x32",
 }
 """What a generated module has a function of its own for."""
 
