@@ -183,13 +183,18 @@ def _axis_index(*, axis_name: Any) -> Attributes:
 
 @rule("device_put")
 def _device_put(*, devices: Any, srcs: Any, copy_semantics: Any) -> Attributes:
-    if any(source is not None for source in srcs):
-        raise UnsupportedError(f"srcs={srcs!r}")
-    targets = tuple(map(_target, devices)) if any(device is not None for device in devices) else ()
-    return {"copy_semantics": tuple(semantics.name for semantics in copy_semantics), "targets": targets}
+    return {
+        "copy_semantics": tuple(semantics.name for semantics in copy_semantics),
+        "targets": _places(devices),
+        "sources": _places(srcs),
+    }
 
 
-def _target(given: Any) -> Device | Sharding | str | None:
+def _places(given: Any) -> tuple[Device | Sharding | str | None, ...]:
+    return tuple(map(_place, given)) if any(place is not None for place in given) else ()
+
+
+def _place(given: Any) -> Device | Sharding | str | None:
     if given is None:
         return None
     if isinstance(given, jax.memory.Space) and given.name in ("Device", "Host"):

@@ -120,18 +120,20 @@ def _device_put(node: Any, types: Types) -> Expression:
     if "DONATE_INPUT" in node.copy_semantics:
         keywords["donate"] = Tuple(tuple(Literal(semantics == "DONATE_INPUT") for semantics in node.copy_semantics))
     if node.targets:
-        keywords["device"] = Tuple(tuple(map(_target, node.targets)))
+        keywords["device"] = Tuple(tuple(map(_place, node.targets)))
+    if node.sources:
+        keywords["src"] = Tuple(tuple(map(_place, node.sources)))
     return first_of(node, Apply(Name("jax.device_put"), (Tuple(as_operands(node.inputs)),), keywords))
 
 
-def _target(target: Device | Sharding | str | None) -> Expression:
-    match target:
+def _place(place: Device | Sharding | str | None) -> Expression:
+    match place:
         case Device(platform=platform, id=number):
             return Item(Apply(Name("jax.devices"), (Literal(platform),)), number)
         case Sharding():
-            return ShardingOf(target)
+            return ShardingOf(place)
         case "device" | "host":
-            return Name(f"jax.memory.Space.{target.capitalize()}")
+            return Name(f"jax.memory.Space.{place.capitalize()}")
     return Literal(None)
 
 

@@ -157,16 +157,21 @@ class Device(Model):
     id: int
 
 
+Target = Device | Sharding | Literal["device", "host"] | None
+"""Where ``jax.device_put`` puts an array: a device, a sharding, a memory of the device, or where JAX chooses."""
+
+
 class DevicePut(Node):
     """Operands as they are, given to ``jax.device_put``; it says where they go and what becomes of their memory.
 
-    ``targets`` has a device, a sharding or a memory (``device`` or ``host``) for each operand, None where JAX chooses;
-    it is empty if JAX chooses for all.
+    ``targets`` says where each operand goes, ``sources`` where it is known to come from, which its transpose needs;
+    they are empty if JAX chooses for all.
     """
 
     op: Literal["device_put"] = "device_put"
     copy_semantics: tuple[Literal["REUSE_INPUT", "ALWAYS_COPY", "DONATE_INPUT"], ...]
-    targets: tuple[Device | Sharding | Literal["device", "host"] | None, ...] = ()
+    targets: tuple[Target, ...] = ()
+    sources: tuple[Target, ...] = ()
 
 
 class DceSink(Node):

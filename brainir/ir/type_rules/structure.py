@@ -303,8 +303,9 @@ def _empty(node: ops.Empty, operands: Types, _: Callees) -> Types:
 @rule(ops.DevicePut)
 def _device_put(node: ops.DevicePut, operands: Types, _: Callees) -> Types:
     check_count(operands, len(node.copy_semantics))
-    if node.targets and len(node.targets) != len(operands):
-        raise TypeRuleError(f"there must be a target for each operand, not {len(node.targets)} for {len(operands)}")
+    for places in (node.targets, node.sources):
+        if places and len(places) != len(operands):
+            raise TypeRuleError(f"there must be a place for each operand, not {len(places)} for {len(operands)}")
     return operands
 
 
