@@ -15,6 +15,7 @@ from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
 from .operations import OperationRule
+from .settling import settled
 
 __all__ = ["EligibilityTrace"]
 
@@ -26,12 +27,11 @@ class EligibilityTrace:
 
     ``e[i, k, a] <- sum_b D[k, a, b] e[i, k, b] + x[i] F[k, a]``, with one array for each slot a that is kept, or
     one vector over i where the trace is equal at all positions k. The sum over b is written out over the entries
-    that are not zero by structure; it is elementwise, so that XLA makes loops of it that read and write each trace once.
+    that are not zero by structure; it is elementwise, and XLA makes loops of it that read and write each trace once.
 
-    A loop of XLA writes one array, in place only if no other loop still has to read what was there. Two traces of which
-    one is computed from the other are therefore kept as the real and the imaginary part of one array. The update takes
-    the parts apart, and ``Re((e_a + i e_b) (s_a - i s_b)) = s_a e_a + s_b e_b`` is the gradient of both: no number is
-    rounded otherwise than with two arrays.
+    A loop of XLA writes one array, in place only if no other loop still has to read what was there. Two traces of
+    which one is computed from the other are therefore kept as the real and the imaginary part of one array. The
+    update takes the parts apart, and the gradient is ``Re((e_a + i e_b) (s_a - i s_b)) = s_a e_a + s_b e_b``.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class EligibilityTrace:
         """Return the new traces by slot, those included that are not kept."""
         direct, data, before = self.direct(env), self.form.data(env), self.by_slot(old)
         if self.is_large:
-            direct, data, jacobian = jax.tree.map(_settled, (direct, data, dict(jacobian)))
+            direct, data, jacobian = jax.tree.map(settled, (direct, data, dict(jacobian)))
         new: dict[Any, Any] = {}
         for a in self.wanted:
             number = a in self.vectors
@@ -106,7 +106,7 @@ class EligibilityTrace:
     ) -> list[Any]:
         """Return the gradient of each weight: signals at the exit times new traces, at the entry times old ones."""
         if self.is_large:
-            exits, entries = jax.tree.map(_settled, (dict(exits), dict(entries)))
+            exits, entries = jax.tree.map(settled, (dict(exits), dict(entries)))
         now = {**self.keep(new), **{str(a): new[a] for a in self.wanted if a not in self.kept}} if exits else {}
         weights = [env[weight.name] for weight in self.term.weights]
         return self.weigh([*self._terms(now, exits), *self._terms(old, entries)], weights)
@@ -173,20 +173,6 @@ def _pairs(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
         if b is not None:
             left.remove(b)
             yield a, b
-
-
-def _settled(value: Any) -> Any:
-    """Return the same value, such that XLA computes it once before it is spread over a trace.
-
-    On CPUs, XLA copies whatever is cheap to compute into each loop that reads it, to be computed for each element of the
-    loop; optimization barriers are dropped before. It takes a division for expensive, and it does not see that this
-    divisor is one.
-    """
-    kind = {2: jnp.int16, 4: jnp.int32, 8: jnp.int64}.get(value.dtype.itemsize)
-    if kind is None or not jnp.issubdtype(value.dtype, jnp.floating):
-        return value
-    one = (lax.bitcast_convert_type(value, kind) | 1) & 1
-    return value / one.astype(value.dtype)
 
 
 def _key(pair: tuple[int, int]) -> str:
