@@ -29,10 +29,12 @@ from .control import (
     CustomJvp,
     CustomLinearSolve,
     CustomVjp,
+    JvpCase,
     LinearCall,
     OptimizationBarrier,
     RematPolicy,
     Scan,
+    VjpCase,
     While,
 )
 from .elementwise import (
@@ -158,6 +160,7 @@ __all__ = [
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
+    "JvpCase",
     "LinearCall",
     "LuPivotsToPermutation",
     "Matrices",
@@ -220,6 +223,7 @@ __all__ = [
     "UnaryAccuracy",
     "Unstack",
     "Vary",
+    "VjpCase",
     "While",
     "schema_of",
 ]
