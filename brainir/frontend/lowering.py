@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
+from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
@@ -60,7 +61,7 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
-        self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._open_rules: dict[str, list[Attributes]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -168,44 +169,43 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        if equation.params["symbolic_zeros"]:
-            # Its rule may tell zero tangents from others, and only one case would be stored.
-            raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        rules = self._rules(
-            f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
-        )
-        return dict(function=function, jvp=rules[0])
+        return self._with_rules("jvp", equation, jvp_rules)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        if equation.params["symbolic_zeros"]:
-            raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
-        return dict(function=function, fwd=fwd, bwd=bwd)
+        return self._with_rules("vjp", equation, vjp_rules)
 
-    def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
-        """Lower derivative rules.
+    def _with_rules(self, kind: str, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
         both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
         """
-        levels = self._open_rules.setdefault(occasion, [])
+        closed = equation.params["call_jaxpr"]
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        levels = self._open_rules.setdefault(f"{kind} {function}", [])
         if len(levels) == 2:
-            return levels[-1]
-        names = tuple(map(self._new_name, wanted))
-        levels.append(names)
+            return {"function": function, **levels[-1]}
+        base, rules = self._wanted[function], trace(equation)
+        bodies: dict[str, Any] = {}
+
+        def named(wanted: str, closed: Any) -> str:
+            name = self._new_name(f"{base}_{wanted}")
+            bodies[name] = closed
+            return name
+
+        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+        for attribute, cases in rules.several.items():
+            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes.update(rules.attributes)
+        levels.append(attributes)
         try:
-            for name, closed in zip(names, trace(), strict=True):
-                self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
+            for name, body in bodies.items():
+                self._functions[name] = self._function(jax_compat.open_jaxpr(body), name)
         finally:
             levels.pop()
-        return names
+        return {"function": function, **attributes}
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
@@ -363,10 +363,14 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
     """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
+    taken = set[str]()
     for function in functions:
-        base = wanted[function.name]
-        name = base if base not in counts else f"{base}_{counts[base]}"
-        counts[base] = counts.get(base, 0) + 1
+        base = name = wanted[function.name]
+        # A function that came back from a program can want a name with a number.
+        while name in taken:
+            counts[base] = counts.get(base, 0) + 1
+            name = f"{base}_{counts[base]}"
+        taken.add(name)
         names[function.name] = name
     renamed = (function.with_callees(names) for function in functions)
     return tuple(
