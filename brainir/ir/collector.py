@@ -1,4 +1,4 @@
-"""Work that makes many objects and no garbage, with the garbage collector held back."""
+"""Work that makes many objects and no garbage, with the garbage collector out of the way."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["collector_paused"]
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running, as a context or a decorator.
+    """Keep the garbage collector from running.
 
-    It would look through everything in the process again and again; beside JAX, that takes longer than the work.
-    Objects without cycles are freed all the same.
+    It would look through everything in the process again and again as objects are made; beside JAX, that takes longer
+    than the work.
     """
     was_enabled = gc.isenabled()
     gc.disable()
