@@ -83,8 +83,15 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 """Keywords that are left out where they have their default."""
 
 
-_HELPERS = {"lax.switch": "_switch", "scan.with_constants": "_scan", "while_loop.of_batch": "_while"}
-"""What the module defines itself."""
+_HELPERS = {
+    "lax.switch": "_switch",
+    "scan.with_constants": "_scan",
+    "symbolic_zeros.custom_jvp": "_custom_jvp",
+    "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "while_loop.of_batch": "_while",
+    "words.iota_2x32_shape": "_iota_2x32",
+}
+"""What a generated module has a function of its own for."""
 
 
 class FunctionTable(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import jax
 
-from ..ir.canonical import structural_key
+from ..ir.canonical import outline, structural_key
 from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import AnyNode, schema_of
@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
+from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
@@ -52,12 +53,15 @@ class Lowering:
         self._externals = ExternalNames()
         self._functions: dict[str, Function] = {}
         self._wanted: dict[str, str] = {}
+        # Nested functions are stored once, and what a rule computes is known only when it is lowered: each name
+        # stands for what no other name does.
+        self._names: dict[str, str] = {}
+        self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
-        self._by_key: dict[str, str] = {}
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
-        self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._open_rules: dict[str, list[Attributes]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -99,12 +103,7 @@ class Lowering:
             count += 1
             name = f"{wanted}_{count}"
         self._wanted[name] = wanted
-        return name
-
-    def _new_rule_name(self, wanted: str) -> str:
-        name = self._new_name(wanted)
-        # What a rule computes is known only when it is lowered; until then its own name tells it from all others.
-        self._keys[name] = name
+        self._names[name] = name
         return name
 
     def shared(self, closed: Any, name: str) -> str:
@@ -112,16 +111,29 @@ class Lowering:
         known = self._by_jaxpr.get(id(closed))
         if known is not None:
             return known[1]
-        function = self._function(jax_compat.open_jaxpr(closed), identifier(name))
-        key = structural_key(function, self._keys)
-        if key not in self._by_key:
-            name = self._new_name(function.name)
-            self._functions[name] = function.replace(name=name)
-            self._by_key[key] = name
-            self._keys[name] = key
+        name = self._stored(self._function(jax_compat.open_jaxpr(closed), identifier(name)))
         # The jaxpr is kept alive, because its id is the key.
-        self._by_jaxpr[id(closed)] = (closed, self._by_key[key])
-        return self._by_key[key]
+        self._by_jaxpr[id(closed)] = (closed, name)
+        return name
+
+    def _stored(self, function: Function) -> str:
+        """Store a function, unless an equal one is; return its name."""
+        alike = self._alike.setdefault(outline(function), [])
+        key = structural_key(function, self._names) if alike else None
+        for name in alike:
+            if self._key(name) == key:
+                return name
+        name = self._new_name(function.name)
+        self._functions[name] = function.replace(name=name)
+        alike.append(name)
+        if key is not None:
+            self._keys[name] = key
+        return name
+
+    def _key(self, name: str) -> str:
+        if name not in self._keys:
+            self._keys[name] = structural_key(self._functions[name], self._names)
+        return self._keys[name]
 
     def _function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -157,48 +169,47 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        if equation.params["symbolic_zeros"]:
-            # Its rule may tell zero tangents from others, and only one case would be stored.
-            raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        rules = self._rules(
-            f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
-        )
-        return dict(function=function, jvp=rules[0])
+        return self._with_rules("jvp", equation, jvp_rules)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        if equation.params["symbolic_zeros"]:
-            raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
-        return dict(function=function, fwd=fwd, bwd=bwd)
+        return self._with_rules("vjp", equation, vjp_rules)
 
-    def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
-        """Lower derivative rules.
+    def _with_rules(self, kind: str, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
         both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
         """
-        levels = self._open_rules.setdefault(occasion, [])
+        closed = equation.params["call_jaxpr"]
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        levels = self._open_rules.setdefault(f"{kind} {function}", [])
         if len(levels) == 2:
-            return levels[-1]
-        names = tuple(map(self._new_rule_name, wanted))
-        levels.append(names)
+            return {"function": function, **levels[-1]}
+        base, rules = self._wanted[function], trace(equation)
+        bodies: dict[str, Any] = {}
+
+        def named(wanted: str, closed: Any) -> str:
+            name = self._new_name(f"{base}_{wanted}")
+            bodies[name] = closed
+            return name
+
+        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+        for attribute, cases in rules.several.items():
+            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes.update(rules.attributes)
+        levels.append(attributes)
         try:
-            for name, closed in zip(names, trace(), strict=True):
-                self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
+            for name, body in bodies.items():
+                self._functions[name] = self._function(jax_compat.open_jaxpr(body), name)
         finally:
             levels.pop()
-        return names
+        return {"function": function, **attributes}
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
-        kinds = tuple(str(jax_compat.tensor_type(atom.aval)) for atom in equation.invars)
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
             traced = self._implementation(equation)
@@ -227,7 +238,7 @@ class Lowering:
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
-        jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
+        jvp = self._new_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:
@@ -252,7 +263,7 @@ class Lowering:
         finally:
             # What only the derivative of the implementation holds is not part of the program.
             del self._problems[problems:]
-        return structural_key(derived, self._keys) == structural_key(rule, self._keys)
+        return structural_key(derived, self._names) == structural_key(rule, self._names)
 
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
@@ -309,7 +320,7 @@ class _Body:
         return Function(
             name=name,
             inputs=self._inputs,
-            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in self._jaxpr.invars),
+            types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
             constants=tuple(self._constants),
             nodes=cast("tuple[AnyNode, ...]", nodes),
             outputs=tuple(map(self._operand, self._jaxpr.outvars)),
@@ -333,7 +344,7 @@ class _Body:
             op=op,
             inputs=tuple(map(self._operand, equation.invars)),
             outputs=tuple(map(self._result, equation.outvars)),
-            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in equation.outvars),
+            types=tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
             scope=jax_compat.name_stack(equation),
             source=source,
             **attributes,
@@ -352,12 +363,17 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
     """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
+    taken = set[str]()
     for function in functions:
-        base = wanted[function.name]
-        name = base if base not in counts else f"{base}_{counts[base]}"
-        counts[base] = counts.get(base, 0) + 1
+        base = name = wanted[function.name]
+        # A function that came back from a program can want a name with a number.
+        while name in taken:
+            counts[base] = counts.get(base, 0) + 1
+            name = f"{base}_{counts[base]}"
+        taken.add(name)
         names[function.name] = name
+    renamed = (function.with_callees(names) for function in functions)
     return tuple(
-        function.replace(name=names[function.name], nodes=tuple(node.with_callees(names) for node in function.nodes))
-        for function in functions
+        function if function.name == names[function.name] else function.replace(name=names[function.name])
+        for function in renamed
     )

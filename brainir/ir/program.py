@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -191,6 +191,12 @@ class Function(Model):
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
 
+    def with_callees(self, names: Mapping[str, str]) -> Function:
+        """Return the function with its references renamed; itself if that changes nothing."""
+        nodes = tuple([node.with_callees(names) if node.reference_names() else node for node in self.nodes])
+        changed = any(new is not old for new, old in zip(nodes, self.nodes, strict=True))
+        return self.replace(nodes=nodes) if changed else self
+
     @functools.cached_property
     def value_types(self) -> dict[str, str]:
         """The type of every value that the function defines, as text."""
@@ -199,6 +205,11 @@ class Function(Model):
         for node in self.nodes:
             types.update(zip(node.outputs, node.types, strict=False))
         return types
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, TensorType]:
+        """The type of every value that the function defines."""
+        return {name: TensorType.parse(text) for name, text in self.value_types.items()}
 
     def type_of(self, operand: str) -> TensorType:
         """Return the type of a value or literal.
@@ -210,9 +221,16 @@ class Function(Model):
         """
         return literal_type(operand) if is_literal(operand) else TensorType.parse(self.value_types[operand])
 
+    @functools.cached_property
+    def _values(self) -> dict[str, Value]:
+        return {}
+
     def value(self, operand: str) -> Value:
         """Return name and type of a value or literal."""
-        return Value(name=operand, type=str(self.type_of(operand)))
+        found = self._values.get(operand)
+        if found is None:
+            found = self._values[operand] = Value(name=operand, type=str(self.type_of(operand)))
+        return found
 
     @functools.cached_property
     def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
