@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.analysis.passes import UnrollScans
 from tests.online_models import (
     ONLINE_MODELS,
     OnlineModel,
@@ -248,6 +249,37 @@ def test_a_weight_whose_trace_cannot_be_followed_is_reported_and_gets_the_gradie
     _, _, grads = _compiled(learner.step, params, learner.init(hidden), jnp.arange(3.0), jnp.zeros(2))
     expected = _compiled(jax.grad(lambda p: loss(step(p, hidden, jnp.arange(3.0))[1], jnp.zeros(2))), params)
     _close(grads, expected, 1e-6)
+
+
+def test_control_flow_that_was_opened_is_reported() -> None:
+    report = str(_learned(ONLINE_MODELS["substeps"], jnp.float32)[0].report())
+    assert "became 3 copies of its body" in report.partition("rewritten first:")[2]
+    assert "run in every step" in str(_learned(ONLINE_MODELS["branches"], jnp.float32)[0].report())
+
+
+def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        v, _ = jax.lax.scan(lambda v, _: (0.9 * v + 0.1 * x @ params["w"], None), hidden["v"], None, length=17)
+        return {"v": v}, jnp.tanh(v)
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    program = brainir.lower_step(step, params, hidden, xs[0])
+    report = brainir.compile_learner(program, loss=loss).report()
+    assert not report.learned
+    assert "unroll it first" in str(report)
+    unrolled = brainir.run_passes(program, [UnrollScans(max_length=17)])
+    learner = brainir.compile_learner(unrolled, loss=loss)
+
+    def backward(params: Any) -> Any:
+        def body(hidden: Any, given: Any) -> Any:
+            hidden, out = step(params, hidden, given[0])
+            return hidden, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    found = _compiled(lambda params: learner.run(params, learner.init(hidden), xs, targets)[2], params)
+    _close(found, _compiled(jax.grad(backward), params), 1e-5)
 
 
 @pytest.mark.parametrize(
