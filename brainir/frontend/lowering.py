@@ -363,10 +363,14 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
     """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
+    taken = set[str]()
     for function in functions:
-        base = wanted[function.name]
-        name = base if base not in counts else f"{base}_{counts[base]}"
-        counts[base] = counts.get(base, 0) + 1
+        base = name = wanted[function.name]
+        # A function that came back from a program can want a name with a number.
+        while name in taken:
+            counts[base] = counts.get(base, 0) + 1
+            name = f"{base}_{counts[base]}"
+        taken.add(name)
         names[function.name] = name
     renamed = (function.with_callees(names) for function in functions)
     return tuple(

@@ -100,9 +100,11 @@ from .structure import (
     BroadcastInDim,
     Concatenate,
     DceSink,
+    Device,
     DevicePut,
     Empty,
     Iota,
+    Iota2x32Shape,
     Pad,
     Reshape,
     ReshapeDimensions,
@@ -146,6 +148,7 @@ __all__ = [
     "CustomLinearSolve",
     "CustomVjp",
     "DceSink",
+    "Device",
     "DevicePut",
     "DotAlgorithm",
     "DotGeneral",
@@ -160,6 +163,7 @@ __all__ = [
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
+    "Iota2x32Shape",
     "JvpCase",
     "LinearCall",
     "LuPivotsToPermutation",
@@ -237,7 +241,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink | ReshapeDimensions
+    | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
     | ReduceScatter | AllToAll | Permute | AxisIndex
