@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import reachable_functions, share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
+from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .identity import FunctionKeys, UnknownBehaviourError
@@ -66,9 +67,9 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
-        self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._open_rules: dict[str, list[Attributes]] = {}
         self._rule_names: set[str] = set()
-        self._by_behaviour: dict[Hashable, tuple[str, ...]] = {}
+        self._by_behaviour: dict[Hashable, Attributes] = {}
         self._function_keys = FunctionKeys()
         self._open_sources: list[str] = []
         self._problems: list[str] = []
@@ -177,51 +178,37 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        if equation.params["symbolic_zeros"]:
-            # Its rule may tell zero tangents from others, and only one case would be stored.
-            raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
-        function = self._ruled(equation)
-        names = (f"{self._wanted[function]}_jvp",)
-        (jvp,) = self._rules(equation, function, names, lambda: (jax_compat.trace_custom_jvp(equation),))
-        return dict(function=function, jvp=jvp)
+        return self._with_rules(equation, jvp_rules)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        if equation.params["symbolic_zeros"]:
-            raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
-        function = self._ruled(equation)
-        names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules(equation, function, names, lambda: jax_compat.trace_vjp_rules(equation))
-        return dict(function=function, fwd=fwd, bwd=bwd)
+        return self._with_rules(equation, vjp_rules)
 
-    def _ruled(self, equation: Any) -> str:
+    def _with_rules(self, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules, or find equal rules that were lowered before."""
         closed = equation.params["call_jaxpr"]
-        return self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-
-    def _rules(
-        self, equation: Any, function: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]
-    ) -> tuple[str, ...]:
-        """Lower the derivative rules of a function, or find equal ones that were lowered before."""
-        key = self._behaviour(equation, wanted, jax_compat.rule_functions(equation))
-        occasion = f"{equation.primitive.name} {function}"
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        base, occasion = self._wanted[function], f"{equation.primitive.name} {function}"
+        parts = (base, jax_compat.rule_functions(equation))
+        key = self._behaviour(equation, parts)
         if key is None:
-            return self._traced_rules(occasion, wanted, trace)
-        if key not in self._by_behaviour:
-            if self._only_rules:
-                self._by_behaviour[key] = self._traced_rules(occasion, wanted, trace, key)
-            else:
-                found = self._lowered_apart(key, lambda inner: inner._traced_rules(occasion, wanted, trace, key))
-                self._by_behaviour[key] = tuple(name for name in found if name is not None)
-        return self._by_behaviour[key]
+            rules = self._traced_rules(base, occasion, lambda: trace(equation))
+        else:
+            if key not in self._by_behaviour:
+                self._by_behaviour[key] = (
+                    self._traced_rules(base, occasion, lambda: trace(equation), key)
+                    if self._only_rules
+                    else self._lowered_apart(
+                        key, lambda inner: inner._traced_rules(base, occasion, lambda: trace(equation), key)
+                    )
+                )
+            rules = self._by_behaviour[key]
+        return {"function": function, **rules}
 
     def _traced_rules(
-        self,
-        occasion: str,
-        wanted: tuple[str, ...],
-        trace: Callable[[], tuple[Any, ...]],
-        behaviour: Hashable | None = None,
-    ) -> tuple[str, ...]:
-        """Trace and lower derivative rules.
+        self, base: str, occasion: str, trace: Callable[[], TracedRules], behaviour: Hashable | None = None
+    ) -> Attributes:
+        """Trace and lower derivative rules; return the attributes that refer to them.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. If that is known to
         have the same rule, the rule refers to itself. Else the call inside a rule is lowered with a rule of its own,
@@ -231,33 +218,42 @@ class Lowering:
         levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
             return levels[-1]
-        names = tuple(map(self._new_rule_name, wanted))
+        rules = trace()
+        bodies: dict[str, Any] = {}
+
+        def named(wanted: str, closed: Any) -> str:
+            name = self._new_rule_name(f"{base}_{wanted}")
+            bodies[name] = closed
+            return name
+
+        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+        for attribute, cases in rules.several.items():
+            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes.update(rules.attributes)
         if behaviour is not None:
-            self._by_behaviour[behaviour] = names
-        levels.append(names)
+            self._by_behaviour[behaviour] = attributes
+        levels.append(attributes)
         try:
-            for name, closed in zip(names, trace(), strict=True):
-                self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
+            for name, body in bodies.items():
+                self._functions[name] = self._function(jax_compat.open_jaxpr(body), name)
         finally:
             levels.pop()
-        return names
+        return attributes
 
     def _new_rule_name(self, wanted: str) -> str:
         name = self._new_name(wanted)
         self._rule_names.add(name)
         return name
 
-    def _behaviour(self, equation: Any, wanted: tuple[str, ...], parts: Any) -> Hashable | None:
+    def _behaviour(self, equation: Any, parts: Any) -> Hashable | None:
         """Return what the rules of an equation depend on, or None if that cannot be told."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
         try:
-            return (equation.primitive, wanted, kinds, self._function_keys.of(parts), self._keep, jax_compat.settings())
+            return equation.primitive, kinds, self._function_keys.of(parts), self._keep, jax_compat.settings()
         except UnknownBehaviourError:
             return None
 
-    def _lowered_apart(
-        self, key: Hashable, lower: Callable[[Lowering], tuple[str | None, ...]]
-    ) -> tuple[str | None, ...]:
+    def _lowered_apart(self, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
@@ -266,18 +262,18 @@ class Lowering:
         if found is None:
             inner = Lowering(self._keep, self._externals)
             inner._open_sources = [*self._open_sources]
-            roots = lower(inner)
-            functions = inner._functions
-            reached = {part.name for root in roots if root for part in reachable_functions(functions, root)}
+            attributes, functions = lower(inner), inner._functions
+            roots = [name for value in attributes.values() for name in _names(value) if name in functions]
+            reached = {part.name for root in roots for part in reachable_functions(functions, root)}
             kept = tuple(part for name, part in functions.items() if name in reached)
-            found = LoweredRules(roots, kept, inner._wanted, frozenset(inner._rule_names))
+            found = LoweredRules(attributes, kept, inner._wanted, frozenset(inner._rule_names))
             self._problems.extend(inner._problems)
             if not inner._problems:
                 MEMORY.keep(key, found)
         return self._adopted(found)
 
-    def _adopted(self, found: LoweredRules) -> tuple[str | None, ...]:
-        """Add rules that were lowered apart; return the names that they have here."""
+    def _adopted(self, found: LoweredRules) -> Attributes:
+        """Add rules that were lowered apart; return the attributes with the names that they have here."""
         rules = [function for function in found.functions if function.name in found.rules]
         names = {function.name: self._new_rule_name(found.wanted[function.name]) for function in rules}
         for function in found.functions:
@@ -287,32 +283,41 @@ class Lowering:
         for function in rules:
             name = names[function.name]
             self._functions[name] = function.replace(name=name).with_callees(names)
-        return tuple(None if root is None else names[root] for root in found.roots)
+        return {
+            attribute: (
+                names[value]
+                if isinstance(value, str)
+                else tuple(map(names.__getitem__, value))
+                if _names(value)
+                else value
+            )
+            for attribute, value in found.attributes.items()
+        }
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
-            behaviour = None if self._only_rules else self._behaviour(equation, (), dict(equation.params))
+            behaviour = None if self._only_rules else self._behaviour(equation, dict(equation.params))
             if behaviour is None:
                 traced = self._implementation(equation)
                 if traced is None:
                     return custom_call(equation)
                 self._lower_foreign(equation, key, traced)
             else:
-                function, jvp = self._lowered_apart(behaviour, lambda inner: inner._foreign_names(equation))
-                if function is None:
+                known = self._lowered_apart(behaviour, lambda inner: inner._references(equation))
+                if not known:
                     return custom_call(equation)
-                self._foreign[key] = (function, jvp)
+                self._foreign[key] = (known["function"], known.get("jvp"))
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
         function, jvp = self._foreign[key]
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
 
-    def _foreign_names(self, equation: Any) -> tuple[str | None, str | None]:
-        _, attributes = self.foreign(equation)
-        return attributes.get("function"), attributes.get("jvp")
+    def _references(self, equation: Any) -> Attributes:
+        op, attributes = self.foreign(equation)
+        return {} if op == "custom_call" else attributes
 
     def _implementation(self, equation: Any) -> Any:
         """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
@@ -444,6 +449,13 @@ class _Body:
         )
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the names of functions in an attribute of a node with rules."""
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) and all(isinstance(name, str) for name in value) else ()
+
+
 def _key(value: Any) -> str:
     """Return a text that is equal for equal plain values; anything else equals only itself."""
     if isinstance(value, tuple):
@@ -456,10 +468,10 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
     """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
-    taken: set[str] = set()
+    taken = set[str]()
     for function in functions:
         base = name = wanted[function.name]
-        # A function of a regenerated program may want the name that this numbering would give to another.
+        # A function that came back from a program can want a name with a number.
         while name in taken:
             counts[base] = counts.get(base, 0) + 1
             name = f"{base}_{counts[base]}"

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from ..ir.ops import Callback
 from ..ir.program import Function
@@ -26,8 +27,8 @@ class LoweredRules:
 
     Parameters
     ----------
-    roots : tuple of str or None
-        Names of the rules.
+    attributes : dict
+        Those of a node with these rules, their names among them.
     functions : tuple of Function
         Those that are no rules come after those that they refer to.
     wanted : dict of str to str
@@ -36,7 +37,7 @@ class LoweredRules:
         Which of the functions are rules; rules may refer to themselves.
     """
 
-    roots: tuple[str | None, ...]
+    attributes: dict[str, Any]
     functions: tuple[Function, ...]
     wanted: dict[str, str]
     rules: frozenset[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import RematPolicy
+from ...ir.types import is_literal
 from ..expressions import (
     Apply,
     CustomJvpOf,
@@ -17,6 +18,7 @@ from ..expressions import (
     Lambda,
     Literal,
     Name,
+    Operand,
     Plain,
     Splat,
     SplitAt,
@@ -38,12 +40,38 @@ def _call_function(node: Any, types: Types) -> Expression:
 
 @rule("custom_jvp")
 def _custom_jvp(node: Any, types: Types) -> Expression:
-    return Apply(CustomJvpOf(node.function, node.jvp), as_operands(node.inputs))
+    if not node.cases:
+        return Apply(CustomJvpOf(node.function, node.jvp), as_operands(node.inputs))
+    cases = (
+        Tuple((Literal(case.perturbed), Literal(case.moved), FunctionOf(rule)))
+        for case, rule in zip(node.cases, node.jvps, strict=True)
+    )
+    made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(cases)))
+    return Apply(Apply(Name("symbolic_zeros.custom_jvp"), made), as_operands(node.inputs))
 
 
 @rule("custom_vjp")
 def _custom_vjp(node: Any, types: Types) -> Expression:
-    return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
+    if not node.cases:
+        return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
+    forward: dict[tuple[int, ...], str] = {}
+    backward: dict[tuple[int, ...], list[tuple[tuple[int, ...], tuple[int, ...], str]]] = {}
+    for case, fwd, bwd in zip(node.cases, node.fwds, node.bwds, strict=True):
+        forward[case.perturbed] = fwd
+        backward.setdefault(case.perturbed, []).append((case.asked, case.returned, bwd))
+    alike: dict[Any, list[tuple[int, ...]]] = {}
+    for perturbed, fwd in forward.items():
+        alike.setdefault((fwd, tuple(backward[perturbed])), []).append(perturbed)
+    kinds = (
+        Tuple((
+            Literal(tuple(perturbed)),
+            FunctionOf(fwd),
+            Tuple(tuple(Tuple((Literal(asked), Literal(returned), FunctionOf(bwd))) for asked, returned, bwd in rules)),
+        ))
+        for (fwd, rules), perturbed in alike.items()
+    )  # fmt: skip
+    made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(kinds)))
+    return Apply(Apply(Name("symbolic_zeros.custom_vjp"), made), as_operands(node.inputs))
 
 
 @rule("cond")
@@ -54,13 +82,26 @@ def _cond(node: Any, types: Types) -> Expression:
 
 @rule("scan")
 def _scan(node: Any, types: Types) -> Expression:
-    consts = as_operands(node.inputs[: node.num_consts])
+    names = node.inputs[: node.num_consts]
     carry = as_operands(node.inputs[node.num_consts : node.num_consts + node.num_carry])
     scanned = as_operands(node.inputs[node.num_consts + node.num_carry :])
-    step = Apply(FunctionOf(node.body), (*consts, _splat("carry"), _splat("xs")))
+    keywords = as_keywords({"length": node.length, "reverse": node.reverse, "unroll": node.unroll})
+    if len({*names}) < len(names):
+        # For lax.scan, which finds out what its body needs, they would be one constant.
+        step = Apply(FunctionOf(node.body), (_splat("consts"), _splat("carry"), _splat("xs")))
+        body = Lambda(("consts", "carry", "xs"), SplitAt(step, node.num_carry))
+        consts = Tuple(tuple(_apart(names, index, types) for index in range(len(names))))
+        return Join(Apply(Name("scan.with_constants"), (body, consts, Tuple(carry), Tuple(scanned)), keywords))
+    step = Apply(FunctionOf(node.body), (*as_operands(names), _splat("carry"), _splat("xs")))
     body = Lambda(("carry", "xs"), SplitAt(step, node.num_carry))
-    keywords = {"length": node.length, "reverse": node.reverse, "unroll": node.unroll}
-    return Join(Apply(Name("lax.scan"), (body, Tuple(carry), Tuple(scanned)), as_keywords(keywords)))
+    return Join(Apply(Name("lax.scan"), (body, Tuple(carry), Tuple(scanned)), keywords))
+
+
+def _apart(names: tuple[str, ...], index: int, types: Types) -> Expression:
+    """Return a constant; where it is one that stands before, a copy, so that its gradient is one of its own."""
+    operand = Operand(names[index])
+    is_repeated = names[index] in names[:index] and not is_literal(names[index]) and types(names[index]).is_inexact
+    return Apply(Name("jnp.copy"), (operand,)) if is_repeated else operand
 
 
 @rule("while")

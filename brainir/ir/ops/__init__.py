@@ -29,10 +29,12 @@ from .control import (
     CustomJvp,
     CustomLinearSolve,
     CustomVjp,
+    JvpCase,
     LinearCall,
     OptimizationBarrier,
     RematPolicy,
     Scan,
+    VjpCase,
     While,
 )
 from .elementwise import (
@@ -98,9 +100,11 @@ from .structure import (
     BroadcastInDim,
     Concatenate,
     DceSink,
+    Device,
     DevicePut,
     Empty,
     Iota,
+    Iota2x32Shape,
     Pad,
     Reshape,
     ReshapeDimensions,
@@ -144,6 +148,7 @@ __all__ = [
     "CustomLinearSolve",
     "CustomVjp",
     "DceSink",
+    "Device",
     "DevicePut",
     "DotAlgorithm",
     "DotGeneral",
@@ -158,6 +163,8 @@ __all__ = [
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
+    "Iota2x32Shape",
+    "JvpCase",
     "LinearCall",
     "LuPivotsToPermutation",
     "Matrices",
@@ -220,6 +227,7 @@ __all__ = [
     "UnaryAccuracy",
     "Unstack",
     "Vary",
+    "VjpCase",
     "While",
     "schema_of",
 ]
@@ -233,7 +241,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink | ReshapeDimensions
+    | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape
     | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
     | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
     | ReduceScatter | AllToAll | Permute | AxisIndex
