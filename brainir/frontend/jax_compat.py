@@ -349,8 +349,8 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
     params = equation.params
     num_consts = params["num_consts"]
     kinds, outputs = _avals(equation)
-    fwd_jaxpr, fwd_consts = params["fwd_jaxpr_thunk"].call_wrapped(*[True] * (len(kinds) - num_consts))
-    # A residual that is an operand is not computed: the third tree entry names the operand instead.
+    fwd_jaxpr, fwd_consts = _forward_rule(params["fwd_jaxpr_thunk"], len(kinds) - num_consts)
+    # A residual that is an operand is not computed: the third tree entry tells which operand it is.
     forwarded = params["out_trees"]()[2]
 
     def run_fwd(*operands: Any) -> list[Any]:
@@ -358,7 +358,7 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
         computed = jax.core.eval_jaxpr(fwd_jaxpr, fwd_consts, *own)
         split = len(computed) - len(outputs)
         fresh, results = iter(computed[:split]), computed[split:]
-        return [*results, *(next(fresh) if index is None else own[index] for index in forwarded)]
+        return [*results, *(next(fresh) if index is None else operands[index] for index in forwarded)]
 
     def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         full = _with_float0(cotangents, outputs)
@@ -373,6 +373,21 @@ def trace_vjp_rules(equation: Equation) -> tuple[Any, Any]:
     residuals = [_spec(kind) for kind in fwd.out_avals[len(outputs) :]]
     bwd = jax.make_jaxpr(run_bwd)(residuals, [_spec(kind) for kind in outputs if _moves(kind)])
     return fwd, bwd
+
+
+def _forward_rule(thunk: Any, num_operands: int) -> Any:
+    """Return jaxpr and constants of the forward rule.
+
+    When JAX traces an equation again, what its function closes over becomes the first operands, and the rule refuses
+    to be differentiated for them.
+    """
+    for closed_over in range(num_operands):
+        try:
+            return thunk.call_wrapped(*[False] * closed_over, *[True] * (num_operands - closed_over))
+        except Exception as error:
+            if type(error).__name__ != "CustomVJPException":
+                raise
+    return thunk.call_wrapped(*[False] * num_operands)
 
 
 def _moves(aval: Any) -> bool:

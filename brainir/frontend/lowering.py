@@ -20,7 +20,7 @@ from . import control, jax_compat, parallel
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
-from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
+from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding, node_attributes
 from .sources import is_model_file, source_of
 
 __all__ = ["Lowering", "identifier", "lowered_ops"]
@@ -57,6 +57,7 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
+        self._rule_blind_keys: dict[str, str] = {}
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
@@ -163,7 +164,7 @@ class Lowering:
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         rules = self._rules(
-            f"jvp {function}", (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
+            "jvp", function, (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
         )
         return dict(function=function, jvp=rules[0])
 
@@ -174,17 +175,19 @@ class Lowering:
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules(f"vjp {function}", names, lambda: jax_compat.trace_vjp_rules(equation))
+        fwd, bwd = self._rules("vjp", function, names, lambda: jax_compat.trace_vjp_rules(equation))
         return dict(function=function, fwd=fwd, bwd=bwd)
 
-    def _rules(self, occasion: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]) -> tuple[str, ...]:
-        """Lower derivative rules.
+    def _rules(
+        self, occasion: str, function: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]
+    ) -> tuple[str, ...]:
+        """Lower the derivative rules of a function.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
         both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
         """
-        levels = self._open_rules.setdefault(occasion, [])
+        levels = self._open_rules.setdefault(f"{occasion} {self._rule_blind_key(function)}", [])
         if len(levels) == 2:
             return levels[-1]
         names = tuple(map(self._new_rule_name, wanted))
@@ -195,6 +198,19 @@ class Lowering:
         finally:
             levels.pop()
         return names
+
+    def _rule_blind_key(self, name: str) -> str:
+        """Return a hash of what a function computes, whatever derivative rules its calls have.
+
+        A call that was lowered with a rule of its own is another function than the one around it, but no other occasion.
+        """
+        if name not in self._rule_blind_keys:
+            function = self._functions[name]
+            rules = {getattr(node, name) for node in function.nodes for name in node.rule_names()}
+            callees = {callee for node in function.nodes for callee in node.callees()}
+            keys = {callee: "" if callee in rules else self._rule_blind_key(callee) for callee in callees}
+            self._rule_blind_keys[name] = structural_key(function, keys)
+        return self._rule_blind_keys[name]
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
@@ -297,7 +313,7 @@ class _Body:
     def _constant(self, aval: Any, value: Any) -> str:
         kind = jax_compat.tensor_type(aval)
         array = jax_compat.constant_array(value, kind)
-        if kind.shape == () and not kind.is_key:
+        if kind.shape == () and not kind.is_key and kind.dtype != "float0":
             return literal_text(array, kind.weak_type)
         name = self._name(f"c{len(self._constants)}")
         self._constants.append(Constant.of(name, kind, array))
@@ -305,18 +321,32 @@ class _Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        nodes = tuple(map(self._node, self._jaxpr.equations))
+        nodes = [self._node(equation) for equation in self._jaxpr.equations if not self._is_passed_on(equation)]
         return Function(
             name=name,
             inputs=self._inputs,
             types=tuple(str(jax_compat.tensor_type(var.aval)) for var in self._jaxpr.invars),
             constants=tuple(self._constants),
-            nodes=cast("tuple[AnyNode, ...]", nodes),
+            nodes=cast("tuple[AnyNode, ...]", tuple(nodes)),
             outputs=tuple(map(self._operand, self._jaxpr.outvars)),
         )
 
+    def _is_passed_on(self, equation: Any) -> bool:
+        """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
+        if equation.primitive.name != "convert_element_type" or has_sharding(equation.params.get("sharding")):
+            return False
+        (operand,), (result,) = equation.invars, equation.outvars
+        if jax_compat.tensor_type(operand.aval) != jax_compat.tensor_type(result.aval):
+            return False
+        self._operands[result] = self._operand(operand)
+        return True
+
     def _operand(self, atom: Any) -> str:
-        return jax_compat.literal_operand(atom) if jax_compat.is_literal(atom) else self._operands[atom]
+        if not jax_compat.is_literal(atom):
+            return self._operands[atom]
+        if jax_compat.tensor_type(atom.aval).dtype == "float0":
+            return self._constant(atom.aval, atom.val)
+        return jax_compat.literal_operand(atom)
 
     def _result(self, var: Any) -> str:
         name = self._wanted.get(var, "")
