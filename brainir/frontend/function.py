@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, leaf_paths
 from ..ir.model import StatePath
@@ -208,7 +209,8 @@ def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Seque
         for index, (owner, _, _) in enumerate(interface.input_leaves())
         if isinstance(owner, State) and owner.returned
     ]
-    functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
-    program = Program(entry=functions[0].name, interface=interface, functions=functions)
-    verify(program)
+    with collector_paused():
+        functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
+        program = Program(entry=functions[0].name, interface=interface, functions=functions)
+        verify(program)
     return program

@@ -47,6 +47,8 @@ __all__ = [
     "trace_primitive_jvp",
     "trace_transpose",
     "trace_vjp_rules",
+    "traceback_frames",
+    "type_text",
     "unusual_jit_params",
 ]
 
@@ -95,15 +97,37 @@ def is_literal(atom: Any) -> bool:
 
 def literal_operand(atom: Any) -> str:
     """Write a jaxpr literal as an IR operand."""
-    return literal_text(np.asarray(atom.val).astype(atom.aval.dtype), bool(getattr(atom.aval, "weak_type", False)))
+    value, aval = np.asarray(atom.val), atom.aval
+    return _literal(value.tobytes(), value.dtype, np.dtype(aval.dtype), bool(getattr(aval, "weak_type", False)))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _literal(octets: bytes, held: np.dtype[Any], dtype: np.dtype[Any], weak_type: bool) -> str:
+    return literal_text(np.frombuffer(octets, held).reshape(()).astype(dtype), weak_type)
 
 
 def tensor_type(aval: Any) -> TensorType:
     """Return the IR type of an abstract value."""
-    name = str(aval.dtype) if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) else np.dtype(aval.dtype).name
-    if aval.dtype == jax.dtypes.float0:
+    return _tensor_type(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
+
+
+def type_text(aval: Any) -> str:
+    """Return the IR type of an abstract value as text."""
+    return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorType:
+    if dtype == jax.dtypes.float0:
         name = "float0"
-    return TensorType(name, tuple(int(dim) for dim in aval.shape), bool(getattr(aval, "weak_type", False)))
+    else:
+        name = str(dtype) if jnp.issubdtype(dtype, jax.dtypes.prng_key) else np.dtype(dtype).name
+    return TensorType(name, tuple(int(dim) for dim in shape), weak_type)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
+    return str(_tensor_type(dtype, shape, weak_type))
 
 
 def name_stack(equation: Equation) -> str:
@@ -154,12 +178,16 @@ def scan_arity(params: Any) -> tuple[int, int]:
     return len(consts), len(carry)
 
 
-def equation_traceback(equation: Equation) -> tuple[Sequence[CodeType], Sequence[int], Callable[[CodeType, int], int]]:
-    """Return code objects and instruction offsets of the frames behind an equation, innermost first.
+def equation_traceback(equation: Equation) -> Any:
+    """Return where an equation was traced, for :func:`traceback_frames`; equal for equal places, and hashable."""
+    return equation.source_info.traceback
+
+
+def traceback_frames(traceback: Any) -> tuple[Sequence[CodeType], Sequence[int], Callable[[CodeType, int], int]]:
+    """Return code objects and instruction offsets of the frames of a traceback, innermost first.
 
     The third result turns a code object and an offset into a line number.
     """
-    traceback = equation.source_info.traceback
     if traceback is None:
         return (), (), lambda code, offset: 0
     codes, offsets = traceback.raw_frames()

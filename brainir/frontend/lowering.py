@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import jax
 
-from ..ir.canonical import structural_key
+from ..ir.canonical import outline, structural_key
 from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import AnyNode, schema_of
@@ -52,8 +52,11 @@ class Lowering:
         self._externals = ExternalNames()
         self._functions: dict[str, Function] = {}
         self._wanted: dict[str, str] = {}
+        # Nested functions are stored once, and what a rule computes is known only when it is lowered: each name
+        # stands for what no other name does.
+        self._names: dict[str, str] = {}
+        self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
-        self._by_key: dict[str, str] = {}
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
@@ -100,12 +103,7 @@ class Lowering:
             count += 1
             name = f"{wanted}_{count}"
         self._wanted[name] = wanted
-        return name
-
-    def _new_rule_name(self, wanted: str) -> str:
-        name = self._new_name(wanted)
-        # What a rule computes is known only when it is lowered; until then its own name tells it from all others.
-        self._keys[name] = name
+        self._names[name] = name
         return name
 
     def shared(self, closed: Any, name: str) -> str:
@@ -113,16 +111,29 @@ class Lowering:
         known = self._by_jaxpr.get(id(closed))
         if known is not None:
             return known[1]
-        function = self._function(jax_compat.open_jaxpr(closed), identifier(name))
-        key = structural_key(function, self._keys)
-        if key not in self._by_key:
-            name = self._new_name(function.name)
-            self._functions[name] = function.replace(name=name)
-            self._by_key[key] = name
-            self._keys[name] = key
+        name = self._stored(self._function(jax_compat.open_jaxpr(closed), identifier(name)))
         # The jaxpr is kept alive, because its id is the key.
-        self._by_jaxpr[id(closed)] = (closed, self._by_key[key])
-        return self._by_key[key]
+        self._by_jaxpr[id(closed)] = (closed, name)
+        return name
+
+    def _stored(self, function: Function) -> str:
+        """Store a function, unless an equal one is; return its name."""
+        alike = self._alike.setdefault(outline(function), [])
+        key = structural_key(function, self._names) if alike else None
+        for name in alike:
+            if self._key(name) == key:
+                return name
+        name = self._new_name(function.name)
+        self._functions[name] = function.replace(name=name)
+        alike.append(name)
+        if key is not None:
+            self._keys[name] = key
+        return name
+
+    def _key(self, name: str) -> str:
+        if name not in self._keys:
+            self._keys[name] = structural_key(self._functions[name], self._names)
+        return self._keys[name]
 
     def _function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -190,7 +201,7 @@ class Lowering:
         levels = self._open_rules.setdefault(f"{occasion} {self._rule_blind_key(function)}", [])
         if len(levels) == 2:
             return levels[-1]
-        names = tuple(map(self._new_rule_name, wanted))
+        names = tuple(map(self._new_name, wanted))
         levels.append(names)
         try:
             for name, closed in zip(names, trace(), strict=True):
@@ -214,7 +225,7 @@ class Lowering:
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
-        kinds = tuple(str(jax_compat.tensor_type(atom.aval)) for atom in equation.invars)
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
             traced = self._implementation(equation)
@@ -243,7 +254,7 @@ class Lowering:
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
-        jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
+        jvp = self._new_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:
@@ -268,7 +279,7 @@ class Lowering:
         finally:
             # What only the derivative of the implementation holds is not part of the program.
             del self._problems[problems:]
-        return structural_key(derived, self._keys) == structural_key(rule, self._keys)
+        return structural_key(derived, self._names) == structural_key(rule, self._names)
 
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
@@ -325,7 +336,7 @@ class _Body:
         return Function(
             name=name,
             inputs=self._inputs,
-            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in self._jaxpr.invars),
+            types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
             constants=tuple(self._constants),
             nodes=cast("tuple[AnyNode, ...]", tuple(nodes)),
             outputs=tuple(map(self._operand, self._jaxpr.outvars)),
@@ -363,7 +374,7 @@ class _Body:
             op=op,
             inputs=tuple(map(self._operand, equation.invars)),
             outputs=tuple(map(self._result, equation.outvars)),
-            types=tuple(str(jax_compat.tensor_type(var.aval)) for var in equation.outvars),
+            types=tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
             scope=jax_compat.name_stack(equation),
             source=source,
             **attributes,
@@ -387,7 +398,8 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
         name = base if base not in counts else f"{base}_{counts[base]}"
         counts[base] = counts.get(base, 0) + 1
         names[function.name] = name
+    renamed = (function.with_callees(names) for function in functions)
     return tuple(
-        function.replace(name=names[function.name], nodes=tuple(node.with_callees(names) for node in function.nodes))
-        for function in functions
+        function if function.name == names[function.name] else function.replace(name=names[function.name])
+        for function in renamed
     )

@@ -59,18 +59,23 @@ def _shown(file: str) -> str:
     return path.relative_to(top).as_posix()
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _line(code: CodeType, offset: int, line: int) -> str:
+def _line(code: CodeType, line: int) -> str:
     shown = _shown(code.co_filename)
     return f"{shown}:{line} ({code.co_name})" if shown else f"({code.co_name})"
 
 
 def source_of(equation: Any) -> str:
     """Return ``file.py:12 (function)`` for the innermost model code behind an equation, or an empty string."""
-    codes, offsets, line_number = jax_compat.equation_traceback(equation)
+    return _source(jax_compat.equation_traceback(equation))
+
+
+# A traceback is a hashable record of code objects and places in them. The same line gives equal ones.
+@functools.lru_cache(maxsize=1 << 14)
+def _source(traceback: Any) -> str:
+    codes, offsets, line_number = jax_compat.traceback_frames(traceback)
     for code, offset in zip(codes, offsets, strict=True):
         if is_model_file(code.co_filename):
-            return _line(code, offset, line_number(code, offset))
+            return _line(code, line_number(code, offset))
         if code.co_filename.startswith(_OWN):
             return ""
     return ""

@@ -17,7 +17,7 @@ from .interface import Interface
 from .node import Node
 from .ops import AnyNode
 from .program import Constant, Function, Program
-from .serialization import dump_function, dump_interface, dump_node
+from .serialization import dump_bare_function, dump_bare_node, dump_interface
 
 __all__ = [
     "canonical_interface",
@@ -25,9 +25,13 @@ __all__ = [
     "effectful_functions",
     "fingerprint",
     "function_keys",
+    "outline",
     "runs_effects",
     "structural_key",
 ]
+
+
+_NOTHING: Mapping[str, str] = {}
 
 
 def canonicalize(program: Program) -> Program:
@@ -43,7 +47,7 @@ def canonicalize(program: Program) -> Program:
     return Program(
         entry="f0",
         interface=canonical_interface(program.interface),
-        functions=tuple(_rename_callees(form.function, name, callees) for name, form, callees in table),
+        functions=tuple(_rewritten(form, name, callees) for name, form, callees in table),
     )
 
 
@@ -77,7 +81,15 @@ def structural_key(function: Function, callee_keys: Mapping[str, str], effectful
     return _key(_form(function, callee_keys, effectful), callee_keys)
 
 
-def function_keys(functions: Mapping[str, Function]) -> dict[str, str]:
+def outline(function: Function) -> tuple[object, ...]:
+    """Return what functions of one canonical form have in common and is quick to see.
+
+    Only where it is the same can :func:`structural_key` be.
+    """
+    return function.types, len(function.outputs), tuple(sorted(node.op for node in function.nodes))
+
+
+def function_keys(functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING) -> dict[str, str]:
     """Return a key for each function of a table; equal functions, and only they, have equal keys.
 
     Parameters
@@ -85,17 +97,26 @@ def function_keys(functions: Mapping[str, Function]) -> dict[str, str]:
     functions : mapping of str to Function
         By name; every function that they refer to is among them. Derivative rules may lead back to
         themselves.
+    known : mapping of str to str
+        Keys of functions whose equals are known.
     """
-    return _function_keys(functions)[1]
+    return _function_keys(functions, known)[1]
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """A function with canonical value names and node order; its references are still the old ones.
+    """A function with the canonical order of its nodes and names of its values.
 
     Parameters
     ----------
     function : Function
+        As it is.
+    order : list of int
+        Indices of its nodes.
+    names : dict of str to str
+        Canonical names of inputs, constants and results.
+    constants : tuple of Constant
+        One of each set of equal ones, in canonical order, under its old name.
     digest : str
         Hash of its content, the references blanked.
     callees : tuple of str
@@ -105,6 +126,9 @@ class _Form:
     """
 
     function: Function
+    order: list[int]
+    names: dict[str, str]
+    constants: tuple[Constant, ...]
     digest: str
     callees: tuple[str, ...]
     settled: bool
@@ -141,12 +165,18 @@ def _canonical_table(program: Program) -> Iterator[tuple[str, _Form, dict[str, s
         yield name, forms[first[key]], new_names
 
 
-def _function_keys(functions: Mapping[str, Function]) -> tuple[dict[str, _Form], dict[str, str]]:
-    """Return the form and the key of each function; equal functions, and only they, have equal keys."""
+def _function_keys(
+    functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING
+) -> tuple[dict[str, _Form], dict[str, str]]:
+    """Return form and key of each function, no form of those known; equal functions, and only they, have equal keys."""
     effectful = effectful_functions(functions)
     forms: dict[str, _Form] = {}
-    keys: dict[str, str] = {}
-    unknown = {name: {callee for node in body.nodes for callee in node.callees()} for name, body in functions.items()}
+    keys = dict(known)
+    unknown = {
+        name: {callee for node in body.nodes for callee in node.callees() if callee not in known}
+        for name, body in functions.items()
+        if name not in known
+    }
     callers: dict[str, list[str]] = {}
     for name, callees in unknown.items():
         for callee in callees:
@@ -207,11 +237,6 @@ def _executed(node: Node) -> Iterator[str]:
             yield from (value,) if isinstance(value, str) else value
 
 
-def _rename_callees(function: Function, name: str, names: dict[str, str]) -> Function:
-    nodes = (node.with_callees(names) if node.reference_names() else node for node in function.nodes)
-    return function.replace(name=name, nodes=tuple(nodes))
-
-
 def canonical_interface(interface: Interface) -> Interface:
     """Return the interface with units and unused states in a fixed order; everything else counts."""
     units = sorted(interface.units, key=lambda unit: unit.model_dump_json())
@@ -232,36 +257,52 @@ def _form(function: Function, callee_keys: Mapping[str, str], effectful: Collect
             return merged.setdefault(content[operand], f"c{len(merged)}")
         return names.get(operand, operand)
 
-    nodes: list[AnyNode] = []
+    nodes: list[str] = []
+    callees: list[str] = []
     results = 0
     for index in walk.order:
         node = function.nodes[index]
         inputs = tuple(map(rename, node.inputs))
-        outputs = tuple(f"v{results + rank}" for rank in range(len(node.outputs)))
+        outputs = tuple([f"v{results + rank}" for rank in range(len(node.outputs))])
         results += len(outputs)
         names.update(zip(node.outputs, outputs, strict=True))
-        nodes.append(node.model_copy(update={"inputs": inputs, "outputs": outputs, "scope": "", "source": ""}))
+        nodes.append(dump_bare_node(node, inputs, outputs))
+        if node.reference_names():
+            callees.extend(node.callees())
     outputs = tuple(map(rename, function.outputs))
     for key in sorted(content.values()):
         merged.setdefault(key, f"c{len(merged)}")
-    data = {content[constant.name]: constant.data for constant in function.constants if constant.data is not None}
-    form = Function(
-        name="",
-        inputs=tuple(map(rename, function.inputs)),
-        types=function.types,
-        constants=tuple(
-            Constant(name=name, type=key[0], data=data[key])
-            if key in data
-            else Constant(name=name, type=key[0], sha256=key[1])
-            for key, name in merged.items()
-        ),
-        nodes=tuple(nodes),
-        outputs=outputs,
-    )
-    callees = tuple(callee for node in nodes for callee in node.callees())
+    held = {content[constant.name]: constant for constant in reversed(function.constants)}
+    held.update((content[constant.name], constant) for constant in function.constants if constant.data is not None)
     hashes = tuple(Constant(name=name, type=key[0], sha256=key[1]) for key, name in merged.items())
-    blank = _rename_callees(form.replace(constants=hashes), "", dict.fromkeys(callees, ""))
-    return _Form(form, hashlib.sha256(dump_function(blank).encode()).hexdigest(), callees, walk.settled)
+    bare = dump_bare_function(tuple(map(rename, function.inputs)), function.types, hashes, nodes, outputs)
+    names.update((name, merged[key]) for name, key in content.items())
+    digest = hashlib.sha256(bare.encode()).hexdigest()
+    return _Form(
+        function, walk.order, names, tuple(map(held.__getitem__, merged)), digest, tuple(callees), walk.settled
+    )
+
+
+def _rewritten(form: _Form, name: str, callees: Mapping[str, str]) -> Function:
+    """Return a function in canonical form, under new names for itself and its references."""
+    function, names = form.function, form.names
+
+    def renamed(operands: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple([names.get(operand, operand) for operand in operands])
+
+    nodes: list[AnyNode] = []
+    for index in form.order:
+        node = function.nodes[index].with_callees(callees)
+        changes = {"inputs": renamed(node.inputs), "outputs": renamed(node.outputs), "scope": "", "source": ""}
+        nodes.append(node.model_copy(update=changes))
+    return Function(
+        name=name,
+        inputs=renamed(function.inputs),
+        types=function.types,
+        constants=tuple(constant.replace(name=names[constant.name]) for constant in form.constants),
+        nodes=tuple(nodes),
+        outputs=renamed(function.outputs),
+    )
 
 
 # The order of nodes
@@ -397,8 +438,7 @@ class _Walk:
 
 
 def _content(node: Node, callee_keys: dict[str, str]) -> str:
-    bare = node.model_copy(update={"inputs": (), "outputs": (), "scope": "", "source": ""})
-    return dump_node(bare.with_callees(callee_keys))
+    return dump_bare_node(node, (), (), callee_keys)
 
 
 def _connected(users: dict[int, list[tuple[int, int, int]]]) -> list[list[int]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from .model import Model, refers_to_functions
 
@@ -121,13 +121,17 @@ class Node(Model):
             elif value is not None:
                 yield from value
 
-    def with_callees(self, names: dict[str, str]) -> Node:
-        """Return the node with its function references renamed."""
+    def with_callees(self, names: Mapping[str, str]) -> Self:
+        """Return the node with its function references renamed; itself if that changes nothing."""
         changes: dict[str, Any] = {}
         for attribute in self.reference_names():
             value = getattr(self, attribute)
-            if isinstance(value, str):
-                changes[attribute] = names.get(value, value)
-            elif value is not None:
-                changes[attribute] = tuple(names.get(name, name) for name in value)
+            if value is not None:
+                new = (
+                    names.get(value, value)
+                    if isinstance(value, str)
+                    else tuple(names.get(name, name) for name in value)
+                )
+                if new != value:
+                    changes[attribute] = new
         return self.replace(**changes) if changes else self

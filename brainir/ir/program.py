@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -190,6 +190,12 @@ class Function(Model):
     constants: tuple[Constant, ...] = ()
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
+
+    def with_callees(self, names: Mapping[str, str]) -> Function:
+        """Return the function with its references renamed; itself if that changes nothing."""
+        nodes = tuple([node.with_callees(names) if node.reference_names() else node for node in self.nodes])
+        changed = any(new is not old for new, old in zip(nodes, self.nodes, strict=True))
+        return self.replace(nodes=nodes) if changed else self
 
     @functools.cached_property
     def value_types(self) -> dict[str, str]:

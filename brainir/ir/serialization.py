@@ -9,23 +9,22 @@ alone, and ends in a verified program or in a :class:`~brainir.ir.errors.BrainIR
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
+from .collector import collector_paused
 from .errors import FormatError
 from .interface import Interface, Tree
 from .model import Model
 from .node import Node
-from .program import SCHEMA_VERSION, Function, Program
+from .program import SCHEMA_VERSION, Constant, Function, Program
 from .verifier import verify
 
 __all__ = [
@@ -33,6 +32,8 @@ __all__ = [
     "UPGRADES",
     "Limits",
     "check_limit",
+    "dump_bare_function",
+    "dump_bare_node",
     "dump_function",
     "dump_interface",
     "dump_node",
@@ -141,6 +142,46 @@ def dump_node(node: Node) -> str:
     return _encode(record)
 
 
+def dump_bare_function(
+    inputs: tuple[str, ...],
+    types: tuple[str, ...],
+    constants: Iterable[Constant],
+    nodes: Iterable[str],
+    outputs: tuple[str, ...],
+) -> str:
+    """Write a function without a name as :func:`dump_function` does, from the lines of its nodes."""
+    fields = [("name", _encode("")), ("inputs", _encode(inputs)), ("types", _encode(types))]
+    for name, lines in (("constants", [_encode(constant.model_dump()) for constant in constants]), ("nodes", [*nodes])):
+        if lines:
+            fields.append((name, _array(lines, " ")))
+    return _object([*fields, ("outputs", _encode(outputs))], "")
+
+
+def dump_bare_node(
+    node: Node, inputs: tuple[str, ...], outputs: tuple[str, ...], callees: Mapping[str, str] | None = None
+) -> str:
+    """Write a node as :func:`dump_node` does, with other operands and results, without scope and source.
+
+    Parameters
+    ----------
+    node : Node
+    inputs, outputs : tuple of str
+    callees : mapping of str to str, optional
+        What stands for the functions that it refers to; nothing without it.
+    """
+    record: dict[str, Any] = {"op": node.op, "inputs": inputs, "outputs": outputs, "types": node.types}
+    references = node.reference_names()
+    for name, default in _node_fields(type(node))[:-2]:
+        value = getattr(node, name)
+        if name in references and value is not None:
+            names = (value,) if isinstance(value, str) else value
+            found = tuple("" if callees is None else callees.get(callee, callee) for callee in names)
+            value = found[0] if isinstance(value, str) else found
+        if not _same(value, default):
+            record[name] = value
+    return _encode(record)
+
+
 @functools.cache
 def _node_fields(schema: type[Node]) -> tuple[tuple[str, Any], ...]:
     return tuple((name, schema.model_fields[name].default) for name in (*schema.attribute_names(), "scope", "source"))
@@ -211,23 +252,8 @@ def loads(text: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Program:
 
 def read_program(text: str | bytes, where: str, limits: Limits) -> Program:
     """Do what :func:`loads` does; errors say that the text is `where`."""
-    with _collector_paused():
+    with collector_paused():
         return _read(text, where, limits)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from running: reading makes many objects and no garbage.
-
-    It would look through everything in the process again and again; beside JAX, that takes longer than the reading.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read(text: str | bytes, where: str, limits: Limits) -> Program:

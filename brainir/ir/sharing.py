@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .canonical import function_keys
+from .canonical import function_keys, outline
 from .program import Function
 
 __all__ = ["reachable_functions", "share_equal_functions"]
@@ -30,14 +30,17 @@ def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tupl
     each set in order of reference keeps its name.
     """
     reached = reachable_functions(functions, entry)
-    keys = function_keys({function.name: function for function in reached})
+    alike: dict[object, list[str]] = {}
+    for function in reached:
+        alike.setdefault(outline(function), []).append(function.name)
+    # A function without a like is its own key; to find that of others takes longer than all else in lowering.
+    alone = {names[0]: f"the only {names[0]}" for names in alike.values() if len(names) == 1}
+    keys = function_keys({function.name: function for function in reached}, alone)
     first: dict[str, str] = {}
     for function in reached:
         first.setdefault(keys[function.name], function.name)
     kept = {function.name: first[keys[function.name]] for function in reached}
     shared = {
-        function.name: function.replace(nodes=tuple(node.with_callees(kept) for node in function.nodes))
-        for function in reached
-        if kept[function.name] == function.name
+        function.name: function.with_callees(kept) for function in reached if kept[function.name] == function.name
     }
     return reachable_functions(shared, kept[entry])

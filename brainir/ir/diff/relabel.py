@@ -82,7 +82,7 @@ def _relabel_function(function: Function, matching: ProgramMatching, names: Name
             "source": source if kept else node.source,
         }
         renamed = node.model_copy(update=changes)
-        written.append(renamed.with_callees(names.functions) if node.reference_names() else renamed)  # type: ignore[arg-type]  # of the class of node
+        written.append(renamed.with_callees(names.functions) if node.reference_names() else renamed)
     return Function(
         name=names.functions[function.name],
         inputs=tuple(values[name] for name in function.inputs),
