@@ -46,8 +46,8 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "frozenset", "hasattr", "int",
-    "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
+    "NotImplementedError", "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float",
+    "frozenset", "hasattr", "int", "isinstance", "len", "list", "map", "object", "str", "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = (
     "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_expect", "_external", "_leaf", "_mantissa", "_mesh",

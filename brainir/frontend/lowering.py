@@ -38,6 +38,18 @@ def identifier(text: str, default: str = "fn") -> str:
     return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
 
 
+_MOST_ORDERS = 2
+"""How often a function may meet itself in its derivative rule, as a larger one each time."""
+
+
+class _NoRuleError(Exception):
+    """The derivative rule of a function of the program cannot be stored; the text says why."""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(reason)
+        self.function = function
+
+
 class Lowering:
     """Lowers one program: collects functions, shares equal ones, and gathers everything that cannot be lowered.
 
@@ -61,6 +73,7 @@ class Lowering:
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
         self._rule_blind_keys: dict[str, str] = {}
+        self._open_orders: list[tuple[str, ...]] = []
         self._open_rules: dict[str, list[tuple[str, ...]]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
@@ -159,6 +172,8 @@ class Lowering:
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
+        except _NoRuleError as error:
+            return "no_derivative", {"function": error.function, "reason": str(error)}
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
             where = next(filter(None, reversed(self._open_sources)), "")
@@ -196,24 +211,48 @@ class Lowering:
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
-        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
+        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one. A few
+        functions are another one for every order, as that of an adjoint equation; those end at `_MOST_ORDERS`.
+
+        Raises
+        ------
+        _NoRuleError
+            If there is no rule to store.
         """
         levels = self._open_rules.setdefault(f"{occasion} {self._rule_blind_key(function)}", [])
         if len(levels) == 2:
             return levels[-1]
+        orders = [wanted, *self._open_orders].count(wanted)
+        if not levels and orders > _MOST_ORDERS:
+            raise _NoRuleError(function, f"derivatives of order {orders} and above are not stored")
+        traced = self._traced_rules(function, trace)
         names = tuple(map(self._new_name, wanted))
         levels.append(names)
+        self._open_orders.append(wanted)
         try:
-            for name, closed in zip(names, trace(), strict=True):
+            for name, closed in zip(names, traced, strict=True):
                 self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
         finally:
             levels.pop()
+            self._open_orders.pop()
         return names
+
+    def _traced_rules(self, function: str, trace: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        try:
+            traced = trace()
+        except _UNTRACEABLE as error:
+            given = str(error) if isinstance(error, NotImplementedError) else ""
+            reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
+            raise _NoRuleError(function, reason) from error
+        if any(jax_compat.leaks(closed) for closed in traced):
+            raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
+        return traced
 
     def _rule_blind_key(self, name: str) -> str:
         """Return a hash of what a function computes, whatever derivative rules its calls have.
 
-        A call that was lowered with a rule of its own is another function than the one around it, but no other occasion.
+        A call that was lowered with a rule of its own is another function than the one around it, but no other
+        occasion.
         """
         if name not in self._rule_blind_keys:
             function = self._functions[name]
@@ -293,7 +332,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
-    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call")
+    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call", "no_derivative")
     several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
     return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
 

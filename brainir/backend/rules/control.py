@@ -46,6 +46,11 @@ def _custom_vjp(node: Any, types: Types) -> Expression:
     return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
 
 
+@rule("no_derivative")
+def _no_derivative(node: Any, types: Types) -> Expression:
+    return Apply(CustomJvpOf(node.function, missing=node.reason), as_operands(node.inputs))
+
+
 @rule("cond")
 def _cond(node: Any, types: Types) -> Expression:
     index, *operands = as_operands(node.inputs)

@@ -30,6 +30,7 @@ from .control import (
     CustomLinearSolve,
     CustomVjp,
     LinearCall,
+    NoDerivative,
     OptimizationBarrier,
     RematPolicy,
     Scan,
@@ -163,6 +164,7 @@ __all__ = [
     "Matrices",
     "MeshShape",
     "MulOutDtype",
+    "NoDerivative",
     "OptimizationBarrier",
     "Ormqr",
     "Pad",
@@ -234,9 +236,9 @@ _AnySchema = (
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
     | DevicePut | DceSink | ReshapeDimensions
-    | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
-    | ReduceScatter | AllToAll | Permute | AxisIndex
+    | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
+    | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
+    | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

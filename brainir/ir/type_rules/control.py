@@ -50,6 +50,13 @@ def _custom_jvp(node: ops.CustomJvp, operands: Types, callees: Callees) -> Types
     return results
 
 
+@rule(ops.NoDerivative)
+def _no_derivative(node: ops.NoDerivative, operands: Types, callees: Callees) -> Types:
+    function = callees[node.function]
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    return _outputs(function)
+
+
 @rule(ops.CustomVjp)
 def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types:
     function, fwd, bwd = callees[node.function], callees[node.fwd], callees[node.bwd]
