@@ -57,6 +57,8 @@ ANALYSES: dict[str, Callable[[brainir.Program], Any]] = {
     "relations": brainir.find_hidden_param_op_relations,
     "diagnostics": relation_diagnostics,
     "perturbation": brainir.add_hidden_perturbation,
+    "cost": brainir.cost,
+    "units": brainir.check_units,
 }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.extend.core.primitives as primitives
+import jax.extend.random
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -57,6 +58,11 @@ def _at(way: str, **options: bool) -> Callable[..., Any]:
 
 def _symmetric(m: Any) -> Any:
     return m @ m.T + jnp.eye(4)
+
+
+def _words() -> Any:
+    with jax.threefry_partitionable(True):
+        return jax.extend.random.threefry_prng_impl.random_bits(jnp.arange(2, dtype=jnp.uint32), 32, (3, 5))
 
 
 def _pool(x: Any) -> Any:
@@ -362,6 +368,15 @@ PROGRAMS: dict[str, Case] = {
     ),
     "pivots": Case(lambda p: lax.linalg.lu_pivots_to_permutation(p, 5), (jnp.array([1, 3, 2], jnp.int32),)),
     "memory": Case(lambda x: (jax.device_put(x), lax.empty((3,), jnp.float16), lax.dce_sink(x)), (X,)),
+    "places in memory": Case(
+        lambda x: (
+            jax.device_put(x, jax.devices("cpu")[0]),
+            jax.device_put(x + 1, jax.sharding.SingleDeviceSharding(jax.devices("cpu")[0])),
+            jax.device_put(2 * x, jax.memory.Space.Device),
+        ),
+        (X,),
+    ),
+    "places of elements in two words": Case(_words, ()),
     "reductions": Case(
         lambda m, i, p: (
             [f(m) for f in (jnp.sum, jnp.prod, jnp.max, jnp.min)],

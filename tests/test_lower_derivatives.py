@@ -12,7 +12,6 @@ from jax import lax
 
 import brainir
 from brainir.ir.canonical import function_keys
-from brainir.ir.errors import LoweringError
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
 
@@ -282,21 +281,36 @@ def test_what_was_differentiated_first_can_be_lowered_and_jitted_afterwards() ->
     assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
 
 
-def test_rules_with_symbolic_zeros_are_refused() -> None:
+# Residuals
+
+
+def with_closure(table: Any) -> Callable[..., Any]:
+    @jax.custom_vjp
+    def fn(x: Any, y: Any) -> Any:
+        return x * table + y
+
+    fn.defvjp(lambda x, y: (x * table + y, (x, y)), lambda xy, ct: (ct * jnp.sin(xy[0]), xy[1]))
+    return fn
+
+
+def test_residuals_that_are_operands_are_found_behind_what_the_function_closes_over() -> None:
+    def fn(x: Any, y: Any) -> Any:
+        return with_closure(TABLE)(x, y) * y
+
+    ours = round_trip(brainir.lower(fn, X, X + 1))
+    derive = jax.grad(lambda f, x, y: f(x, y).sum(), (1, 2))
+    assert_same_bits(derive(ours, X, X + 1), derive(fn, X, X + 1))
+
+
+def test_residuals_that_are_numbers_stay_numbers_for_the_backward_rule() -> None:
     @jax.custom_vjp
     def fn(x: Any) -> Any:
-        return x * 2
+        return jnp.sum(x)
 
-    fn.defvjp(lambda x: (x.value * 2, None), lambda _, ct: (ct,), symbolic_zeros=True)
-    with pytest.raises(LoweringError, match="symbolic_zeros=True"):
-        brainir.lower(fn, X)
-
-
-def test_forward_rules_with_symbolic_zeros_are_refused() -> None:
-    @jax.custom_jvp
-    def fn(x):
-        return x * 2
-
-    fn.defjvp(lambda primals, tangents: (primals[0] * 2, tangents[0] * 2), symbolic_zeros=True)
-    with pytest.raises(LoweringError, match="custom_jvp rule that asks for symbolic_zeros=True"):
-        brainir.lower(lambda x: fn(x) + 1, jnp.ones(3))
+    fn.defvjp(
+        lambda x: (jnp.sum(x), (x.shape, np.arange(4), 2.5)), lambda r, ct: (jnp.full(r[0], ct * r[2])[np.array(r[1])],)
+    )
+    program = brainir.lower(fn, X)
+    ours = round_trip(program)
+    assert_same_bits(jax.grad(ours)(X), jax.grad(fn)(X))
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)

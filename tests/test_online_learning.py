@@ -166,7 +166,11 @@ def test_traces_are_kept_only_where_they_reach_the_loss() -> None:
         "a": "full", "g": "vector", "r": "none", "u": "none", "v": "full",
     }  # fmt: skip
     dense = max(learner.init(hidden)["traces"].values(), key=lambda trace: sum(leaf.size for leaf in trace.values()))
-    assert sorted(leaf.shape for leaf in dense.values()) == [(8, 1), (8, 5), (8, 5)]
+    # The whole ones share an array, as real and imaginary part.
+    assert sorted((leaf.shape, str(leaf.dtype)) for leaf in dense.values()) == [
+        ((8, 1), "float32"),
+        ((8, 5), "complex64"),
+    ]
 
 
 def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:

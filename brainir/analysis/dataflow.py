@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
 from ..ir.ops import Call, Checkpoint, Cond, CustomJvp, CustomVjp, NoDerivative, OptimizationBarrier, Scan, While
 from ..ir.program import Constant, Function, Program
-from ..ir.types import TensorType, is_literal
+from ..ir.types import TensorType, is_literal, literal_type
 from .constants import Constants
 from .rearrange import Known
 
@@ -28,8 +27,7 @@ _WIDEN_AFTER = 8
 _GIVE_UP_AFTER = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """A node where it stands.
 
     Parameters
@@ -49,9 +47,9 @@ class Site:
     @staticmethod
     def of(node: Node, function: Function, constants: Known | None = None) -> Site:
         """Return the site of a node of a function."""
-        kinds = [function.type_of(operand) for operand in node.inputs]
-        results = [TensorType.parse(kind) for kind in node.types]
-        return Site(node, kinds, results, constants or Constants(function))
+        kinds = function.kinds
+        operands = [kinds[operand] if operand in kinds else literal_type(operand) for operand in node.inputs]
+        return Site(node, operands, [kinds[name] for name in node.outputs], constants or Constants(function))
 
 
 class _Analysis(ABC, Generic[Fact]):
@@ -172,12 +170,14 @@ class ForwardAnalysis(_Analysis[Fact]):
             if not self.is_nothing(fact):
                 known[constant.name] = fact
         constants = Constants(function)
+        # This loop runs for every node of every program: what it asks for is kept in local names.
+        nothing, eager, is_nothing, get = self.nothing, self.eager, self.is_nothing, known.get
         for node in function.nodes:
-            facts = [self._of(known, operand) for operand in node.inputs]
-            if self.eager or any(not self.is_nothing(fact) for fact in facts):
+            facts = [self.literal(name) if is_literal(name) else get(name, nothing) for name in node.inputs]
+            if eager or [fact for fact in facts if fact is not nothing and not is_nothing(fact)]:
                 results = self.visit(Site.of(node, function, constants), facts)
                 pairs = zip(node.outputs, results, strict=True)
-                known.update((name, fact) for name, fact in pairs if not self.is_nothing(fact))
+                known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:

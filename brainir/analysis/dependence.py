@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Literal
 
+from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
 from ..ir.model import StatePath
 from ..ir.printer import format_path
@@ -127,12 +128,14 @@ class PositionDependence(Facts):
 
 
 def _flow(program: Program) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
-    scan = WeightScan(program, opening=False)
-    flow = DependenceFlow(program, scan.states.sources)
-    starts = {state.old: flow.start(number) for number, state in enumerate(scan.states.hidden)}
-    return scan.function, flow, flow.run(scan.function, starts, scan.blocking)
+    scan = WeightScan.of(program)
+    if scan.program is not program:
+        # Control flow was opened; what is asked here is about the program as it stands.
+        scan = WeightScan(program, opening=False)
+    return scan.function, *scan.whole_dependence
 
 
+@collector_paused()
 def position_dependence(program: Program) -> PositionDependence:
     """Find how every value of the entry depends on the old value of every hidden state.
 

@@ -104,6 +104,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
     def __init__(self, program: Program) -> None:
         super().__init__(program)
         self._open: set[str] = set()
+        self._alike: dict[tuple[object, ...], tuple[list[Variation], Slope]] = {}
 
     def run(self, function: Function, inputs: Mapping[str, Slope]) -> dict[str, Slope]:
         """See :meth:`ForwardAnalysis.run`."""
@@ -160,13 +161,19 @@ class VariationFlow(ForwardAnalysis[Slope]):
         }
         return Slope(Variation.stacked([fact.value for fact in facts], kind.shape), slopes)
 
-    def transfer(self, site: Site, facts: Sequence[Slope]) -> list[Slope]:
+    def transfer(self, site: Site, facts: Sequence[Slope]) -> Sequence[Slope]:
         """See :meth:`ForwardAnalysis.transfer`."""
-        values = self._values(site, [fact.value for fact in facts])
-        if not any(fact.slopes for fact in facts):
+        operands = [fact.value for fact in facts]
+        mine = [fact.slopes for fact in facts]
+        if site.node.traits.elementwise:
+            value = self._elementwise_value(site, operands)
+            if not any(mine) or not site.results[0].is_inexact or site.node.traits.blocks_gradient:
+                return (value,)
+            return (Slope(value.value, self._elementwise(site, operands, mine)),)
+        values = self._values(site, operands)
+        if not any(mine):
             return [Slope(value) for value in values]
-        found = self._slopes(site, [fact.value for fact in facts], [fact.slopes for fact in facts])
-        return self._paired(site, values, found)
+        return self._paired(site, values, self._slopes(site, operands, mine))
 
     def custom_rule(self, site: Site, facts: list[Slope]) -> list[Slope]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
@@ -186,12 +193,25 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     # -- values
 
+    def _elementwise_value(self, site: Site, operands: list[Variation]) -> Slope:
+        """Return the variation of the result of an elementwise operation, without derivatives.
+
+        Most operations of a program meet operands that vary like those of another one; they are worked out once.
+        """
+        node, result = site.node, site.results[0]
+        if node.attribute_names() or not all(each.is_alike for each in operands):
+            spread = [each.on(kind, result.shape) for each, kind in zip(operands, site.operands, strict=True)]
+            return Slope(self._computed(node, spread))
+        key = (node.op, result, *map(id, operands))
+        found = self._alike.get(key)
+        if found is None:
+            # The operands are kept, so that no others get their identities.
+            found = self._alike[key] = (operands, Slope(self._computed(node, operands)))
+        return found[1]
+
     def _values(self, site: Site, operands: list[Variation]) -> list[Variation]:
         node, kinds, constants = site.node, site.operands, site.constants
         shapes = [kind.shape for kind in site.results]
-        if node.traits.elementwise:
-            spread = [each.on(kind, shapes[0]) for each, kind in zip(operands, kinds, strict=True)]
-            return [self._computed(node, spread)]
         if isinstance(node, Iota):
             return [Variation.of(node.shape, 0, along([node.dimension]))]
         if node.traits.structural or node.op in ("gather", "scatter"):
@@ -225,28 +245,26 @@ class VariationFlow(ForwardAnalysis[Slope]):
         node = site.node
         if node.traits.blocks_gradient:
             return [_NONE] * len(node.outputs)
-        if node.traits.elementwise:
-            return [self._elementwise(node, operands, mine, site.operands)]
         if node.traits.structural or node.op in ("gather", "scatter", "scatter_add"):
             results = self._moved(node, mine, site.operands, site.constants)
             if results is not None:
                 return results
         return self._combined(node, operands, mine)
 
-    def _elementwise(
-        self, node: Node, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
-    ) -> Derivatives:
-        shape = TensorType.parse(node.types[0]).shape
+    def _elementwise(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> Derivatives:
+        kinds, shape = site.operands, site.results[0].shape
         spread = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
         parts: dict[int, list[Variation]] = {}
         for index, slopes in enumerate(mine):
-            partial = _partial(node, spread, index) if slopes else None
-            if partial is not None:
-                for source, slope in slopes.items():
-                    product = partial.times(slope.on(kinds[index], shape))
-                    if product.flags:
-                        parts.setdefault(source, []).append(product)
-        return {source: total(several) for source, several in parts.items()}
+            partial = _partial(site.node, spread, index) if slopes else None
+            if partial is None:
+                continue
+            for source, slope in slopes.items():
+                here = slope.on(kinds[index], shape)
+                product = here if partial is _ONE else partial.times(here)
+                if product.flags:
+                    parts.setdefault(source, []).append(product)
+        return {source: several[0] if len(several) == 1 else total(several) for source, several in parts.items()}
 
     def _moved(
         self, node: Node, mine: Sequence[Derivatives], kinds: Sequence[TensorType], constants: Known

@@ -98,6 +98,10 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         """See :meth:`ForwardAnalysis.same`."""
         return first.equals(second)
 
+    def is_nothing(self, fact: Dependence) -> bool:
+        """See :meth:`ForwardAnalysis.is_nothing`."""
+        return not (fact.aligned or fact.mixing or fact.maps)
+
     def join(self, first: Dependence, second: Dependence, kind: TensorType) -> Dependence:
         """See :meth:`ForwardAnalysis.join`."""
         return first if first is second else self._elementwise([first, second], [kind, kind], kind.shape)
@@ -175,9 +179,10 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     ) -> Dependence:
         aligned = mixing = 0
         found: list[tuple[int, IndexMap]] = []
-        for operand, kind in zip(operands, kinds, strict=True):
-            if operand is NOTHING:
-                continue
+        seeing = [(operand, kind) for operand, kind in zip(operands, kinds, strict=True) if operand is not NOTHING]
+        if len(seeing) == 1 and seeing[0][1].shape == shape:
+            return seeing[0][0]
+        for operand, kind in seeing:
             mixing |= operand.mixing
             if kind.shape == shape:
                 aligned |= operand.aligned

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import functools
-import heapq
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
+from ..ir.collector import collector_paused
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, DotGeneral
 from ..ir.printer import format_node, format_path
-from ..ir.program import Function, Program, Value
+from ..ir.program import Program, Value
 from ..ir.types import is_literal
-from .constants import Constants
-from .dataflow import Site
 from .descents import Descent
 from .facts import Facts, format_paths
-from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, bits, local_maps, mixing_kind
-from .index_maps import IndexMap, agrees, canonical, merge, nowhere
+from .flow import NOTHING, bits, mixing_kind
+from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .rearrange import product_layouts, rearrange
-from .slices import Cutting, reaching
+from .slices import reaching
 from .states import HiddenLeaf
+from .transitions import AlignedSlice
 from .weights import WeightScan
 
 __all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
@@ -114,6 +109,7 @@ class HiddenGroup(Facts):
     descent: Descent | None = None
 
     @functools.cached_property
+    @collector_paused()
     def jacobian_structure(self) -> JacobianStructure:
         """Which entries of the Jacobian of `transition` at each position are zero, constant, equal everywhere.
 
@@ -162,6 +158,7 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     return groups_of(WeightScan.of(program))
 
 
+@collector_paused()
 def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
     """Find the groups of a scanned program, once; see :func:`find_hidden_groups`."""
     if scan.groups is None:
@@ -204,9 +201,7 @@ class _GroupFinder:
         self.scan = scan
         self.function = scan.function
         self.hidden = scan.states.hidden
-        self.flow = DependenceFlow(scan.program, scan.states.sources, through_stop_gradient=False)
-        self.starts = {hidden.old: self.flow.start(number) for number, hidden in enumerate(self.hidden)}
-        self.known = self.flow.run(self.function, self.starts, scan.blocking)
+        self.flow, self.known = scan.dependence
         self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
         self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
@@ -288,8 +283,7 @@ class _GroupFinder:
         stops = [node for node in self.function.nodes if node.traits.blocks_gradient]
         if not stops:
             return
-        flow = DependenceFlow(self.scan.program, self.scan.states.sources)
-        whole = flow.run(self.function, self.starts, self.scan.blocking)
+        _, whole = self.scan.whole_dependence
         lost: dict[str, int] = {}
         for number, hidden in enumerate(self.hidden):
             missing = whole.get(hidden.new, NOTHING).any & ~self.known.get(hidden.new, NOTHING).any
@@ -316,7 +310,7 @@ class _GroupFinder:
     def _group(
         self, index: int, members: list[HiddenLeaf], numbers: list[int], blocked: tuple[Blocked, ...]
     ) -> HiddenGroup:
-        aligned = _AlignedSlice(self.scan, self.flow, self.known, numbers)
+        aligned = AlignedSlice(self.scan, self.flow, self.known, numbers)
         transition, invars = aligned.cut(f"transition_{index}", members)
         paths = {member.path for member in members}
         return HiddenGroup(
@@ -333,126 +327,3 @@ class _GroupFinder:
             transition_variations=facts_of(invars, self.scan.variations),
             descent=next((each for each in self.descents if not paths.isdisjoint(each.hidden_paths)), None),
         )
-
-
-class _AlignedSlice:
-    """The part of a step through which new values see old ones of a group at their own position.
-
-    Walks back from the new values. Each value on the way is wanted at certain positions; an operand that sees
-    no member at the wanted positions is held: it comes into the transition as an input.
-    """
-
-    def __init__(
-        self, scan: WeightScan, flow: DependenceFlow, known: dict[str, Dependence], members: list[int]
-    ) -> None:
-        self.scan = scan
-        self.function: Function = scan.function
-        self.flow = flow
-        self.known = known
-        self.members = sum(1 << number for number in members)
-        self.wanted: dict[str, IndexMap] = {}
-        self.constants = Constants(scan.function)
-        self.inside: dict[int, list[list[IndexMap | None]]] = {}
-
-    def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
-        """Return the transition, and the values that its inputs stand for."""
-        live_results = [
-            self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
-        ]
-        live: dict[int, list[bool]] = {}
-        places = self.function.places
-        # The last node first, so that each is asked for at all wanted positions before its operands are.
-        pending = [-places[name] for name in self.wanted if name in places]
-        heapq.heapify(pending)
-        while pending:
-            index = -heapq.heappop(pending)
-            if index not in live:
-                node = self.function.nodes[index]
-                live[index] = list(self._operands(node))
-                for operand in node.inputs:
-                    if operand in self.wanted and operand in places and places[operand] not in live:
-                        heapq.heappush(pending, -places[operand])
-        cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
-        sees = {*(member.old for member in members), *self.wanted}
-        for index in sorted(live):
-            node = self.function.nodes[index]
-            operands = zip(node.inputs, live[index], strict=True)
-            cutting.add(
-                node,
-                [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands],
-            )
-        results = zip(members, live_results, strict=True)
-        return cutting.finish(
-            [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
-        )
-
-    def _want(self, operand: str, positions: IndexMap) -> bool:
-        """Ask for a value at some positions; false if it does not see the group there."""
-        if is_literal(operand):
-            return False
-        dependence = self.known.get(operand, NOTHING)
-        seen = dependence.mapped & self.members
-        if not seen:
-            return False
-        shape = self.function.type_of(operand).shape
-        # The same array where it can be: that it agrees with itself is known without looking.
-        positions = positions if positions.shape == shape else positions.reshape(shape)
-        layouts = self.flow.layouts(dependence, shape)
-        if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
-            return False
-        before = self.wanted.get(operand)
-        both = positions if before is None else merge(before, positions)
-        if both is None:
-            return False
-        self.wanted[operand] = both
-        return True
-
-    def _operands(self, node: Node) -> Iterator[bool]:
-        """Ask for each operand of a node at the positions at which its results are wanted."""
-        results = [self.wanted.get(name) for name in node.outputs]
-        for index, operand in enumerate(node.inputs):
-            positions = None if is_literal(operand) else self._positions(node, results, index)
-            yield positions is not None and self._want(operand, positions)
-
-    def _positions(self, node: Node, results: list[IndexMap | None], index: int) -> IndexMap | None:
-        kinds = [self.function.type_of(each) for each in node.inputs]
-        shape = kinds[index].shape
-        wanted = next(result for result in results if result is not None)
-        if (isinstance(node, BitcastConvertType) and shape == wanted.shape) or (
-            not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
-        ):
-            for result in results:
-                if result is not None:
-                    both = merge(wanted, result)
-                    if both is None:
-                        return None
-                    wanted = both
-            if shape == wanted.shape:
-                return wanted
-            places = np.unique(wanted[wanted >= 0])
-            return np.full(shape, places[0]) if places.size == 1 and not shape else None
-        moved = self._maps(node, shape, index)
-        positions = np.full(kinds[index].size, -1, dtype=np.int64)
-        for origin, result in zip(moved, results, strict=True):
-            if result is not None:
-                if origin is None:
-                    return None
-                used = (origin >= 0) & (result >= 0)
-                positions[origin[used]] = result[used]
-                if (positions[origin[used]] != result[used]).any():
-                    return None
-        return positions.reshape(shape)
-
-    def _maps(self, node: Node, shape: tuple[int, ...], index: int) -> list[IndexMap | None]:
-        """Return which elements of an operand the elements of each result see; None where they see several."""
-        if node.traits.control:
-            if id(node) not in self.inside:
-                self.inside[id(node)] = local_maps(Site.of(node, self.function, self.constants), self.scan.program)
-            return [row[index] for row in self.inside[id(node)]]
-        blank = [nowhere(self.function.type_of(operand).shape) for operand in node.inputs]
-        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
-        if isinstance(node, DotGeneral):
-            layouts = product_layouts(node, *elements)
-            return [None if layouts is None else layouts[index]]
-        moved = rearrange(node, elements, self.constants)
-        return [None] * len(node.outputs) if moved is None else list(moved)

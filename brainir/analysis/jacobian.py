@@ -141,12 +141,13 @@ def input_variations(program: Program, function: Function, states: StepStates) -
 
 def facts_of(values: Sequence[Value], known: dict[str, Variation]) -> tuple[InputVariation, ...]:
     """Return what is known of some values as facts."""
-    found = []
-    for value in values:
-        flags = known[value.name].flags
-        axes = tuple(axis for axis in range(value.aval.ndim) if flags & along([axis]))
-        found.append(InputVariation(constant=not flags & TIME, axes=axes))
-    return tuple(found)
+    return tuple([_input_variation(known[value.name].flags, value.aval.ndim) for value in values])
+
+
+@functools.lru_cache(maxsize=4096)
+def _input_variation(flags: int, rank: int) -> InputVariation:
+    axes = tuple(axis for axis in range(rank) if flags & along([axis]))
+    return InputVariation(constant=not flags & TIME, axes=axes)
 
 
 def structure_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ir.collector import collector_paused
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
@@ -99,6 +100,7 @@ class ModuleInfo(Facts):
         return "\n".join(lines)
 
 
+@collector_paused()
 def module_info(program: Program) -> ModuleInfo:
     """Collect which values of the entry hold which states.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
 from ..ir.interface import Argument, State
 from ..ir.model import StatePath
@@ -53,6 +54,7 @@ class HiddenPerturbation(Facts):
         return "\n".join(lines)
 
 
+@collector_paused()
 def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
     """Add an input to the new value of each hidden state, which every later use in the step sees.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..ir.collector import collector_paused
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Scan, While
@@ -46,6 +47,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     return diagnostics_of(WeightOperations.of(WeightScan.of(program)))
 
 
+@collector_paused()
 def diagnostics_of(operations: WeightOperations) -> tuple[Diagnostic, ...]:
     """Explain what relations leave out of operations that were found; see :func:`relation_diagnostics`."""
     program = operations.scan.program

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator
 from typing import Literal
 
+from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
 from ..ir.interface import State
 from ..ir.model import StatePath
@@ -143,6 +144,7 @@ class HiddenParamOpRelation(Facts):
     descent: Descent | None = None
 
     @functools.cached_property
+    @collector_paused()
     def tail_structure(self) -> JacobianStructure:
         """Which derivatives of the new values of the connected states by `y` are zero, constant, equal everywhere.
 
@@ -239,7 +241,15 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
 
 
 def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
-    """Build the relations of operations that were found; see :func:`find_hidden_param_op_relations`."""
+    """Build the relations of operations that were found, once; see :func:`find_hidden_param_op_relations`."""
+    scan = operations.scan
+    if scan.relations is None:
+        scan.relations = _built(operations)
+    return scan.relations  # type: ignore[return-value]  # the scan does not know what relations are
+
+
+@collector_paused()
+def _built(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
     groups = groups_of(operations.scan)
     builder = _Builder(operations, groups)
     found = [builder.build(index, each) for index, each in enumerate(operations.related())]
@@ -252,7 +262,7 @@ def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, .
 
 def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]:
     """Return the hidden states that the relations of each parameter are connected to, without building relations."""
-    operations = WeightOperations(WeightScan(program))
+    operations = WeightOperations.of(WeightScan.of(program))
     found: dict[StatePath, dict[StatePath, None]] = {}
     for operation in operations.related():
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +40,7 @@ def _every_axis(shape: tuple[int, ...]) -> int:
     return along(axis for axis, length in enumerate(shape) if length != 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Variation:
+class Variation(NamedTuple):
     """What is known of the elements of an array, or of their derivatives.
 
     Parameters
@@ -84,7 +82,12 @@ class Variation:
     @property
     def flags(self) -> int:
         """The bits of all elements together."""
-        return int(self.code) if self.code.ndim == 0 else int(np.bitwise_or.reduce(self.code, axis=None))
+        return int(self.code if self.code.ndim == 0 else np.bitwise_or.reduce(self.code, axis=None))
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether the same is known of all elements."""
+        return self.code.ndim == 0 and self.number.ndim == 0
 
     @property
     def axes(self) -> int:
@@ -159,9 +162,11 @@ class Variation:
         """Return the variation of the products of elements."""
         first, second = self.code, other.code
         if first.ndim == second.ndim == 0:
-            flags = int(first) | int(second) if int(first) & int(second) & NONZERO else 0
-            known = self.number.ndim or other.number.ndim or not flags & _UNKNOWN
-            return Variation(_code(flags), np.asarray(self.number * other.number) if known else _NO_NUMBER)
+            one, two = int(first), int(second)
+            flags = one | two if one & two & NONZERO else 0
+            if flags & _UNKNOWN and self.number.ndim == other.number.ndim == 0:
+                return _unknown(flags)
+            return Variation(_code(flags), np.asarray(self.number * other.number))
         return Variation(np.where(first & second & NONZERO, first | second, 0), np.asarray(self.number * other.number))
 
 
@@ -179,7 +184,10 @@ def total(parts: Sequence[Variation]) -> Variation:
     """Return the variation of the sums of elements."""
     result = parts[0]
     for part in parts[1:]:
-        result = Variation(result.code | part.code, np.asarray(result.number + part.number))
+        if result.is_alike and part.is_alike and (result.flags | part.flags) & _UNKNOWN:
+            result = _unknown(result.flags | part.flags)
+        else:
+            result = Variation(np.asarray(result.code | part.code), np.asarray(result.number + part.number))
     return result
 
 

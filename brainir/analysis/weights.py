@@ -12,7 +12,7 @@ from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
 from ..ir.program import Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
-from .flow import acts_elementwise, bits
+from .flow import Dependence, DependenceFlow, acts_elementwise, bits
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
@@ -107,8 +107,10 @@ class WeightScan:
                     self.leaves[name] = mine
                     self.frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
+        # What further analyses found, kept for the next that asks; the scan does not know what it is.
         self.groups: tuple[object, ...] | None = None
         self.operations: object = None
+        self.relations: tuple[object, ...] | None = None
 
     @staticmethod
     def of(program: Program) -> WeightScan:
@@ -171,6 +173,24 @@ class WeightScan:
                 step = descend(meeting.node, self.program, self.function, self.states, self.leaves)
                 found[meeting.index] = step
         return found
+
+    @functools.cached_property
+    def dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
+        """What each value sees of the old hidden states along ways that carry a derivative."""
+        flow = DependenceFlow(self.program, self.states.sources, through_stop_gradient=False)
+        return flow, self._follow(flow)
+
+    @functools.cached_property
+    def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
+        """What each value sees of the old hidden states at all, through ``stop_gradient`` too."""
+        if not any(node.traits.blocks_gradient for function in self.program.functions for node in function.nodes):
+            return self.dependence
+        flow = DependenceFlow(self.program, self.states.sources)
+        return flow, self._follow(flow)
+
+    def _follow(self, flow: DependenceFlow) -> dict[str, Dependence]:
+        starts = {hidden.old: flow.start(number) for number, hidden in enumerate(self.states.hidden)}
+        return flow.run(self.function, starts, self.blocking)
 
     @functools.cached_property
     def variations(self) -> dict[str, Variation]:

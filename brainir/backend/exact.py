@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.extend
+import jax.extend.random
 import numpy as np
 from jax import lax
 
@@ -170,6 +171,20 @@ def _linear_call(node: ops.LinearCall, operands: Values, tracer: Tracer) -> Valu
     return results
 
 
+def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Values, tracer: Tracer) -> Values:
+    results: Values = _words_p().bind(shape=node.shape)
+    return results
+
+
+@functools.cache
+def _words_p() -> Any:
+    """Return the primitive that counts in two words, which only random bits use."""
+    make = jax.extend.random.threefry_prng_impl.random_bits
+    with jax.disable_jit(False), jax.threefry_partitionable(True):
+        traced = jax.make_jaxpr(lambda key: make(key, 32, (2,)))(np.zeros(2, np.uint32))
+    return next(equation.primitive for equation in traced.jaxpr.eqns if equation.primitive.name == "iota_2x32_shape")
+
+
 @functools.cache
 def _template(name: str) -> Any:
     """Return an equation with a primitive that JAX does not export: what a small use of it traces to."""
@@ -191,6 +206,7 @@ _BINDINGS: dict[type[Node], Callable[[Any, Values, Tracer], Values]] = {
     ops.Checkpoint: _checkpoint,
     ops.Cond: _cond,
     ops.CustomLinearSolve: _custom_linear_solve,
+    ops.Iota2x32Shape: _iota_2x32_shape,
     ops.LinearCall: _linear_call,
     ops.Scan: _scan,
     ops.While: _while,

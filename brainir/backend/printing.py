@@ -81,6 +81,15 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 """Keywords that are left out where they have their default."""
 
 
+_HELPERS = {
+    "lax.switch": "_switch",
+    "symbolic_zeros.custom_jvp": "_custom_jvp",
+    "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "words.iota_2x32_shape": "_iota_2x32",
+}
+"""What a generated module has a function of its own for."""
+
+
 class FunctionTable(Protocol):
     """What a function needs to know of the others of its module."""
 
@@ -282,8 +291,8 @@ class FunctionPrinter:
                 return (self._variables[name],)
             case Literal(value):
                 return self._scope.plain(value)
-            case Name("lax.switch"):
-                return (self._scope.use("_switch"),)
+            case Name(dotted) if dotted in _HELPERS:
+                return (self._scope.use(_HELPERS[dotted]),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
             case ExternalOf(name):

@@ -17,6 +17,7 @@ from ..ir.program import Constant, Function
 from ..ir.sharing import share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
+from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
@@ -73,8 +74,8 @@ class Lowering:
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
         self._rule_blind_keys: dict[str, str] = {}
-        self._open_orders: list[tuple[str, ...]] = []
-        self._open_rules: dict[str, list[tuple[str, ...]]] = {}
+        self._open_orders: list[str] = []
+        self._open_rules: dict[str, list[Attributes]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -184,30 +185,14 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        if equation.params["symbolic_zeros"]:
-            # Its rule may tell zero tangents from others, and only one case would be stored.
-            raise UnsupportedError("a custom_jvp rule that asks for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        rules = self._rules(
-            "jvp", function, (f"{self._wanted[function]}_jvp",), lambda: (jax_compat.trace_custom_jvp(equation),)
-        )
-        return dict(function=function, jvp=rules[0])
+        return self._with_rules("jvp", equation, jvp_rules)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        if equation.params["symbolic_zeros"]:
-            raise UnsupportedError("custom_vjp rules that ask for symbolic_zeros=True")
-        closed = equation.params["call_jaxpr"]
-        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        names = (f"{self._wanted[function]}_fwd", f"{self._wanted[function]}_bwd")
-        fwd, bwd = self._rules("vjp", function, names, lambda: jax_compat.trace_vjp_rules(equation))
-        return dict(function=function, fwd=fwd, bwd=bwd)
+        return self._with_rules("vjp", equation, vjp_rules)
 
-    def _rules(
-        self, occasion: str, function: str, wanted: tuple[str, ...], trace: Callable[[], tuple[Any, ...]]
-    ) -> tuple[str, ...]:
-        """Lower the derivative rules of a function.
+    def _with_rules(self, kind: str, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
@@ -219,34 +204,47 @@ class Lowering:
         _NoRuleError
             If there is no rule to store.
         """
-        levels = self._open_rules.setdefault(f"{occasion} {self._rule_blind_key(function)}", [])
+        closed = equation.params["call_jaxpr"]
+        function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
+        levels = self._open_rules.setdefault(f"{kind} {self._rule_blind_key(function)}", [])
         if len(levels) == 2:
-            return levels[-1]
-        orders = [wanted, *self._open_orders].count(wanted)
+            return {"function": function, **levels[-1]}
+        base = self._wanted[function]
+        orders = [base, *self._open_orders].count(base)
         if not levels and orders > _MOST_ORDERS:
             raise _NoRuleError(function, f"derivatives of order {orders} and above are not stored")
-        traced = self._traced_rules(function, trace)
-        names = tuple(map(self._new_name, wanted))
-        levels.append(names)
-        self._open_orders.append(wanted)
+        rules = self._traced_rules(function, lambda: trace(equation))
+        bodies: dict[str, Any] = {}
+
+        def named(wanted: str, closed: Any) -> str:
+            name = self._new_name(f"{base}_{wanted}")
+            bodies[name] = closed
+            return name
+
+        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+        for attribute, cases in rules.several.items():
+            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes.update(rules.attributes)
+        levels.append(attributes)
+        self._open_orders.append(base)
         try:
-            for name, closed in zip(names, traced, strict=True):
-                self._functions[name] = self._function(jax_compat.open_jaxpr(closed), name)
+            for name, body in bodies.items():
+                self._functions[name] = self._function(jax_compat.open_jaxpr(body), name)
         finally:
             levels.pop()
             self._open_orders.pop()
-        return names
+        return {"function": function, **attributes}
 
-    def _traced_rules(self, function: str, trace: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+    def _traced_rules(self, function: str, trace: Callable[[], TracedRules]) -> TracedRules:
         try:
-            traced = trace()
+            rules = trace()
         except _UNTRACEABLE as error:
             given = str(error) if isinstance(error, NotImplementedError) else ""
             reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
             raise _NoRuleError(function, reason) from error
-        if any(jax_compat.leaks(closed) for closed in traced):
+        if any(map(jax_compat.leaks, rules.bodies())):
             raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
-        return traced
+        return rules
 
     def _rule_blind_key(self, name: str) -> str:
         """Return a hash of what a function computes, whatever derivative rules its calls have.
@@ -256,7 +254,7 @@ class Lowering:
         """
         if name not in self._rule_blind_keys:
             function = self._functions[name]
-            rules = {getattr(node, name) for node in function.nodes for name in node.rule_names()}
+            rules = {callee for node in function.nodes for callee in node.rule_callees()}
             callees = {callee for node in function.nodes for callee in node.callees()}
             keys = {callee: "" if callee in rules else self._rule_blind_key(callee) for callee in callees}
             self._rule_blind_keys[name] = structural_key(function, keys)
@@ -386,7 +384,7 @@ class _Body:
         if equation.primitive.name != "convert_element_type" or has_sharding(equation.params.get("sharding")):
             return False
         (operand,), (result,) = equation.invars, equation.outvars
-        if jax_compat.tensor_type(operand.aval) != jax_compat.tensor_type(result.aval):
+        if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):
             return False
         self._operands[result] = self._operand(operand)
         return True
@@ -394,7 +392,7 @@ class _Body:
     def _operand(self, atom: Any) -> str:
         if not jax_compat.is_literal(atom):
             return self._operands[atom]
-        if jax_compat.tensor_type(atom.aval).dtype == "float0":
+        if atom.aval.dtype == jax.dtypes.float0:
             return self._constant(atom.aval, atom.val)
         return jax_compat.literal_operand(atom)
 
@@ -432,10 +430,14 @@ def _renamed(functions: tuple[Function, ...], wanted: dict[str, str]) -> tuple[F
     """Return the functions with those of one name numbered in the order of the table, without gaps."""
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
+    taken = set[str]()
     for function in functions:
-        base = wanted[function.name]
-        name = base if base not in counts else f"{base}_{counts[base]}"
-        counts[base] = counts.get(base, 0) + 1
+        base = name = wanted[function.name]
+        # A function that came back from a program can want a name with a number.
+        while name in taken:
+            counts[base] = counts.get(base, 0) + 1
+            name = f"{base}_{counts[base]}"
+        taken.add(name)
         names[function.name] = name
     renamed = (function.with_callees(names) for function in functions)
     return tuple(

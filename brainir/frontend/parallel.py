@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..ir.ops import MeshShape, Sharding, Spec
+import jax
+
+from ..ir.ops import Device, MeshShape, Sharding, Spec
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
@@ -177,3 +179,28 @@ def _ppermute(*, axis_name: Any, perm: Any) -> Attributes:
 @rule("axis_index")
 def _axis_index(*, axis_name: Any) -> Attributes:
     return {"axes": _names(axis_name)}
+
+
+@rule("device_put")
+def _device_put(*, devices: Any, srcs: Any, copy_semantics: Any) -> Attributes:
+    return {
+        "copy_semantics": tuple(semantics.name for semantics in copy_semantics),
+        "targets": _places(devices),
+        "sources": _places(srcs),
+    }
+
+
+def _places(given: Any) -> tuple[Device | Sharding | str | None, ...]:
+    return tuple(map(_place, given)) if any(place is not None for place in given) else ()
+
+
+def _place(given: Any) -> Device | Sharding | str | None:
+    if given is None:
+        return None
+    if isinstance(given, jax.memory.Space) and given.name in ("Device", "Host"):
+        return str(given.name.lower())
+    if isinstance(given, jax.sharding.SingleDeviceSharding) and given.memory_kind in (None, "device"):
+        (given,) = given.device_set
+    if isinstance(given, jax.Device):
+        return Device(platform=str(given.platform), id=int(given.id))
+    return sharding(given)

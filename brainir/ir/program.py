@@ -206,6 +206,11 @@ class Function(Model):
             types.update(zip(node.outputs, node.types, strict=False))
         return types
 
+    @functools.cached_property
+    def kinds(self) -> dict[str, TensorType]:
+        """The type of every value that the function defines."""
+        return {name: TensorType.parse(text) for name, text in self.value_types.items()}
+
     def type_of(self, operand: str) -> TensorType:
         """Return the type of a value or literal.
 
@@ -216,9 +221,16 @@ class Function(Model):
         """
         return literal_type(operand) if is_literal(operand) else TensorType.parse(self.value_types[operand])
 
+    @functools.cached_property
+    def _values(self) -> dict[str, Value]:
+        return {}
+
     def value(self, operand: str) -> Value:
         """Return name and type of a value or literal."""
-        return Value(name=operand, type=str(self.type_of(operand)))
+        found = self._values.get(operand)
+        if found is None:
+            found = self._values[operand] = Value(name=operand, type=str(self.type_of(operand)))
+        return found
 
     @functools.cached_property
     def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:

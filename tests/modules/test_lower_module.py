@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from tests.compare import assert_same_bits
 from tests.models import MODELS
 
 X = jnp.ones(3)
@@ -210,6 +211,7 @@ def test_a_state_outside_the_module_graph_gets_a_made_up_path_and_a_clear_error(
 
 SCRIPT = """
 import sys, brainir
+from tests.compare import assert_same_bits
 from tests.models import MODELS
 for name in ("ALIF_STPExpCu_Dense", "LIF_ExpCo", "GroupedALIF_ExpCu", "LRU", "two_layer_GRU"):
     case = MODELS[name]
@@ -244,3 +246,35 @@ def test_jax_transformations_of_the_regenerated_step_work() -> None:
     assert mapped.shape == (5, 3)
     tangent = jax.jvp(lambda x: step(states, x)[1], (X,), (X,))[1]
     assert jnp.array_equal(tangent, jnp.ones(3))
+
+
+class Reader(brainstate.nn.Module):
+    """A leaky cell that reads tokens by the embedding of brainstate, which has a derivative rule of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = brainstate.nn.Embedding(10, 3)
+        self.h = brainstate.HiddenState(jnp.zeros(3))
+
+    def update(self, token: Any) -> Any:
+        """Leak and read."""
+        self.h.value = 0.9 * self.h.value + self.table(token)
+        return self.h.value
+
+
+def test_embeddings_have_their_relation_and_the_gradient_of_their_rule() -> None:
+    module = Reader()
+    program = brainir.loads(brainir.dumps(brainir.lower_module(module, jnp.int32(4))))
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    assert relation.path == ("table", "weight")
+    assert relation.connected_hidden_paths == (("h",),)
+    states = brainir.read_states(module, program)
+    table = states["table", "weight"]
+
+    def ours(value: Any) -> Any:
+        return jnp.sum(jnp.sin(brainir.to_callable(program)({**states, ("table", "weight"): value}, jnp.int32(4))[1]))
+
+    def original(value: Any) -> Any:
+        return jnp.sum(jnp.sin(0.9 * jnp.zeros(3) + value[4]))
+
+    assert_same_bits(jax.jit(jax.grad(ours))(table), jax.jit(jax.grad(original))(table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ...ir.collector import collector_paused
 from ...ir.node import Node
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
@@ -32,6 +33,7 @@ _Key = tuple[str, str]  # name scope or model's line, operation
 _NOTHING = _Tally()
 
 
+@collector_paused()
 def cost(program: Program, *, traces: bool = True) -> Cost:
     """Count what running a program once costs, without running or compiling anything.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.program import Program
@@ -10,7 +13,6 @@ from ..facts import Facts
 from ..groups import HiddenGroup
 from ..inline import inline_calls
 from ..relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
-from ..slices import reached
 
 __all__ = ["TraceCost", "trace_costs"]
 
@@ -54,7 +56,7 @@ def trace_costs(program: Program) -> tuple[TraceCost, ...]:
     one for its last factor; ES-D-RTRL the input and ``[outputs, states]``. Axes of a batch count.
     """
     relations = find_hidden_param_op_relations(program)
-    liveness = _Liveness(program)
+    liveness = _Liveness(program, relations)
     return tuple(
         _trace_cost(relation, group, liveness.live(group, relation.connected_hidden_paths))
         for relation in relations
@@ -137,10 +139,11 @@ def _input_size(relation: HiddenParamOpRelation) -> int:
 class _Liveness:
     """Which states of a group have a trace that is not zero and still reaches the loss."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, relations: Sequence[HiddenParamOpRelation]) -> None:
         self.function = inline_calls(program.entry_function, program)
         states = [state for state, _, _ in program.interface.output_leaves()]
         self.results = [name for name, state in zip(self.function.outputs, states, strict=True) if state is None]
+        self.groups = {group.index: group for relation in relations for group in relation.hidden_groups}
 
     def live(self, group: HiddenGroup, reached_paths: tuple[StatePath, ...]) -> int:
         """Return how many states at each position are live for a relation that reaches some members directly."""
@@ -167,18 +170,32 @@ class _Liveness:
 
     def _seen_by_loss(self, group: HiddenGroup) -> set[int]:
         """Return the members that the result sees, each at the exit or the entry, without the others' new values."""
-        seeds: dict[str, int] = {}
-        news = {value.name for value in group.hidden_outvars}
-        for index, (old, new) in enumerate(zip(group.hidden_invars, group.hidden_outvars, strict=True)):
-            seeds[old.name] = seeds.get(old.name, 0) | 1 << index
-            seeds[new.name] = seeds.get(new.name, 0) | 1 << index
-        found = reached(self.function, seeds, lambda node, name: name in news or _has_no_derivative(node, name))
-        mask = 0
-        for name in self.results:
-            mask |= found.get(name, 0)
-        return {index for index in range(len(group.hidden_paths)) if mask >> index & 1}
+        seen = self._seen
+        pairs = enumerate(zip(group.hidden_invars, group.hidden_outvars, strict=True))
+        return {
+            index for index, (old, new) in pairs if (seen.get(old.name, 0) | seen.get(new.name, 0)) >> group.index & 1
+        }
 
+    @functools.cached_property
+    def _seen(self) -> dict[str, int]:
+        """For each value, the groups around whose new values the result sees it, as bits.
 
-def _has_no_derivative(node: Node, name: str) -> bool:
-    kind = TensorType.parse(node.types[node.outputs.index(name)])
-    return node.traits.blocks_gradient or not kind.is_inexact
+        One walk back serves all groups: a way that meets a new value ends for the groups that it belongs to.
+        """
+        ends: dict[str, int] = {}
+        for group in self.groups.values():
+            for value in group.hidden_outvars:
+                ends[value.name] = ends.get(value.name, 0) | 1 << group.index
+        every = sum(1 << index for index in self.groups)
+        seen = dict.fromkeys(self.results, every)
+        for node in reversed(self.function.nodes):
+            if node.traits.blocks_gradient:
+                continue
+            mask = 0
+            for name, kind in zip(node.outputs, node.types, strict=True):
+                if name in seen and TensorType.parse(kind).is_inexact:
+                    mask |= seen[name] & ~ends[name] if name in ends else seen[name]
+            if mask:
+                for operand in node.inputs:
+                    seen[operand] = seen[operand] | mask if operand in seen else mask
+        return seen

@@ -7,6 +7,7 @@ import html
 from collections.abc import Sequence
 from typing import Literal
 
+from ...ir.collector import collector_paused
 from ...ir.errors import AnalysisError
 from ...ir.node import Node
 from ...ir.ops import Cond, Scan, While
@@ -74,6 +75,7 @@ class UnitCheck(Facts):
         return "\n".join(lines)
 
 
+@collector_paused()
 def check_units(program: Program, *, numbers: Numbers = "any") -> UnitCheck:
     """Carry the units of the interface through a program, and report where they do not go together.
 

@@ -213,9 +213,10 @@ def _gradient(
     found = [jnp.zeros_like(weight) for weight in weights]
     if terms:
         found = trace.rule.over_steps(weights, operands, sum(terms[1:], terms[0]))
+    traces = trace.by_slot(old)
     before = {slot: first[slot] for slot in trace.kept if slot in first}
     if before:
-        earlier = trace.weigh([trace.spread(signal) * old[str(slot)] for slot, signal in before.items()], weights)
+        earlier = trace.weigh([trace.spread(signal) * traces[slot] for slot, signal in before.items()], weights)
         found = [one + two for one, two in zip(found, earlier, strict=True)]
     return found
 
@@ -228,14 +229,15 @@ def _roll(
     products: tuple[Entries, Entries],
 ) -> dict[str, Any]:
     steps, first = products
+    before = trace.by_slot(old)
     new = {}
     for a in trace.kept:
         number = a in trace.vectors
-        terms = [trace.spread(first[a, b], number=number) * old[str(b)] for b in trace.kept if (a, b) in first]
+        terms = [trace.spread(first[a, b], number=number) * before[b] for b in trace.kept if (a, b) in first]
         passed = [jax.vmap(trace.pair)(steps[a, b]) * direct[b] for b in direct if (a, b) in steps]
         if not steps and a in direct:
             passed = [direct[a]]
         if passed:
             terms.append(trace.outer(data, sum(passed[1:], passed[0]), number=number))
-        new[str(a)] = trace.total(terms)
-    return new
+        new[a] = trace.total(terms)
+    return trace.keep(new)

@@ -12,6 +12,7 @@ from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
 from .operations import OperationRule
+from .settling import settled
 
 __all__ = ["LowRankTrace"]
 
@@ -93,7 +94,9 @@ class LowRankTrace:
         found = [jnp.zeros_like(weight) for weight in weights]
         for operands, total in self.factors(old, new, exits, entries, env):
             if self.is_outer:
-                parts = self.rule(weights, operands, total)
+                parts = self.rule(
+                    weights, [settled(operand) for operand in operands[:1]] + operands[1:], settled(total)
+                )
             else:
                 parts = self.form.fold(self.form.spread(total) * operands[0], env)
             found = [one + two.astype(one.dtype) for one, two in zip(found, parts, strict=True)]

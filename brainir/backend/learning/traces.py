@@ -1,11 +1,12 @@
-"""Eligibility traces of D-RTRL: their update, and the gradient that they give, as one elementwise expression."""
+"""Eligibility traces of D-RTRL: their update, and the gradient that they give, as elementwise expressions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+from jax import lax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, TracePlan
@@ -14,6 +15,7 @@ from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
 from .operations import OperationRule
+from .settling import settled
 
 __all__ = ["EligibilityTrace"]
 
@@ -25,8 +27,11 @@ class EligibilityTrace:
 
     ``e[i, k, a] <- sum_b D[k, a, b] e[i, k, b] + x[i] F[k, a]``, with one array for each slot a that is kept, or
     one vector over i where the trace is equal at all positions k. The sum over b is written out over the entries
-    that are not zero by structure. There is no operation between reading the old traces and writing the new ones
-    and the gradient that is not elementwise, so that XLA can make one loop of it.
+    that are not zero by structure; it is elementwise, and XLA makes loops of it that read and write each trace once.
+
+    A loop of XLA writes one array, in place only if no other loop still has to read what was there. Two traces of
+    which one is computed from the other are therefore kept as the real and the imaginary part of one array. The
+    update takes the parts apart, and the gradient is ``Re((e_a + i e_b) (s_a - i s_b)) = s_a e_a + s_b e_b``.
 
     Parameters
     ----------
@@ -38,6 +43,10 @@ class EligibilityTrace:
     ----------
     kept, wanted, vectors : tuple of int
         Slots that go on to the next step, slots that are computed, and slots whose trace is a vector.
+    is_large : bool
+        Whether the trace has more elements than there are positions.
+    pairs : tuple of pairs of int
+        Slots that share an array.
     is_outer : bool
         Whether each step adds an outer product with data.
     """
@@ -54,19 +63,39 @@ class EligibilityTrace:
         self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
         members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
         self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
+        self.is_large = self.form.space != plan.group.varshape
+        has_complex = self._dtype in (jnp.float32, jnp.float64)
+        self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()
 
     def init(self) -> dict[str, Any]:
-        """Return traces of zero, by slot."""
+        """Return traces of zero."""
         vector, space = self.form.vector, self.form.space
-        return {str(a): jnp.zeros(vector if a in self.vectors else space, self._dtype) for a in self.kept}
+        return self.keep({a: jnp.zeros(vector if a in self.vectors else space, self._dtype) for a in self.kept})
+
+    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return what goes on to the next step, by slot or pair of slots."""
+        paired = {slot for pair in self.pairs for slot in pair}
+        found = {_key(pair): lax.complex(new[pair[0]], new[pair[1]]) for pair in self.pairs}
+        return {**found, **{str(a): new[a] for a in self.kept if a not in paired}}
+
+    def by_slot(self, kept: Environment) -> dict[int, Any]:
+        """Return the traces that :meth:`keep` put together."""
+        paired = [
+            (slot, part(kept[_key(pair)]))
+            for pair in self.pairs
+            for slot, part in zip(pair, (lax.real, lax.imag), strict=True)
+        ]
+        return {**dict(paired), **{a: kept[str(a)] for a in self.kept if str(a) in kept}}
 
     def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
         """Return the new traces by slot, those included that are not kept."""
-        direct, data = self.direct(env), self.form.data(env)
+        direct, data, before = self.direct(env), self.form.data(env), self.by_slot(old)
+        if self.is_large:
+            direct, data, jacobian = jax.tree.map(settled, (direct, data, dict(jacobian)))
         new: dict[Any, Any] = {}
         for a in self.wanted:
             number = a in self.vectors
-            terms = [self.spread(jacobian[a, b], number=number) * old[str(b)] for b in self.kept if (a, b) in jacobian]
+            terms = [self.spread(jacobian[a, b], number=number) * before[b] for b in self.kept if (a, b) in jacobian]
             if a in direct:
                 terms.append((_number(direct[a]) if number else self.form.spread(direct[a])) * data)
             new[a] = self.total(terms)
@@ -76,9 +105,24 @@ class EligibilityTrace:
         self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
     ) -> list[Any]:
         """Return the gradient of each weight: signals at the exit times new traces, at the entry times old ones."""
-        terms = [self.spread(exits[a]) * new[a] for a in self.wanted if a in exits]
-        terms += [self.spread(entries[b]) * old[str(b)] for b in self.kept if b in entries]
-        return self.weigh(terms, [env[weight.name] for weight in self.term.weights])
+        if self.is_large:
+            exits, entries = jax.tree.map(settled, (dict(exits), dict(entries)))
+        now = {**self.keep(new), **{str(a): new[a] for a in self.wanted if a not in self.kept}} if exits else {}
+        weights = [env[weight.name] for weight in self.term.weights]
+        return self.weigh([*self._terms(now, exits), *self._terms(old, entries)], weights)
+
+    def _terms(self, traces: Environment, signals: SlotValues) -> Iterator[Any]:
+        """Yield signals times traces."""
+        for pair in self.pairs:
+            found = [self.spread(signals[slot]) if slot in signals else None for slot in pair]
+            if found != [None, None]:
+                zero = jnp.zeros((), self._dtype)
+                left, right = (zero if each is None else each.astype(self._dtype) for each in found)
+                left, right = jnp.broadcast_arrays(left, right)
+                yield lax.real(traces[_key(pair)] * lax.complex(left, -right))
+        for slot, signal in signals.items():
+            if str(slot) in traces:
+                yield self.spread(signal) * traces[str(slot)]
 
     def weigh(self, terms: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
         """Sum signals times traces into a gradient for each weight."""
@@ -87,10 +131,6 @@ class EligibilityTrace:
         total = jnp.broadcast_to(sum(terms[1:], terms[0]), self.form.space)
         env = dict(zip((weight.name for weight in self.term.weights), weights, strict=True))
         return [part.astype(weight.dtype) for part, weight in zip(self.form.fold(total, env), weights, strict=True)]
-
-    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return what goes on to the next step."""
-        return {str(a): new[a] for a in self.kept}
 
     def pair(self, positions: Any) -> Any:
         """Take a value for each position to one for each pair of result and position."""
@@ -121,6 +161,22 @@ class EligibilityTrace:
             last,
         )
         return found.reshape(self.form.space)
+
+
+def _pairs(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Pair slots of which one is computed from the other."""
+    left = [*slots]
+    while left:
+        a = left.pop(0)
+        coupled = (b for b in left if plan.jacobian[a][b] != "zero" or plan.jacobian[b][a] != "zero")
+        b = next(coupled, None)
+        if b is not None:
+            left.remove(b)
+            yield a, b
+
+
+def _key(pair: tuple[int, int]) -> str:
+    return f"{pair[0]},{pair[1]}"
 
 
 def _number(positions: Any) -> Any:

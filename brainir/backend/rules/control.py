@@ -38,12 +38,38 @@ def _call_function(node: Any, types: Types) -> Expression:
 
 @rule("custom_jvp")
 def _custom_jvp(node: Any, types: Types) -> Expression:
-    return Apply(CustomJvpOf(node.function, node.jvp), as_operands(node.inputs))
+    if not node.cases:
+        return Apply(CustomJvpOf(node.function, node.jvp), as_operands(node.inputs))
+    cases = (
+        Tuple((Literal(case.perturbed), Literal(case.moved), FunctionOf(rule)))
+        for case, rule in zip(node.cases, node.jvps, strict=True)
+    )
+    made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(cases)))
+    return Apply(Apply(Name("symbolic_zeros.custom_jvp"), made), as_operands(node.inputs))
 
 
 @rule("custom_vjp")
 def _custom_vjp(node: Any, types: Types) -> Expression:
-    return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
+    if not node.cases:
+        return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
+    forward: dict[tuple[int, ...], str] = {}
+    backward: dict[tuple[int, ...], list[tuple[tuple[int, ...], tuple[int, ...], str]]] = {}
+    for case, fwd, bwd in zip(node.cases, node.fwds, node.bwds, strict=True):
+        forward[case.perturbed] = fwd
+        backward.setdefault(case.perturbed, []).append((case.asked, case.returned, bwd))
+    alike: dict[Any, list[tuple[int, ...]]] = {}
+    for perturbed, fwd in forward.items():
+        alike.setdefault((fwd, tuple(backward[perturbed])), []).append(perturbed)
+    kinds = (
+        Tuple((
+            Literal(tuple(perturbed)),
+            FunctionOf(fwd),
+            Tuple(tuple(Tuple((Literal(asked), Literal(returned), FunctionOf(bwd))) for asked, returned, bwd in rules)),
+        ))
+        for (fwd, rules), perturbed in alike.items()
+    )  # fmt: skip
+    made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(kinds)))
+    return Apply(Apply(Name("symbolic_zeros.custom_vjp"), made), as_operands(node.inputs))
 
 
 @rule("no_derivative")

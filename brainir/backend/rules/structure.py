@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.node import Node
+from ...ir.ops import Device, Sharding
 from ..expressions import (
     Apply,
     Expression,
     Item,
     Literal,
     Name,
+    ShardingOf,
     Tuple,
 )
 from .registry import Types, as_keywords, as_operands, call, dtype, first_of, rule
@@ -117,7 +119,27 @@ def _device_put(node: Any, types: Types) -> Expression:
         keywords["may_alias"] = Tuple(tuple(copied))
     if "DONATE_INPUT" in node.copy_semantics:
         keywords["donate"] = Tuple(tuple(Literal(semantics == "DONATE_INPUT") for semantics in node.copy_semantics))
+    if node.targets:
+        keywords["device"] = Tuple(tuple(map(_place, node.targets)))
+    if node.sources:
+        keywords["src"] = Tuple(tuple(map(_place, node.sources)))
     return first_of(node, Apply(Name("jax.device_put"), (Tuple(as_operands(node.inputs)),), keywords))
+
+
+def _place(place: Device | Sharding | str | None) -> Expression:
+    match place:
+        case Device(platform=platform, id=number):
+            return Item(Apply(Name("jax.devices"), (Literal(platform),)), number)
+        case Sharding():
+            return ShardingOf(place)
+        case "device" | "host":
+            return Name(f"jax.memory.Space.{place.capitalize()}")
+    return Literal(None)
+
+
+@rule("iota_2x32_shape")
+def _iota_2x32_shape(node: Any, types: Types) -> Expression:
+    return Apply(Name("words.iota_2x32_shape"), (Literal(node.shape),))
 
 
 @rule("dce_sink")

@@ -82,11 +82,9 @@ def _empty(*, dtype: Any, shape: Any, out_sharding: Any = None) -> Attributes:
     return {"dtype": dtype_name(dtype), "shape": ints(shape)}
 
 
-@rule("device_put")
-def _device_put(*, devices: Any, srcs: Any, copy_semantics: Any) -> Attributes:
-    if any(device is not None for device in (*devices, *srcs)):
-        raise UnsupportedError(f"devices={devices!r}, srcs={srcs!r}")
-    return {"copy_semantics": tuple(semantics.name for semantics in copy_semantics)}
+@rule("iota_2x32_shape")
+def _iota_2x32_shape(*, shape: Any) -> Attributes:
+    return {"shape": ints(shape)}
 
 
 @rule("dce_sink")

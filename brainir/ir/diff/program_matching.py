@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 
 from ..canonical import effectful_functions, runs_effects
 from ..node import Node
-from ..ops import Cond, CustomVjp, While
+from ..ops import Cond, CustomJvp, CustomVjp, While
 from ..program import Constant, Function, Program
 from ..types import is_literal
 from .graph import Graph, Interner
@@ -302,8 +302,10 @@ def _operands(node: Node, attribute: str) -> list[str]:
     if isinstance(node, While):
         split = node.cond_nconsts + node.body_nconsts
         return inputs[: node.cond_nconsts] + inputs[split:] if attribute == "cond" else inputs[node.cond_nconsts :]
-    if isinstance(node, CustomVjp) and attribute == "bwd":
+    if isinstance(node, CustomVjp) and attribute in ("bwd", "bwds"):
         return []
+    if isinstance(node, CustomJvp | CustomVjp) and attribute in ("jvps", "fwds"):
+        return inputs[node.closed_over :]
     return inputs
 
 

@@ -29,11 +29,13 @@ from .control import (
     CustomJvp,
     CustomLinearSolve,
     CustomVjp,
+    JvpCase,
     LinearCall,
     NoDerivative,
     OptimizationBarrier,
     RematPolicy,
     Scan,
+    VjpCase,
     While,
 )
 from .elementwise import (
@@ -99,9 +101,11 @@ from .structure import (
     BroadcastInDim,
     Concatenate,
     DceSink,
+    Device,
     DevicePut,
     Empty,
     Iota,
+    Iota2x32Shape,
     Pad,
     Reshape,
     ReshapeDimensions,
@@ -145,6 +149,7 @@ __all__ = [
     "CustomLinearSolve",
     "CustomVjp",
     "DceSink",
+    "Device",
     "DevicePut",
     "DotAlgorithm",
     "DotGeneral",
@@ -159,6 +164,8 @@ __all__ = [
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
+    "Iota2x32Shape",
+    "JvpCase",
     "LinearCall",
     "LuPivotsToPermutation",
     "Matrices",
@@ -222,6 +229,7 @@ __all__ = [
     "UnaryAccuracy",
     "Unstack",
     "Vary",
+    "VjpCase",
     "While",
     "schema_of",
 ]
@@ -235,7 +243,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink | ReshapeDimensions
+    | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
     | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex

@@ -20,22 +20,62 @@ class Call(Node):
     family_traits: ClassVar[Traits] = CONTROL
 
 
+class JvpCase(Model):
+    """One case of a JVP rule that asks which tangents are zero (``symbolic_zeros=True``).
+
+    Parameters
+    ----------
+    perturbed : tuple of int
+        The operands whose tangents are not zero, counted from the first that the rule sees.
+    moved : tuple of int
+        The results for which the rule then gives a tangent.
+    """
+
+    perturbed: Ints
+    moved: Ints
+
+
 class CustomJvp(Node):
     """Run ``function``, which is differentiated by the rule ``jvp`` (``jax.custom_jvp``).
 
     The rule takes all operands, then a tangent for each operand with an inexact element type, and returns all results,
     then a tangent for each result with an inexact element type.
+
+    With ``cases``, the rule can be another one where some tangents are zero: ``jvps`` has one for each case. It takes
+    the operands after the first ``closed_over``, then the tangents of those that are perturbed, and returns all
+    results, then the tangents of those that move. ``jvp`` is the rule where all are perturbed.
     """
 
     op: Literal["custom_jvp"] = "custom_jvp"
     function: FunctionRef
     jvp: FunctionRef
+    closed_over: int = 0
+    cases: tuple[JvpCase, ...] = ()
+    jvps: tuple[FunctionRef, ...] = ()
     family_traits: ClassVar[Traits] = CONTROL
 
     @classmethod
     def rule_names(cls) -> tuple[str, ...]:
         """See :meth:`Node.rule_names`."""
-        return ("jvp",)
+        return ("jvp", "jvps")
+
+
+class VjpCase(Model):
+    """One case of VJP rules that ask which operands are perturbed and which cotangents are zero.
+
+    Parameters
+    ----------
+    perturbed : tuple of int
+        The operands that are differentiated, counted from the first that the rules see.
+    asked : tuple of int
+        The results whose cotangents are not zero.
+    returned : tuple of int
+        The operands for which the backward rule then gives a cotangent, whether they are perturbed or not.
+    """
+
+    perturbed: Ints
+    asked: Ints
+    returned: Ints
 
 
 class CustomVjp(Node):
@@ -43,18 +83,26 @@ class CustomVjp(Node):
 
     ``fwd`` takes all operands and returns all results, then the residuals. ``bwd`` takes the residuals, then a
     cotangent for each result with an inexact element type, and returns a cotangent for each operand with one.
+
+    With ``cases``, the rules can be others where operands are not perturbed or cotangents are zero: ``fwds`` and
+    ``bwds`` have one for each case. A forward rule takes the operands after the first ``closed_over``; a backward rule
+    takes residuals and the cotangents that are asked, and returns those that the case names.
     """
 
     op: Literal["custom_vjp"] = "custom_vjp"
     function: FunctionRef
     fwd: FunctionRef
     bwd: FunctionRef
+    closed_over: int = 0
+    cases: tuple[VjpCase, ...] = ()
+    fwds: tuple[FunctionRef, ...] = ()
+    bwds: tuple[FunctionRef, ...] = ()
     family_traits: ClassVar[Traits] = CONTROL
 
     @classmethod
     def rule_names(cls) -> tuple[str, ...]:
         """See :meth:`Node.rule_names`."""
-        return ("fwd", "bwd")
+        return ("fwd", "bwd", "fwds", "bwds")
 
 
 class NoDerivative(Node):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ..model import Model
 from ..node import Node, Traits
+from .parallel import Sharding
 from .traits import STRUCTURAL, Ints
 
 
@@ -141,11 +143,35 @@ class Empty(Node):
     shape: Ints
 
 
+class Iota2x32Shape(Node):
+    """The place of each element in row-major order, as two words of 32 bits: the high ones, then the low ones."""
+
+    op: Literal["iota_2x32_shape"] = "iota_2x32_shape"
+    shape: Ints
+
+
+class Device(Model):
+    """One device: the platform, such as ``cpu``, and the device's number there."""
+
+    platform: str
+    id: int
+
+
+Target = Device | Sharding | Literal["device", "host"] | None
+"""Where ``jax.device_put`` puts an array: a device, a sharding, a memory of the device, or where JAX chooses."""
+
+
 class DevicePut(Node):
-    """Operands as they are, given to ``jax.device_put`` without a device; it says what becomes of their memory."""
+    """Operands as they are, given to ``jax.device_put``; it says where they go and what becomes of their memory.
+
+    ``targets`` says where each operand goes, ``sources`` where it is known to come from, which its transpose needs;
+    they are empty if JAX chooses for all.
+    """
 
     op: Literal["device_put"] = "device_put"
     copy_semantics: tuple[Literal["REUSE_INPUT", "ALWAYS_COPY", "DONATE_INPUT"], ...]
+    targets: tuple[Target, ...] = ()
+    sources: tuple[Target, ...] = ()
 
 
 class DceSink(Node):

@@ -47,6 +47,18 @@ def _custom_jvp(node: ops.CustomJvp, operands: Types, callees: Callees) -> Types
     results = _outputs(function)
     match_types(_inputs(jvp), (*operands, *_inexact(operands)), f"the inputs of {jvp.name} (operands, then tangents)")
     match_types(_outputs(jvp), (*results, *_inexact(results)), f"the outputs of {jvp.name} (results, then tangents)")
+    seen = _seen_by_rules(node, operands, len(node.jvps))
+    for case, jvp_case in zip(node.cases, map(callees.__getitem__, node.jvps), strict=True):
+        match_types(
+            _inputs(jvp_case),
+            (*seen, *_inexact_at(case.perturbed, seen, "perturbed")),
+            f"the inputs of {jvp_case.name} (operands, then tangents of the perturbed)",
+        )
+        match_types(
+            _outputs(jvp_case),
+            (*results, *_inexact_at(case.moved, results, "moved")),
+            f"the outputs of {jvp_case.name} (results, then tangents of those that move)",
+        )
     return results
 
 
@@ -55,6 +67,26 @@ def _no_derivative(node: ops.NoDerivative, operands: Types, callees: Callees) ->
     function = callees[node.function]
     match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     return _outputs(function)
+
+
+def _seen_by_rules(node: ops.CustomJvp | ops.CustomVjp, operands: Types, count: int) -> Types:
+    """Return the types of the operands that the rules of cases see."""
+    if not 0 <= node.closed_over <= len(operands):
+        raise TypeRuleError(f"closed_over {node.closed_over} must not exceed {len(operands)} operands")
+    if len(node.cases) != count:
+        raise TypeRuleError(f"there must be a rule for each case, not {count} for {len(node.cases)}")
+    keys = [(case.perturbed, getattr(case, "asked", ())) for case in node.cases]
+    if len(set(keys)) != len(keys):
+        raise TypeRuleError("two cases have the same zeros")
+    return operands[node.closed_over :]
+
+
+def _inexact_at(positions: tuple[int, ...], kinds: Types, name: str) -> Types:
+    check_axes(positions, len(kinds), name)
+    chosen = tuple([kinds[position] for position in positions])
+    if list(positions) != sorted(positions) or _inexact(chosen) != chosen:
+        raise TypeRuleError(f"{name} {positions} must be inexact values in order")
+    return chosen
 
 
 @rule(ops.CustomVjp)
@@ -71,6 +103,27 @@ def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types
         f"the inputs of {bwd.name} (residuals, then cotangents)",
     )
     match_types(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
+    if len(node.fwds) != len(node.bwds):
+        raise TypeRuleError(f"there must be as many fwds as bwds, not {len(node.fwds)} and {len(node.bwds)}")
+    seen = _seen_by_rules(node, operands, len(node.fwds))
+    for case, fwd, bwd in zip(
+        node.cases, *(map(callees.__getitem__, names) for names in (node.fwds, node.bwds)), strict=True
+    ):
+        _inexact_at(case.perturbed, seen, "perturbed")
+        match_types(_inputs(fwd), seen, f"the inputs of {fwd.name} (operands)")
+        match_types(
+            _outputs(fwd)[: len(results)], results, f"the first outputs of {fwd.name} (results, then residuals)"
+        )
+        match_types(
+            _inputs(bwd),
+            (*_outputs(fwd)[len(results) :], *_inexact_at(case.asked, results, "asked")),
+            f"the inputs of {bwd.name} (residuals, then cotangents that are asked)",
+        )
+        match_types(
+            _outputs(bwd),
+            _inexact_at(case.returned, seen, "returned"),
+            f"the outputs of {bwd.name} (cotangents that are returned)",
+        )
     return results
 
 

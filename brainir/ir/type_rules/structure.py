@@ -255,6 +255,12 @@ def _iota(node: ops.Iota, operands: Types, _: Callees) -> Types:
     return (TensorType(node.dtype, node.shape),)
 
 
+@rule(ops.Iota2x32Shape)
+def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Types, _: Callees) -> Types:
+    check_count(operands, 0)
+    return (TensorType("uint32", check_sizes(node.shape, "shape")),) * 2
+
+
 def _indices(operands: Types, ndim: int) -> None:
     if len(operands) != ndim:
         raise TypeRuleError(f"it takes one index operand for each axis: {ndim}, not {len(operands)}")
@@ -297,6 +303,9 @@ def _empty(node: ops.Empty, operands: Types, _: Callees) -> Types:
 @rule(ops.DevicePut)
 def _device_put(node: ops.DevicePut, operands: Types, _: Callees) -> Types:
     check_count(operands, len(node.copy_semantics))
+    for places in (node.targets, node.sources):
+        if places and len(places) != len(operands):
+            raise TypeRuleError(f"there must be a place for each operand, not {len(places)} for {len(operands)}")
     return operands
 
 

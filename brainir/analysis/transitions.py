@@ -1,0 +1,173 @@
+"""The transition of a hidden group: the part of a step through which its states see each other in place."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..ir.node import Node
+from ..ir.ops import BitcastConvertType, DotGeneral
+from ..ir.program import Function, Program, Value
+from ..ir.types import TensorType, is_literal
+from .constants import Constants
+from .dataflow import Site
+from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, local_maps
+from .index_maps import IndexMap, agrees, canonical, merge, nowhere
+from .rearrange import product_layouts, rearrange
+from .slices import Cutting
+from .states import HiddenLeaf
+from .weights import WeightScan
+
+__all__ = ["AlignedSlice"]
+
+
+class AlignedSlice:
+    """The part of a step through which new values see old ones of a group at their own position.
+
+    Walks back from the new values. Each value on the way is wanted at certain positions; an operand that sees
+    no member at the wanted positions is held: it comes into the transition as an input.
+    """
+
+    def __init__(
+        self, scan: WeightScan, flow: DependenceFlow, known: Mapping[str, Dependence], members: list[int]
+    ) -> None:
+        self.scan = scan
+        self.function: Function = scan.function
+        self.flow = flow
+        self.known = known
+        self.members = sum(1 << number for number in members)
+        self.wanted: dict[str, IndexMap] = {}
+        self.constants = Constants(scan.function)
+        self.inside: dict[int, list[list[IndexMap | None]]] = {}
+
+    def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
+        """Return the transition, and the values that its inputs stand for."""
+        live_results = [
+            self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
+        ]
+        live: dict[int, list[bool]] = {}
+        places = self.function.places
+        # The last node first, so that each is asked for at all wanted positions before its operands are.
+        pending = [-places[name] for name in self.wanted if name in places]
+        heapq.heapify(pending)
+        while pending:
+            index = -heapq.heappop(pending)
+            if index not in live:
+                node = self.function.nodes[index]
+                live[index] = self._operands(node)
+                for operand in node.inputs:
+                    if operand in self.wanted and operand in places and places[operand] not in live:
+                        heapq.heappush(pending, -places[operand])
+        cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
+        sees = {*(member.old for member in members), *self.wanted}
+        for index in sorted(live):
+            node = self.function.nodes[index]
+            operands = zip(node.inputs, live[index], strict=True)
+            cutting.add(
+                node,
+                [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands],
+            )
+        results = zip(members, live_results, strict=True)
+        return cutting.finish(
+            [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
+        )
+
+    def _want(self, operand: str, positions: IndexMap) -> bool:
+        """Ask for a value at some positions; false if it does not see the group there."""
+        if is_literal(operand):
+            return False
+        dependence = self.known.get(operand, NOTHING)
+        seen = dependence.mapped & self.members
+        if not seen:
+            return False
+        shape = self.function.kinds[operand].shape
+        # The same array where it can be: that it agrees with itself is known without looking.
+        positions = positions if positions.shape == shape else positions.reshape(shape)
+        if self.wanted.get(operand) is positions:
+            return True
+        layouts = self.flow.layouts(dependence, shape)
+        if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
+            return False
+        before = self.wanted.get(operand)
+        both = positions if before is None else merge(before, positions)
+        if both is None:
+            return False
+        self.wanted[operand] = both
+        return True
+
+    def _sees(self, operand: str) -> bool:
+        return not is_literal(operand) and bool(self.known.get(operand, NOTHING).mapped & self.members)
+
+    def _operands(self, node: Node) -> list[bool]:
+        """Ask for each operand of a node at the positions at which its results are wanted; whether it sees them."""
+        live = [self._sees(operand) for operand in node.inputs]
+        if not any(live):
+            return live
+        results = [self.wanted.get(name) for name in node.outputs]
+        if node.traits.elementwise:
+            # Most operands have the shape of the result, and are wanted at the very same positions.
+            (wanted,), types = results, self.function.kinds
+            shapes = [types[operand].shape if each else None for operand, each in zip(node.inputs, live, strict=True)]
+            if wanted is not None and all(shape in (None, wanted.shape) for shape in shapes):
+                return [each and self._want(operand, wanted) for operand, each in zip(node.inputs, live, strict=True)]
+        kinds = [self.function.type_of(operand) for operand in node.inputs]
+        in_place = not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
+        for index, operand in enumerate(node.inputs):
+            if live[index]:
+                find = self._in_place if in_place or self._is_cast(node, kinds[index]) else self._moved
+                positions = find(node, results, kinds, index)
+                live[index] = positions is not None and self._want(operand, positions)
+        return live
+
+    @staticmethod
+    def _is_cast(node: Node, kind: TensorType) -> bool:
+        return isinstance(node, BitcastConvertType) and kind.shape == TensorType.parse(node.types[0]).shape
+
+    def _in_place(
+        self, node: Node, results: Sequence[IndexMap | None], kinds: Sequence[TensorType], index: int
+    ) -> IndexMap | None:
+        """Return the positions of an operand of an elementwise node; None if they are not known."""
+        shape = kinds[index].shape
+        wanted: IndexMap | None = None
+        for result in results:
+            if result is not None:
+                wanted = result if wanted is None else merge(wanted, result)
+                if wanted is None:
+                    return None
+        if wanted is None or shape == wanted.shape:
+            return wanted
+        places = np.unique(wanted[wanted >= 0])
+        return np.full(shape, places[0]) if places.size == 1 and not shape else None
+
+    def _moved(
+        self, node: Node, results: Sequence[IndexMap | None], kinds: Sequence[TensorType], index: int
+    ) -> IndexMap | None:
+        """Return the positions of an operand of a node that moves elements; None if it does more."""
+        shape = kinds[index].shape
+        moved = self._maps(node, shape, index)
+        positions = np.full(kinds[index].size, -1, dtype=np.int64)
+        for origin, result in zip(moved, results, strict=True):
+            if result is not None:
+                if origin is None:
+                    return None
+                used = (origin >= 0) & (result >= 0)
+                positions[origin[used]] = result[used]
+                if (positions[origin[used]] != result[used]).any():
+                    return None
+        return positions.reshape(shape)
+
+    def _maps(self, node: Node, shape: tuple[int, ...], index: int) -> list[IndexMap | None]:
+        """Return which elements of an operand the elements of each result see; None where they see several."""
+        if node.traits.control:
+            if id(node) not in self.inside:
+                self.inside[id(node)] = local_maps(Site.of(node, self.function, self.constants), self.scan.program)
+            return [row[index] for row in self.inside[id(node)]]
+        blank = [nowhere(self.function.type_of(operand).shape) for operand in node.inputs]
+        elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
+        if isinstance(node, DotGeneral):
+            layouts = product_layouts(node, *elements)
+            return [None if layouts is None else layouts[index]]
+        moved = rearrange(node, elements, self.constants)
+        return [None] * len(node.outputs) if moved is None else list(moved)

@@ -1,0 +1,148 @@
+"""Functions whose derivative rules see which tangents and cotangents are zero (``symbolic_zeros=True``).
+
+Generated modules have the same functions; their text is in :mod:`brainir.backend.prelude`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+__all__ = ["custom_jvp", "custom_vjp"]
+
+Function = Callable[..., tuple[Any, ...]]
+Places = tuple[int, ...]
+Found = TypeVar("Found")
+
+
+def custom_jvp(function: Function, closed_over: int, cases: Sequence[tuple[Places, Places, Function]]) -> Function:
+    """Return a function with a JVP rule for each case.
+
+    Parameters
+    ----------
+    function : callable
+        From operands to a tuple of results.
+    closed_over : int
+        How many operands at the beginning the rules do not see.
+    cases : sequence of (perturbed, moved, rule)
+        See :class:`~brainir.ir.ops.JvpCase`.
+    """
+    rules = {perturbed: (moved, rule) for perturbed, moved, rule in cases}
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        places = _moving(tangents)
+        moved, rule = _case(rules, places)
+        values = rule(*primals, *(tangents[place] for place in places))
+        results = values[: len(values) - len(moved)]
+        given = dict(zip(moved, values[len(results) :], strict=True))
+        still = [SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
+        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
+
+    def call(*operands: Any) -> tuple[Any, ...]:
+        run = jax.custom_jvp(_after(function, operands[:closed_over]))
+        run.defjvp(jvp, symbolic_zeros=True)
+        results: tuple[Any, ...] = run(*operands[closed_over:])
+        return results
+
+    return call
+
+
+def custom_vjp(
+    function: Function,
+    closed_over: int,
+    kinds: Sequence[tuple[Sequence[Places], Function, Sequence[tuple[Places, Places, Function]]]],
+) -> Function:
+    """Return a function with VJP rules for each case.
+
+    JAX hands a backward rule its residuals in the pytree of the forward rule that it traced last, which need not be
+    the one that ran. So all forward rules give the same pytree: a number that says which of them ran, and residuals
+    for each. Where that number is an array, as in the backward pass of a loop, it chooses the backward rule at run
+    time.
+
+    Parameters
+    ----------
+    function : callable
+        From operands to a tuple of results.
+    closed_over : int
+        How many operands at the beginning the rules do not see.
+    kinds : sequence of (perturbed, forward rule, backward rules)
+        The cases with the same rules together, see :class:`~brainir.ir.ops.VjpCase`: which operands are perturbed in
+        them, and their backward rules as (asked, returned, rule).
+    """
+    numbers = {perturbed: number for number, (several, *_) in enumerate(kinds) for perturbed in several}
+    rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
+
+    def call(*operands: Any) -> tuple[Any, ...]:
+        own = [jax.typeof(operand) for operand in operands[closed_over:]]
+        run = jax.custom_vjp(_after(function, operands[:closed_over]))
+
+        def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            ran = _case(numbers, tuple(place for place, primal in enumerate(primals) if primal.perturbed))
+            values = [primal.value for primal in primals]
+            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            found = [
+                rule(*values) if number == ran else jax.tree.map(_zeros, jax.eval_shape(rule, *values))
+                for number, (_, rule, _) in enumerate(kinds)
+            ]
+            return found[ran][:count], (np.int32(ran), *(each[count:] for each in found))
+
+        def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
+            ran, *held = residuals
+            asked = _moving(cotangents)
+
+            def given(number: int) -> dict[int, Any]:
+                returned, rule = _case(rules[number], asked)
+                return dict(zip(returned, rule(*held[number], *(cotangents[place] for place in asked)), strict=True))
+
+            if len(kinds) == 1 or not isinstance(ran, jax.core.Tracer):
+                found = given(int(ran) if len(kinds) > 1 else 0)
+            else:
+                places = sorted({place for each in rules for place in _case(each, asked)[0]})
+                zeros = {place: jnp.zeros(own[place].shape, own[place].dtype) for place in places}
+                branches = [lambda number=number: {**zeros, **given(number)} for number in range(len(kinds))]
+                found = lax.switch(ran, branches)
+            # JAX 0.8 wants the same form of every backward rule, so zeros are not None.
+            still = [SymbolicZero(kind.to_tangent_aval()) for kind in own]
+            return tuple(found.get(place, zero) for place, zero in enumerate(still))
+
+        run.defvjp(forward, backward, symbolic_zeros=True)
+        results: tuple[Any, ...] = run(*operands[closed_over:])
+        return results
+
+    return call
+
+
+def _after(function: Function, first: Sequence[Any]) -> Function:
+    """Return a function of the operands after the first ones, under the same name."""
+
+    @functools.wraps(function)
+    def run(*own: Any) -> tuple[Any, ...]:
+        return function(*first, *own)
+
+    return run
+
+
+def _moving(values: Sequence[Any]) -> Places:
+    """Return the places of the tangents or cotangents that are not known to be zero."""
+    return tuple(
+        place
+        for place, value in enumerate(values)
+        if not isinstance(value, SymbolicZero) and jax.typeof(value).dtype != jax.dtypes.float0
+    )
+
+
+def _case(rules: Mapping[Places, Found], places: Places) -> Found:
+    if places not in rules:
+        raise TypeError(f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere")
+    return rules[places]
+
+
+def _zeros(spec: Any) -> Any:
+    return np.zeros(spec.shape, spec.dtype)

@@ -1,0 +1,119 @@
+"""Which derivative rules a node has: one, or one for each case of what is perturbed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+
+from ..ir.ops import JvpCase, VjpCase
+from . import jax_compat
+from .rules import Attributes, UnsupportedError
+
+__all__ = ["TracedRules", "jvp_rules", "vjp_rules"]
+
+_MOST_CASES = 64
+# What a rule raises that was not written for a case. JAX raises it too, when the case occurs.
+_REFUSALS = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError, AttributeError, AssertionError)
+
+
+@dataclass
+class TracedRules:
+    """The rules of a node as closed jaxprs.
+
+    Parameters
+    ----------
+    single : dict of str to closed jaxpr
+        By attribute.
+    several : dict of str to list of (str, closed jaxpr)
+        By attribute that has one for each case, each with the end of its name.
+    attributes : dict
+        The attributes that say what the cases are.
+    """
+
+    single: dict[str, Any]
+    several: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+
+    def bodies(self) -> Iterator[Any]:
+        """Yield every rule."""
+        yield from self.single.values()
+        yield from (closed for cases in self.several.values() for _, closed in cases)
+
+
+def jvp_rules(equation: Any) -> TracedRules:
+    """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros."""
+    rules = TracedRules({"jvp": _whole(equation, jax_compat.trace_custom_jvp)})
+    if not equation.params["symbolic_zeros"]:
+        return rules
+    own = jax_compat.num_closed_over(equation)
+    inexact, _ = jax_compat.rule_operands(equation, own)
+    _check_number(len(inexact))
+    cases, jvps = [], []
+    for perturbed in _subsets(inexact):
+        try:
+            closed, moved = jax_compat.trace_jvp_case(equation, perturbed)
+        except _REFUSALS:
+            continue
+        cases.append(JvpCase(perturbed=perturbed, moved=moved))
+        jvps.append((_named("jvp", "for", perturbed), closed))
+    return _with_cases(rules, own, cases, jvps=jvps)
+
+
+def vjp_rules(equation: Any) -> TracedRules:
+    """Trace the rules of a ``custom_vjp_call``, for each case if they ask for symbolic zeros."""
+    own = _whole(equation, jax_compat.num_closed_over)
+    fwd, bwd = _whole(equation, lambda equation: jax_compat.trace_vjp_rules(equation, own))
+    rules = TracedRules({"fwd": fwd, "bwd": bwd})
+    if not equation.params["symbolic_zeros"]:
+        return rules
+    inexact, results = jax_compat.rule_operands(equation, own)
+    _check_number(len(inexact) + len(results))
+    cases, fwds, bwds = [], [], []
+    for perturbed, asked in itertools.product(_subsets(inexact), _subsets(results)):
+        try:
+            fwd, bwd, returned = jax_compat.trace_vjp_case(equation, own, perturbed, asked)
+        except _REFUSALS:
+            continue
+        cases.append(VjpCase(perturbed=perturbed, asked=asked, returned=returned))
+        fwds.append((_named("fwd", "for", perturbed), fwd))
+        bwds.append((_named(_named("bwd", "for", perturbed), "of", asked), bwd))
+    return _with_cases(rules, own, cases, fwds=fwds, bwds=bwds)
+
+
+def _whole(equation: Any, trace: Any) -> Any:
+    """Trace the rules where everything is perturbed."""
+    if not equation.params["symbolic_zeros"]:
+        return trace(equation)
+    try:
+        return trace(equation)
+    except _REFUSALS as error:
+        raise UnsupportedError(f"its rule fails where all operands are perturbed: {error}") from error
+
+
+def _with_cases(rules: TracedRules, own: int, cases: list[Any], **several: list[tuple[str, Any]]) -> TracedRules:
+    rules.several.update(several)
+    rules.attributes.update(closed_over=own, cases=tuple(cases))
+    return rules
+
+
+def _check_number(moving: int) -> None:
+    """Refuse rules with too many cases."""
+    if 1 << moving > _MOST_CASES:
+        raise UnsupportedError(
+            f"its rules ask for symbolic zeros, and {moving} operands and results can have them: that makes "
+            f"{1 << moving} cases, and brainir stores the rules of {_MOST_CASES}; join arrays that move together, give "
+            "those that never move as nondiff_argnums, or differentiate before lowering"
+        )
+
+
+def _subsets(places: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for size in range(len(places) + 1):
+        yield from itertools.combinations(places, size)
+
+
+def _named(rule: str, word: str, places: Sequence[int]) -> str:
+    return f"{rule}_{word}_{'and'.join(map(str, places)) or 'none'}"
