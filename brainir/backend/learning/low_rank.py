@@ -55,20 +55,24 @@ class LowRankTrace:
         self.is_outer = term.x is None or term.x.aval.is_inexact
 
     def has_factors_of(self, other: LowRankTrace) -> bool:
-        """Whether this is the trace of a bias that is added to the result of the other term, and to nothing else.
+        """Whether this is the trace of a bias that is added to a sum of which the other term's result is a part.
 
-        The derivatives of the new states with respect to both are the same, and so is their trace; a bias has no other.
+        If both reach the states in no other way, the derivatives of the new states with respect to both are the same,
+        and so is their trace; a bias has no data.
         """
         if self.term.x is not None or self._pairs != other._pairs or self._roles != other._roles:
             return False
         tail, function = self._tail, self._tail.program.entry_function
         bias, users = function.inputs[0], function.users.get(function.inputs[0], ())
-        if tail.pairing != other._tail.pairing or len(users) != 1 or users[0].op not in ("add", "add_any"):
+        if tail.pairing != other._tail.pairing or len(users) != 1 or users[0].op != "add":
             return False
         stands_for = dict(zip(function.inputs, (value.name for value in tail.invars), strict=True))
-        (result,) = (stands_for.get(operand) for operand in users[0].inputs if operand != bias)
-        alone = other._tail.program.entry_function
-        return result == other.term.y.name and len(alone.users.get(alone.inputs[0], ())) == 1
+        result = next((stands_for.get(operand) for operand in users[0].inputs if operand != bias), None)
+        followed = other._tail.program.entry_function
+        name = followed.inputs[0]
+        while name != result and [node.op for node in followed.users.get(name, ())] == ["add"]:
+            name = followed.users[name][0].outputs[0]
+        return name == result and len(followed.users.get(name, ())) == 1
 
     def init(self) -> dict[str, Any]:
         """Return traces of zero: ``x``, ``steps``, and ``f`` by slot."""
