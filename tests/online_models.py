@@ -65,6 +65,11 @@ def _spike_jvp(primals: Any, tangents: Any) -> Any:
     return spike(v), dv * 0.3 * jnp.maximum(1 - jnp.abs(v), 0)
 
 
+def identity(value: Any) -> Any:
+    """Return a value as it is."""
+    return value
+
+
 def _joined(x: Any, h: Any) -> Any:
     return jnp.concatenate([x, h], axis=-1)
 
@@ -124,6 +129,62 @@ def convolution_by_hand(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
     patches = jnp.stack([x[0:4], x[1:5], x[2:6]])
     v = 0.9 * h["v"] + jnp.tensordot(patches, p["w"], axes=(0, 0))
     return {"v": v}, jnp.tanh(v)
+
+
+def convolution(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    seen = _joined(x, cut(jnp.tanh(h["v"])))
+    y = jax.lax.conv_general_dilated(seen, p["w"], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+    v = 0.9 * h["v"] + y
+    return {"v": v}, jnp.tanh(v)
+
+
+def strided_convolution(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    y = jax.lax.conv_general_dilated(x, p["w"], (2, 1), ((1, 0), (2, 1)), (1, 1), (1, 2))
+    v = 0.9 * h["v"] + y
+    return {"v": v}, jnp.tanh(v)
+
+
+def written_out_sum(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    v = 0.9 * h["v"] + (_joined(x, cut(jnp.tanh(h["v"])))[:, None] * p["w"]).sum(axis=0)
+    return {"v": v}, jnp.tanh(v)
+
+
+def sparse(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    rows, columns = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 3, 1, 2, 0, 4])
+    v = 0.9 * h["v"] + jnp.zeros(N, x.dtype).at[columns].add(x[rows] * p["w"])
+    return {"v": v}, jnp.tanh(v)
+
+
+def events(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    v = 0.9 * h["v"] + jnp.where((x > 0)[:, None], p["w"], 0.0).sum(axis=0)
+    return {"v": v}, jnp.tanh(v)
+
+
+def branches(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    y = jax.lax.cond(x[0] > 0, lambda: x @ p["w"], lambda: jnp.tanh(x) @ p["u"])
+    v = 0.9 * h["v"] + y
+    return {"v": v}, jnp.tanh(v)
+
+
+def substeps(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    def body(state: Any, _: None) -> Any:
+        v, seen = state
+        y = 0.3 * _joined(x, past(jnp.tanh(seen))) @ p["w"]
+        return (0.9 * v + y, 0.9 * seen + y), None
+
+    if cut is identity:
+        v, _ = jax.lax.scan(lambda v, _: (body((v, v), _)[0][0], None), h["v"], None, length=3)
+    else:
+        # What comes from the step before is cut where it enters the weight; what this step made is not.
+        (v, _), _ = jax.lax.scan(body, (h["v"], cut(h["v"])), None, length=3)
+    return {"v": v}, jnp.tanh(v)
+
+
+def shared_result(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+    y = x @ p["w1"]
+    low = 0.9 * h["low"] + y
+    high = 0.8 * h["high"] + past(y) @ p["w2"]
+    return {"low": low, "high": high}, jnp.tanh(low) + high
 
 
 def two_layers(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
@@ -218,6 +279,16 @@ _CASES = (
     OnlineModel("transposed", transposed, {"w": (N, N_IN + N)}, {"v": (N,)}),
     OnlineModel("einsum", einsum, {"w": (2, N_IN, N)}, {"v": (2, N)}, (2, N_IN), exact_bptt=True),
     OnlineModel("convolution_by_hand", convolution_by_hand, {"w": (3, 2, N)}, {"v": (4, 2, N)}, (6,)),
+    OnlineModel("convolution", convolution, {"w": (3, 4, 2)}, {"v": (BATCH, 6, 2)}, (BATCH, 6, 2)),
+    OnlineModel(
+        "strided_convolution", strided_convolution, {"w": (3, 2, 2, 3)}, {"v": (BATCH, 3, 3, 5)}, (BATCH, 2, 6, 6), True
+    ),
+    OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
+    OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("branches", branches, {"w": (N_IN, N), "u": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("substeps", substeps, {"w": _W}, {"v": (N,)}),
+    OnlineModel("shared_result", shared_result, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
     OnlineModel("two_layers", two_layers, {"w1": _W, "w2": (2 * N, N), "out": (N, 2)}, {"low": (N,), "high": (N,)}),
     OnlineModel("late_layer", late_layer, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
     OnlineModel("old_state_readout", old_state_readout, {"w": (N_IN, N), "out": (N, N)}, {"v": (N,)}, exact_bptt=True),
@@ -243,11 +314,6 @@ _CASES = (
 )
 
 ONLINE_MODELS = {case.name: case for case in _CASES}
-
-
-def identity(value: Any) -> Any:
-    """Return a value as it is."""
-    return value
 
 
 def plain_step(case: OnlineModel) -> Callable[[Any, Any, Any], tuple[Any, Any]]:

@@ -1,7 +1,9 @@
 """Programs on eight devices, compared with what comes back from their JSON; run by tests/test_parallel.py."""
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import brainir
 from brainir.ir.ops import SCHEMAS
+from tests import alone
 from tests.compare import JAX, assert_same_bits
 
 MESH = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), ("x", "y"))
@@ -97,10 +100,21 @@ def check(name: str) -> set[str]:
         assert_same_bits(jax.jit(gradient(ours))(X), jax.jit(gradient(fn))(X), name)
     if (name, JAX) not in REDUCED:
         assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program), name
-    space: dict[str, Any] = {}
-    exec(brainir.to_source(program), space)
-    assert_same_bits(jax.jit(space[program.entry])(X), jax.jit(fn)(X), name)
     return {node.op for function in program.functions for node in function.nodes}
+
+
+def generated() -> Iterator[alone.Case]:
+    for name, (fn, is_smooth) in PROGRAMS.items():
+        program = brainir.lower(fn, X)
+        save = functools.partial(brainir.save_source, program)
+        yield alone.Case(name, save, program.entry, fn, (X,), "both" if is_smooth else "forward")
+
+
+def check_source(folder: Path) -> None:
+    cases = [*generated()]
+    alone.write(folder, cases)
+    alone.run(folder)
+    assert [*alone.differences(folder, cases)] == []
 
 
 def main() -> None:
@@ -111,6 +125,7 @@ def main() -> None:
     with jax.set_mesh(jax.sharding.Mesh(np.array(jax.devices()[::-1]).reshape(4, 2), ("x", "y"))):
         assert_same_bits(jax.jit(brainir.to_callable(program))(X), jax.jit(lambda x: x.reshape(4, 2, 4).sum(0))(X))
     brainir.save(program, sys.argv[1])
+    check_source(Path(sys.argv[1]).with_name("source"))
 
 
 if __name__ == "__main__":

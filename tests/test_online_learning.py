@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.analysis.passes import UnrollScans
 from tests.online_models import (
     ONLINE_MODELS,
     OnlineModel,
@@ -18,10 +19,9 @@ from tests.online_models import (
     spike,
     window_reference,
 )
+from tests.quick_compile import quick_options
 
 STEPS = 50
-# Compiling takes most of the time of these tests; the numbers are as good without optimisation.
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 def _learned(case: OnlineModel, dtype: Any, **options: Any) -> Any:
@@ -35,7 +35,7 @@ def _learned(case: OnlineModel, dtype: Any, **options: Any) -> Any:
 
 
 def _compiled(function: Callable[..., Any], *args: Any) -> Any:
-    return jax.tree.map(np.asarray, jax.jit(function, compiler_options=QUICK)(*args))
+    return jax.tree.map(np.asarray, jax.jit(function, compiler_options=quick_options())(*args))
 
 
 def _close(found: Any, expected: Any, tolerance: float) -> None:
@@ -53,34 +53,39 @@ def _step_by_step(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) 
     return jax.lax.scan(body, carry, (xs, targets))
 
 
-def _compare(case: OnlineModel, dtype: Any, tolerance: float) -> None:
-    learner, params, hidden, xs, targets = _learned(case, dtype)
-
-    def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
-        start = learner.init(hidden)
-        return (
-            _step_by_step(learner, params, start, xs, targets),
-            learner.run(params, start, xs, targets),
-            reference_gradients(case, params, hidden, xs, targets, cut=not case.exact_bptt),
-        )
-
-    (last, (values, found)), (carry, losses, total), expected = _compiled(everything, params, hidden, xs, targets)
-    _close(found, expected, tolerance)
-    _close({"losses": losses}, {"losses": values}, tolerance)
-    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), expected), 3 * tolerance)
-    for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
-        np.testing.assert_allclose(one, two, rtol=20 * tolerance, atol=20 * tolerance)
-
-
 @pytest.mark.parametrize("name", [name for name in ONLINE_MODELS if name != "batched_adaptive_plastic"])
 def test_gradients_of_each_step_and_of_a_run_are_those_of_cut_backpropagation(name: str) -> None:
     with jax.enable_x64(True):
-        _compare(ONLINE_MODELS[name], jnp.float64, 1e-10)
+        case = ONLINE_MODELS[name]
+        learner, params, hidden, xs, targets = _learned(case, jnp.float64)
+
+        def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
+            start = learner.init(hidden)
+            return (
+                _step_by_step(learner, params, start, xs, targets),
+                learner.run(params, start, xs, targets),
+                reference_gradients(case, params, hidden, xs, targets, cut=not case.exact_bptt),
+            )
+
+        (last, (values, found)), (carry, losses, total), expected = _compiled(everything, params, hidden, xs, targets)
+    _close(found, expected, 1e-10)
+    _close({"losses": losses}, {"losses": values}, 1e-10)
+    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), expected), 3e-10)
+    for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
+        np.testing.assert_allclose(one, two, rtol=2e-9, atol=2e-9)
 
 
-@pytest.mark.parametrize("name", ["adaptive_plastic"])
+@pytest.mark.parametrize("name", ONLINE_MODELS)
 def test_gradients_in_single_precision_are_those_of_cut_backpropagation(name: str) -> None:
-    _compare(ONLINE_MODELS[name], jnp.float32, 1e-5)
+    case = ONLINE_MODELS[name]
+    learner, params, hidden, xs, targets = _learned(case, jnp.float32)
+
+    def both(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
+        _, (_, found) = _step_by_step(learner, params, learner.init(hidden), xs, targets)
+        return found, reference_gradients(case, params, hidden, xs, targets, cut=not case.exact_bptt)
+
+    found, expected = _compiled(both, params, hidden, xs, targets)
+    _close(found, expected, 1e-5)
 
 
 @pytest.mark.parametrize("name", ["linear_recurrent_unit", "adaptive_plastic", "gated"])
@@ -107,10 +112,6 @@ def test_low_rank_gradients_are_those_of_their_definition() -> None:
     case, decay = ONLINE_MODELS["adaptive"], 0.8
     with jax.enable_x64(True):
         learner, params, hidden, xs, targets = _learned(case, jnp.float64, algorithm="es_d_rtrl", decay=decay)
-        start = learner.init(hidden)
-        given = (params, start, xs[:12], targets[:12])
-        _, (_, found) = _compiled(lambda *given: _step_by_step(learner, *given), *given)
-        _, _, total = _compiled(learner.run, *given)
 
         def neuron(state: Any, y: Any) -> Any:
             v, a = state
@@ -120,18 +121,30 @@ def test_low_rank_gradients_are_those_of_their_definition() -> None:
         def objective(state: Any, target: Any) -> Any:
             return loss(spike(state[:, 0] - 1 - 0.3 * state[:, 1]), target)
 
-        state, w = jnp.zeros((5, 2)), params["w"]
-        data, slow, expected = jnp.zeros(len(w)), jnp.zeros((5, 2)), []
-        for step, (x, target) in enumerate(zip(xs[:12], targets, strict=False), start=1):
-            joined = jnp.concatenate([x, spike(state[:, 0] - 1 - 0.3 * state[:, 1])])
-            transition, direct = jax.vmap(jax.jacfwd(neuron, argnums=(0, 1)))(state, joined @ w)
-            state = jax.vmap(neuron)(state, joined @ w)
-            data = decay * data + joined
-            slow = decay * jnp.einsum("kab,kb->ka", transition, slow) + (1 - decay) * direct
-            signal = jax.grad(objective)(state, target)
-            expected.append(jnp.outer(data, (signal * slow).sum(axis=1)) / (1 - decay**step))
-    _close(found, {"w": np.stack(expected)}, 1e-10)
-    _close(total, {"w": np.sum(expected, axis=0)}, 1e-10)
+        def definition(w: Any, xs: Any, targets: Any) -> Any:
+            def body(now: Any, given: Any) -> Any:
+                state, data, slow, n = now
+                x, target = given
+                joined = jnp.concatenate([x, spike(state[:, 0] - 1 - 0.3 * state[:, 1])])
+                transition, direct = jax.vmap(jax.jacfwd(neuron, argnums=(0, 1)))(state, joined @ w)
+                state = jax.vmap(neuron)(state, joined @ w)
+                data = decay * data + joined
+                slow = decay * jnp.einsum("kab,kb->ka", transition, slow) + (1 - decay) * direct
+                signal = jax.grad(objective)(state, target)
+                found = jnp.outer(data, (signal * slow).sum(axis=1)) / (1 - decay**n)
+                return (state, data, slow, n + 1), found
+
+            start = (jnp.zeros((5, 2)), jnp.zeros(len(w)), jnp.zeros((5, 2)), 1)
+            return jax.lax.scan(body, start, (xs, targets))[1]
+
+        def everything(params: Any, xs: Any, targets: Any) -> Any:
+            start = learner.init(hidden)
+            _, (_, found) = _step_by_step(learner, params, start, xs, targets)
+            return found, learner.run(params, start, xs, targets)[2], definition(params["w"], xs, targets)
+
+        found, total, expected = _compiled(everything, params, xs[:12], targets[:12])
+    _close(found, {"w": expected}, 1e-10)
+    _close(total, {"w": expected.sum(axis=0)}, 1e-10)
 
 
 def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:
@@ -152,8 +165,8 @@ def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:
         each = jnp.broadcast_to(weights, (STEPS, *weights.shape))
         return single.run(params, single.init(hidden), xs, (targets, each))
 
-    _, losses, grads = jax.jit(jax.vmap(mapped, in_axes=(0, 1, 1, 0)))(hidden, xs, targets, weights)
-    _, expected_losses, expected = jax.jit(learner.run)(params, learner.init(hidden), xs, targets)
+    _, losses, grads = _compiled(jax.vmap(mapped, in_axes=(0, 1, 1, 0)), hidden, xs, targets, weights)
+    _, expected_losses, expected = _compiled(learner.run, params, learner.init(hidden), xs, targets)
     _close({"losses": losses.sum(axis=0)}, {"losses": expected_losses}, 1e-5)
     _close(jax.tree.map(lambda leaf: leaf.sum(axis=0), grads), expected, 1e-5)
 
@@ -198,7 +211,8 @@ def test_memory_of_a_run_does_not_grow_with_its_steps() -> None:
     sizes = []
     for steps in (64, 10_000):
         shapes = [jax.ShapeDtypeStruct((steps, *leaf.shape[1:]), leaf.dtype) for leaf in (xs, targets)]
-        compiled = jax.jit(learner.run).lower(params, learner.init(hidden), *shapes).compile()
+        run = jax.jit(learner.run, compiler_options=quick_options())
+        compiled = run.lower(params, learner.init(hidden), *shapes).compile()
         memory = compiled.memory_analysis()
         sizes.append(memory.temp_size_in_bytes + memory.output_size_in_bytes - 4 * steps)
     # What is left over are the losses of the steps, and alignment.
@@ -210,9 +224,11 @@ def test_the_step_is_a_program_that_computes_the_same() -> None:
     program = brainir.loads(brainir.dumps(learner.program))
     assert brainir.fingerprint(program) == brainir.fingerprint(learner.program)
     carry = learner.init(hidden)
+    stored = jax.jit(brainir.to_callable(program), compiler_options=quick_options())
+    step = jax.jit(learner.step, compiler_options=quick_options())
     for x, target in zip(xs[:3], targets[:3], strict=True):
-        found = brainir.to_callable(program)(learner.named(params), learner.named(carry), x, target)
-        carry, value, grads = learner.step(params, carry, x, target)
+        found = stored(learner.named(params), learner.named(carry), x, target)
+        carry, value, grads = step(params, carry, x, target)
         expected = (learner.named(carry), value, learner.named(grads))
         jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7), found, expected)
 
@@ -230,9 +246,40 @@ def test_a_weight_whose_trace_cannot_be_followed_is_reported_and_gets_the_gradie
     assert "no hidden state" in reasons["out"]
     assert "mixes positions" in str(learner.report())
     assert "<table>" in learner.report()._repr_html_()
-    _, _, grads = learner.step(params, learner.init(hidden), jnp.arange(3.0), jnp.zeros(2))
-    expected = jax.grad(lambda p: loss(step(p, hidden, jnp.arange(3.0))[1], jnp.zeros(2)))(params)
+    _, _, grads = _compiled(learner.step, params, learner.init(hidden), jnp.arange(3.0), jnp.zeros(2))
+    expected = _compiled(jax.grad(lambda p: loss(step(p, hidden, jnp.arange(3.0))[1], jnp.zeros(2))), params)
     _close(grads, expected, 1e-6)
+
+
+def test_control_flow_that_was_opened_is_reported() -> None:
+    report = str(_learned(ONLINE_MODELS["substeps"], jnp.float32)[0].report())
+    assert "became 3 copies of its body" in report.partition("rewritten first:")[2]
+    assert "run in every step" in str(_learned(ONLINE_MODELS["branches"], jnp.float32)[0].report())
+
+
+def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        v, _ = jax.lax.scan(lambda v, _: (0.9 * v + 0.1 * x @ params["w"], None), hidden["v"], None, length=17)
+        return {"v": v}, jnp.tanh(v)
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    program = brainir.lower_step(step, params, hidden, xs[0])
+    report = brainir.compile_learner(program, loss=loss).report()
+    assert not report.learned
+    assert "unroll it first" in str(report)
+    unrolled = brainir.run_passes(program, [UnrollScans(max_length=17)])
+    learner = brainir.compile_learner(unrolled, loss=loss)
+
+    def backward(params: Any) -> Any:
+        def body(hidden: Any, given: Any) -> Any:
+            hidden, out = step(params, hidden, given[0])
+            return hidden, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    found = _compiled(lambda params: learner.run(params, learner.init(hidden), xs, targets)[2], params)
+    _close(found, _compiled(jax.grad(backward), params), 1e-5)
 
 
 @pytest.mark.parametrize(

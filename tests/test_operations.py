@@ -19,6 +19,7 @@ from brainir.ir import type_rules
 from brainir.ir.ops import SCHEMAS, AnyNode, Callback, CustomCall
 from brainir.ir.program import SCHEMA_VERSION, Program
 from brainir.ir.schema import json_schema, schema_change, schema_text
+from tests.alone import along, is_inexact
 from tests.compare import JAX, assert_same_bits
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
 
@@ -115,24 +116,7 @@ def test_regenerated_function_gives_the_same_bits(name: str) -> None:
     assert_same_bits(jax.jit(regenerated(name))(*case.args), jax.jit(case.fn)(*case.args))
 
 
-def is_inexact(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact))
-
-
 MOVING = [name for name, case in PROGRAMS_HERE.items() if any(map(is_inexact, case.args))]
-
-
-def along(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Callable[..., Any], list[Any]]:
-    """Return the inexact results of a function as a function of its inexact arguments, and these."""
-    moving = [index for index, arg in enumerate(args) if is_inexact(arg)]
-
-    def moved(*operands: Any) -> list[Any]:
-        full = list(args)
-        for index, operand in zip(moving, operands, strict=True):
-            full[index] = operand
-        return [leaf for leaf in jax.tree.leaves(fn(*full)) if is_inexact(leaf)]
-
-    return moved, [jnp.asarray(args[index]) for index in moving]
 
 
 @pytest.mark.parametrize("name", [name for name in MOVING if PROGRAMS[name].derivatives != "reverse"])

@@ -6,12 +6,10 @@ import collections
 import dataclasses
 import functools
 import inspect
-import json
-import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +37,7 @@ from brainir.ir.interface import (
 from brainir.ir.ops import Binary, Call, Compare, CustomJvp, DotGeneral, Scan, Unary, UnaryAccuracy
 from brainir.ir.program import Constant, Function, Program
 from brainir.ir.types import TensorType
+from tests import alone
 from tests.strategies import programs
 
 X = jnp.linspace(-1.0, 1.5, 4)
@@ -402,62 +401,15 @@ def test_operands_of_different_weak_types_are_not_promoted_and_stay_on_their_sid
     assert brainir.fingerprint(brainir.lower(generated(program), *given)) == brainir.fingerprint(program)
 
 
-ALONE = """
-import json, pathlib, sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("brainir", "brainstate", "brainunit", "saiunit"):
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-import jax, jax.numpy as jnp, numpy as np
-
-def decode(item):
-    dtype, shape, data = item
-    words = np.frombuffer(bytes.fromhex(data), jnp.dtype(dtype.removeprefix("key ")))
-    array = jnp.asarray(words.reshape(shape))
-    return jax.random.wrap_key_data(array) if dtype.startswith("key ") else array
-
-def encode(leaf):
-    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    array = np.asarray(leaf)
-    return [str(array.dtype), list(array.shape), array.tobytes().hex()]
-
-results = {}
-for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
-    namespace = {}
-    exec(compile(case["source"], name, "exec"), namespace)
-    result = namespace[case["entry"]](*map(decode, case["arguments"]))
-    results[name] = [encode(leaf) for leaf in jax.tree.leaves(result)]
-json.dump(results, sys.stdout)
-"""
-
-
-def encode(leaf: Any) -> list[Any]:
-    dtype, shape, data = bits(leaf)
-    is_key = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return [f"key {dtype}" if is_key else dtype, list(shape), data.hex()]
-
-
-def test_source_runs_in_a_process_that_cannot_import_brainir_or_brainunit(tmp_path: Path) -> None:
-    cases, expected = {}, {}
-    for name, (_, args) in CASES.items():
-        if name == "trees":
-            continue
-        program, arrays = lowered(name), [jnp.asarray(arg) for arg in args]
-        arguments = [encode(arg) for arg in arrays]
-        cases[name] = {"source": brainir.to_source(program), "entry": program.entry, "arguments": arguments}
-        leaves = all_bits(brainir.to_callable(program)(*arrays))
-        expected[name] = [[dtype, list(shape), data.hex()] for dtype, shape, data in leaves]
-    written = tmp_path / "cases.json"
-    written.write_text(json.dumps(cases))
-    command = [sys.executable, "-W", "error", "-c", ALONE, str(written)]
-    environment = {**os.environ, "PYTHONPATH": ""}
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == expected
+def test_source_agrees_where_brainir_and_brainunit_cannot_be_imported(tmp_path: Path) -> None:
+    cases = []
+    for name, (fn, args) in CASES.items():
+        if name not in ("trees", "fresh_classes"):
+            program, derivatives = lowered(name), "forward" if name == "loops" else "both"
+            cases.append(alone.Case(name, partial(brainir.save_source, program), program.entry, fn, args, derivatives))
+    alone.write(tmp_path, cases)
+    alone.run(tmp_path)
+    assert [*alone.differences(tmp_path, cases)] == []
 
 
 # What comes in and goes out

@@ -42,6 +42,26 @@ def _switch(index, branches, *operands):
     traced = tuple(jax.make_jaxpr(branch)(*operands) for branch in branches)
     return lax.cond_p.bind(index, *operands, branches=traced)
 ''',
+    "_scan": '''
+def _scan(body, consts, init, xs, **options):
+    """Run lax.scan with constants of which some are equal; alone, it would add up their gradients in one sum."""
+    return lax.scan(lambda carry, xs: body(consts, carry, xs), init, xs, **options)
+''',
+    "_while": '''
+def _while(proceed, advance, batch):
+    """Loop until no member of a batch proceeds; those that do not, stay as they are."""
+
+    def step(batch):
+        moves = proceed(batch)
+
+        def advanced(new, old):
+            axes = range(moves.ndim)
+            return lax.select(lax.broadcast_in_dim(moves, new.shape, axes), new, old)
+
+        return tuple(map(advanced, advance(batch), batch))
+
+    return lax.while_loop(lambda batch: proceed(batch).any(), step, batch)
+''',
     "_moving": '''
 def _moving(values):
     """Return the places of the tangents or cotangents that are not known to be zero."""

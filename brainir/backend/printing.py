@@ -7,8 +7,9 @@ from typing import Protocol, TypeAlias
 
 from ..ir.errors import EmissionError
 from ..ir.node import Node
+from ..ir.ops import While
 from ..ir.program import Function
-from ..ir.types import is_literal
+from ..ir.types import TensorType, is_literal
 from .expressions import (
     Apply,
     Attribute,
@@ -76,6 +77,7 @@ _DEFAULTS: dict[str, dict[str, object]] = {
     "lax.dot_general": {"precision": None, "preferred_element_type": None},
     "lax.slice": {"strides": None},
     "lax.scan": {"reverse": False, "unroll": 1},
+    "scan.with_constants": {"reverse": False, "unroll": 1},
     **{f"lax.cum{name}": {"reverse": False} for name in ("logsumexp", "max", "min", "prod", "sum")},
 }
 """Keywords that are left out where they have their default."""
@@ -83,8 +85,10 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 
 _HELPERS = {
     "lax.switch": "_switch",
+    "scan.with_constants": "_scan",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
 }
 """What a generated module has a function of its own for."""
@@ -98,6 +102,9 @@ class FunctionTable(Protocol):
 
     def returns_bare(self, function: str) -> bool:
         """Whether a function returns its one result alone rather than in a tuple."""
+
+    def result_types(self, function: str) -> Sequence[TensorType]:
+        """Return the types of what a function returns."""
 
 
 def callees(expression: Expression) -> Iterator[Callee]:
@@ -216,7 +223,10 @@ class FunctionPrinter:
         """Return the call that a node is, as it reads best."""
         if node.op == "cond" and node.inputs[0] in self._predicates:
             return two_way_cond(node, self._predicates[node.inputs[0]])
-        return idiom(expression_of(node, self._function.type_of), self._function.type_of)
+        expression = expression_of(node, self._function.type_of)
+        if isinstance(node, While) and isinstance(expression, Apply) and self._table.result_types(node.cond)[0].ndim:
+            return Apply(Name("while_loop.of_batch"), expression.arguments)
+        return idiom(expression, self._function.type_of)
 
     def _waited(self, pending: Pending) -> tuple[Doc, str]:
         """Return the statement for a value that no expression took in, and the model's line."""

@@ -173,6 +173,10 @@ class _Module:
         called_as_is = FunctionOf(function) in self._references[function]
         return len(self._program.function(function).outputs) == 1 and not called_as_is
 
+    def result_types(self, function: str) -> list[TensorType]:
+        """See :class:`~brainir.backend.printing.FunctionTable`."""
+        return _signature(self._program.function(function))[1]
+
     def _decoration(self, function: str) -> JitOf | CustomJvpOf | CustomVjpOf | None:
         """Return what a function is always wrapped in, if it is, and in one thing only."""
         references = self._references[function]

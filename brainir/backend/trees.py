@@ -34,6 +34,8 @@ __all__ = ["TreeBuilder"]
 class TreeBuilder:
     """Flattens and unflattens values of one interface.
 
+    Where brainunit is not installed there are no quantities: a value is a number in the unit that its leaf has.
+
     Parameters
     ----------
     units : sequence of Unit
@@ -45,10 +47,11 @@ class TreeBuilder:
 
     @functools.cached_property
     def _saiunit(self) -> Any:
+        """The package of units; None where it is not installed, so that all values are numbers in their units."""
         try:
             return importlib.import_module("saiunit")
-        except ImportError as error:
-            raise EmissionError("the program has physical units; install brainunit to call it") from error
+        except ImportError:
+            return None
 
     @functools.cache  # noqa: B019  # one builder for each emitted function; both live as long
     def _unit(self, text: str) -> Any:
@@ -106,6 +109,8 @@ class TreeBuilder:
             if given and not value.unit.is_unitless:
                 raise EmissionError(f"{where} must be a plain array, not a quantity in {value.unit}")
             return value.mantissa if given else value
+        if self._saiunit is None:
+            return value
         wanted = self._unit(unit)
         if not given:
             if wanted.is_unitless or plain:
@@ -120,7 +125,7 @@ class TreeBuilder:
     def unflatten(self, tree: Tree, leaves: Iterator[Any]) -> Any:
         """Build a value from its leaves."""
         match tree:
-            case LeafTree(unit=None):
+            case LeafTree(unit=unit) if unit is None or self._saiunit is None:
                 return next(leaves)
             case LeafTree(unit=unit):
                 return self._saiunit.Quantity(next(leaves), unit=self._unit(unit or ""))

@@ -12,9 +12,9 @@ import pytest
 import brainir
 from brainir.brainscale import ALIF_STPExpCu_Dense_Layer
 from tests.models.cases import MODELS
+from tests.quick_compile import quick_options
 
 STEPS = 12
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 def loss(out: Any, target: Any) -> Any:
@@ -96,7 +96,7 @@ def test_gradients_behind_a_layer_are_those_of_backpropagation(name: str) -> Non
 
         return jax.lax.scan(body, learner.init(states), (xs, targets))[1], jax.jacrev(losses)(params)
 
-    found, expected = jax.jit(everything, compiler_options=QUICK)(params)
+    found, expected = jax.jit(everything, compiler_options=quick_options())(params)
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)
@@ -146,7 +146,7 @@ def test_a_run_gives_what_its_steps_give(name: str) -> None:
         _, losses, grads = learner.run(params, learner.init(hidden), xs, targets)
         return (total, values), (grads, losses)
 
-    expected, found = jax.jit(everything, compiler_options=QUICK)(params)
+    expected, found = jax.jit(everything, compiler_options=quick_options())(params)
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(found[0])) > 0
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)

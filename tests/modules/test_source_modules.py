@@ -1,10 +1,6 @@
 """Source generated from the corpus of models: the same step as the callable, with and without brainunit."""
 
 import ast
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +8,13 @@ from typing import Any
 import brainunit as u
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax import lax
 
 import brainir
 from brainir.ir.types import TensorType
+from tests import alone
+from tests.alone_cases import model_cases
 from tests.compare import assert_same_bits
 from tests.models import MODELS, ModelCase
 
@@ -57,39 +54,6 @@ def test_source_equals_the_callable_on_the_states_of_the_module(case: ModelCase)
         assert list(states) == list(expected)
         assert_same_bits(out, wanted, f"out of step {t}")
         assert_same_bits(states, expected, f"states after step {t}")
-
-
-@cases
-def test_source_takes_and_returns_plain_numbers_in_the_recorded_units(case: ModelCase) -> None:
-    module = case.build()
-    program = brainir.lower_module(module, *case.inputs(0))
-    states = brainir.read_states(module, program)
-    new, out = generated(program)(mantissas(states), *mantissas(case.inputs(0)))
-    expected, wanted = brainir.to_callable(program)(states, *case.inputs(0))
-    assert_same_bits(out, mantissas(wanted))
-    assert_same_bits(new, mantissas(expected))
-
-
-@cases
-def test_source_has_the_gradients_of_the_callable(case: ModelCase) -> None:
-    module = case.build()
-    program = brainir.lower_module(module, *case.inputs(0))
-    states = brainir.read_states(module, program)
-    leaves, structure = jax.tree.flatten((states, case.inputs(0)))
-    moving = [index for index, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-
-    def gradients(step: Callable[..., Any]) -> Any:
-        def loss(*values: Any) -> jax.Array:
-            given = list(leaves)
-            for index, value in zip(moving, values, strict=True):
-                given[index] = value
-            states, inputs = jax.tree.unflatten(structure, given)
-            found = [leaf for leaf in jax.tree.leaves(step(states, *inputs)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-            return sum((jnp.sum(jnp.abs(leaf) ** 2) for leaf in found), jnp.float32(0))
-
-        return jax.jit(jax.grad(loss, tuple(range(len(moving)))))(*(leaves[index] for index in moving))
-
-    assert_same_bits(gradients(generated(program)), gradients(brainir.to_callable(program)))
 
 
 def with_weak_type(leaf: jax.Array, weak_type: bool) -> jax.Array:
@@ -176,68 +140,10 @@ def test_result_is_a_quantity_where_only_the_result_has_a_unit_and_brainunit_is_
     assert result.unit == u.mV
 
 
-ALONE = """
-import ast, json, pathlib, sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("brainir", "brainstate", "brainpy", "brainunit", "saiunit"):
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-import jax, jax.numpy as jnp, numpy as np
-
-def decode(item):
-    kind, dtype, shape, data = item
-    array = jnp.asarray(np.frombuffer(bytes.fromhex(data), jnp.dtype(dtype)).reshape(shape))
-    return jax.random.wrap_key_data(array) if kind == "key" else array
-
-def encode(leaf):
-    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-    array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-    return ["key" if is_key else "array", array.dtype.name, list(array.shape), array.tobytes().hex()]
-
-results = {}
-for name, case in json.loads(pathlib.Path(sys.argv[1]).read_text()).items():
-    namespace = {}
-    exec(compile(case["source"], name, "exec"), namespace)
-    positions = ast.literal_eval(case["arguments"])
-    arguments = jax.tree.map(lambda k: decode(case["leaves"][k]), list(positions[0].values())), positions[1]
-    states = dict(zip(positions[0], arguments[0]))
-    inputs = jax.tree.map(lambda k: decode(case["leaves"][k]), arguments[1])
-    new, out = namespace[case["entry"]](states, *inputs)
-    results[name] = [encode(leaf) for leaf in jax.tree.leaves((list(new.values()), out))]
-json.dump(results, sys.stdout)
-"""
-
-
-def encode(leaf: Any) -> list[Any]:
-    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-    array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-    return ["key" if is_key else "array", array.dtype.name, list(array.shape), array.tobytes().hex()]
-
-
-def test_source_of_every_model_runs_where_the_frameworks_cannot_be_imported(tmp_path: Path) -> None:
-    written, expected = {}, {}
-    for case in STORABLE:
-        module = case.build()
-        program = brainir.lower_module(module, *case.inputs(0))
-        states = brainir.read_states(module, program)
-        plain, inputs = mantissas(states), mantissas(case.inputs(0))
-        leaves, structure = jax.tree.flatten((list(plain.values()), inputs))
-        values, places = jax.tree.unflatten(structure, range(len(leaves)))
-        written[case.name] = {
-            "source": brainir.to_source(program),
-            "entry": program.entry,
-            "arguments": repr((dict(zip(plain, values, strict=True)), places)),
-            "leaves": [encode(leaf) for leaf in leaves],
-        }
-        new, out = brainir.to_callable(program)(states, *case.inputs(0))
-        expected[case.name] = [encode(leaf) for leaf in jax.tree.leaves((list(new.values()), out))]
-    path = tmp_path / "cases.json"
-    path.write_text(json.dumps(written))
-    command = [sys.executable, "-W", "error", "-c", ALONE, str(path)]
-    environment = {**os.environ, "PYTHONPATH": ""}
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout) == expected
+def test_source_of_every_model_has_values_and_derivatives_of_the_module_where_no_framework_can_be_imported(
+    tmp_path: Path,
+) -> None:
+    cases = [*model_cases()]
+    alone.write(tmp_path, cases)
+    assert alone.run(tmp_path).startswith(f"{len(STORABLE)} modules")
+    assert [*alone.differences(tmp_path, cases)] == []

@@ -25,7 +25,7 @@ from ..facts import Facts
 from ..inline import fresh_name
 from ..slices import identifiers, reached
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights import WeightScan, union
 
 __all__ = ["ExitForm", "exit_form"]
 
@@ -100,6 +100,12 @@ class _Versions:
         self.covered = set(covered)
         self.results = results
         self.products = set(products)
+        # A path of data enters a weight operation where it meets the weight.
+        self.entered = {
+            meeting.index
+            for meeting in scan.meetings
+            if (meeting.blocking or meeting.total is not None) and union(scan.leaves, meeting.weights)
+        }
         self.numbers = {leaf.path: number for number, leaf in enumerate(scan.states.hidden)}
         self.new: dict[str, tuple[int, HiddenLeaf]] = {}
         self.old: dict[str, tuple[int, HiddenLeaf]] = {}
@@ -136,7 +142,7 @@ class _Versions:
             mask = 0
             for operand in node.inputs:
                 mask |= self._covers(operand)
-                if not self._is_apart(index, node, operand):
+                if not self._is_apart(index, operand):
                     mask |= found.get(operand, 0)
             for name in node.outputs:
                 found[name] = mask | self._covers(name)
@@ -148,10 +154,9 @@ class _Versions:
             mask |= 1 << cluster if value == name else 0
         return mask
 
-    def _is_apart(self, index: int, node: Node, operand: str) -> bool:
+    def _is_apart(self, index: int, operand: str) -> bool:
         """Whether a path through this operand passes a weight operation, and so leaves the tail."""
-        blocking = bool(node.outputs) and node.outputs[0] in self.scan.blocking
-        return blocking and index not in self.products and not self.scan.is_param(operand)
+        return index in self.entered and index not in self.products and not self.scan.is_param(operand)
 
     def _key(self, name: str, key: _Key) -> _Key:
         """Drop from a version what makes no difference to this value."""
@@ -185,7 +190,7 @@ class _Versions:
             keys = {key for name in node.outputs for key in demanded.get(name, ())}
             for key in keys:
                 for operand in node.inputs:
-                    ask(operand, self._operand_key(index, node, operand, key))
+                    ask(operand, self._operand_key(index, operand, key))
         return demanded
 
     def _raw(self, name: str, key: _Key) -> _Key:
@@ -198,10 +203,10 @@ class _Versions:
             return self._key(name, (inside, tail if tail == cluster else -1))
         return self._key(name, key)
 
-    def _operand_key(self, index: int, node: Node, operand: str, key: _Key) -> _Key:
+    def _operand_key(self, index: int, operand: str, key: _Key) -> _Key:
         if operand not in self.scan.data:
             return _PLAIN
-        return (key[0], -1) if self._is_apart(index, node, operand) else key
+        return (key[0], -1) if self._is_apart(index, operand) else key
 
     # -- emission
 
@@ -210,7 +215,7 @@ class _Versions:
         inputs = []
         for operand in node.inputs:
             held = self.scan.is_param(operand) and (cuts or (operand, key[1]) in self.covered)
-            version = self._operand_key(index, node, operand, key)
+            version = self._operand_key(index, operand, key)
             inputs.append(self._hold(operand) if held else self._version(operand, version))
         outputs = []
         for name in node.outputs:

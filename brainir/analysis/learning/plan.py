@@ -148,7 +148,7 @@ def plan_learning(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = WeightScan(program)
+    scan = WeightScan.of(program)
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
@@ -199,7 +199,7 @@ class _Planner:
             exit_form=form,
             forward=self._forward(groups, terms, tails),
             report=learning_report(
-                scan.program,
+                scan,
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in traces],
                 [(terms[number], [groups[index] for index in clusters[place]]) for number, place in lost],

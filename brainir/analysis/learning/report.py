@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from ...ir.model import StatePath
 from ...ir.printer import format_path
-from ...ir.program import Program
 from ..diagnostics import Diagnostic
 from ..facts import Facts, format_paths
 from ..groups import HiddenGroup
-from ..relation_diagnostics import relation_diagnostics
+from ..relation_diagnostics import diagnostics_of
+from ..weight_operations import WeightOperations
+from ..weights import WeightScan
 from .terms import Term
 
 __all__ = ["Learned", "LearningReport", "learning_report"]
@@ -95,6 +96,8 @@ class LearningReport(Facts):
         lines += [_indented(each) for each in self.learned] or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
         lines += [_indented(each) for each in self.excluded] or ["  nothing"]
+        rewrites = [each.message for each in self.diagnostics if not each.path]
+        lines += ["rewritten first:", *(f"  {message}" for message in dict.fromkeys(rewrites))] if rewrites else []
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -110,7 +113,7 @@ class LearningReport(Facts):
 
 
 def learning_report(
-    program: Program,
+    scan: WeightScan,
     algorithm: str,
     learned: Iterable[Learned],
     lost: Sequence[tuple[Term, Sequence[HiddenGroup]]],
@@ -120,7 +123,7 @@ def learning_report(
 
     Parameters
     ----------
-    program : Program
+    scan : WeightScan
     algorithm : str
     learned : iterable of Learned
     lost : sequence of pairs
@@ -128,7 +131,7 @@ def learning_report(
     followed : sequence of Term
         Terms with a trace.
     """
-    diagnostics = relation_diagnostics(program)
+    diagnostics = diagnostics_of(WeightOperations.of(scan))
     excluded = [
         Excluded(
             path=path,
@@ -142,17 +145,27 @@ def learning_report(
     ]
     products = {path for term in followed if term.form == "product" for path in term.paths}
     excluded += [
-        Excluded(path=each.path, reason=each.message, node=each.node, source=each.source)
+        Excluded(path=each.path, reason=_reason(each), node=each.node, source=each.source)
         for each in diagnostics
-        if each.code not in ("recurrence_through_other_state", "unreachable_state")
-        and not (each.code == "only_through_another_weight" and each.path in products)
+        if each.path
+        and each.name not in ("recurrence_through_other_state", "unreachable_state")
+        and not (each.name == "only_through_another_weight" and each.path in products)
     ]
     return LearningReport(
-        program=program.entry,
+        program=scan.program.entry,
         algorithm=algorithm,
         learned=tuple(learned),
         excluded=tuple(dict.fromkeys(excluded)),
         diagnostics=diagnostics,
+    )
+
+
+def _reason(found: Diagnostic) -> str:
+    if found.name != "scan_descended":
+        return found.message
+    return (
+        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
+        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
     )
 
 

@@ -61,7 +61,7 @@ class Tail(Facts):
 
 def takes_data(form: Form, pairing: Pairing) -> bool:
     """Whether the trace of a term is an outer product with its data; otherwise its whole Jacobian is kept."""
-    return form in ("dot", "embedding", "product") and pairing != "by_position"
+    return form in ("dot", "embedding", "conv", "product") and pairing != "by_position"
 
 
 def derivative_of(entry: JacobianEntry | None) -> Derivative:

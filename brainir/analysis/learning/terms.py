@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...ir.model import StatePath
 from ...ir.node import Node
-from ...ir.ops import Cond, DotGeneral, Gather, Scan, While
+from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, Gather, Scan, While
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
@@ -16,7 +16,7 @@ from ..weights import Meeting, WeightScan, union
 
 __all__ = ["Form", "Term", "find_terms"]
 
-Form = Literal["dot", "embedding", "product", "elementwise", "jacobian"]
+Form = Literal["dot", "embedding", "conv", "sum", "product", "elementwise", "jacobian"]
 
 
 class Term(Facts):
@@ -26,8 +26,9 @@ class Term(Facts):
     ----------
     form : str
         How the result depends on the weight. ``dot``: a ``dot_general`` with data; ``embedding``: rows of the
-        weight, picked by integers; ``product``: several weights in a row, linear in the data, seen as one
-        matrix; ``elementwise``: the weight meets data element by element; ``jacobian``: anything else.
+        weight, picked by integers; ``conv``: a convolution with data; ``sum``: products of elements, written out,
+        and then summed; ``product``: several weights in a row, linear in the data, seen as one matrix;
+        ``elementwise``: the weight meets data element by element; ``jacobian``: anything else.
     paths : tuple of paths
         The parameter states behind the weight.
     weights : tuple of Value
@@ -104,7 +105,8 @@ class _Finder:
         while self._uses[name] == 1 and name in self.scan.function.producers:
             index = self.scan.index_of[name]
             if index in self.meetings:
-                return self.meetings[index] if self._maps_rows(self.meetings[index]) else None
+                before = self.meetings[index]
+                return before if self._maps_rows(before) and self._belong_together(before, meeting) else None
             node = self.scan.function.nodes[index]
             data = [operand for operand in node.inputs if operand in self.scan.data]
             scales = node.op in ("mul", "neg", "convert_element_type", "copy") or (
@@ -134,6 +136,9 @@ class _Finder:
             for weight in weights:
                 if meeting.blocking:
                     yield from self._single(f"term_{count}", meeting, weight)
+                    count += 1
+                elif meeting.total is not None:
+                    yield self._sum(f"term_{count}", meeting, meeting.total, weight)
                     count += 1
                 elif weight not in seen:
                     seen.add(weight)
@@ -183,6 +188,9 @@ class _Finder:
     def _form(self, node: Node, weight: str) -> Form:
         if isinstance(node, DotGeneral):
             return "dot"
+        if isinstance(node, ConvGeneralDilated):
+            ungrouped = node.feature_group_count == node.batch_group_count == 1
+            return "conv" if ungrouped and node.inputs[1] == weight else "jacobian"
         table = self.scan.function.type_of(weight).shape
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
@@ -196,6 +204,28 @@ class _Finder:
             )
             return "embedding" if rows else "jacobian"
         return "jacobian"
+
+    def _sum(self, name: str, meeting: Meeting, total: Node, weight: str) -> Term:
+        scan, node = self.scan, meeting.node
+        chain, chain_invars, paths = self._chain(name, [weight])
+        x, y = meeting.data[0], total.outputs[0]
+        stop = {*node.inputs} - {weight, x}
+        operation, invars = extract(f"{name}_operation", scan.function, scan.program, [weight, x], [y], stop=stop)
+        return Term(
+            form="sum",
+            paths=paths,
+            weights=(scan.function.value(weight),),
+            x=scan.function.value(x),
+            y=scan.function.value(y),
+            chain=chain,
+            chain_invars=chain_invars,
+            operation=operation,
+            operation_invars=invars,
+            weight_operand=node.inputs.index(weight),
+            node_indices=(meeting.index, scan.index_of[y]),
+            node=format_node(node),
+            source=node.source,
+        )
 
     def _elementwise(self, name: str, weight: str, meeting: Meeting | None) -> Term:
         chain, invars, paths = self._chain(name, [weight])
@@ -233,6 +263,13 @@ class _Finder:
             node=format_node(first),
             source=first.source,
         )
+
+    def _belong_together(self, one: Meeting, two: Meeting) -> bool:
+        """Whether weights in a row are one: those of one state; in a step of a params pytree, each leaf is a state."""
+        if self.scan.program.interface.kind == "step":
+            return True
+        mask = union(self.scan.leaves, (*one.weights, *two.weights))
+        return len({leaf.path for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1}) == 1
 
     def _maps_rows(self, meeting: Meeting) -> bool:
         """Whether a product takes each row of the data, along its last axis, to a row of the result."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax import lax
 from jax import numpy as jnp
 
 from ...analysis.learning.tails import Tail, takes_data
 from ...analysis.learning.terms import Term
-from ...ir.ops import DotGeneral, Gather
+from ...ir.ops import ConvGeneralDilated, DotGeneral, Gather
 from ..evaluate import Evaluator
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
@@ -121,6 +123,82 @@ class _EmbeddingForm(_Dot):
         return self.arrange(jax.nn.one_hot(rows, self._rows, dtype=self._dtype))
 
 
+class _ConvolutionForm:
+    """A convolution is a product with patches: the axes of the result but its features, then those of the weight."""
+
+    def __init__(self, term: Term, node: ConvGeneralDilated) -> None:
+        numbers, result, weight = node.dimension_numbers, term.y.shape, term.weights[0].shape
+        self._features, self._out = numbers.out_spec[1], numbers.rhs_spec[0]
+        lead = tuple(size for axis, size in enumerate(result) if axis != self._features)
+        self.space = (*lead, *weight)
+        self.vector = (*lead, *(1 if axis == self._out else size for axis, size in enumerate(weight)))
+        self._x, self._lead, self._weight = _name(term), len(lead), weight
+        window = tuple(weight[axis] for axis in numbers.rhs_spec[2:])
+        # Patches have their features in the order of the input features, then of the places in the window.
+        specs = (numbers.lhs_spec, (0, 1, *range(2, len(weight))), (0, len(lead), *range(1, len(lead))))
+        self._patches = functools.partial(
+            lax.conv_general_dilated_patches,
+            filter_shape=window,
+            window_strides=node.window_strides,
+            padding=node.padding,
+            lhs_dilation=node.lhs_dilation,
+            rhs_dilation=node.rhs_dilation,
+            dimension_numbers=lax.ConvDimensionNumbers(*specs),
+            precision=lax.Precision.HIGHEST,
+        )
+        self._window = (weight[numbers.rhs_spec[1]], *window)
+        # Where the axes before the features are in the result: the batch, then the spatial ones.
+        axes = [axis for axis in range(len(result)) if axis != self._features]
+        self._lead_order = [(numbers.out_spec[0], *numbers.out_spec[2:]).index(axis) for axis in axes]
+        placed = {axis: place for place, axis in enumerate(numbers.rhs_spec[1:])}
+        self._weight_order = [len(lead) + placed[axis] for axis in range(len(weight)) if axis != self._out]
+
+    def data(self, env: Environment) -> Any:
+        patches = self._patches(env[self._x])
+        split = patches.reshape(*patches.shape[:-1], *self._window)
+        return jnp.transpose(split, (*self._lead_order, *self._weight_order)).reshape(self.vector)
+
+    def spread(self, pairs: Any) -> Any:
+        last = jnp.moveaxis(pairs, self._features, -1)
+        shape = [size if axis == self._out else 1 for axis, size in enumerate(self._weight)]
+        return last.reshape(*last.shape[:-1], *shape)
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        return [gradient.sum(axis=tuple(range(self._lead)))]
+
+
+class _SumForm:
+    """Products of elements that are summed afterwards: the space is that of the products.
+
+    Each product goes into at most one sum. So the gradient of a product is the data times the gradient of its sum,
+    which the transpose of the operation gives, for ones in place of the data.
+    """
+
+    def __init__(self, term: Term, run: Any) -> None:
+        self.space = self.vector = term.weights[0].shape
+        self._weight, self._result, self._run = term.weights[0], term.y, run
+        self._names = [value.name for value in term.operation_invars[1:]]
+        x, *others = term.operation_invars[1:]
+        # The data either multiplies, or selects the weight by its place among the operands.
+        unit = 1 if x.aval.is_inexact else term.weight_operand - 1
+        self._units = [(x.shape, x.dtype, unit), *((each.shape, each.dtype, 0) for each in others)]
+
+    def _pull(self, operands: Sequence[Any], gradient: Any) -> Any:
+        zero = jnp.zeros(self._weight.shape, self._weight.dtype)
+        _, pull = jax.vjp(lambda weight: self._run(weight, *operands)[0], zero)
+        return pull(gradient.astype(self._result.dtype))[0]
+
+    def data(self, env: Environment) -> Any:
+        ones = jnp.ones(self._result.shape, self._result.dtype)
+        return self._pull([env[name] for name in self._names], ones)
+
+    def spread(self, pairs: Any) -> Any:
+        return self._pull([jnp.full(shape, fill, dtype) for shape, dtype, fill in self._units], pairs)
+
+    def fold(self, gradient: Any, env: Environment) -> list[Any]:
+        return [gradient]
+
+
 class _ProductForm:
     """Weights in a row, seen as the one matrix that takes x to y; its gradient goes on to each of them."""
 
@@ -227,8 +305,12 @@ def form_of(term: Term, tail: Tail, positions: tuple[int, ...]) -> Form:
             return _DotForm(term, node)
         if term.form == "embedding" and isinstance(node, Gather):
             return _EmbeddingForm(term, node)
+        if term.form == "conv" and isinstance(node, ConvGeneralDilated):
+            return _ConvolutionForm(term, node)
         if term.form == "product":
             return _ProductForm(term, run)
+    if term.form == "sum" and tail.pairing != "by_position":
+        return _SumForm(term, run)
     return _JacobianForm(term, tail, positions, run)
 
 

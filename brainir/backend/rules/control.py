@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import RematPolicy
+from ...ir.types import is_literal
 from ..expressions import (
     Apply,
     CustomJvpOf,
@@ -17,6 +18,7 @@ from ..expressions import (
     Lambda,
     Literal,
     Name,
+    Operand,
     Plain,
     Splat,
     SplitAt,
@@ -80,13 +82,26 @@ def _cond(node: Any, types: Types) -> Expression:
 
 @rule("scan")
 def _scan(node: Any, types: Types) -> Expression:
-    consts = as_operands(node.inputs[: node.num_consts])
+    names = node.inputs[: node.num_consts]
     carry = as_operands(node.inputs[node.num_consts : node.num_consts + node.num_carry])
     scanned = as_operands(node.inputs[node.num_consts + node.num_carry :])
-    step = Apply(FunctionOf(node.body), (*consts, _splat("carry"), _splat("xs")))
+    keywords = as_keywords({"length": node.length, "reverse": node.reverse, "unroll": node.unroll})
+    if len({*names}) < len(names):
+        # For lax.scan, which finds out what its body needs, they would be one constant.
+        step = Apply(FunctionOf(node.body), (_splat("consts"), _splat("carry"), _splat("xs")))
+        body = Lambda(("consts", "carry", "xs"), SplitAt(step, node.num_carry))
+        consts = Tuple(tuple(_apart(names, index, types) for index in range(len(names))))
+        return Join(Apply(Name("scan.with_constants"), (body, consts, Tuple(carry), Tuple(scanned)), keywords))
+    step = Apply(FunctionOf(node.body), (*as_operands(names), _splat("carry"), _splat("xs")))
     body = Lambda(("carry", "xs"), SplitAt(step, node.num_carry))
-    keywords = {"length": node.length, "reverse": node.reverse, "unroll": node.unroll}
-    return Join(Apply(Name("lax.scan"), (body, Tuple(carry), Tuple(scanned)), as_keywords(keywords)))
+    return Join(Apply(Name("lax.scan"), (body, Tuple(carry), Tuple(scanned)), keywords))
+
+
+def _apart(names: tuple[str, ...], index: int, types: Types) -> Expression:
+    """Return a constant; where it is one that stands before, a copy, so that its gradient is one of its own."""
+    operand = Operand(names[index])
+    is_repeated = names[index] in names[:index] and not is_literal(names[index]) and types(names[index]).is_inexact
+    return Apply(Name("jnp.copy"), (operand,)) if is_repeated else operand
 
 
 @rule("while")
