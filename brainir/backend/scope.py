@@ -46,8 +46,9 @@ _IMPORTS = {
 """What a generated module may import, in the order in which it does."""
 
 _BUILTINS = (
-    "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float", "frozenset", "hasattr", "int",
-    "isinstance", "len", "list", "map", "object", "range", "sorted", "str", "sum", "tuple", "type",
+    "NotImplementedError", "RuntimeError", "TypeError", "ValueError", "any", "bool", "complex", "dict", "float",
+    "frozenset", "hasattr", "int", "isinstance", "len", "list", "map", "object", "range", "sorted", "str", "sum",
+    "tuple", "type",
 )  # fmt: skip
 _HELPERS = (
     "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_case", "_custom_jvp", "_custom_vjp", "_expect",

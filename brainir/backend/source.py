@@ -323,6 +323,11 @@ class _Module:
     def _jvp(self, key: CustomJvpOf) -> Iterator[str]:
         """Yield the rule of a ``jax.custom_jvp``; a value that cannot move has no tangent in the program."""
         function = self._program.function(key.function)
+        if key.missing:
+            name = self._scope.new(f"{self._names[key.function]}_rule")
+            yield from ("", "", f"@{flat(self.callee(key))}.defjvp", f"def {name}(primals, tangents):")
+            yield f"    raise {self._scope.use('NotImplementedError')}({key.missing!r})"
+            return
         kinds, results = _signature(function)
         rule = self._rule(key.jvp, ("primals", "tangents"), range(len(self._program.function(key.jvp).inputs)))
         moving = iter(rule.inputs[len(kinds) :])
@@ -379,7 +384,9 @@ class _Module:
 
 
 def _rules(key: CustomOf) -> tuple[str, ...]:
-    return (key.jvp,) if isinstance(key, CustomJvpOf) else (key.fwd, key.bwd)
+    if isinstance(key, CustomVjpOf):
+        return (key.fwd, key.bwd)
+    return () if key.missing else (key.jvp,)
 
 
 def _signature(function: Function) -> tuple[list[TensorType], list[TensorType]]:
