@@ -13,6 +13,7 @@ from jax import lax
 from tests.case import Case
 from tests.compare import JAX
 from tests.control_programs import CONTROL_PROGRAMS
+from tests.derivative_programs import DERIVATIVE_PROGRAMS
 
 SINCE = {
     "stack": (0, 10),
@@ -419,6 +420,7 @@ PROGRAMS: dict[str, Case] = {
         lambda x, limit: lax.while_loop(lambda v: jnp.sum(v * v) > limit, lambda v: v * 0.5, x), (X, 0.1), "forward"
     ),
     **CONTROL_PROGRAMS,
+    **DERIVATIVE_PROGRAMS,
 }
 """By what the program shows."""
 

@@ -64,6 +64,14 @@ def make():
 
 def nothing():
     return None
+
+
+def raising():
+    return 1 / 0
+
+
+def mismatched(x):
+    return x @ np.ones((5, 5))
 """
 COMMANDS = (
     "cost", "diff", "export", "groups", "learner", "lower", "passes", "perturb", "relabel", "relations", "run",
@@ -126,6 +134,37 @@ def test_an_error_in_a_shell_is_one_block_without_a_traceback() -> None:
     assert done.stdout == "code 2\n"
 
 
+SHELL = """
+brainir lower mymodel.py:step --step -o shell.json
+brainir show shell.json | head -n 1
+brainir verify shell.json
+brainir stats shell.json --json | grep '"nodes": 4'
+brainir groups shell.json | grep 'hidden group 0'
+brainir relations shell.json --json | grep '"path"'
+brainir why shell.json w | grep w
+brainir cost shell.json --json | grep flops
+brainir units shell.json
+brainir learner shell.json | grep 'learned with a trace'
+brainir perturb shell.json -o perturbed.json
+brainir passes shell.json inline | brainir diff shell.json -
+brainir relabel perturbed.json --like shell.json -o relabelled.json
+brainir source shell.json | grep 'def leaky(params, hidden, x):'
+brainir run shell.json --zeros --json | grep '"h"'
+brainir view shell.json -o page.html --against perturbed.json
+brainir export shell.json -f svg | grep '<svg'
+brainir schema | grep '"title"'
+brainir upgrade shell.json
+"""
+
+
+def test_every_command_works_on_real_files_in_a_real_shell() -> None:
+    assert set(re.findall(r"brainir (\w+)", SHELL)) == set(COMMANDS)
+    done = shell(f"set -e\n{SHELL}")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_every_command_has_help() -> None:
     listed = call("--help").output
     for command in COMMANDS:
@@ -167,6 +206,21 @@ def test_lower_takes_factories_functions_and_steps() -> None:
 )
 def test_lower_says_what_is_wrong_with_a_target(arguments: list[str], message: str) -> None:
     assert message in call("lower", *arguments, code=2).stderr
+
+
+def test_an_error_of_the_model_is_told_with_its_line_and_is_no_difference() -> None:
+    raised = call("lower", "mymodel.py:raising", code=2).stderr
+    assert raised.startswith("error: mymodel.py:raising raised ZeroDivisionError: division by zero\n")
+    assert "mymodel.py:" in raised
+    assert raised.endswith(", in raising\n    return 1 / 0\n")
+    traced = call("lower", "mymodel.py:mismatched", "-i", "f32[3]", code=2).stderr
+    assert traced.startswith("error: tracing mymodel.py:mismatched raised TypeError: ")
+    assert traced.endswith(", in mismatched\n    return x @ np.ones((5, 5))\n")
+    Path("unfinished.py").write_text("x = (\n")
+    told = call("lower", "unfinished.py:model", code=2).stderr
+    assert told.startswith(
+        "error: importing unfinished.py raised SyntaxError: '(' was never closed (unfinished.py, line 1)"
+    )
 
 
 def test_show_and_stats_print_what_is_stored() -> None:
@@ -335,7 +389,9 @@ def test_source_runs_and_export_writes_for_other_tools() -> None:
     namespace: dict[str, Any] = {}
     exec(Path("energy_source.py").read_text(), namespace)
     assert namespace["energy"](jnp.ones(3), jnp.ones((4, 3))) == jnp.sum(jnp.tanh(jnp.full(4, 3.0)) ** 2)
-    assert "stablehlo.tanh" in call("export", "energy.json").stdout
+    exported = call("export", "energy.json").stdout
+    assert "stablehlo.tanh" in exported
+    assert str(ROOT) not in exported
     assert call("export", "energy.json", "-f", "dot").stdout.startswith('digraph "energy" {')
     assert call("export", "energy.json", "-f", "mermaid", "-o", "energy.mmd").stdout == ""
     assert Path("energy.mmd").read_text().startswith("flowchart TD")

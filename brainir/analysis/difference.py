@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Literal
 
+from ..ir.collector import collector_paused
 from ..ir.diff import (
     Change,
     ChangeKind,
@@ -184,6 +185,7 @@ class ProgramDiff(Facts):
         return "\n".join(lines)
 
 
+@collector_paused()
 def diff(old: Program, new: Program) -> ProgramDiff:
     """Find what differs between two versions of a program, whatever their values and functions are called.
 
@@ -208,6 +210,7 @@ def diff(old: Program, new: Program) -> ProgramDiff:
     return ProgramDiff(old=old, new=new, changes=find_changes(matching, Names(matching)))
 
 
+@collector_paused()
 def _meaning(old: Program, new: Program) -> Meaning:
     costs = tuple(
         CostChange(name=name, before=before, after=after)

@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ir.node import Node
-from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, Unary
+from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
@@ -71,7 +71,7 @@ def inline_calls(
     Function
         `function` itself if there is nothing to inline.
     """
-    kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp)
+    kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp, NoDerivative)
     kinds += (Checkpoint,) if checkpoints else ()
     chosen = [node for node in function.nodes if isinstance(node, kinds) and (select is None or select(node))]
     if not chosen:

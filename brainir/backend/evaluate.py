@@ -256,6 +256,8 @@ class Evaluator:
         wrapped = jax.custom_jvp(run)
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            if key.missing:
+                raise NotImplementedError(key.missing)
             moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if kind.is_inexact]
             values = self.function(key.jvp)(*primals, *moving)
             given = iter(values[len(results) :])

@@ -92,10 +92,11 @@ class JitOf:
 
 @dataclass(frozen=True, slots=True)
 class CustomJvpOf:
-    """A function of the program with its own JVP rule."""
+    """A function of the program with its own JVP rule, or with an error that says why there is none."""
 
     function: str
-    jvp: str
+    jvp: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,53 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
-from ..ir.errors import LoweringError
+from ..ir.errors import BrainIRError, LoweringError
 from ..ir.program import Program
 from ..ir.types import TensorType
 
 __all__ = ["lower_target"]
 
+_PACKAGE = Path(__file__).parents[1]
+_INSTALLED = re.compile(r"^<|[\\/](site|dist)-packages[\\/]|[\\/]lib[\\/]python3")
+
 
 class TargetError(LoweringError):
     """The command line names something that is not there or not what it should be."""
+
+
+class _ModelCode:
+    """Runs code of the model: whatever it raises is an error of the model, told with the line that raised it."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, BrainIRError | ModuleNotFoundError):
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise TargetError(f"{self._doing} raised {said}{_place(trace)}") from error
+
+
+def _place(trace: TracebackType | None) -> str:
+    """Return the last line of a traceback that is neither brainir's nor that of an installed package."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(trace)
+        if not Path(frame.filename).is_relative_to(_PACKAGE) and not _INSTALLED.search(frame.filename)
+    ]
+    return f"\n  {own[-1].filename}:{own[-1].lineno}, in {own[-1].name}\n    {own[-1].line}" if own else ""
 
 
 def lower_target(target: str, inputs: Sequence[str], *, step: bool) -> Program:
@@ -70,14 +102,17 @@ def _lower(model: Any, target: str, positional: list[Any], named: dict[str, Any]
 
     brainstate = sys.modules.get("brainstate")
     if brainstate is not None and isinstance(model, brainstate.nn.Module):
-        return lower_module(model, *positional, **named)
+        with _ModelCode(f"tracing {target}"):
+            return lower_module(model, *positional, **named)
     if not callable(model):
         raise TargetError(f"{target} gives an object of type {type(model).__name__}, which is no function and no model")
     if not step:
-        return lower(model, *positional, **named)
+        with _ModelCode(f"tracing {target}"):
+            return lower(model, *positional, **named)
     if named or len(positional) < 2:
         raise TargetError(f"a step needs params and hidden: {target} must return (fn, params, hidden, *inputs)")
-    return lower_step(model, *positional)
+    with _ModelCode(f"tracing {target}"):
+        return lower_step(model, *positional)
 
 
 def _find(target: str) -> Any:
@@ -102,7 +137,8 @@ def _import_module(name: str) -> ModuleType:
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return importlib.import_module(name)
+        with _ModelCode(f"importing {name}"):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise TargetError(f"there is no module {name!r} here or among the installed packages") from None
@@ -121,7 +157,8 @@ def _import_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     try:
-        spec.loader.exec_module(module)
+        with _ModelCode(f"importing {path}"):
+            spec.loader.exec_module(module)
     except ModuleNotFoundError as error:
         raise TargetError(f"{path} needs the module {error.name!r}, which is not installed") from error
     return module
@@ -135,7 +172,8 @@ def _is_factory(found: Any) -> bool:
 
 
 def _called(factory: Any, target: str) -> Any:
-    made = factory()
+    with _ModelCode(target):
+        made = factory()
     if made is None:
         raise TargetError(f"{target} returns None; it must return a model, or (model, *inputs)")
     return made

@@ -38,6 +38,11 @@ class TracedRules:
     several: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
     attributes: Attributes = field(default_factory=dict)
 
+    def bodies(self) -> Iterator[Any]:
+        """Yield every rule."""
+        yield from self.single.values()
+        yield from (closed for cases in self.several.values() for _, closed in cases)
+
 
 def jvp_rules(equation: Any) -> TracedRules:
     """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros."""

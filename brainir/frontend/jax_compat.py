@@ -35,6 +35,7 @@ __all__ = [
     "is_ordered",
     "is_unconstrained",
     "jit_inlines",
+    "leaks",
     "literal_operand",
     "name_stack",
     "num_closed_over",
@@ -225,8 +226,15 @@ def implementation(equation: Equation) -> Any:
         return None if entry is None else lambda *operands: entry.kernel_generator(**own)(*operands)
     function = getattr(primitive.impl, "func", primitive.impl)
     if (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib.")):
-        return None
+        return _sparse_implementation(equation)
     return functools.partial(primitive.impl, **params)
+
+
+def _sparse_implementation(equation: Equation) -> Any:
+    """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
+    module = sys.modules.get("jax.experimental.sparse.bcoo")
+    function = getattr(module, f"_{equation.primitive.name}_impl", None)
+    return None if function is None else functools.partial(function, **equation.params)
 
 
 def is_brainevent(primitive: Any) -> bool:
@@ -479,7 +487,7 @@ def _forget(thunk: Any) -> None:
             held = {"f": function.f}
         elif isinstance(function, functools.partial):
             held = {"func": function.func, **dict(enumerate(function.args))}
-        elif inspect.isfunction(function) and function.__module__.startswith("jax."):
+        elif inspect.isfunction(function) and (function.__module__ or "").startswith("jax."):
             held = dict(inspect.getclosurevars(function).nonlocals)
         if isinstance(held.get("cells"), dict):
             held["cells"].clear()
@@ -589,6 +597,14 @@ def trace_vjp_case(
 def _symbolic_zero(kind: Any) -> Any:
     moves = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
     return jax.custom_derivatives.SymbolicZero(moves())
+
+
+def leaks(closed: Any) -> bool:
+    """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
+    if any(isinstance(const, jax.core.Tracer) for const in open_jaxpr(closed).consts):
+        return True
+    nested = (value for equation in open_jaxpr(closed).equations for value in equation.params.values())
+    return any(leaks(value) for value in nested if hasattr(value, "jaxpr") and hasattr(value, "consts"))
 
 
 def _moves(aval: Any) -> bool:

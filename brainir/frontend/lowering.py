@@ -21,7 +21,7 @@ from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .jax_compat import OpenJaxpr
-from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
+from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding, node_attributes
 from .sources import is_model_file, source_of
 
 __all__ = ["Lowering", "identifier", "lowered_ops"]
@@ -37,6 +37,18 @@ def identifier(text: str, default: str = "fn") -> str:
     if not name.strip("_"):
         return default
     return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+
+
+_MOST_ORDERS = 2
+"""How often a function may meet itself in its derivative rule, as a larger one each time."""
+
+
+class _NoRuleError(Exception):
+    """The derivative rule of a function of the program cannot be stored; the text says why."""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(reason)
+        self.function = function
 
 
 class Lowering:
@@ -61,6 +73,8 @@ class Lowering:
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
+        self._rule_blind_keys: dict[str, str] = {}
+        self._open_orders: list[str] = []
         self._open_rules: dict[str, list[Attributes]] = {}
         self._open_sources: list[str] = []
         self._problems: list[str] = []
@@ -159,6 +173,8 @@ class Lowering:
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
+        except _NoRuleError as error:
+            return "no_derivative", {"function": error.function, "reason": str(error)}
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
             where = next(filter(None, reversed(self._open_sources)), "")
@@ -180,14 +196,24 @@ class Lowering:
 
         A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
         rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
-        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one.
+        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one. A few
+        functions are another one for every order, as that of an adjoint equation; those end at `_MOST_ORDERS`.
+
+        Raises
+        ------
+        _NoRuleError
+            If there is no rule to store.
         """
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        levels = self._open_rules.setdefault(f"{kind} {function}", [])
+        levels = self._open_rules.setdefault(f"{kind} {self._rule_blind_key(function)}", [])
         if len(levels) == 2:
             return {"function": function, **levels[-1]}
-        base, rules = self._wanted[function], trace(equation)
+        base = self._wanted[function]
+        orders = [base, *self._open_orders].count(base)
+        if not levels and orders > _MOST_ORDERS:
+            raise _NoRuleError(function, f"derivatives of order {orders} and above are not stored")
+        rules = self._traced_rules(function, lambda: trace(equation))
         bodies: dict[str, Any] = {}
 
         def named(wanted: str, closed: Any) -> str:
@@ -200,12 +226,39 @@ class Lowering:
             attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
         attributes.update(rules.attributes)
         levels.append(attributes)
+        self._open_orders.append(base)
         try:
             for name, body in bodies.items():
                 self._functions[name] = self._function(jax_compat.open_jaxpr(body), name)
         finally:
             levels.pop()
+            self._open_orders.pop()
         return {"function": function, **attributes}
+
+    def _traced_rules(self, function: str, trace: Callable[[], TracedRules]) -> TracedRules:
+        try:
+            rules = trace()
+        except _UNTRACEABLE as error:
+            given = str(error) if isinstance(error, NotImplementedError) else ""
+            reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
+            raise _NoRuleError(function, reason) from error
+        if any(map(jax_compat.leaks, rules.bodies())):
+            raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
+        return rules
+
+    def _rule_blind_key(self, name: str) -> str:
+        """Return a hash of what a function computes, whatever derivative rules its calls have.
+
+        A call that was lowered with a rule of its own is another function than the one around it, but no other
+        occasion.
+        """
+        if name not in self._rule_blind_keys:
+            function = self._functions[name]
+            rules = {callee for node in function.nodes for callee in node.rule_callees()}
+            callees = {callee for node in function.nodes for callee in node.callees()}
+            keys = {callee: "" if callee in rules else self._rule_blind_key(callee) for callee in callees}
+            self._rule_blind_keys[name] = structural_key(function, keys)
+        return self._rule_blind_keys[name]
 
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
@@ -277,7 +330,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
-    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call")
+    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call", "no_derivative")
     several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
     return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
 
@@ -308,7 +361,7 @@ class _Body:
     def _constant(self, aval: Any, value: Any) -> str:
         kind = jax_compat.tensor_type(aval)
         array = jax_compat.constant_array(value, kind)
-        if kind.shape == () and not kind.is_key:
+        if kind.shape == () and not kind.is_key and kind.dtype != "float0":
             return literal_text(array, kind.weak_type)
         name = self._name(f"c{len(self._constants)}")
         self._constants.append(Constant.of(name, kind, array))
@@ -316,18 +369,32 @@ class _Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        nodes = tuple(map(self._node, self._jaxpr.equations))
+        nodes = [self._node(equation) for equation in self._jaxpr.equations if not self._is_passed_on(equation)]
         return Function(
             name=name,
             inputs=self._inputs,
             types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
             constants=tuple(self._constants),
-            nodes=cast("tuple[AnyNode, ...]", nodes),
+            nodes=cast("tuple[AnyNode, ...]", tuple(nodes)),
             outputs=tuple(map(self._operand, self._jaxpr.outvars)),
         )
 
+    def _is_passed_on(self, equation: Any) -> bool:
+        """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
+        if equation.primitive.name != "convert_element_type" or has_sharding(equation.params.get("sharding")):
+            return False
+        (operand,), (result,) = equation.invars, equation.outvars
+        if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):
+            return False
+        self._operands[result] = self._operand(operand)
+        return True
+
     def _operand(self, atom: Any) -> str:
-        return jax_compat.literal_operand(atom) if jax_compat.is_literal(atom) else self._operands[atom]
+        if not jax_compat.is_literal(atom):
+            return self._operands[atom]
+        if atom.aval.dtype == jax.dtypes.float0:
+            return self._constant(atom.aval, atom.val)
+        return jax_compat.literal_operand(atom)
 
     def _result(self, var: Any) -> str:
         name = self._wanted.get(var, "")

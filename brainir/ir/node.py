@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, get_args
 
@@ -114,7 +114,14 @@ class Node(Model):
 
     def callees(self) -> Iterator[str]:
         """Yield the names of the functions that this node refers to, derivative rules included."""
-        for name in self.reference_names():
+        return self._referred(self.reference_names())
+
+    def rule_callees(self) -> Iterator[str]:
+        """Yield the names of the functions that are derivative rules of this node."""
+        return self._referred(self.rule_names())
+
+    def _referred(self, attributes: Iterable[str]) -> Iterator[str]:
+        for name in attributes:
             value = getattr(self, name)
             if isinstance(value, str):
                 yield value

@@ -1,15 +1,16 @@
 """Write golden files that are not there yet: ``python -m tests.golden.write`` in the root of the repository.
 
 A file that exists is never written again. It shows that programs which were stored once are still read, have the same
-fingerprint and give the same results.
+fingerprint and give the same results. What the installed JAX does not have, another one writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,19 @@ from jax import lax
 
 import brainir
 from brainir.backend.scope import WIDE
+from brainir.ir.ops import Callback, CustomCall
 from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
 from brainir.ir.types import DTYPES, USED_BITS, TensorType
+from tests.compare import JAX
+from tests.golden.operations import KEPT, OPERATIONS
 from tests.golden.run import changed, checksums, run
 from tests.models.cases import MODELS
 
 FOLDER = Path(__file__).parent
+
+
+OLDEST = (0, 8)
+"""The oldest JAX that is supported."""
 
 
 class Pair(NamedTuple):
@@ -144,21 +152,40 @@ def _element_types() -> Program:
     return lowered.replace(entry="element_types", functions=(body,))
 
 
-def _programs() -> Iterator[tuple[str, Program, tuple[Any, ...]]]:
-    """Yield the name of each golden file, its program, and inputs of the entry."""
+Made = tuple[Program, tuple[Any, ...]]
+"""A program and inputs of its entry."""
+
+
+def _programs() -> Iterator[tuple[str, Callable[[], Made]]]:
+    """Yield the name of each golden file, and what makes its program."""
     for name, (fn, args, kwargs) in FUNCTIONS.items():
-        program = brainir.lower(fn, *args, **kwargs).replace(metadata=(("model", name),))
-        yield name, program, tuple(jax.tree.leaves((args, kwargs)))
-    params, hidden = {"w": M}, {"v": DECAY, "s": jnp.zeros(3)}
-    yield "recurrent", brainir.lower_step(_recurrent, params, hidden, X), tuple(jax.tree.leaves((params, hidden, X)))
-    yield "element_types", _element_types(), ()
+        yield name, functools.partial(_function, name, fn, args, kwargs)
+    for name, case in OPERATIONS.items():
+        if case.since <= JAX:
+            yield name, functools.partial(_function, name, case.fn, case.args, {})
+    yield "recurrent", _step
+    yield "element_types", lambda: (_element_types(), ())
     for name in ("Gif_Delta", "GatedGRU", "ALIF_STPExpCu"):
-        case = MODELS[name]
-        module = case.build()
-        program = brainir.lower_module(module, *case.inputs(0))
-        states = brainir.read_states(module, program)
-        given = jax.tree.leaves(([states[state.path] for state in program.interface.states], case.inputs(0)))
-        yield f"module_{name}", program, tuple(getattr(leaf, "mantissa", leaf) for leaf in given)
+        yield f"module_{name}", functools.partial(_module, name)
+
+
+def _function(name: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Made:
+    program = brainir.lower(fn, *args, keep=KEPT.get(name, ()), **kwargs).replace(metadata=(("model", name),))
+    return program, tuple(jax.tree.leaves((args, kwargs)))
+
+
+def _step() -> Made:
+    params, hidden = {"w": M}, {"v": DECAY, "s": jnp.zeros(3)}
+    return brainir.lower_step(_recurrent, params, hidden, X), tuple(jax.tree.leaves((params, hidden, X)))
+
+
+def _module(name: str) -> Made:
+    case = MODELS[name]
+    module = case.build()
+    program = brainir.lower_module(module, *case.inputs(0))
+    states = brainir.read_states(module, program)
+    given = jax.tree.leaves(([states[state.path] for state in program.interface.states], case.inputs(0)))
+    return program, tuple(getattr(leaf, "mantissa", leaf) for leaf in given)
 
 
 def stored(value: Any) -> dict[str, str]:
@@ -169,11 +196,13 @@ def stored(value: Any) -> dict[str, str]:
 
 def _write(folder: Path, name: str, program: Program, inputs: tuple[Any, ...]) -> None:
     brainir.save(program, folder / f"{name}.json")
-    record = {
-        "fingerprint": brainir.fingerprint(program),
-        "inputs": [stored(value) for value in inputs],
-        "outputs": [stored(value) for value in run(program, inputs)],
-    }
+    record: dict[str, Any] = {"fingerprint": brainir.fingerprint(program)}
+    # What the caller binds is no part of the file, and so no part of what the file promises.
+    if not any(isinstance(node, Callback | CustomCall) for body in program.functions for node in body.nodes):
+        record["inputs"] = [stored(value) for value in inputs]
+        record["outputs"] = [stored(value) for value in run(program, inputs)]
+    if name in OPERATIONS and OPERATIONS[name].since > OLDEST:
+        record["since"] = OPERATIONS[name].since
     (folder / f"{name}.results").write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -182,7 +211,7 @@ if __name__ == "__main__":
     version.mkdir(exist_ok=True)
     if (version / "SHA256SUMS").exists() and (edited := changed(version)):
         raise SystemExit(f"golden files are never edited; restore these: {edited}")
-    for title, written, given in _programs():
+    for title, make in _programs():
         if not (version / f"{title}.json").exists():
-            _write(version, title, written, given)
+            _write(version, title, *make())
     (version / "SHA256SUMS").write_text(checksums(version))

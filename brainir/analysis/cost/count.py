@@ -105,6 +105,7 @@ class _Counter:
         self.tallies: dict[str, dict[_Key, _Tally]] = {}
         self.caveats: list[Diagnostic] = []
         self._guessed: set[str] = set()
+        self._known: dict[tuple[str, ...], _Tally] = {}
         run = _reached(program)
         for function in runs_first(program):
             if function.name in run:
@@ -112,6 +113,8 @@ class _Counter:
 
     def _count(self, function: Function) -> dict[_Key, _Tally]:
         found: dict[_Key, _Tally] = {}
+        places: dict[_Key, dict[_Tally, int]] = {}
+        types = function.value_types
         fixed = {constant.name for constant in function.constants}
         for node in function.nodes:
             if _is_fixed(node, fixed):
@@ -123,15 +126,29 @@ class _Counter:
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
                 continue
-            operands = [function.type_of(operand) for operand in node.inputs]
-            each = node_cost(node, operands, [TensorType.parse(kind) for kind in node.types])
-            if each.estimated and node.op not in self._guessed:
-                self._guessed.add(node.op)
-                message = f"{node.op} has no cost rule that is known to agree with XLA: guessed from its sizes"
-                self.caveats.append(diagnostic("cost_guessed", message, node=node))
-            key = (place, node.op)
-            found[key] = found.get(key, _NOTHING).plus(_Tally(1, each.flops, each.transcendentals, each.bytes_moved))
+            if node.attribute_names():
+                tally = self._cost(node, function)
+            else:
+                kinds = (node.op, *[types.get(operand, operand) for operand in node.inputs], *node.types)
+                if kinds not in self._known:
+                    self._known[kinds] = self._cost(node, function)
+                tally = self._known[kinds]
+            same = places.setdefault((place, node.op), {})
+            same[tally] = same.get(tally, 0) + 1
+        for key, tallies in places.items():
+            for tally, times in tallies.items():
+                found[key] = found.get(key, _NOTHING).plus(tally, times)
         return found
+
+    def _cost(self, node: Node, function: Function) -> _Tally:
+        """Return the cost of a node that runs no function."""
+        operands = [function.type_of(operand) for operand in node.inputs]
+        each = node_cost(node, operands, [TensorType.parse(kind) for kind in node.types])
+        if each.estimated and node.op not in self._guessed:
+            self._guessed.add(node.op)
+            message = f"{node.op} has no cost rule that is known to agree with XLA: guessed from its sizes"
+            self.caveats.append(diagnostic("cost_guessed", message, node=node))
+        return _Tally(1, each.flops, each.transcendentals, each.bytes_moved)
 
     def _inner(self, node: Node) -> dict[_Key, _Tally]:
         """Return the cost of what a node runs."""
@@ -151,9 +168,10 @@ class _Counter:
 
 def _is_fixed(node: Node, fixed: set[str]) -> bool:
     """Whether a node depends on constants only, so that a compiler computes it beforehand."""
-    if node.traits.effectful or node.traits.random:
-        return False
-    return all(is_literal(operand) or operand in fixed for operand in node.inputs)
+    for operand in node.inputs:
+        if operand not in fixed and not is_literal(operand):
+            return False
+    return not (node.traits.effectful or node.traits.random)
 
 
 def _weight(tallies: dict[_Key, _Tally]) -> tuple[int, int]:

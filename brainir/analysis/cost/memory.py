@@ -39,17 +39,17 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
             last.setdefault(name, index)
     end = len(function.nodes)
     last.update((name, end) for name in function.outputs if not is_literal(name))
-    ending: dict[int, list[str]] = {}
-    for name, index in last.items():
-        ending.setdefault(index, []).append(name)
     sizes: dict[str, int] = {}
+    ending = [0] * (end + 1)
     live = peak = 0
     for index, node in enumerate(function.nodes):
         for name, kind in zip(node.outputs, node.types, strict=True):
-            sizes[name] = TensorType.parse(kind).nbytes
-            live += sizes[name]
-        peak = max(peak, live + _inner(node, inside))
-        live -= sum(sizes.pop(name, 0) for name in ending.get(index, ()))
+            if kind not in sizes:
+                sizes[kind] = TensorType.parse(kind).nbytes
+            live += sizes[kind]
+            ending[last[name]] += sizes[kind]
+        peak = max(peak, live + _inner(node, inside) if node.reference_names() else live)
+        live -= ending[index]
     return peak
 
 

@@ -74,6 +74,11 @@ def _custom_vjp(node: Any, types: Types) -> Expression:
     return Apply(Apply(Name("symbolic_zeros.custom_vjp"), made), as_operands(node.inputs))
 
 
+@rule("no_derivative")
+def _no_derivative(node: Any, types: Types) -> Expression:
+    return Apply(CustomJvpOf(node.function, missing=node.reason), as_operands(node.inputs))
+
+
 @rule("cond")
 def _cond(node: Any, types: Types) -> Expression:
     index, *operands = as_operands(node.inputs)

@@ -20,9 +20,9 @@ from . import (  # noqa: F401  # they enter their rules
     structure,
     windows,
 )
-from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError
+from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding
 
-__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "node_attributes"]
+__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "has_sharding", "node_attributes"]
 
 
 def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Attributes]:

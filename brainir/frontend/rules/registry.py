@@ -19,6 +19,7 @@ __all__ = [
     "UnsupportedError",
     "absent",
     "dtype_name",
+    "has_sharding",
     "ints",
     "no_sharding",
     "precision_name",
@@ -65,17 +66,20 @@ def absent(**params: Any) -> None:
 def no_sharding(**params: Any) -> None:
     """Refuse parameters that name a sharding."""
     for name, value in params.items():
-        if value is not None and not _is_trivial_sharding(value):
+        if has_sharding(value):
             raise UnsupportedError(f"{name}={value!r}")
 
 
-def _is_trivial_sharding(sharding: Any) -> bool:
+def has_sharding(sharding: Any) -> bool:
+    """Whether a parameter names a sharding that says something."""
+    if sharding is None:
+        return False
     mesh = getattr(sharding, "mesh", None)
     if mesh is None:
-        return False
+        return True
     # On a mesh without explicit axes, a sharding that cuts nothing is what every value has.
     explicit = any(kind.name == "Explicit" for kind in mesh.axis_types)
-    return bool(mesh.empty or not (explicit or any(sharding.spec)))
+    return not mesh.empty and (explicit or any(sharding.spec))
 
 
 def ints(values: Any) -> tuple[int, ...]:

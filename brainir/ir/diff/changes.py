@@ -204,8 +204,20 @@ class _FunctionChanges:
                     kind="added", function=self.name, name=", ".join(map(self._show, node.outputs)),
                     new_name=", ".join(node.outputs), node=self._text(node), source=node.source, after=node.scope,
                 )  # fmt: skip
-            else:
+            elif not self._same(pair.old_nodes[index], index):
                 yield from self._changed(pair.old.nodes[pair.old_nodes[index]], node)
+
+    def _same(self, before: int, after: int) -> bool:
+        """Whether nothing can have changed in a matched node, as is quick to see for most."""
+        pair = self.pair
+        old, new = pair.old.nodes[before], pair.new.nodes[after]
+        if pair.old_exact[before] != pair.new_exact[after] or old.scope != new.scope or old.reference_names():
+            return False
+        values = pair.values
+        return len(old.inputs) == len(new.inputs) and all(
+            values.get(first) == second or (first == second and is_literal(first))
+            for first, second in zip(old.inputs, new.inputs, strict=True)
+        )
 
     def _changed(self, old: Node, new: Node) -> Iterator[Change]:
         if old.op != new.op:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 
 from ..node import Node
@@ -11,15 +13,11 @@ from ..types import is_literal
 __all__ = ["Graph", "Interner"]
 
 
-class Interner:
+class Interner(defaultdict[Hashable, int]):
     """Gives equal things equal numbers, and different things different ones, without hashing large keys again."""
 
     def __init__(self) -> None:
-        self._numbers: dict[Hashable, int] = {}
-
-    def __call__(self, key: Hashable) -> int:
-        """Return the number of a key."""
-        return self._numbers.setdefault(key, len(self._numbers))
+        super().__init__(itertools.count().__next__)
 
 
 class Graph:
@@ -82,8 +80,8 @@ class Graph:
             for name in node.outputs:
                 self._place[name] = len(self.owner)
                 self.owner.append(index)
-            self.exact.append(intern(_content(node, reference)))
-            self.loose.append(intern(("op", node.op)))
+            self.exact.append(intern[_content(node, reference)])
+            self.loose.append(intern["op", node.op])
         self.start.append(len(self.owner))
         self.referring = [index for index, node in enumerate(function.nodes) if type(node).reference_names()]
         self.outputs = tuple(
@@ -110,25 +108,25 @@ class Graph:
     def refer(self, intern: Interner, reference: Callable[[str], Hashable]) -> None:
         """Renumber the content of the nodes that refer to functions."""
         for index in self.referring:
-            self.exact[index] = intern(_content(self.nodes[index], reference))
+            self.exact[index] = intern[_content(self.nodes[index], reference)]
 
     def leaf_tokens(self, intern: Interner, input_token: Callable[[int], Hashable]) -> list[int]:
         """Return a number for each leaf: literals and constants by content, inputs as the caller says."""
         position = {name: index for index, name in enumerate(self.function.inputs)}
         return [
-            intern(("literal", name))
+            intern["literal", name]
             if is_literal(name)
-            else intern(("constant", *self.contents[name]))
+            else intern["constant", *self.contents[name]]
             if name in self.contents
-            else intern(("input", input_token(position[name])))
+            else intern["input", input_token(position[name])]
             for name in self.leaves
         ]
 
     def loose_leaf_tokens(self, intern: Interner, input_token: Callable[[int], Hashable]) -> list[int]:
         """Return a number for each leaf, where one constant or literal is like another."""
         position = {name: index for index, name in enumerate(self.function.inputs)}
-        number = intern(("number",))
-        return [intern(("input", input_token(position[name]))) if name in position else number for name in self.leaves]
+        number = intern["number",]
+        return [intern["input", input_token(position[name])] if name in position else number for name in self.leaves]
 
     def hash_up(
         self,
@@ -153,8 +151,11 @@ class Graph:
         """
         for index in todo:
             operands = [slots[operand] if operand >= 0 else leaves[~operand] for operand in self.operands[index]]
-            up[index] = intern((content[index], *operands))
-            self.set_slots(slots, index, up[index], intern)
+            number = up[index] = intern[content[index], *operands]
+            if self.start[index + 1] - self.start[index] == 1:
+                slots[self.start[index]] = number
+            else:
+                self.set_slots(slots, index, number, intern)
 
     def set_slots(self, slots: list[int], index: int, number: int, intern: Interner) -> None:
         """Give the results of a node the numbers that follow from the number of the node."""
@@ -162,7 +163,7 @@ class Graph:
         if end > first:
             slots[first] = number
         for slot in range(first + 1, end):
-            slots[slot] = intern(("rank", number, slot - first))
+            slots[slot] = intern["rank", number, slot - first]
 
     def hash_down(
         self,
@@ -186,11 +187,14 @@ class Graph:
         intern : Interner
         """
         for index in todo:
-            uses = [(rank, position, down[user]) for rank, position, user in self.uses[index]]
-            if len(uses) > 1:
-                uses.sort()
-            returned = [(rank, outputs[position]) for rank, position in self.returned[index]]
-            down[index] = intern(("down", content[index], tuple(uses), tuple(returned)))
+            uses, returned = self.uses[index], self.returned[index]
+            if len(uses) == 1 and not returned:
+                rank, position, user = uses[0]
+                down[index] = intern["down", content[index], rank, position, down[user]]
+            else:
+                used = sorted([(rank, position, down[user]) for rank, position, user in uses])
+                kept = [(rank, outputs[position]) for rank, position in returned]
+                down[index] = intern["down", content[index], tuple(used), tuple(kept)]
 
 
 def _content(node: Node, reference: Callable[[str], Hashable]) -> Hashable:

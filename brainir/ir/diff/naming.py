@@ -64,25 +64,26 @@ def _complete(given: dict[str, str], names: Iterable[str], taken: Iterable[str])
         if chosen is None:
             chosen = name
             if name in used:
-                stem = _stem(name)
+                numbered = _NUMBERED.fullmatch(name)
+                stem = numbered[1] if numbered else f"{name[:_LONGEST]}_"
                 if stem not in fresh:
-                    fresh[stem] = _similar(stem, used)
+                    # To look through all names pays for the few stems that many names have.
+                    fresh[stem] = _similar(stem, used, _highest(stem, used) if numbered else 0)
                 chosen = next(fresh[stem])
             used.add(chosen)
         complete[name] = chosen
     return complete
 
 
-def _stem(name: str) -> str:
-    numbered = _NUMBERED.fullmatch(name)
-    return numbered[1] if numbered else f"{name[:_LONGEST]}_"
-
-
-def _similar(stem: str, used: set[str]) -> Iterator[str]:
-    """Yield free names of one stem, with numbers above all that are used."""
+def _highest(stem: str, used: set[str]) -> int:
+    """Return the highest number that follows a stem."""
     size = len(stem)
     numbers = (name[size:] for name in used if name.startswith(stem))
-    number = max((int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 15), default=0)
+    return max((int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 15), default=0)
+
+
+def _similar(stem: str, used: set[str], number: int) -> Iterator[str]:
+    """Yield free names of one stem, with numbers above a given one."""
     while True:
         number += 1
         if (name := f"{stem}{number}") not in used:

@@ -9,7 +9,7 @@ and the number of rounds is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from .graph import Graph, Interner
 from .spreading import Spreading
@@ -20,7 +20,8 @@ Pairs = Sequence[tuple[int, int]]
 """Positions or indices in the old and in the new version that correspond."""
 
 _ROUNDS = 32
-_Key = Callable[[int], Hashable]
+_Keys = Iterable[Hashable]
+"""A key for each unmatched node of a side, in order; None for what cannot be matched."""
 
 
 def match_nodes(old: Graph, new: Graph, inputs: Pairs, outputs: Pairs, intern: Interner) -> list[int]:
@@ -70,7 +71,7 @@ class _Side:
                 return kind, name, position
             return kind, position if name == "old" else positions[position]
 
-        self.outputs = [intern(number("output", outputs, position)) for position in range(len(graph.outputs))]
+        self.outputs = [intern[number("output", outputs, position)] for position in range(len(graph.outputs))]
         self.exact_leaves = graph.leaf_tokens(intern, lambda position: number("input", inputs, position))
         self.loose_leaves = graph.loose_leaf_tokens(intern, lambda position: number("input", inputs, position))
 
@@ -85,8 +86,17 @@ class _Side:
         self.up[index] = self.down[index] = number
         self.graph.set_slots(self.slots, index, number, intern)
 
-    def is_used(self, index: int) -> bool:
-        return bool(self.graph.uses[index] or self.graph.returned[index])
+    # Keys of the unmatched nodes
+
+    def both(self) -> _Keys:
+        return [(self.up[index], self.down[index]) for index in self.todo]
+
+    def ups(self) -> _Keys:
+        return [self.up[index] for index in self.todo]
+
+    def downs(self) -> _Keys:
+        uses, returned = self.graph.uses, self.graph.returned
+        return [self.down[index] if uses[index] or returned[index] else None for index in self.todo]
 
 
 class _Matching:
@@ -95,6 +105,7 @@ class _Matching:
         self.new = new
         self.intern = intern
         self.spreading: Spreading | None = None
+        self._hashed: bool | None = None
 
     def run(self) -> None:
         stages = (
@@ -119,24 +130,18 @@ class _Matching:
     def _equal(self) -> bool:
         """Match nodes of equal content with equal consequences, then with equal operands."""
         self._hash(exact=True)
-        # What uses a node tells live nodes apart; a node that nothing uses is told by its operands alone.
-        found = self._match(lambda side: lambda index: (side.up[index], side.down[index]))
-        found |= self._match(lambda side: lambda index: side.down[index] if side.is_used(index) else None)
-        return self._match(lambda side: lambda index: side.up[index]) or found
+        return self._match_hashed()
 
     def _equal_in_order(self) -> bool:
         """Match what is equal several times in order, preferably within a scope."""
         self._hash(exact=True)
 
-        def both(side: _Side) -> _Key:
-            return lambda index: (side.up[index], side.down[index])
-
-        def both_in_scope(side: _Side) -> _Key:
-            return lambda index: (side.up[index], side.down[index], side.graph.nodes[index].scope)
+        def both_in_scope(side: _Side) -> _Keys:
+            return [(side.up[index], side.down[index], side.graph.nodes[index].scope) for index in side.todo]
 
         found = self._match(both_in_scope, in_order=True)
-        found |= self._match(both, in_order=True)
-        return self._match(lambda side: lambda index: side.up[index], in_order=True) or found
+        found |= self._match(_Side.both, in_order=True)
+        return self._match(_Side.ups, in_order=True) or found
 
     def _equal_past_another(self) -> bool:
         """Match nodes with equal operands, if one looks past nodes that were put in, taken out or replaced."""
@@ -153,14 +158,19 @@ class _Matching:
     def _alike(self) -> bool:
         """Match nodes of one operation, whatever the attributes, types and numbers."""
         self._hash(exact=False)
-        found = self._match(lambda side: lambda index: (side.up[index], side.down[index]))
-        found |= self._match(lambda side: lambda index: side.down[index] if side.is_used(index) else None)
-        return self._match(lambda side: lambda index: side.up[index]) or found
+        return self._match_hashed()
+
+    def _match_hashed(self) -> bool:
+        """Match nodes with equal consequences and operands, with equal consequences, then with equal operands."""
+        found = self._match(_Side.both)
+        # What uses a node tells live nodes apart; a node that nothing uses is told by its operands alone.
+        found |= self._match(_Side.downs)
+        return self._match(_Side.ups) or found
 
     def _used_alike(self) -> bool:
         """Match nodes that the same matched nodes use in the same places: an operation was replaced."""
 
-        def key(side: _Side) -> _Key:
+        def keys(side: _Side) -> _Keys:
             def of(index: int) -> Hashable:
                 uses, returned = side.graph.uses[index], side.graph.returned[index]
                 if not (uses or returned) or any(side.partner[user] < 0 for _, _, user in uses):
@@ -171,14 +181,14 @@ class _Matching:
                     tuple([(rank, side.outputs[position]) for rank, position in returned]),
                 )
 
-            return of
+            return map(of, side.todo)
 
-        return self._match(key)
+        return self._match(keys)
 
     def _made_alike(self) -> bool:
         """Match nodes of one operation that share a matched operand in the same place."""
 
-        def key(side: _Side) -> _Key:
+        def keys(side: _Side) -> _Keys:
             def of(index: int) -> Hashable:
                 graph = side.graph
                 known = [
@@ -188,29 +198,30 @@ class _Matching:
                 ]
                 return (graph.nodes[index].op, graph.nodes[index].types, tuple(known)) if known else None
 
-            return of
+            return map(of, side.todo)
 
-        return self._match(key)
+        return self._match(keys)
 
     def _hash(self, *, exact: bool) -> None:
-        self.old.hash(exact, self.intern)
-        self.new.hash(exact, self.intern)
+        """Hash what is unmatched, unless that was done and nothing was matched since."""
+        if self._hashed is not exact:
+            self.old.hash(exact, self.intern)
+            self.new.hash(exact, self.intern)
+            self._hashed = exact
 
-    def _match(self, key: Callable[[_Side], _Key], *, in_order: bool = False) -> bool:
+    def _match(self, keys: Callable[[_Side], _Keys], *, in_order: bool = False) -> bool:
         """Match the nodes with equal keys: those whose key is unique on both sides, or all in order."""
         groups: dict[Hashable, list[int]] = {}
-        key_of = key(self.new)
-        for index in self.new.todo:
-            if (found := key_of(index)) is not None:
-                groups.setdefault(found, []).append(index)
+        for index, key in zip(self.new.todo, keys(self.new), strict=True):
+            if key is not None:
+                groups.setdefault(key, []).append(index)
         olds: dict[Hashable, list[int]] = {}
-        key_of = key(self.old)
-        for index in self.old.todo:
-            if (found := key_of(index)) in groups:
-                olds.setdefault(found, []).append(index)
+        for index, key in zip(self.old.todo, keys(self.old), strict=True):
+            if key in groups:
+                olds.setdefault(key, []).append(index)
         matched = False
-        for found, before in olds.items():
-            after = groups[found]
+        for key, before in olds.items():
+            after = groups[key]
             if in_order or len(before) == len(after) == 1:
                 for first, second in zip(before, after, strict=False):
                     self._settle(first, second)
@@ -224,7 +235,8 @@ class _Matching:
             side.todo = [index for index in side.todo if side.partner[index] < 0]
 
     def _settle(self, before: int, after: int) -> None:
-        number = self.intern(("pair", before, after))
+        self._hashed = None
+        number = self.intern["pair", before, after]
         self.old.settle(before, after, number, self.intern)
         self.new.settle(after, before, number, self.intern)
         if self.spreading is not None:

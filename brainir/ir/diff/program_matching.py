@@ -37,11 +37,14 @@ class FunctionMatching:
     constants : list of pairs of Constant
     values : dict of str to str
         The new name of each old value that has a counterpart.
+    old_exact, new_exact : list of int
+        What each node is, all attributes and result types included; equal numbers for equal nodes.
     """
 
     def __init__(self, old: Graph, new: Graph, inputs: Pairs, outputs: Pairs, intern: Interner) -> None:
         self.old, self.new = old.function, new.function
         self.old_contents, self.new_contents = old.contents, new.contents
+        self.old_exact, self.new_exact = old.exact, new.exact
         self.inputs, self.outputs = inputs, outputs
         self.nodes = match_nodes(old, new, inputs, outputs, intern)
         self.old_nodes = [-1] * len(new.nodes)
@@ -234,7 +237,7 @@ class _Numbered:
             # Derivative rules may lead back to themselves; the way back has no number yet.
             graph = self.graphs[name] = Graph(program.table[name], intern, lambda each: self.numbers.get(each, "open"))
             # Nothing calls the entry, and it has its counterpart.
-            self.numbers[name] = intern("entry") if name == program.entry else self._number(graph, effects)
+            self.numbers[name] = intern["entry"] if name == program.entry else self._number(graph, effects)
             self.known.add(self.numbers[name])
 
     def _number(self, graph: Graph, effects: set[str]) -> int:
@@ -242,16 +245,14 @@ class _Numbered:
         slots, count = [-1] * len(graph.owner), len(graph.nodes)
         up, down = [-1] * count, [-1] * count
         leaves = graph.leaf_tokens(intern, lambda position: ("alone", position))
-        outputs = [intern(("output alone", position)) for position in range(len(graph.outputs))]
+        outputs = [intern["output alone", position] for position in range(len(graph.outputs))]
         graph.hash_up(range(count), graph.exact, leaves, slots, up, intern)
         graph.hash_down(reversed(range(count)), graph.exact, outputs, down, intern)
         returned = [slots[operand] if operand >= 0 else leaves[~operand] for operand in graph.outputs]
         ordered = [up[index] for index, node in enumerate(graph.nodes) if runs_effects(node, effects)]
         nodes = sorted(zip(up, down, strict=True))
         constants = sorted(set(graph.contents.values()))
-        return intern(
-            ("function", function.types, *map(tuple, (returned, ordered, nodes, constants)))  # type: ignore[arg-type]
-        )
+        return intern["function", function.types, tuple(returned), tuple(ordered), tuple(nodes), tuple(constants)]
 
     def refer(self, other: _Numbered) -> None:
         """Let nodes that refer to functions without an equal in the other program be known by the functions' names."""

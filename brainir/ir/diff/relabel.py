@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ..canonical import runs_effects
+from ..collector import collector_paused
 from ..ops import AnyNode
 from ..program import Function, Program
 from .naming import Names
@@ -17,6 +18,7 @@ __all__ = ["relabel", "relabel_matched"]
 _LINE = re.compile(r":[0-9]+")
 
 
+@collector_paused()
 def relabel(program: Program, *, like: Program, lines: Literal["old", "new"] = "old") -> Program:
     """Write a program with the names and the order of another version of it, so that little differs between the two.
 

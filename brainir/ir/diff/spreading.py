@@ -100,7 +100,7 @@ class Spreading:
     def _reach(self, front: _Front, index: int) -> None:
         """Give a node a number, now that all of its operands have one."""
         if front.side.partner[index] < 0:
-            key = self._intern(("spread", front.side.graph.exact[index], *front.operands(index)))
+            key = self._intern["spread", front.side.graph.exact[index], *front.operands(index)]
             front.keys[index] = key
             front.reached.setdefault(key, []).append(index)
             front.fresh.append(index)

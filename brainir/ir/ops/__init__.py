@@ -31,6 +31,7 @@ from .control import (
     CustomVjp,
     JvpCase,
     LinearCall,
+    NoDerivative,
     OptimizationBarrier,
     RematPolicy,
     Scan,
@@ -170,6 +171,7 @@ __all__ = [
     "Matrices",
     "MeshShape",
     "MulOutDtype",
+    "NoDerivative",
     "OptimizationBarrier",
     "Ormqr",
     "Pad",
@@ -242,9 +244,9 @@ _AnySchema = (
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
     | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape
-    | Call | CustomJvp | CustomVjp | Cond | Scan | While | Checkpoint | CheckpointName | CustomLinearSolve | LinearCall
-    | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap | AllReduce | Vary | AllGather
-    | ReduceScatter | AllToAll | Permute | AxisIndex
+    | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
+    | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
+    | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

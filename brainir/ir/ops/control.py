@@ -105,6 +105,19 @@ class CustomVjp(Node):
         return ("fwd", "bwd", "fwds", "bwds")
 
 
+class NoDerivative(Node):
+    """Run ``function``, whose derivative rule could not be stored: to differentiate it is an error that says `reason`.
+
+    JAX itself traces a rule when it differentiates. Some rules it cannot trace ahead of that, and some lead to a larger
+    program with every order of derivative.
+    """
+
+    op: Literal["no_derivative"] = "no_derivative"
+    function: FunctionRef
+    reason: str
+    family_traits: ClassVar[Traits] = CONTROL
+
+
 class Cond(Node):
     """Run the branch that the first operand (an ``int32`` index) names; all branches take the other operands."""
 

@@ -62,6 +62,13 @@ def _custom_jvp(node: ops.CustomJvp, operands: Types, callees: Callees) -> Types
     return results
 
 
+@rule(ops.NoDerivative)
+def _no_derivative(node: ops.NoDerivative, operands: Types, callees: Callees) -> Types:
+    function = callees[node.function]
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    return _outputs(function)
+
+
 def _seen_by_rules(node: ops.CustomJvp | ops.CustomVjp, operands: Types, count: int) -> Types:
     """Return the types of the operands that the rules of cases see."""
     if not 0 <= node.closed_over <= len(operands):
