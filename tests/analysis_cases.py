@@ -63,7 +63,7 @@ def _dict(paths: Sequence[tuple[Any, ...]]) -> DictTree:
 
 def values_of(program: Program, names: Sequence[str], *inputs: Any) -> list[Any]:
     """Compute values of the flat entry, as the analyses of weights see it, from the leaves of its inputs."""
-    scan = WeightScan(program)
+    scan = WeightScan.of(program)
     probe, _ = extract("probe", scan.function, scan.program, scan.function.inputs, names)
     return list(brainir.to_callable(probe)(*inputs))
 

@@ -72,12 +72,15 @@ def check_blocks(structure: JacobianStructure, found: Sequence[np.ndarray]) -> N
 
 def check_structures(program: Program, several: Sequence[Sequence[Any]]) -> None:
     """Check the structures of all groups and relations of a step on several inputs with the same parameters."""
-    for group in brainir.find_hidden_groups(program):
-        names = [value.name for value in group.transition_invars]
-        found = [blocks(group, values_of(program, names, *inputs)) for inputs in several]
+    groups, relations = brainir.find_hidden_groups(program), brainir.find_hidden_param_op_relations(program)
+    needed = [value.name for group in groups for value in group.transition_invars]
+    needed += [value.name for relation in relations for value in relation.y_to_hidden_invars]
+    names = list(dict.fromkeys(needed))
+    known = [dict(zip(names, values_of(program, names, *inputs), strict=True)) for inputs in several]
+    for group in groups:
+        found = [blocks(group, [values[value.name] for value in group.transition_invars]) for values in known]
         check_blocks(group.jacobian_structure, found)
-    for relation in brainir.find_hidden_param_op_relations(program):
-        names = [value.name for value in relation.y_to_hidden_invars]
-        tails = [tail(relation, values_of(program, names, *inputs)) for inputs in several]
+    for relation in relations:
         if relation.elementwise_tail:
-            check_blocks(relation.tail_structure, tails)
+            operands = [[values[value.name] for value in relation.y_to_hidden_invars] for values in known]
+            check_blocks(relation.tail_structure, [tail(relation, each) for each in operands])

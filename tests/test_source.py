@@ -646,6 +646,47 @@ def test_source_reads_like_a_module_that_a_person_wrote() -> None:
     assert "\n".join(line.partition("  #")[0] for line in source.split("\n")) == READABLE
 
 
+def test_bodies_and_branches_have_the_names_that_the_model_gives_them_and_their_constants() -> None:
+    def network(w, h, xs, flag):
+        def rest(h):
+            return h * 0.5
+
+        def fire(h):
+            return jnp.tanh(h)
+
+        def step(h, x):
+            return jnp.tanh(h @ w + x), h
+
+        h, _ = lax.scan(step, lax.cond(flag, fire, rest, h), xs)
+        return lax.fori_loop(0, 2, lambda i, h: h * w[0, 0], h)
+
+    args = (W[:3], W[0], W, True)
+    program = brainir.lower(network, *args)
+    source = brainir.to_source(program)
+    heads = [line for line in source.splitlines() if line.startswith("def ") and not line.startswith("def _")]
+    assert heads == [
+        "def rest(h):",
+        "def fire(h):",
+        "def step(w, x1, x2):",
+        "def body_1(w, x1, x2):",
+        "def network(w, h, xs, flag):",
+    ]
+    assert all_bits(execute(source)["network"](*args)) == all_bits(brainir.to_callable(program)(*args))
+
+
+def test_names_in_a_file_that_python_or_the_module_has_are_not_taken_from_the_model() -> None:
+    program = lowered("branches")
+
+    def renamed(function: Function, word: str) -> Function:
+        nodes = tuple(node.replace(source=f"model.py:1 ({word})") for node in function.nodes)
+        return function.replace(nodes=nodes)
+
+    for word in ("lambda", "print", "jnp", "branches", "x", "_leaf", "a.b", "it's"):
+        changed = program.replace(functions=tuple(renamed(function, word) for function in program.functions))
+        result = generated(changed)(X, True)
+        assert all_bits(result) == all_bits(brainir.to_callable(program)(X, True))
+
+
 def test_line_of_the_model_stands_where_it_changes() -> None:
     def three_lines(x):
         y = x + 1.0

@@ -35,6 +35,7 @@ sys.meta_path.insert(0, Blocker())
 ANALYSE = """
 import json, sys
 import brainir
+from brainir.analysis import inline_calls, open_control_flow, relation_diagnostics
 
 program = brainir.load(sys.argv[1])
 brainir.verify(program)
@@ -44,7 +45,14 @@ for name in sys.argv[2].split():
     facts[name] = [each.to_json() for each in found] if isinstance(found, tuple) else found.to_json()
 facts["position_dependence"] = brainir.position_dependence(program).to_json()
 facts["why"] = [brainir.why(program, state.path).to_json() for state in program.interface.states]
-facts["passes"] = brainir.dumps(brainir.run_passes(program))
+passed = brainir.run_passes(program)
+facts["run_passes"] = brainir.dumps(passed)
+facts["diff"] = brainir.diff(program, passed).to_json()
+facts["jacobians"] = [group.jacobian_structure.to_json() for group in brainir.find_hidden_groups(program)]
+facts["tails"] = [each.tail_structure.to_json() for each in brainir.find_hidden_param_op_relations(program)]
+facts["diagnostics"] = [each.to_json() for each in relation_diagnostics(program)]
+facts["opened"] = open_control_flow(program).to_json()
+facts["inlined"] = [node.op for node in inline_calls(program.entry_function, program).nodes]
 facts["json"] = brainir.dumps(program)
 json.dump(facts, sys.stdout)
 """
@@ -90,6 +98,7 @@ def test_analyses_find_the_same_in_a_process_without_jax(file: str) -> None:
     without = json.loads(run(BLOCK + ANALYSE, file, names))
     assert without == json.loads(run("import jax\n" + ANALYSE, file, names))
     assert without["json"] == brainir.dumps(brainir.load(file))
+    assert {*brainir._HOMES[".analysis"]} <= {*without}
     assert '"spike"' in without["module_info"]
     assert len(without["find_hidden_groups"]) > 0
     assert len(without["find_hidden_param_op_relations"]) > 2

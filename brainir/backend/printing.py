@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from ..ir.errors import EmissionError
@@ -136,6 +137,8 @@ class FunctionPrinter:
         operators would compute in Python.
     reserved : collection of str
         Names that values do not take.
+    names : mapping of str to str
+        Better names than their own for some values.
 
     Attributes
     ----------
@@ -150,6 +153,7 @@ class FunctionPrinter:
         table: FunctionTable,
         arrays: Collection[str] = (),
         reserved: Collection[str] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._function = function
         self._scope = scope
@@ -157,6 +161,7 @@ class FunctionPrinter:
         self._variables: dict[str, str] = {}
         self._arrays = {*arrays, *_results(function)}
         self._taken = set(reserved)
+        self._wanted = names
         self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
         self._names: dict[str, str] = {}
         self._uses = use_counts(function)
@@ -167,7 +172,10 @@ class FunctionPrinter:
     def name(self, value: str, allowed: Collection[str] = ()) -> str:
         """Return the local name of a value, which may be one of the reserved names that are `allowed`."""
         if value not in self._names:
-            wanted = value.replace(".", "_")
+            wanted = self._wanted.get(value, value).replace(".", "_")
+            if value in self._wanted and wanted not in self._taken:
+                # Those of the entry's arguments are free in other functions.
+                allowed = self._scope.arguments
             self._names[value] = self.new_name(wanted) if wanted not in allowed else wanted
             self._taken.add(self._names[value])
         return self._names[value]

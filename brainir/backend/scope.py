@@ -76,7 +76,7 @@ class ModuleScope:
     Parameters
     ----------
     given : iterable of str
-        Names that the caller sees and that stay as they are: the entry and its arguments. Imports, helper
+        Names that the caller sees and that stay as they are: the entry, then its arguments. Imports, helper
         functions and builtins go out of their way.
     wide : bool
         Whether the program uses 64-bit types, so that Python numbers stand for 64-bit ones.
@@ -85,6 +85,8 @@ class ModuleScope:
 
     Attributes
     ----------
+    arguments : set of str
+        The names of the entry's arguments.
     taken : set of str
         The names at module level, and those that nothing may have.
     locals : set of str
@@ -95,7 +97,9 @@ class ModuleScope:
         self, given: Iterable[str], wide: bool, weights: dict[str, np.ndarray[Any, Any]] | None = None
     ) -> None:
         self._weights = weights
-        kept = set(given)
+        entry, *arguments = given
+        kept = {entry, *arguments}
+        self.arguments = frozenset(arguments) - {entry}
         standard = (*_IMPORTS, *_BUILTINS, *_HELPERS)
         self._local = {name: unique(name, kept) for name in standard}
         self._used: set[str] = set()

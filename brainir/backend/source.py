@@ -18,6 +18,7 @@ from ..ir.verifier import verify
 from .bindings import custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .expressions import CustomJvpOf, CustomVjpOf, FunctionOf, JitOf
+from .hints import input_names, written_name
 from .layout import Doc, call, commas, display, flat, lines, pair, statement
 from .prelude import PRELUDE
 from .printing import Callee, FunctionPrinter, callees
@@ -81,7 +82,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
     text = _Module(program, weights).text()
     try:
         if weights:
-            np.savez(path.with_suffix(".npz"), allow_pickle=False, **weights)
+            np.savez(path.with_suffix(".npz"), **weights)  # type: ignore[arg-type]  # names, not allow_pickle
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EmissionError(f"cannot write {path}: {error.strerror or error}") from error
@@ -116,7 +117,11 @@ class _Module:
                     self._refer(key)
         self._order = self._definition_order()
         entry = {program.entry: f"{program.entry}_flat"}
-        self._names = {name: self._scope.new(entry.get(name, name)) for name in self._order}
+        wanted = {name: entry.get(name) or written_name(program.function(name)) for name in self._order}
+        self._names = {
+            name: self._scope.new(name if wanted[name] in self._scope.taken else wanted[name]) for name in self._order
+        }
+        self._inputs = input_names(program)
         self._custom = {
             key: self._scope.new(f"{self._names[name]}_custom")
             for name in self._order
@@ -225,7 +230,8 @@ class _Module:
                 yield from statement((f"{self._scope.use(table)} = ", *display(items, "{}")), 0)
 
     def _printer(self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()) -> FunctionPrinter:
-        return FunctionPrinter(function, self._scope, self, set(arrays), set(reserved))
+        names = self._inputs[function.name]
+        return FunctionPrinter(function, self._scope, self, set(arrays), set(reserved), names)
 
     def _entry(self, boundary: Boundary, printer: FunctionPrinter) -> Iterator[str]:
         # The nodes come last here, because only they tell which checks are needed.

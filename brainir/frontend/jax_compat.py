@@ -487,7 +487,7 @@ def _forget(thunk: Any) -> None:
             held = {"f": function.f}
         elif isinstance(function, functools.partial):
             held = {"func": function.func, **dict(enumerate(function.args))}
-        elif inspect.isfunction(function) and function.__module__.startswith("jax."):
+        elif inspect.isfunction(function) and (function.__module__ or "").startswith("jax."):
             held = dict(inspect.getclosurevars(function).nonlocals)
         if isinstance(held.get("cells"), dict):
             held["cells"].clear()

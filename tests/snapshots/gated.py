@@ -15,12 +15,12 @@ def _leaf(value, kind, weak_type=False):
     return array
 
 
-def branch_0(x0):
+def silent(x):
     return (lax.full((3,), np.float32(0.0)),)  # snapshot_models.py:90 (silent)
 
 
-def branch_1(x0):
-    return (x0 * lax.exp(-x0),)  # snapshot_models.py:87 (active)
+def active(x):
+    return (x * lax.exp(-x),)  # snapshot_models.py:87 (active)
 
 
 def gated(x, threshold):
@@ -35,6 +35,6 @@ def gated(x, threshold):
     """
     x = _leaf(x, "float32[3]")
     threshold = _leaf(threshold, "float32[]")
-    v1 = lax.reduce_sum(x, axes=(0,)) > threshold  # snapshot_models.py:92 (gated)
-    (v3,) = lax.cond(v1, branch_1, branch_0, x)
+    # snapshot_models.py:92 (gated)
+    (v3,) = lax.cond(lax.reduce_sum(x, axes=(0,)) > threshold, active, silent, x)
     return v3

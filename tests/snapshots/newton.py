@@ -15,13 +15,13 @@ def _leaf(value, kind, weak_type=False):
     return array
 
 
-def cond(x0, x1, x2):
-    v3 = lax.abs(lax.mul(x1, x1) - x0) > 0.0001  # snapshot_models.py:98 (far)
+def far(a, x1, x2):
+    v3 = lax.abs(lax.mul(x1, x1) - a) > 0.0001  # snapshot_models.py:98 (far)
     return (v3 & lax.convert_element_type(lax.lt(x2, 20), new_dtype=jnp.bool_),)
 
 
-def body(x0, x1, x2):
-    return 0.5 * lax.add(x1, lax.div(x0, x1)), lax.add(x2, 1)  # snapshot_models.py:102 (improve)
+def improve(a, x1, x2):
+    return 0.5 * lax.add(x1, lax.div(a, x1)), lax.add(x2, 1)  # snapshot_models.py:102 (improve)
 
 
 def newton(a):
@@ -37,6 +37,7 @@ def newton(a):
     if jax.config.jax_enable_x64:
         raise RuntimeError("set jax_enable_x64 to False, as it was for this program")
     a = _leaf(a, "float32[]")
-    # snapshot_models.py:104 (newton)
-    v0, v1 = lax.while_loop(lambda carry: cond(a, *carry)[0], lambda carry: body(a, *carry), (a, 0))
+    v0, v1 = lax.while_loop(
+        lambda carry: far(a, *carry)[0], lambda carry: improve(a, *carry), (a, 0)
+    )  # snapshot_models.py:104 (newton)
     return v0, v1

@@ -26,8 +26,8 @@ def _split(values, index):
     return values[:index], values[index:]
 
 
-def body(x0, x1, x2, x3):
-    v3 = lax.tanh(x0 @ x2 + x1 @ x3)  # snapshot_models.py:78 (step)
+def step(w, u, x2, x3):
+    v3 = lax.tanh(w @ x2 + u @ x3)  # snapshot_models.py:78 (step)
     return v3, lax.reduce_sum(v3, axes=(0,))  # snapshot_models.py:79 (step)
 
 
@@ -51,6 +51,6 @@ def rnn(params, xs):
     xs = _leaf(xs, "float32[5, 3]")
     v0 = lax.full((4,), np.float32(0.0))  # snapshot_models.py:81 (rnn)
     (v1,), (v2,) = lax.scan(
-        lambda carry, xs_: _split(body(w, u, *carry, *xs_), 1), (v0,), (xs,), length=5
+        lambda carry, xs_: _split(step(w, u, *carry, *xs_), 1), (v0,), (xs,), length=5
     )
     return v @ v1, v2  # snapshot_models.py:82 (rnn)
