@@ -108,31 +108,48 @@ def test_gradients_of_windows_are_those_of_their_definition(name: str) -> None:
     _close(rest, jax.tree.map(np.add, expected[1], expected[2]), 1e-10)
 
 
-def test_low_rank_gradients_are_those_of_their_definition() -> None:
-    case, decay = ONLINE_MODELS["adaptive"], 0.8
+def _adaptive(state: Any, y: Any) -> tuple[Any, Any]:
+    v, a = state
+    z = spike(v - 1 - 0.3 * a)
+    return z, jnp.stack([0.9 * v - z + y, 0.95 * a + z])
+
+
+def _synaptic(state: Any, y: Any) -> tuple[Any, Any]:
+    v, g = state
+    z, g = spike(v - 1), 0.8 * g + y
+    return z, jnp.stack([0.9 * v - z + g, g])
+
+
+@pytest.mark.parametrize(("name", "unit"), [("adaptive", _adaptive), ("synaptic_current", _synaptic)])
+def test_low_rank_gradients_are_those_of_their_definition(name: str, unit: Callable[..., Any]) -> None:
+    case, decay = ONLINE_MODELS[name], 0.8
     with jax.enable_x64(True):
         learner, params, hidden, xs, targets = _learned(case, jnp.float64, algorithm="es_d_rtrl", decay=decay)
 
         def neuron(state: Any, y: Any) -> Any:
-            v, a = state
-            z = spike(v - 1 - 0.3 * a)
-            return jnp.stack([0.9 * v - z + y, 0.95 * a + z])
+            return unit(state, y)[1]
+
+        def spikes(state: Any) -> Any:
+            return jax.vmap(lambda each: unit(each, 0.0)[0])(state)
 
         def objective(state: Any, target: Any) -> Any:
-            return loss(spike(state[:, 0] - 1 - 0.3 * state[:, 1]), target)
+            return loss(spikes(state), target)
 
-        def definition(w: Any, xs: Any, targets: Any) -> Any:
+        def definition(params: Any, xs: Any, targets: Any) -> Any:
+            w, bias = params["w"], params.get("b", 0.0)
+
             def body(now: Any, given: Any) -> Any:
                 state, data, slow, n = now
                 x, target = given
-                joined = jnp.concatenate([x, spike(state[:, 0] - 1 - 0.3 * state[:, 1])])
-                transition, direct = jax.vmap(jax.jacfwd(neuron, argnums=(0, 1)))(state, joined @ w)
-                state = jax.vmap(neuron)(state, joined @ w)
+                joined = jnp.concatenate([x, spikes(state)])
+                transition, direct = jax.vmap(jax.jacfwd(neuron, argnums=(0, 1)))(state, joined @ w + bias)
+                state = jax.vmap(neuron)(state, joined @ w + bias)
                 data = decay * data + joined
                 slow = decay * jnp.einsum("kab,kb->ka", transition, slow) + (1 - decay) * direct
                 signal = jax.grad(objective)(state, target)
-                found = jnp.outer(data, (signal * slow).sum(axis=1)) / (1 - decay**n)
-                return (state, data, slow, n + 1), found
+                total = (signal * slow).sum(axis=1) / (1 - decay**n)
+                found = {"w": jnp.outer(data, total), "b": total}
+                return (state, data, slow, n + 1), {key: found[key] for key in params}
 
             start = (jnp.zeros((5, 2)), jnp.zeros(len(w)), jnp.zeros((5, 2)), 1)
             return jax.lax.scan(body, start, (xs, targets))[1]
@@ -140,11 +157,13 @@ def test_low_rank_gradients_are_those_of_their_definition() -> None:
         def everything(params: Any, xs: Any, targets: Any) -> Any:
             start = learner.init(hidden)
             _, (_, found) = _step_by_step(learner, params, start, xs, targets)
-            return found, learner.run(params, start, xs, targets)[2], definition(params["w"], xs, targets)
+            return found, learner.run(params, start, xs, targets)[2], definition(params, xs, targets)
 
+        # The trace of a bias is that of the product before it.
+        assert len(learner.init(hidden)["traces"]) == 1
         found, total, expected = _compiled(everything, params, xs[:12], targets[:12])
-    _close(found, {"w": expected}, 1e-10)
-    _close(total, {"w": expected.sum(axis=0)}, 1e-10)
+    _close(found, expected, 1e-10)
+    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), expected), 1e-10)
 
 
 def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:

@@ -1,4 +1,4 @@
-"""ES-D-RTRL gives braintrace's ``pp_prop`` gradients where a group has one state."""
+"""ES-D-RTRL gives braintrace's ``pp_prop`` gradients where a group has one state; its operators are learned."""
 
 from typing import Any
 
@@ -7,10 +7,12 @@ import braintrace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import brainir
+from tests.quick_compile import quick_options
 
-N_IN, N, STEPS, DECAY = 3, 4, 8, 0.9
+N_IN, N, STEPS, DECAY = 3, 4, 5, 0.9
 
 
 class Leaky(brainstate.nn.Module):
@@ -52,3 +54,66 @@ def test_gradients_of_each_step_are_those_of_pp_prop() -> None:
         carry, _, found = step({path: states[path]}, carry, x, target)
         for one, two in zip(jax.tree.leaves(found[path]), jax.tree.leaves(expected[path]), strict=True):
             np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+class FeedForward(brainstate.nn.Module):
+    """Leaky units behind a layer of braintrace, whose operators are primitives of its own."""
+
+    def __init__(self, layer: Any, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer, self.shape = layer, shape
+
+    def init_state(self, **kwargs: Any) -> None:
+        self.h = brainstate.HiddenState(jnp.zeros(self.shape))
+
+    def update(self, x: jax.Array) -> jax.Array:
+        self.h.value = 0.8 * self.h.value + jnp.tanh(self.layer(x))
+        return self.h.value
+
+
+class Gain(brainstate.nn.Module):
+    """A weight that meets data element by element, through braintrace's operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = brainstate.ParamState(jnp.asarray([0.5, -1.0, 2.0]))
+
+    def update(self, x: jax.Array) -> jax.Array:
+        return braintrace.element_wise(self.gain.value) * x
+
+
+LAYERS: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = {
+    "Linear": (lambda: braintrace.nn.Linear(3, 4), (3,), (4,)),
+    "LoRA": (lambda: braintrace.nn.LoRA(3, 2, 4), (3,), (4,)),
+    "Conv1d": (lambda: braintrace.nn.Conv1d((6, 2), 4, 3), (6, 2), (6, 4)),
+    "GroupedLinear": (lambda: braintrace.nn.GroupedLinear(2, 3, 4), (2, 3), (2, 4)),
+    "element_wise": (Gain, (3,), (3,)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_braintrace_are_learned_as_backpropagation_learns_them(name: str) -> None:
+    make, shape, hidden = LAYERS[name]
+    brainstate.random.seed(3)
+    model = FeedForward(make(), hidden)
+    brainstate.nn.init_all_states(model)
+    rng = np.random.default_rng(1)
+    xs = jnp.asarray(rng.normal(size=(STEPS, *shape)), jnp.float32)
+    targets = jnp.asarray(rng.normal(size=(STEPS, *hidden)), jnp.float32)
+    program = brainir.lower_module(model, xs[0])
+    states = brainir.read_states(model, program)
+    learner = brainir.compile_learner(program, loss=loss)
+    assert not learner.report().excluded
+    params = model.states(brainstate.ParamState)
+    given = {path: states[path] for path in params}
+    run = jax.jit(learner.run, compiler_options=quick_options())
+    _, _, found = run(given, learner.init({("h",): states["h",]}), xs, targets)
+
+    def backward() -> Any:
+        model.h.value = jnp.zeros(hidden)
+        return sum(loss(model.update(x), target) for x, target in zip(xs, targets, strict=True))
+
+    expected = brainstate.transform.jit(brainstate.transform.grad(backward, params))()
+    for path in params:
+        for one, two in zip(jax.tree.leaves(found[path]), jax.tree.leaves(expected[path]), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * float(jnp.abs(two).max()))

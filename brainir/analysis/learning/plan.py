@@ -242,7 +242,7 @@ class _Planner:
         direct = tuple(found[member][component] if member in found else none for member, component in plan.slots)
         name = f"{_name(terms[tail.term])}/{plan.group.index}/{tail.term}"
         form = terms[tail.term].form
-        factor = self.algorithm == "d_rtrl" and (form == "elementwise" or takes_data(form, tail.pairing))
+        factor = self.algorithm == "es_d_rtrl" or form == "elementwise" or takes_data(form, tail.pairing)
         roles = _roles(plan, direct, factor=factor)
         return TracePlan(name=name, tail=tail, direct=direct, roles=roles)
 

@@ -98,7 +98,7 @@ class ChunkedRule:
         names = [name for name, _ in rule.params]
         ordinary = rule.plan.exit_form.params
         start = [jnp.zeros_like(params[names.index(name)]) for name in ordinary]
-        filtered = {name: dict(traces[name]) for name in self.low_rank}
+        filtered = {name: dict(traces[name]) for name in self.low_rank if name not in rule.owners}
 
         def body(now: Any, each: tuple[Any, Any]) -> tuple[Any, Any]:
             states, before, sums = now
@@ -114,8 +114,8 @@ class ChunkedRule:
                 for name, trace in self.full.items()
             }
             factors, after = {}, {}
-            for name, trace in self.low_rank.items():
-                place = rule.groups[name]
+            for name in before:
+                trace, place = self.low_rank[name], rule.groups[name]
                 new = trace.advance(before[name], env, jacobians[place])
                 factors[name] = trace.factors(before[name], new, *signals[place], env)
                 after[name] = trace.keep(new)
@@ -137,7 +137,7 @@ class ChunkedRule:
             new[name] = _roll(trace, traces[name], direct, data, products[place])
         for name, low_rank in self.low_rank.items():
             weights = rule.chains[name].weights(env)
-            for operands, pairs in factors[name]:
+            for operands, pairs in factors[rule.owners.get(name, name)]:
                 rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, pairs), env)
         found = rule.in_order(gradients)
         return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses

@@ -41,20 +41,43 @@ class LowRankTrace:
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float) -> None:
         self.term, self.decay = term, decay
+        self._tail, self._roles = trace.tail, trace.roles
         self.direct = DirectDerivative(plan, trace)
         self.form = form_of(term, trace.tail, plan.group.varshape)
         self.rule = OperationRule(term, trace.tail, self.form)
         self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")
+        self._numbers = trace.slots("vector")
         members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
         self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
         self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
         self.is_outer = term.x is None or term.x.aval.is_inexact
 
+    def has_factors_of(self, other: LowRankTrace) -> bool:
+        """Whether this is the trace of a bias that is added to a sum of which the other term's result is a part.
+
+        If both reach the states in no other way, the derivatives of the new states with respect to both are the same,
+        and so is their trace; a bias has no data.
+        """
+        if self.term.x is not None or self._pairs != other._pairs or self._roles != other._roles:
+            return False
+        tail, function = self._tail, self._tail.program.entry_function
+        bias, users = function.inputs[0], function.users.get(function.inputs[0], ())
+        if tail.pairing != other._tail.pairing or len(users) != 1 or users[0].op != "add":
+            return False
+        stands_for = dict(zip(function.inputs, (value.name for value in tail.invars), strict=True))
+        result = next((stands_for.get(operand) for operand in users[0].inputs if operand != bias), None)
+        followed = other._tail.program.entry_function
+        name = followed.inputs[0]
+        while name != result and [node.op for node in followed.users.get(name, ())] == ["add"]:
+            name = followed.users[name][0].outputs[0]
+        return name == result and len(followed.users.get(name, ())) == 1
+
     def init(self) -> dict[str, Any]:
         """Return traces of zero: ``x``, ``steps``, and ``f`` by slot."""
-        found = {str(a): jnp.zeros(self._pairs, self._dtype) for a in self.kept}
+        one = (1,) * len(self._pairs)
+        found = {str(a): jnp.zeros(one if a in self._numbers else self._pairs, self._dtype) for a in self.kept}
         found["steps"] = jnp.zeros((), jnp.int32)
         if self.term.x is not None:
             shape = self.term.x.shape if self.is_outer else self.form.vector
@@ -68,18 +91,23 @@ class LowRankTrace:
         direct = self.direct(env)
         new: dict[Any, Any] = {"steps": old["steps"] + 1}
         for a in self.wanted:
+            number = a in self._numbers
             terms = [
-                self.decay * self.direct.pair(jacobian[a, b], self.term.y.shape) * old[str(b)]
+                self.decay * self._alike(self.direct.pair(jacobian[a, b], self.term.y.shape), number) * old[str(b)]
                 for b in self.kept
                 if (a, b) in jacobian
             ]
             if a in direct:
-                terms.append((1 - self.decay) * direct[a])
+                terms.append((1 - self.decay) * self._alike(direct[a], number))
             new[a] = sum(terms[1:], terms[0]).astype(self._dtype)
         if self.term.x is not None:
             data = env[self.term.x.name] if self.is_outer else self.form.data(env)
             new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
         return new
+
+    def _alike(self, pairs: Any, number: bool) -> Any:
+        """Return the one number that all pairs have, if they are alike."""
+        return pairs.reshape(-1)[:1].reshape((1,) * len(self._pairs)) if number else pairs
 
     def gradient(
         self,

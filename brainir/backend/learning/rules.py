@@ -67,6 +67,8 @@ class OnlineRule:
         The trace of each term in each group, and the operations between the parameters and its weights.
     groups : dict
         The place of the group of each trace.
+    owners : dict
+        For each trace that is the same as that of another term, and not kept itself, the name of the other.
     params : list of pairs
         Name and type of each parameter leaf.
     hidden_places : dict
@@ -90,6 +92,7 @@ class OnlineRule:
             )
             self.chains[trace.name] = WeightChain(term)
         self.groups = {trace.name: trace.tail.group for trace in plan.traces}
+        self.owners = self._owners()
         self._jacobians = [GroupJacobian(group) for group in plan.groups]
         self._columns: list[set[int]] = [set() for _ in plan.groups]
         for name, kept in self.traces.items():
@@ -105,9 +108,23 @@ class OnlineRule:
         ]
         self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
 
+    def _owners(self) -> dict[str, str]:
+        """Find the traces that are those of another term."""
+        found: dict[str, str] = {}
+        low_rank = {name: trace for name, trace in self.traces.items() if isinstance(trace, LowRankTrace)}
+        for name, trace in low_rank.items():
+            for owner, other in low_rank.items():
+                if self.groups[owner] == self.groups[name] and trace.has_factors_of(other):
+                    found.setdefault(name, owner)
+        return found
+
     def init(self) -> dict[str, dict[str, Any]]:
         """Return the traces before the first step."""
-        return {name: trace.init() for name, trace in self.traces.items()}
+        return {name: trace.init() for name, trace in self.traces.items() if name not in self.owners}
+
+    def completed(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Add the traces that are those of another term."""
+        return {**kept, **{name: kept[owner] for name, owner in self.owners.items()}}
 
     def new_states(self, env: Environment) -> list[Any]:
         """Return the leaves of the states that are no parameters."""
@@ -129,19 +146,23 @@ class OnlineRule:
     def advance(self, old: Mapping[str, Environment], env: Environment) -> dict[str, dict[Any, Any]]:
         """Return the new traces."""
         jacobians = self.jacobians(env)
-        return {
-            name: trace.advance(old[name], env, jacobians[self.groups[name]]) for name, trace in self.traces.items()
-        }
+        return self.completed(
+            {
+                name: trace.advance(old[name], env, jacobians[self.groups[name]])
+                for name, trace in self.traces.items()
+                if name not in self.owners
+            }
+        )
 
     def keep(self, new: Mapping[str, Mapping[Any, Any]]) -> dict[str, dict[str, Any]]:
         """Return what goes on to the next step."""
-        return {name: trace.keep(new[name]) for name, trace in self.traces.items()}
+        return {name: trace.keep(new[name]) for name, trace in self.traces.items() if name not in self.owners}
 
     def step(self, leaves: Sequence[Any], old: Mapping[str, Environment], loss: LeafLoss) -> StepResult:
         """Take one step."""
         env = self.forward(leaves)
         value, gradients, exits, entries = self.signals(leaves, loss)
-        new = self.advance(old, env)
+        old, new = self.completed(old), self.advance(old, env)
         for name, trace in self.traces.items():
             group = self.plan.groups[self.groups[name]]
             weights = trace.gradient(old[name], new[name], by_slot(group, exits), by_slot(group, entries), env)
