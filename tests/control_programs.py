@@ -73,6 +73,13 @@ def _solve(x: Any, a: Any, symmetric: bool = True) -> Any:
     return lax.custom_linear_solve(lambda v: a @ v, x, solve, solve, symmetric=symmetric)
 
 
+def _solve_by_inverse(x: Any, a: Any) -> Any:
+    # The functions in it that JAX names "solve" want the names that numbering gives.
+    return lax.custom_linear_solve(
+        lambda v: a @ v, x, lambda _, b: jnp.linalg.inv(a) @ b, lambda _, b: jnp.linalg.inv(a).T @ b
+    )
+
+
 def _root(x: Any) -> Any:
     def solve(f: Any, guess: Any) -> Any:
         return lax.fori_loop(0, 20, lambda _, y: y - f(y) / (3 * y * y), guess)
@@ -149,6 +156,7 @@ CONTROL_PROGRAMS: dict[str, Case] = {
     "named scopes": Case(_named, (X,)),
     "symmetric solve": Case(_solve, (X, SPD)),
     "solve with its transpose": Case(lambda x, a: _solve(x, a, symmetric=False), (X, SPD + M)),
+    "solve by an inverse": Case(_solve_by_inverse, (X, SPD)),
     "root": Case(_root, (jnp.abs(X) + 1,)),
     "linear function with a transpose of its own": Case(_linear, (X,)),
 }

@@ -40,8 +40,10 @@ __all__ = [
     "name_stack",
     "num_closed_over",
     "open_jaxpr",
+    "rule_functions",
     "rule_operands",
     "scan_arity",
+    "settings",
     "strong",
     "tensor_type",
     "trace_custom_jvp",
@@ -373,6 +375,32 @@ def trace_custom_jvp(equation: Equation) -> Any:
         return results[: len(outputs)], moved
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+
+
+def rule_functions(equation: Equation) -> tuple[Any, ...]:
+    """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` are traced from."""
+    params = equation.params
+    held = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "num_consts", "symbolic_zeros")
+    return tuple([params[name] for name in held if name in params])
+
+
+_SETTINGS = (
+    "default_matmul_precision",
+    "default_prng_impl",
+    "disable_jit",
+    "enable_custom_prng",
+    "enable_x64",
+    "legacy_prng_key",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "random_seed_offset",
+    "threefry_partitionable",
+)
+
+
+def settings() -> tuple[Any, ...]:
+    """Return what JAX is set to, as far as what it traces depends on that."""
+    return (*[getattr(jax.config, f"jax_{name}", None) for name in _SETTINGS], jax.sharding.get_abstract_mesh())
 
 
 def _avals(equation: Equation) -> tuple[list[Any], list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any, cast
 
 import jax
@@ -14,13 +14,16 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import AnyNode, schema_of
 from ..ir.program import Constant, Function
-from ..ir.sharing import share_equal_functions
+from ..ir.sharing import reachable_functions, share_equal_functions
 from ..ir.types import literal_text
 from . import control, jax_compat, parallel
 from .derivatives import TracedRules, jvp_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
+from .identity import FunctionKeys, UnknownBehaviourError
 from .jax_compat import OpenJaxpr
+from .rule_memory import RULES as MEMORY
+from .rule_memory import LoweredRules
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding, node_attributes
 from .sources import is_model_file, source_of
 
@@ -56,13 +59,16 @@ class Lowering:
 
     Parameters
     ----------
-    keep : sequence of str
+    keep : collection of str
         Names of primitives that are left as they are.
+    externals : ExternalNames, optional
+        Those of the program that rules are lowered for, where this lowers nothing but rules.
     """
 
-    def __init__(self, keep: Sequence[str] = ()) -> None:
+    def __init__(self, keep: Collection[str] = (), externals: ExternalNames | None = None) -> None:
         self._keep = frozenset(keep)
-        self._externals = ExternalNames()
+        self._externals = externals or ExternalNames()
+        self._only_rules = externals is not None
         self._functions: dict[str, Function] = {}
         self._wanted: dict[str, str] = {}
         # Nested functions are stored once, and what a rule computes is known only when it is lowered: each name
@@ -76,6 +82,9 @@ class Lowering:
         self._rule_blind_keys: dict[str, str] = {}
         self._open_orders: list[str] = []
         self._open_rules: dict[str, list[Attributes]] = {}
+        self._rule_names: set[str] = set()
+        self._by_behaviour: dict[Hashable, Attributes] = {}
+        self._function_keys = FunctionKeys()
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -185,19 +194,14 @@ class Lowering:
 
     def custom_jvp(self, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        return self._with_rules("jvp", equation, jvp_rules)
+        return self._with_rules(equation, jvp_rules)
 
     def custom_vjp(self, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        return self._with_rules("vjp", equation, vjp_rules)
+        return self._with_rules(equation, vjp_rules)
 
-    def _with_rules(self, kind: str, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
-        """Lower a node with derivative rules.
-
-        A rule may call the function that it belongs to, and so on for every order of derivative. The call inside a
-        rule is lowered with a rule of its own, and the call inside that one refers to the rule that it is in. Where
-        both rules are equal, which is the common case, :func:`share_equal_functions` makes them one. A few
-        functions are another one for every order, as that of an adjoint equation; those end at `_MOST_ORDERS`.
+    def _with_rules(self, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules, or find equal rules that were lowered before.
 
         Raises
         ------
@@ -206,18 +210,43 @@ class Lowering:
         """
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        levels = self._open_rules.setdefault(f"{kind} {self._rule_blind_key(function)}", [])
+        base, occasion = self._wanted[function], f"{equation.primitive.name} {self._rule_blind_key(function)}"
+        behaviour = self._behaviour(equation, (base, jax_compat.rule_functions(equation)))
+
+        def lower(lowering: Lowering) -> Attributes:
+            try:
+                return lowering._lowered_rules(base, occasion, lambda: trace(equation), behaviour)
+            except _NoRuleError as error:
+                raise _NoRuleError(function, str(error)) from error
+
+        if behaviour is None or (self._only_rules and behaviour not in self._by_behaviour):
+            return {"function": function, **lower(self)}
+        if behaviour not in self._by_behaviour:
+            self._by_behaviour[behaviour] = self._lowered_apart(behaviour, lower)
+        return {"function": function, **self._by_behaviour[behaviour]}
+
+    def _lowered_rules(
+        self, base: str, occasion: str, trace: Callable[[], TracedRules], behaviour: Hashable | None
+    ) -> Attributes:
+        """Trace and lower derivative rules; return the attributes that refer to them.
+
+        A rule may call the function that it belongs to, and so on for every order of derivative. If that is known to
+        have the same rule, the rule refers to itself. Else the call inside a rule is lowered with a rule of its own,
+        and the call inside that one refers to the rule that it is in. Where both rules are equal,
+        :func:`share_equal_functions` makes them one. A few functions are another one for every order, as that of an
+        adjoint equation; those end at `_MOST_ORDERS`.
+        """
+        levels = self._open_rules.setdefault(occasion, [])
         if len(levels) == 2:
-            return {"function": function, **levels[-1]}
-        base = self._wanted[function]
+            return levels[-1]
         orders = [base, *self._open_orders].count(base)
         if not levels and orders > _MOST_ORDERS:
-            raise _NoRuleError(function, f"derivatives of order {orders} and above are not stored")
-        rules = self._traced_rules(function, lambda: trace(equation))
+            raise _NoRuleError(base, f"derivatives of order {orders} and above are not stored")
+        rules = _traced(base, trace)
         bodies: dict[str, Any] = {}
 
         def named(wanted: str, closed: Any) -> str:
-            name = self._new_name(f"{base}_{wanted}")
+            name = self._new_rule_name(f"{base}_{wanted}")
             bodies[name] = closed
             return name
 
@@ -225,6 +254,8 @@ class Lowering:
         for attribute, cases in rules.several.items():
             attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
         attributes.update(rules.attributes)
+        if behaviour is not None:
+            self._by_behaviour[behaviour] = attributes
         levels.append(attributes)
         self._open_orders.append(base)
         try:
@@ -233,18 +264,7 @@ class Lowering:
         finally:
             levels.pop()
             self._open_orders.pop()
-        return {"function": function, **attributes}
-
-    def _traced_rules(self, function: str, trace: Callable[[], TracedRules]) -> TracedRules:
-        try:
-            rules = trace()
-        except _UNTRACEABLE as error:
-            given = str(error) if isinstance(error, NotImplementedError) else ""
-            reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
-            raise _NoRuleError(function, reason) from error
-        if any(map(jax_compat.leaks, rules.bodies())):
-            raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
-        return rules
+        return attributes
 
     def _rule_blind_key(self, name: str) -> str:
         """Return a hash of what a function computes, whatever derivative rules its calls have.
@@ -260,19 +280,84 @@ class Lowering:
             self._rule_blind_keys[name] = structural_key(function, keys)
         return self._rule_blind_keys[name]
 
+    def _new_rule_name(self, wanted: str) -> str:
+        name = self._new_name(wanted)
+        self._rule_names.add(name)
+        return name
+
+    def _behaviour(self, equation: Any, parts: Any) -> Hashable | None:
+        """Return what the rules of an equation depend on, or None if that cannot be told."""
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
+        try:
+            return equation.primitive, kinds, self._function_keys.of(parts), self._keep, jax_compat.settings()
+        except UnknownBehaviourError:
+            return None
+
+    def _lowered_apart(self, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Take rules from memory, or lower and remember them.
+
+        They are lowered apart from the program, so that what is remembered does not depend on it.
+        """
+        found = MEMORY.find(key)
+        if found is None:
+            inner = Lowering(self._keep, self._externals)
+            inner._open_sources = [*self._open_sources]
+            attributes, functions = lower(inner), inner._functions
+            roots = [name for value in attributes.values() for name in _names(value) if name in functions]
+            reached = {part.name for root in roots for part in reachable_functions(functions, root)}
+            kept = tuple(part for name, part in functions.items() if name in reached)
+            found = LoweredRules(attributes, kept, inner._wanted, frozenset(inner._rule_names))
+            self._problems.extend(inner._problems)
+            if not inner._problems:
+                MEMORY.keep(key, found)
+        return self._adopted(found)
+
+    def _adopted(self, found: LoweredRules) -> Attributes:
+        """Add rules that were lowered apart; return the attributes with the names that they have here."""
+        rules = [function for function in found.functions if function.name in found.rules]
+        names = {function.name: self._new_rule_name(found.wanted[function.name]) for function in rules}
+        for function in found.functions:
+            if function.name not in names:
+                renamed = function.replace(name=found.wanted[function.name]).with_callees(names)
+                names[function.name] = self._stored(renamed)
+        for function in rules:
+            name = names[function.name]
+            self._functions[name] = function.replace(name=name).with_callees(names)
+        return {
+            attribute: (
+                names[value]
+                if isinstance(value, str)
+                else tuple(map(names.__getitem__, value))
+                if _names(value)
+                else value
+            )
+            for attribute, value in found.attributes.items()
+        }
+
     def foreign(self, equation: Any) -> Lowered:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
         if key not in self._foreign:
-            traced = self._implementation(equation)
-            if traced is None:
-                return custom_call(equation)
-            self._lower_foreign(equation, key, traced)
+            behaviour = None if self._only_rules else self._behaviour(equation, dict(equation.params))
+            if behaviour is None:
+                traced = self._implementation(equation)
+                if traced is None:
+                    return custom_call(equation)
+                self._lower_foreign(equation, key, traced)
+            else:
+                known = self._lowered_apart(behaviour, lambda inner: inner._references(equation))
+                if not known:
+                    return custom_call(equation)
+                self._foreign[key] = (known["function"], known.get("jvp"))
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
         function, jvp = self._foreign[key]
         return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
+
+    def _references(self, equation: Any) -> Attributes:
+        op, attributes = self.foreign(equation)
+        return {} if op == "custom_call" else attributes
 
     def _implementation(self, equation: Any) -> Any:
         """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
@@ -291,7 +376,7 @@ class Lowering:
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
-        jvp = self._new_name(f"{self._wanted[function]}_jvp")
+        jvp = self._new_rule_name(f"{self._wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:
@@ -416,6 +501,32 @@ class _Body:
             source=source,
             **attributes,
         )
+
+
+def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
+    """Trace the rules of a function.
+
+    Raises
+    ------
+    _NoRuleError
+        If JAX cannot do that apart from the program.
+    """
+    try:
+        rules = trace()
+    except _UNTRACEABLE as error:
+        given = str(error) if isinstance(error, NotImplementedError) else ""
+        reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
+        raise _NoRuleError(function, reason) from error
+    if any(map(jax_compat.leaks, rules.bodies())):
+        raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
+    return rules
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the names of functions in an attribute of a node with rules."""
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) and all(isinstance(name, str) for name in value) else ()
 
 
 def _key(value: Any) -> str:

@@ -24,6 +24,9 @@ def _results(names: list[str], wanted: tuple[str, ...], jobs: int) -> Iterator[d
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.harness", description=__doc__)
+    parser.add_argument(
+        "--public", action="store_true", help="public functions in place of the cases of the primitives"
+    )
     parser.add_argument("--groups", nargs="*", default=[], help="only these groups")
     parser.add_argument("--per-group", type=int, help="at most this many cases of each group, spread evenly")
     parser.add_argument("--checks", nargs="*", default=list(checks.CHECKS), choices=checks.CHECKS)
@@ -38,7 +41,7 @@ def main() -> int:
     """Run the cases that the command line asks for; 1 if any came back wrong or was refused."""
     options = _options()
     worker.start()
-    names = cases.names(options.groups, options.per_group)
+    names = cases.names(options.groups, options.per_group, options.public)
     options.results.parent.mkdir(parents=True, exist_ok=True)
     kept: dict[str, dict[str, Any]] = {}
     if options.resume and options.results.exists():

@@ -10,7 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["Harness", "arguments", "harnesses", "names", "runs_on_cpu"]
+from .functions import PUBLIC
+
+__all__ = ["Harness", "arguments", "case", "harnesses", "names", "runs_on_cpu"]
 
 Harness = Any
 
@@ -31,10 +33,15 @@ def harnesses() -> dict[str, Harness]:
     return found
 
 
-def names(groups: Sequence[str] = (), per_group: int | None = None) -> list[str]:
+def case(name: str) -> Harness:
+    """Return a case, or a public function, by its name."""
+    return PUBLIC[name] if name in PUBLIC else harnesses()[name]
+
+
+def names(groups: Sequence[str] = (), per_group: int | None = None, public: bool = False) -> list[str]:
     """Return the names of the cases of some groups (all if empty), at most `per_group` of each, spread evenly."""
     members: dict[str, list[str]] = {}
-    for name, harness in harnesses().items():
+    for name, harness in (PUBLIC if public else harnesses()).items():
         if not groups or harness.group_name in groups:
             members.setdefault(harness.group_name, []).append(name)
     unknown = set(groups) - set(members)
@@ -47,7 +54,7 @@ def names(groups: Sequence[str] = (), per_group: int | None = None) -> list[str]
 
 def _spread(group: list[str], count: int) -> list[str]:
     """Return up to `count` cases, those that JAX has on the CPU first."""
-    usable = [name for name in group if runs_on_cpu(harnesses()[name])] or group
+    usable = [name for name in group if runs_on_cpu(case(name))] or group
     count = min(count, len(usable))
     return [usable[index * len(usable) // count] for index in range(count)]
 

@@ -26,7 +26,7 @@ def check(name: str, wanted: tuple[str, ...]) -> dict[str, Any]:
     _done += 1
     if _done % _CLEAR_EVERY == 0:
         jax.clear_caches()  # or memory grows without end
-    harness = cases.harnesses()[name]
+    harness = cases.case(name)
     record: dict[str, Any] = {"case": name, "group": harness.group_name}
     if any(limit.skip_run for limit in harness.jax_unimplemented if limit.filter(device="cpu", dtype=harness.dtype)):
         found = dict.fromkeys(wanted, checks.Outcome("absent", "JAX says that it crashes"))

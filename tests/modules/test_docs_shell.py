@@ -14,7 +14,7 @@ LINES = re.compile(r"^```shell\n(?P<code>.*?)^```\n\n```text\n(?P<shown>.*?)^```
 MARK = "-- the next block --"
 
 
-@pytest.mark.parametrize("name", ["cli.md"])
+@pytest.mark.parametrize("name", ["cli.md", "quickstart.md"])
 def test_the_shell_lines_of_a_page_print_what_it_shows(name: str, tmp_path: Path) -> None:
     text = (ROOT / "docs" / name).read_text()
     for file in FILE.finditer(text):
@@ -22,7 +22,8 @@ def test_the_shell_lines_of_a_page_print_what_it_shows(name: str, tmp_path: Path
     blocks = list(LINES.finditer(text))
     assert blocks
     # One shell for all blocks, as a reader has.
-    script = f'brainir() {{ "{sys.executable}" -m brainir "$@"; }}\nset -eo pipefail\n'
+    script = f'brainir() {{ "{sys.executable}" -m brainir "$@"; }}\npython() {{ "{sys.executable}" "$@"; }}\n'
+    script += "set -eo pipefail\n"
     script += f"echo '{MARK}'\n".join(block["code"] for block in blocks)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(

@@ -1,0 +1,312 @@
+"""What a Python function computes, as a key: functions with equal keys trace to the same.
+
+A key holds the code, the values that the function closes over, its defaults, and what it finds in the namespace of its
+module, numbers and small arrays by their bits, functions in turn. It holds no array of size and no object of a model,
+so it keeps nothing alive. Packages that JAX programs are written in, such as ``jax.numpy``, are taken as they are.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import dis
+import enum
+import functools
+import sys
+import types
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = ["FunctionKeys", "UnknownBehaviourError"]
+
+_PURE = frozenset(
+    [
+        "brainunit",
+        "builtins",
+        "cmath",
+        "functools",
+        "itertools",
+        "jax",
+        "jaxlib",
+        "math",
+        "ml_dtypes",
+        "numpy",
+        "operator",
+        "saiunit",
+        "typing",
+    ]
+)
+"""Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
+
+_MOST_BYTES = 1 << 12
+_MOST_FUNCTIONS = 100
+
+
+class UnknownBehaviourError(Exception):
+    """A function reaches something that can change, or that is too large for a key."""
+
+
+class _Same:
+    """A key of an object that equals nothing else."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.held is other.held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+
+class FunctionKeys:
+    """Makes keys, and remembers those of functions for as long as it lives."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Hashable]] = {}
+        self._open: dict[int, int] = {}
+
+    def of(self, value: Any) -> Hashable:
+        """Return the key of a function, or of a value that it uses.
+
+        Raises
+        ------
+        UnknownBehaviourError
+            If its behaviour can change without the key.
+        """
+        kind = type(value)
+        if value is None or kind in (bool, int, str, bytes):
+            return kind, value
+        if kind in (float, complex):
+            return kind, repr(value)
+        if kind in (tuple, list):
+            return kind, tuple([self.of(item) for item in value])
+        if kind is dict:
+            return kind, tuple([(self.of(name), self.of(item)) for name, item in value.items()])
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        if isinstance(value, functools.partial):
+            return functools.partial, self.of(value.func), self.of(value.args), self.of(value.keywords)
+        return self._object(value, kind)
+
+    def _object(self, value: Any, kind: type) -> Hashable:
+        if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
+            return self._array(value, kind)
+        if isinstance(value, enum.Enum):
+            return _Same(kind), value.name
+        if isinstance(value, jax.tree_util.PyTreeDef):
+            # Static parts that compare equal, such as 1 and True, print differently.
+            return kind, value, str(value)
+        if isinstance(value, np.dtype | jax.core.ShapedArray):
+            return kind, value
+        if isinstance(value, jax.custom_jvp | jax.custom_vjp):
+            held = vars(value)
+            return kind.__name__, tuple([(name, self.of(held[name])) for name in _RULE_FIELDS if name in held])
+        if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
+            return _Same(value)
+        if _is_wrapped(value):
+            value = _unlifted(value)
+            transforms = [
+                (self.of(change), self.of(_without_notes(static)))
+                for change, static in value.transforms
+                if not _changes_nothing(change, static)
+            ]
+            return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
+        if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
+            return self.of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
+        if kind is object:
+            return _Same(value)  # stands for something by being itself
+        if kind.__name__ == "AxisData":
+            return kind.__name__, tuple([self.of(getattr(value, field.name)) for field in dataclasses.fields(value)])
+        if _is_importable(value) or _is_jitted_for_good(value):
+            return _Same(value)
+        raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
+
+    @staticmethod
+    def _array(value: Any, kind: type) -> Hashable:
+        if not isinstance(value.dtype, np.dtype) or value.dtype.hasobject or value.nbytes > _MOST_BYTES:
+            raise UnknownBehaviourError(f"an array of {value.dtype}{value.shape}")
+        return kind, str(value.dtype), value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        if id(function) in self._known:
+            return self._known[id(function)][1]
+        if id(function) in self._open:
+            return "itself", self._open[id(function)]
+        if len(self._open) > _MOST_FUNCTIONS:
+            raise UnknownBehaviourError("too many functions")
+        outermost = not self._open
+        # Numbers are in the order of the walk, and so the same for equal functions.
+        self._open[id(function)] = len(self._open)
+        try:
+            key = self._content(function)
+        finally:
+            if outermost:
+                self._open.clear()
+        if outermost:
+            # The function is kept alive, because its id is the key.
+            self._known[id(function)] = (function, key)
+        return key
+
+    def _content(self, function: types.FunctionType) -> Hashable:
+        pure = _is_pure(function.__module__)
+        if pure and _is_importable(function):
+            return _Same(function)
+        if set(vars(function)) - {"__wrapped__"}:
+            raise UnknownBehaviourError(f"attributes of {function.__qualname__}")
+        code = function.__code__
+        return (
+            code,
+            code.co_filename,
+            self.of(function.__defaults__),
+            self.of(function.__kwdefaults__),
+            tuple([(name, self.of(held)) for name, held in _closure(function)]),
+            () if pure else tuple([self._global(function, path) for path in _global_paths(code)]),
+        )
+
+    def _global(self, function: types.FunctionType, path: tuple[str, ...]) -> Hashable:
+        name, *attributes = path
+        namespace: Any = function.__globals__
+        if name not in namespace:
+            namespace = vars(builtins)
+        if name not in namespace:
+            return path, "missing"
+        value = namespace[name]
+        while isinstance(value, types.ModuleType | type):
+            if _is_pure(getattr(value, "__module__", value.__name__)):
+                return path, _Same(value)
+            if not attributes:
+                break
+            value = getattr(value, attributes.pop(0), None)
+        return path, self.of(value)
+
+
+_RULE_FIELDS = (
+    "fun",
+    "jvp",
+    "fwd",
+    "bwd",
+    "nondiff_argnums",
+    "nondiff_argnames",
+    "symbolic_zeros",
+    "optimize_remat",
+    "with_accums",
+    "with_logs",
+    "generic_batching",
+    "remat_rules",
+)
+"""What a function with its own rules is made of, in one JAX version or another."""
+
+
+def _closure(function: types.FunctionType) -> list[tuple[str, Any]]:
+    held = _cells(function)
+    if not _is_pure(function.__module__):
+        return list(held.items())
+    if function.__qualname__ == "_memoize.<locals>.memoized":
+        held = {"fn": held["fn"]}
+    # A trace, and what a transformation left of its last run, are not part of what JAX's own functions compute.
+    return [(name, value) for name, value in held.items() if not _is_note(value)]
+
+
+def _cells(function: types.FunctionType) -> dict[str, Any]:
+    names = function.__code__.co_freevars
+    try:
+        return {name: cell.cell_contents for name, cell in zip(names, function.__closure__ or (), strict=True)}
+    except ValueError:
+        raise UnknownBehaviourError(f"a variable of {function.__qualname__} that is not set yet") from None
+
+
+def _without_notes(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple([value for value in values if not _is_note(value)])
+
+
+def _is_note(value: Any) -> bool:
+    """Whether JAX keeps a value beside a function for checks and messages only."""
+    name = type(value).__name__
+    if isinstance(value, types.FunctionType):
+        return value.__module__ == "jax._src.linear_util" and value.__name__ == "<lambda>"
+    return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
+
+
+def _is_wrapped(value: Any) -> bool:
+    return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
+
+
+def _unlifted(wrapped: Any) -> Any:
+    """Return what a rule was made from where JAX evaluates it inside another rule, which wraps it each time."""
+    while True:
+        thunk = _held(wrapped.f).get("fn")
+        rule: Any = _held(thunk).get("jvp", _held(thunk).get("fwd"))
+        lifted = getattr(rule, "f", None)
+        held = _held(lifted)
+        if getattr(lifted, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
+            return wrapped
+        inner = held.get("jvp_jaxpr_fun", held.get("fwd_jaxpr_thunk"))
+        if held.get("num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
+            return wrapped
+        wrapped = inner
+
+
+def _held(function: Any) -> dict[str, Any]:
+    """Return the variables that one of JAX's own functions closes over; nothing for anything else."""
+    if not isinstance(function, types.FunctionType) or not _is_pure(function.__module__):
+        return {}
+    return dict(_cells(function))
+
+
+def _changes_nothing(change: Any, static: Sequence[Any]) -> bool:
+    return getattr(change, "__name__", "") == "_handle_consts_in_bwd" and not any(static)
+
+
+def _is_pure(module: str | None) -> bool:
+    return (module or "").partition(".")[0] in _PURE
+
+
+def _is_importable(value: Any) -> bool:
+    """Whether a class or function is what its module has under its name, and so is there for good."""
+    if isinstance(value, types.BuiltinFunctionType) and not isinstance(value.__self__, types.ModuleType | None):
+        return False
+    if not callable(value):
+        return False
+    if isinstance(value, type) and not _is_pure(value.__module__) and not hasattr(value, "_fields"):
+        return False  # what a class holds can change
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    module = getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else "")
+    return isinstance(name, str) and getattr(sys.modules.get(module), name, None) is value
+
+
+def _is_jitted_for_good(value: Any) -> bool:
+    """Whether a value is a function of a module under ``jax.jit``, which traces it once and for all."""
+    name = getattr(getattr(value, "__wrapped__", None), "__qualname__", "<locals>")
+    return type(value).__name__ == "PjitFunction" and "<locals>" not in name
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
+    """Return the global names that code uses, each with the attributes that are taken of it.
+
+    Raises
+    ------
+    UnknownBehaviourError
+        If it imports modules.
+    """
+    found: dict[tuple[str, ...], None] = {}
+    path: list[str] = []
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and path:
+            path.append(step.argval)
+            continue
+        if path:
+            found[tuple(path)] = None
+        path = [step.argval] if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") else []
+        if step.opname == "IMPORT_NAME" and not _is_pure(step.argval):
+            raise UnknownBehaviourError(f"an import of {step.argval}")
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            found.update(dict.fromkeys(_global_paths(inner)))
+    return tuple(found)

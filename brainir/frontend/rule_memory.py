@@ -1,0 +1,85 @@
+"""Derivative rules that were lowered before, by what they are made of.
+
+Tracing the rules of a program takes much longer than tracing the program. They are traced once in a process; the
+memory holds what they were lowered to, which is data and keeps no function and no array of JAX alive.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.ops import Callback
+from ..ir.program import Function
+
+__all__ = ["RULES", "LoweredRules", "RuleMemory"]
+
+_MOST_RULES = 1 << 10
+_MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredRules:
+    """Rules, and the functions that they need.
+
+    Parameters
+    ----------
+    attributes : dict
+        Those of a node with these rules, their names among them.
+    functions : tuple of Function
+        Those that are no rules come after those that they refer to.
+    wanted : dict of str to str
+        For each function, the name that it would have if it were alone.
+    rules : frozenset of str
+        Which of the functions are rules; rules may refer to themselves.
+    """
+
+    attributes: dict[str, Any]
+    functions: tuple[Function, ...]
+    wanted: dict[str, str]
+    rules: frozenset[str]
+
+    def can_be_kept(self) -> bool:
+        """Whether they are the same in every program, and small."""
+        nodes = (node for function in self.functions for node in function.nodes)
+        constants = (constant for function in self.functions for constant in function.constants)
+        # A callback has a name that depends on the others in the program.
+        return not any(isinstance(node, Callback) for node in nodes) and (
+            sum(len(constant.data or b"") for constant in constants) <= _MOST_BYTES
+        )
+
+
+class RuleMemory:
+    """The rules that were used last."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Hashable, LoweredRules] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, key: Hashable) -> LoweredRules | None:
+        """Return what a rule was lowered to, if it is known."""
+        with self._lock:
+            found = self._held.get(key)
+            if found is not None:
+                self._held.move_to_end(key)
+            return found
+
+    def keep(self, key: Hashable, rules: LoweredRules) -> None:
+        """Remember what a rule was lowered to."""
+        if rules.can_be_kept():
+            with self._lock:
+                self._held[key] = rules
+                if len(self._held) > _MOST_RULES:
+                    self._held.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all rules."""
+        with self._lock:
+            self._held.clear()
+
+
+RULES = RuleMemory()
+"""The memory of this process."""

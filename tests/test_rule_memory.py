@@ -1,0 +1,159 @@
+"""Derivative rules are traced once in a process, and again as soon as anything that they are made of has changed."""
+
+import functools
+import gc
+import weakref
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.frontend.rule_memory import RULES
+from tests.compare import assert_same_bits
+
+X = jnp.array([-0.7, 0.2, 1.5])
+SLOPE = 0.5
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    RULES.clear()
+
+
+class Settings:
+    """Something that a rule reads."""
+
+    slope = 2.0
+
+
+def spike_with(slope: Any) -> Any:
+    """Return a step function with a surrogate derivative that closes over its slope."""
+
+    @jax.custom_jvp
+    def spike(v: Any) -> Any:
+        return (v > 0).astype(v.dtype)
+
+    @spike.defjvp
+    def spike_jvp(primals: Any, tangents: Any) -> Any:
+        (v,) = primals
+        return spike(v), slope * jnp.maximum(0.0, 1.0 - jnp.abs(v)) * tangents[0]
+
+    return spike
+
+
+@jax.custom_jvp
+def counted(v: Any) -> Any:
+    """Step function whose rule tells when it is traced."""
+    return (v > 0).astype(v.dtype)
+
+
+@counted.defjvp
+def _counted_jvp(primals: Any, tangents: Any) -> Any:
+    print("rule")
+    return counted(*primals), SLOPE * tangents[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def clipped(x: Any, limit: float) -> Any:
+    """Identity whose cotangent is clipped."""
+    return x
+
+
+def _clipped_bwd(limit: float, _: Any, g: Any) -> Any:
+    print("rule")
+    return (jnp.clip(g, -limit, limit),)
+
+
+clipped.defvjp(lambda x, limit: (x, ()), _clipped_bwd)
+
+
+@jax.custom_jvp
+def reading(v: Any) -> Any:
+    """Function whose rule reads a class."""
+    return v
+
+
+@reading.defjvp
+def _reading_jvp(primals: Any, tangents: Any) -> Any:
+    return reading(*primals), Settings.slope * tangents[0]
+
+
+def gradient(program: brainir.Program) -> Any:
+    return jax.grad(lambda x: brainir.to_callable(program)(x).sum())(X)
+
+
+@pytest.mark.parametrize("fn", [counted, lambda x: clipped(x, 0.5)], ids=["jvp", "vjp"])
+def test_rule_is_traced_once_for_all_programs_of_a_process(fn: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    brainir.lower(lambda x: fn(fn(x)), X)
+    assert capsys.readouterr().out.count("rule") == 1
+    brainir.lower(lambda x: fn(x) * 2.0, X)
+    assert capsys.readouterr().out == ""
+    brainir.lower(lambda x: fn(x), X[:2])
+    assert capsys.readouterr().out.count("rule") == 1
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        counted,
+        spike_with(1.5),
+        lambda x: clipped(x, 0.5) + clipped(x, 1.0),
+        lambda x: jax.nn.relu(jax.nn.silu(x)) + jax.nn.softmax(x),
+        lambda x: jax.vmap(jax.grad(lambda y: spike_with(0.3)(y) * counted(y)))(x),
+        lambda x: jax.lax.scan(lambda c, y: (counted(c + y), c), x[0], x)[1],
+    ],
+)
+def test_program_is_the_same_whether_its_rules_were_remembered_or_not(fn: Any) -> None:
+    first = brainir.lower(fn, X)
+    assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(first)
+    RULES.clear()
+    brainir.lower(lambda x: counted(jax.nn.relu(clipped(spike_with(0.3)(x), 1.0))), X)
+    assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(first)
+    assert_same_bits(gradient(first), jax.grad(lambda x: fn(x).sum())(X))
+
+
+@pytest.mark.parametrize("slopes", [(1.0, 2.0), (0.0, -0.0), (1, True), (np.ones(3, "f"), np.full(3, 2.0, "f"))])
+def test_rules_that_close_over_other_values_are_other_rules(slopes: tuple[Any, Any]) -> None:
+    for slope in slopes:
+        spike = spike_with(slope)
+        program = brainir.lower(spike, X)
+        assert_same_bits(gradient(program), jax.grad(lambda x, spike=spike: spike(x).sum())(X))
+
+
+def test_rule_that_reads_a_global_or_a_class_is_traced_again_when_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fn, owner, name in ((counted, __name__, "SLOPE"), (reading, f"{__name__}.Settings", "slope")):
+        brainir.lower(fn, X)
+        monkeypatch.setattr(f"{owner}.{name}", 3.0)
+        np.testing.assert_array_equal(gradient(brainir.lower(fn, X)), np.full(3, 3.0, np.float32))
+
+
+def test_rule_is_traced_again_under_another_setting_of_jax() -> None:
+    @jax.custom_jvp
+    def product(x: Any) -> Any:
+        return x
+
+    @product.defjvp
+    def product_jvp(primals: Any, tangents: Any) -> Any:
+        return product(*primals), jnp.dot(tangents[0], jnp.ones((3, 3)))
+
+    plain = brainir.lower(product, X)
+    with jax.default_matmul_precision("highest"):
+        assert "HIGHEST" in brainir.dumps(brainir.lower(product, X))
+    assert "HIGHEST" not in brainir.dumps(plain)
+    assert brainir.dumps(brainir.lower(product, X)) == brainir.dumps(plain)
+
+
+def test_memory_keeps_neither_rules_nor_what_they_close_over_alive() -> None:
+    def lowered() -> list[weakref.ref[Any]]:
+        large, spike = np.ones((1000, 3), np.float32), spike_with(2.5)
+        heavy = spike_with(large)
+        brainir.lower(lambda x: spike(x) + heavy(x + large).sum(0), X)
+        return [weakref.ref(each) for each in (spike, spike.jvp, heavy, large)]
+
+    gone = lowered()
+    jax.clear_caches()
+    gc.collect()
+    assert [each() for each in gone] == [None] * 4
