@@ -258,3 +258,23 @@ def test_files_with_named_operations_load_and_are_analysed_without_jax(tmp_path:
     )
     assert "custom_call" in done.stdout
     assert done.stdout.strip().endswith("False")
+
+
+def test_names_that_python_does_not_write_as_keywords_are_given_in_a_dict() -> None:
+    names = ("scale", "class", "a b", '"; evil()  #', "\u00b5")
+    seen: list[dict[str, Any]] = []
+
+    def bound(x: Any, **params: Any) -> Any:
+        seen.append(params)
+        return 2 * x
+
+    program = brainir.lower(double, X, keep=["brainir_tests_double"])
+    entry = program.entry_function
+    odd = entry.nodes[0].replace(params=tuple((name, number) for number, name in enumerate(names)))
+    program = program.replace(functions=(entry.replace(nodes=(odd,)),))
+    brainir.register_primitive("brainir_tests_double", bound)
+    assert_same_bits(brainir.to_callable(program)(X), 2 * X)
+    module = executed(program)
+    module["PRIMITIVES"]["brainir_tests_double"] = bound
+    assert_same_bits(module[program.entry](X), 2 * X)
+    assert seen == [dict(zip(names, range(5), strict=True))] * 2

@@ -14,7 +14,8 @@ import pytest
 
 import brainir
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("version_*/*.json"))
+# The smallest first: of each kind of text, the first is taken.
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("version_*/*.json"), key=lambda path: path.stat().st_size)
 MARK = "pwned"
 HOSTILE = (
     f'"; {MARK}()  #',
@@ -41,6 +42,7 @@ IMPORTS = {
     "collections",
     "dataclasses",
     "functools",
+    "math",
     "jax",
     "jax.numpy",
     "numpy",
@@ -115,16 +117,15 @@ def check(source: str) -> None:
             assert node.module in IMPORTS
         elif isinstance(node, ast.Attribute):
             assert MARK not in node.attr
+        elif isinstance(node, ast.Name):
+            assert MARK not in node.id or node.id.endswith(f"_{MARK}")
         elif isinstance(node, ast.Call):
-            assert MARK not in ast.unparse(node.func)
-            assert ast.unparse(node.func).partition(".")[0] not in {
-                "eval",
-                "exec",
-                "open",
-                "compile",
-                "getattr",
-                "__import__",
-            }
+            called = ast.unparse(node.func).partition(".")[0]
+            assert called not in {"eval", "exec", "open", "compile", "__import__"}
+            # The functions that sources have ready take an element of an enumeration of JAX by its name.
+            assert called != "getattr" or ast.unparse(node.args[0]) == "jax.sharding.AxisType"
+        elif isinstance(node, ast.keyword):
+            assert MARK not in (node.arg or "")
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(map(str, place)))

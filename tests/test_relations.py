@@ -184,6 +184,24 @@ def test_products_in_a_row_with_leaves_of_one_state_are_one_relation() -> None:
     assert (relation.kind, relation.x and relation.x.shape, relation.y.shape) == ("lora", (N_IN,), (N,))
 
 
+def test_products_in_a_row_of_two_states_are_two_operations() -> None:
+    p = {"first": array(N_IN, 5), "second": array(5, N)}
+    program = step(lambda p, h, x: {"h": h["h"] + x @ p["first"] @ p["second"]}, p, H, X)
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    assert (relation.path, relation.kind) == (("second",), "dense")
+    assert [(each.name, each.path) for each in relation_diagnostics(program)] == [
+        ("only_through_another_weight", ("first",))
+    ]
+
+
+def test_a_weight_that_follows_itself_is_another_operation() -> None:
+    p = {"w": array(N, N)}
+    program = step(lambda p, h, x: {"h": 0.9 * h["h"] + (x @ p["w"]) @ p["w"]}, p, H, array(N, seed=8))
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    assert (relation.path, relation.kind, len(relation.leaves)) == (("w",), "dense", 1)
+    assert {each.name for each in relation_diagnostics(program)} == {"only_through_another_weight"}
+
+
 def test_a_product_of_parameters_belongs_to_the_chain() -> None:
     p = {"a": array(N_IN, 2), "b": array(2, N)}
     program = step(lambda p, h, x: {"h": h["h"] + x @ (p["a"] @ p["b"])}, p, H, X)

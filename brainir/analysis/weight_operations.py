@@ -148,7 +148,7 @@ class WeightOperations:
             return
         before = self._ends.get(meeting.data[0])
         single = len(paths) == 1 and len(meeting.data) == 1
-        if single and before is not None and before.path == paths[0] and self._uses[meeting.data[0]] == 1:
+        if single and before is not None and self._continues(before, meeting, paths[0]):
             before.kind = "lora"
             before.leaves += self._leaves(meeting, paths[0])
             before.y = results[0]
@@ -161,6 +161,16 @@ class WeightOperations:
             self.operations.append(Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index]))
         if len(paths) == 1:
             self._ends[results[0]] = self.operations[-1]
+
+    def _continues(self, before: Operation, meeting: Meeting, path: StatePath) -> bool:
+        """Whether a product goes on where another one of the same state ended, with leaves of its own.
+
+        The same leaf once more is another weight operation: a path through it is not credited.
+        """
+        if before.path != path or self._uses[meeting.data[0]] != 1:
+            return False
+        used = {each.leaf.keys for each in before.leaves}
+        return not any(each.leaf.keys in used for each in self._leaves(meeting, path))
 
     def _sum_products(self, meeting: Meeting, total: Node) -> None:
         """Make one operation of products and their sum."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
@@ -377,8 +378,13 @@ class FunctionPrinter:
             (key, self._keyword(name, value))
             for key, value in keywords.items()
             if not (key in defaults and value == Literal(defaults[key]))  # type: ignore[arg-type]  # plain values
+            if _is_keyword(key)
         ]
-        return call(self.doc(function), self._items(arguments), named)
+        items = self._items(arguments)
+        if odd := [key for key in keywords if not _is_keyword(key)]:
+            # Attributes of primitives and arguments of callbacks may have any name.
+            items.append(("**", *self.doc(DictOf(tuple(odd), tuple([keywords[key] for key in odd])))))
+        return call(self.doc(function), items, named)
 
     def _keyword(self, function: str, value: Expression) -> Doc:
         match value:
@@ -435,6 +441,11 @@ class FunctionPrinter:
 
     def _is_array(self, operand: str) -> bool:
         return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
+
+
+def _is_keyword(name: str) -> bool:
+    """Whether an argument of this name can be written as ``name=value``, and is read back under the same name."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 def _results(function: Function) -> Iterator[str]:

@@ -82,7 +82,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
     text = _Module(program, weights).text()
     try:
         if weights:
-            np.savez(path.with_suffix(".npz"), allow_pickle=False, **weights)
+            np.savez(path.with_suffix(".npz"), **weights)  # type: ignore[arg-type]  # names, not allow_pickle
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EmissionError(f"cannot write {path}: {error.strerror or error}") from error

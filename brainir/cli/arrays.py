@@ -115,7 +115,7 @@ def write_arrays(arrays: Arrays, path: str) -> None:
     try:
         if path.endswith(".npz"):
             with Path(path).open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # names, not allow_pickle
         else:
             Path(path).write_text(json.dumps(as_lists(arrays)) + "\n", encoding="utf-8")
     except OSError as error:

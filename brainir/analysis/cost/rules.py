@@ -53,9 +53,11 @@ _PER_ELEMENT: dict[str, tuple[int, int]] = {
 }
 _FREE = frozenset({"bitcast_convert_type", "empty", "iota", "optimization_barrier", "random_unwrap", "random_wrap"})
 # XLA writes these out as polynomials; how long they are is its own affair.
-_SERIES = frozenset(
-    {"acos", "acosh", "asinh", "atan", "atanh", "digamma", "erf_inv", "erfc", "lgamma", "sinh"}
-)  # fmt: skip
+_SERIES = frozenset({
+    "acos", "acosh", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "digamma", "erf_inv", "erfc", "igamma",
+    "igamma_grad_a", "igammac", "lgamma", "nextafter", "polygamma", "random_gamma_grad", "regularized_incomplete_beta",
+    "sinh", "zeta",
+})  # fmt: skip
 
 
 def node_cost(node: Node, operands: Types, results: Types) -> NodeCost:
@@ -141,6 +143,32 @@ def _cumulative(node: Any, operands: Types, results: Types, moved: int) -> NodeC
     return NodeCost(kind.size - lines, 2 * steep, moved)
 
 
+def _sort(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    """Count a comparison of each element for each halving of all, as XLA does."""
+    size = operands[0].size
+    return NodeCost(size * max(size - 1, 0).bit_length(), 0, moved)
+
+
+def _arg_reduce(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    """Count nine operations for each pair: elements are compared, then NaNs and places, and both are chosen."""
+    return NodeCost(9 * max(operands[0].size - results[0].size, 0), 0, moved)
+
+
+def _reduce_window(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    return NodeCost(results[0].size * (math.prod(node.window_dimensions) - 1), 0, moved)
+
+
+def _select_and_scatter(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    """Count the comparisons in the window of each source element, and its sum."""
+    return NodeCost(operands[0].size * math.prod(node.window_dimensions), 0, moved)
+
+
+def _fft(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    """Count a complex multiplication and addition for each element and each halving of the lengths."""
+    halvings = math.prod(max(length, 1).bit_length() - 1 for length in node.fft_lengths)
+    return NodeCost(8 * halvings * operands[0].size, 0, moved)
+
+
 def _window_read(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
     """Only what the indices name is read: as many bytes as are written, and the indices."""
     return NodeCost(0, 0, 2 * results[0].nbytes + sum(kind.nbytes for kind in operands[1:]))
@@ -162,6 +190,7 @@ def _random_bits(node: Any, operands: Types, results: Types, moved: int) -> Node
 
 
 _RULES: dict[str, Callable[[Any, Types, Types, int], NodeCost]] = {
+    **dict.fromkeys(("argmax", "argmin"), _arg_reduce),
     "conv_general_dilated": _conv_general_dilated,
     **dict.fromkeys(("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"), _cumulative),
     "dot_general": _dot_general,
@@ -173,6 +202,10 @@ _RULES: dict[str, Callable[[Any, Types, Types, int], NodeCost]] = {
         ),
         _window_write,
     ),
+    "fft": _fft,
     "integer_pow": _integer_pow,
     "random_bits": _random_bits,
+    **dict.fromkeys(("reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
+    "select_and_scatter_add": _select_and_scatter,
+    "sort": _sort,
 }  # fmt: skip
