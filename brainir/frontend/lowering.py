@@ -76,6 +76,7 @@ class Lowering:
         self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
+        self._by_text: dict[str, str] = {}
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
@@ -141,6 +142,13 @@ class Lowering:
 
     def _stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
+        written = _text(function)
+        if written in self._by_text:
+            return self._by_text[written]
+        name = self._by_text[written] = self._stored_once(function)
+        return name
+
+    def _stored_once(self, function: Function) -> str:
         alike = self._alike.setdefault(outline(function), [])
         key = structural_key(function, self._names) if alike else None
         for name in alike:
@@ -504,6 +512,13 @@ class _Body:
             source=source,
             **attributes,
         )
+
+
+def _text(function: Function) -> str:
+    """Return a text that is equal for functions that were written alike; most equal ones are."""
+    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
+    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
+    return repr((function.inputs, function.types, constants, nodes, function.outputs))
 
 
 def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
