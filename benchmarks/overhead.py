@@ -8,7 +8,8 @@ counts, of the processor for what one thread does, and of the clock for running.
 first    ``lower``, verification included, to ``make_jaxpr``, no rule remembered; bound 1.5, with rules 2.5
 lower    the same when the rules of the program are remembered; bound 1.5
 retrace  ``make_jaxpr`` of the regenerated function to that of the original; bound 1.2
-run      the regenerated function, compiled, to the original; bound 1, but for noise; XLA takes minutes for the first
+run      the regenerated function, compiled, to the original; bound 1, but for noise; XLA takes minutes
+         for the first, and a module is compiled with what keeps its states
 load     ``loads``, verification included, to ``make_jaxpr``; bound 1
 """
 
@@ -175,12 +176,8 @@ def module_workload(name: str) -> Workload:
         function = brainstate.transform.StatefulFunction(lambda *given: module(*given), return_only_write=False)
         return function.make_jaxpr(*inputs)
 
-    def original(states: Any, *given: Any) -> Any:
-        brainir.write_states(module, program, states)
-        return module(*given), brainir.read_states(module, program)
-
     return Workload(
-        trace, lambda: brainir.lower_module(module, *inputs), original, brainir.to_callable, (states, *inputs)
+        trace, lambda: brainir.lower_module(module, *inputs), module, brainir.to_callable, (states, *inputs), False
     )
 
 

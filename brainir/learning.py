@@ -15,7 +15,7 @@ from .analysis.learning.report import LearningReport
 from .analysis.slices import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.chunks import ChunkedRule, chunk_length
-from .backend.learning.rules import OnlineRule
+from .backend.learning.rules import OnlineRule, PieceState, Steps
 from .backend.learning.windows import window_gradient
 from .frontend.function import lower
 from .ir.errors import EmissionError
@@ -26,8 +26,6 @@ from .ir.program import Program
 __all__ = ["Learner", "compile_learner"]
 
 Carry = dict[str, Any]
-_State = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
-"""Leaves of the states that are no parameters, traces, and gradients so far."""
 
 
 def compile_learner(
@@ -189,7 +187,8 @@ class Learner:
                     f"a step of this learner takes a window of {self.window} steps, but x and target have {steps}; "
                     "use run for a sequence of any length"
                 )
-            state, losses = self._window(leaves, self._open(carry, leaves), (x, target))
+            opened = self._open(carry, leaves)
+            state, losses = window_gradient(self._rule, self._steps(leaves), opened, (x, target))
             new, gradients = self._close(state)
             return new, losses.sum(), self._boundary.gradients(gradients)
         new, value, gradients = self._step(leaves, carry, x, target)
@@ -229,22 +228,21 @@ class Learner:
         leaves = self._boundary.param_leaves(params)
         state = self._open(carry, leaves)
         if self.window is not None:
-            state, losses = _in_pieces(
-                functools.partial(self._window, leaves), state, (xs, targets), steps, self.window
-            )
+            take = functools.partial(window_gradient, self._rule, self._steps(leaves))
+            state, losses = _in_pieces(take, state, (xs, targets), steps, self.window)
         elif self._chunked is not None:
-            take = functools.partial(self._chunk, self._chunked, leaves)
+            take = functools.partial(self._chunked.run, self._steps(leaves))
             state, losses = _in_pieces(take, state, (xs, targets), steps, chunk_length(steps))
         else:
             state, losses = lax.scan(functools.partial(self._one, leaves), state, (xs, targets))
         carry, gradients = self._close(state)
         return carry, losses, self._boundary.gradients(gradients)
 
-    def _open(self, carry: Carry, params: list[Any]) -> _State:
+    def _open(self, carry: Carry, params: list[Any]) -> PieceState:
         zeros = [jnp.zeros_like(leaf) for leaf in params]
         return self._boundary.carried_leaves(carry["states"]), carry["traces"], zeros
 
-    def _close(self, state: _State) -> tuple[Carry, list[Any]]:
+    def _close(self, state: PieceState) -> tuple[Carry, list[Any]]:
         carried, traces, gradients = state
         return {"states": self._boundary.states(carried), "traces": traces}, gradients
 
@@ -254,18 +252,15 @@ class Learner:
     def _loss_of(self, target: Any) -> Callable[[Any], Any]:
         return functools.partial(self._leaf_loss, target=target)
 
-    def _one(self, params: list[Any], state: _State, given: tuple[Any, Any]) -> tuple[_State, Any]:
+    def _one(self, params: list[Any], state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         carried, traces, total = state
         x, target = given
         leaves = self._leaves(params, carried, x)
         carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
         return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
 
-    def _chunk(self, rule: ChunkedRule, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
-        return rule.run(functools.partial(self._leaves, params), self._loss_of, params, state, given)
-
-    def _window(self, params: list[Any], state: _State, given: Any) -> tuple[_State, Any]:
-        return window_gradient(self._rule, self._leaves, self._loss_of, params, state, given)
+    def _steps(self, params: list[Any]) -> Steps:
+        return Steps(self._leaves, self._loss_of, params)
 
     @functools.cached_property
     def program(self) -> Program:
@@ -319,8 +314,8 @@ class Learner:
 
 
 def _in_pieces(
-    take: Callable[[_State, Any], tuple[_State, Any]], state: _State, given: Any, steps: int, length: int
-) -> tuple[_State, Any]:
+    take: Callable[[PieceState, Any], tuple[PieceState, Any]], state: PieceState, given: Any, steps: int, length: int
+) -> tuple[PieceState, Any]:
     """Take steps in pieces of one length, and what is left over in a shorter one."""
     whole = steps // length
     losses = []

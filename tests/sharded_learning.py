@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import brainir
 from tests.online_models import loss, spike
+from tests.quick_compile import quick_options
 
 N_IN, N, BATCH, STEPS = 3, 8, 4, 10
 
@@ -72,10 +73,11 @@ def main(arguments: list[str]) -> None:
         "out": placed(params["out"], PartitionSpec()),
     }
     given = (weights, placed_all(start), placed_all(xs, 1), placed_all(targets, 1))
-    found = jax.jit(both)(*given)
+    together = jax.jit(both, compiler_options=quick_options())
+    found = together(*given)
     traces = found[1][0]["traces"]
     divided = max(jax.tree.leaves(traces), key=lambda leaf: leaf.size)
-    expected = jax.jit(both)(params, start, xs, targets)
+    expected = together(params, start, xs, targets)
     everywhere = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))(found)
     for one, two in zip(jax.tree.leaves(everywhere), jax.tree.leaves(expected), strict=True):
         one = np.asarray(one.addressable_data(0))

@@ -239,6 +239,7 @@ def test_large_constants_can_be_stripped_and_the_fingerprint_stays(tmp_path: Pat
     assert (large.data, small.data) == (None, program.entry_function.constants[1].data)
     assert fingerprint(light) == fingerprint(program)
     assert len(dumps(light)) < 2000
+    assert dumps(program, constants=False) == dumps(light) != dumps(program)
     assert strip_constants(light) == light
     assert all(c.data is None for c in strip_constants(program, larger_than=0).entry_function.constants)
     with pytest.raises(BrainIRError, match="left out"):
@@ -251,6 +252,7 @@ def test_a_file_can_be_saved_without_its_large_constants(tmp_path: Path) -> None
     save(program, path, constants=False)
     assert os.listdir(tmp_path) == ["model.json"]
     assert load(path, constants=False) == strip_constants(program)
+    assert path.read_text() == dumps(program, constants=False)
     with pytest.raises(FormatError, match="which is missing"):
         load(path)
 

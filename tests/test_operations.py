@@ -22,6 +22,7 @@ from brainir.ir.schema import json_schema, schema_change, schema_text
 from tests.alone import along, is_inexact
 from tests.compare import JAX, assert_same_bits
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
+from tests.versions import DIFFERENCES, HASHES, differs, digest
 
 ROOT = Path(__file__).parents[1]
 PARALLEL = [schema for schema in SCHEMAS if schema.__module__ == "brainir.ir.ops.parallel"]
@@ -151,6 +152,20 @@ def test_regenerated_function_has_the_same_gradients_to_the_bit(name: str) -> No
 def test_regenerated_function_traces_to_the_same_program(name: str) -> None:
     again = brainir.lower(regenerated(name), *PROGRAMS[name].args)
     assert brainir.fingerprint(again) == brainir.fingerprint(lowered(name))
+
+
+VERSIONS = json.loads(HASHES.read_text())
+
+
+@pytest.mark.parametrize("name", sorted(VERSIONS.keys() & PROGRAMS_HERE.keys()))
+def test_every_jax_version_writes_the_same_bytes_unless_it_traces_another_program(name: str) -> None:
+    same = digest(lowered(name)) == VERSIONS[name]
+    assert same != bool(differs(name)), "python -m tests.versions, with the JAX of .venv, writes the file anew"
+
+
+def test_the_programs_that_every_jax_version_writes_alike_are_many_enough() -> None:
+    assert len(VERSIONS.keys() - DIFFERENCES.keys()) >= 60
+    assert DIFFERENCES.keys() <= VERSIONS.keys()
 
 
 def test_regenerated_function_has_the_same_name_scopes() -> None:

@@ -596,15 +596,15 @@ def _expect(value, kind, size):
 
 
 @jax.custom_jvp
-def spike(x0):
-    return lax.convert_element_type(x0 > 0.0, new_dtype=jnp.float32)
+def spike(x):
+    return lax.convert_element_type(x > 0.0, new_dtype=jnp.float32)
 
 
 @spike.defjvp
 def spike_jvp(primals, tangents):
-    (x0,) = map(jnp.asarray, primals)
-    (x1,) = map(jnp.asarray, tangents)
-    return spike(x0), x1 * 0.5
+    (x,) = map(jnp.asarray, primals)
+    (x_dot,) = map(jnp.asarray, tangents)
+    return spike(x), x_dot * 0.5
 
 
 def step(params, hidden, x):

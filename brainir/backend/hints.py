@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..ir.node import Node
-from ..ir.ops import Cond, Scan, While
+from ..ir.ops import Cond, CustomJvp, Scan, While
 from ..ir.program import Function, Program
-from ..ir.types import is_literal
+from ..ir.types import TensorType, is_literal
 
 __all__ = ["input_names", "written_name"]
 
@@ -33,7 +33,8 @@ def written_name(function: Function) -> str:
 def input_names(program: Program) -> dict[str, dict[str, str]]:
     """Return names for inputs of bodies and branches, by function: those of the values that all callers pass there.
 
-    A carry has the name of the value that it starts with.
+    A carry has the name of the value that it starts with. What is the only input of a function is ``x``, and a tangent
+    has the name of what it belongs to, with ``_dot`` behind it.
     """
     names: dict[str, dict[str, str]] = {function.name: {} for function in program.functions}
     starts: dict[str, set[str]] = {function.name: set() for function in program.functions}
@@ -47,7 +48,29 @@ def input_names(program: Program) -> dict[str, dict[str, str]]:
                     name = "" if is_literal(operand) else outer.get(operand, operand)
                     if names[callee].setdefault(given, name) != name or _NAMELESS.fullmatch(name):
                         names[callee][given] = ""
+    for function in program.functions:
+        if function.name != program.entry and len(function.inputs) == 1 and _NAMELESS.fullmatch(function.inputs[0]):
+            names[function.name] = {function.inputs[0]: names[function.name].get(function.inputs[0]) or "x"}
+    _name_tangents(program, names)
     return {function: _distinct(found, starts[function]) for function, found in names.items()}
+
+
+def _name_tangents(program: Program, names: dict[str, dict[str, str]]) -> None:
+    for node in (node for function in program.functions for node in function.nodes):
+        if isinstance(node, CustomJvp) and not node.cases:
+            function, rule = program.function(node.function), program.function(node.jvp)
+            primals, tangents = rule.inputs[: len(function.inputs)], rule.inputs[len(function.inputs) :]
+            found = {
+                given: names[function.name].get(name) or given
+                for given, name in zip(primals, function.inputs, strict=True)
+            }
+            moving = [given for given, kind in zip(primals, function.types, strict=True) if _is_inexact(kind)]
+            found |= {tangent: f"{found[given]}_dot" for tangent, given in zip(tangents, moving, strict=False)}
+            names[rule.name] = found
+
+
+def _is_inexact(kind: str) -> bool:
+    return TensorType.parse(kind).is_inexact
 
 
 def _distinct(names: dict[str, str], starts: set[str]) -> dict[str, str]:

@@ -110,7 +110,9 @@ class FunctionKeys:
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
             return _Same(value)
         if _is_wrapped(value):
-            value = _unlifted(value)
+            value, rule, avals = _unlifted(value)
+            if rule is not None:
+                return "rule", self.of(rule), self.of(avals)
             transforms = [
                 (self.of(change), self.of(_without_notes(static)))
                 for change, static in value.transforms
@@ -237,18 +239,23 @@ def _is_wrapped(value: Any) -> bool:
     return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
 
 
-def _unlifted(wrapped: Any) -> Any:
-    """Return what a rule was made from where JAX evaluates it inside another rule, which wraps it each time."""
+def _unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return what traces a rule without what JAX wraps around it each time that it meets it inside another rule.
+
+    With it come the rule itself and the types that it is traced for, if that is what it is.
+    """
     while True:
         thunk = _held(wrapped.f).get("fn")
-        rule: Any = _held(thunk).get("jvp", _held(thunk).get("fwd"))
-        lifted = getattr(rule, "f", None)
-        held = _held(lifted)
-        if getattr(lifted, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
-            return wrapped
-        inner = held.get("jvp_jaxpr_fun", held.get("fwd_jaxpr_thunk"))
-        if held.get("num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
-            return wrapped
+        held = _held(thunk)
+        rule: Any = held.get("jvp", held.get("fwd"))
+        avals = held.get("in_avals")
+        if wrapped.transforms or wrapped.params or not _is_wrapped(rule) or avals is None:
+            return wrapped, None, ()
+        outer = _held(rule.f)
+        inner = outer.get("jvp_jaxpr_fun", outer.get("fwd_jaxpr_thunk"))
+        is_lifted = getattr(rule.f, "__qualname__", "") in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd")
+        if not is_lifted or outer.get("num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
+            return wrapped, rule, tuple(avals)
         wrapped = inner
 
 

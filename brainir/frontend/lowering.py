@@ -76,6 +76,7 @@ class Lowering:
         self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
+        self._by_text: dict[str, str] = {}
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._foreign: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
@@ -141,6 +142,13 @@ class Lowering:
 
     def _stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
+        written = _text(function)
+        if written in self._by_text:
+            return self._by_text[written]
+        name = self._by_text[written] = self._stored_once(function)
+        return name
+
+    def _stored_once(self, function: Function) -> str:
         alike = self._alike.setdefault(outline(function), [])
         key = structural_key(function, self._names) if alike else None
         for name in alike:
@@ -384,6 +392,9 @@ class Lowering:
             self._functions[jvp] = self._function(rule, jvp)
         except NotImplementedError:
             self._foreign[key] = (function, None)
+        except (RuntimeError, AssertionError) as error:
+            del self._foreign[key]
+            raise _NoRuleError(function, str(error)) from error
         else:
             if self._is_derivative(self._functions[jvp], equation):
                 self._foreign[key] = (function, None)
@@ -503,6 +514,13 @@ class _Body:
         )
 
 
+def _text(function: Function) -> str:
+    """Return a text that is equal for functions that were written alike; most equal ones are."""
+    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
+    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
+    return repr((function.inputs, function.types, constants, nodes, function.outputs))
+
+
 def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
     """Trace the rules of a function.
 
@@ -513,8 +531,8 @@ def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
     """
     try:
         rules = trace()
-    except _UNTRACEABLE as error:
-        given = str(error) if isinstance(error, NotImplementedError) else ""
+    except (*_UNTRACEABLE, RuntimeError) as error:
+        given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise _NoRuleError(function, reason) from error
     if any(map(jax_compat.leaks, rules.bodies())):

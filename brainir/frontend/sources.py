@@ -60,8 +60,16 @@ def _shown(file: str) -> str:
 
 
 def _line(code: CodeType, line: int) -> str:
-    shown = _shown(code.co_filename)
-    return f"{shown}:{line} ({code.co_name})" if shown else f"({code.co_name})"
+    shown, name = _shown(code.co_filename), _function_name(code)
+    return f"{shown}:{line} ({name})" if shown else f"({name})"
+
+
+def _function_name(code: CodeType) -> str:
+    """Return the name of the function around a comprehension, which is no function of its own since Python 3.12."""
+    names = code.co_qualname.split(".")
+    while len(names) > 1 and names[-1] in ("<listcomp>", "<dictcomp>", "<setcomp>"):
+        names = names[:-2] if names[-2] == "<locals>" else names[:-1]
+    return names[-1]
 
 
 def source_of(equation: Any) -> str:

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails, from_json, to_json
 from .collector import collector_paused
 from .errors import FormatError
 from .interface import Interface, Tree
+from .large_constants import strip_constants
 from .model import Model
 from .node import Node
 from .program import SCHEMA_VERSION, Constant, Function, Program
@@ -78,16 +79,25 @@ DEFAULT_LIMITS = Limits()
 # Writing
 
 
-def dumps(program: Program) -> str:
+def dumps(program: Program, *, constants: bool = True) -> str:
     """Write a program as JSON text that :func:`loads` reads back to an equal program.
 
     All constants are in the text, except those whose data the program itself left out.
+
+    Parameters
+    ----------
+    program : Program
+    constants : bool
+        Whether to write large constants. If not, the text has their hashes only, as :func:`strip_constants` leaves
+        them.
 
     Raises
     ------
     FormatError
         If a pytree of the interface nests more than 90 levels deep.
     """
+    if not constants:
+        program = strip_constants(program)
     fields = [
         ("format", _encode(program.format)),
         ("version", _encode(program.version)),

@@ -23,16 +23,15 @@ def _expect(value, kind, size):
 
 
 @jax.custom_jvp
-def spike(x0):
-    # snapshot_models.py:26 (spike)
-    return lax.convert_element_type(x0 > 0.0, new_dtype=jnp.float32)
+def spike(x):
+    return lax.convert_element_type(x > 0.0, new_dtype=jnp.float32)  # snapshot_models.py:26 (spike)
 
 
 @spike.defjvp
 def spike_jvp(primals, tangents):
-    (x0,) = map(jnp.asarray, primals)
-    (x1,) = map(jnp.asarray, tangents)
-    return spike(x0), lax.max(np.float32(0.0), 1.0 - lax.abs(x0)) * x1
+    (x,) = map(jnp.asarray, primals)
+    (x_dot,) = map(jnp.asarray, tangents)
+    return spike(x), lax.max(np.float32(0.0), 1.0 - lax.abs(x)) * x_dot
 
 
 def adaptive_lif(params, hidden, x):

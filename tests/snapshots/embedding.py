@@ -17,20 +17,20 @@ def _leaf(value, kind, weak_type=False):
 
 
 @jax.jit
-def relu_1(x0):
-    return lax.max(x0, np.float32(0.0))
+def relu_1(x):
+    return lax.max(x, np.float32(0.0))
 
 
 @jax.custom_jvp
-def relu(x0):
-    return relu_1(x0)
+def relu(x):
+    return relu_1(x)
 
 
 @relu.defjvp
 def relu_jvp(primals, tangents):
-    (x0,) = map(jnp.asarray, primals)
-    (x1,) = map(jnp.asarray, tangents)
-    return relu(x0), lax.select(x0 > 0.0, x1, lax.full((3, 3), np.float32(0.0)))
+    (x,) = map(jnp.asarray, primals)
+    (x_dot,) = map(jnp.asarray, tangents)
+    return relu(x), lax.select(x > 0.0, x_dot, lax.full((3, 3), np.float32(0.0)))
 
 
 def embedding(table, w, tokens):

@@ -54,14 +54,14 @@ def _uniform_1(x0, x1, x2):
 
 
 @jax.jit
-def _normal_real(x0):
-    v1 = lax.erf_inv(_uniform_1(x0, np.float32(-0.99999994), np.float32(1.0)))
+def _normal_real(x):
+    v1 = lax.erf_inv(_uniform_1(x, np.float32(-0.99999994), np.float32(1.0)))
     return 1.4142135 * v1
 
 
 @jax.jit
-def _normal(x0):
-    return _normal_real(x0)
+def _normal(x):
+    return _normal_real(x)
 
 
 def noisy(key, x):

@@ -19,7 +19,7 @@ no such traces to save; its outer products are summed over the chunk in one matr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from .low_rank import LowRankTrace
-from .rules import LeafLoss, OnlineRule, by_slot
+from .rules import OnlineRule, PieceState, Steps, by_slot
 from .traces import EligibilityTrace
 
 __all__ = ["ChunkedRule", "chunk_length"]
@@ -65,24 +65,12 @@ class ChunkedRule:
         """Whether all traces of a rule are outer products of data."""
         return all(trace.is_outer for trace in rule.traces.values())
 
-    def run(
-        self,
-        leaves_of: Callable[[Sequence[Any], Any], list[Any]],
-        loss_of: Callable[[Any], LeafLoss],
-        params: Sequence[Any],
-        state: tuple[Sequence[Any], Mapping[str, Mapping[str, Any]], Sequence[Any]],
-        given: tuple[Any, Any],
-    ) -> tuple[tuple[list[Any], dict[str, dict[str, Any]], list[Any]], Any]:
+    def run(self, steps: Steps, state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         """Take the steps of one chunk.
 
         Parameters
         ----------
-        leaves_of : callable
-            From carried states and one input to the leaves of a step.
-        loss_of : callable
-            From one target to the loss of a step.
-        params : sequence
-            Parameter leaves.
+        steps : Steps
         state : tuple
             Carried states, traces, and gradients so far.
         given : tuple
@@ -92,8 +80,9 @@ class ChunkedRule:
         -------
         state : tuple
         losses : array
+            One for each step.
         """
-        rule = self.rule
+        rule, params = self.rule, steps.params
         carried, traces, total = state
         names = [name for name, _ in rule.params]
         ordinary = rule.plan.exit_form.params
@@ -103,9 +92,9 @@ class ChunkedRule:
         def body(now: Any, each: tuple[Any, Any]) -> tuple[Any, Any]:
             states, before, sums = now
             x, target = each
-            leaves = leaves_of(states, x)
+            leaves = steps.leaves_of(params, states, x)
             env = rule.forward(leaves)
-            value, gradients, exits, entries = rule.signals(leaves, loss_of(target))
+            value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
             sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
             signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
             jacobians = rule.jacobians(env)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jax import numpy as jnp
@@ -14,7 +15,7 @@ from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
 from .weights import WeightChain
 
-__all__ = ["LeafLoss", "OnlineRule", "StepResult", "Trace", "by_slot"]
+__all__ = ["LeafLoss", "OnlineRule", "PieceState", "StepResult", "Steps", "Trace", "by_slot"]
 
 Environment = Mapping[str, Any]
 LeafLoss = Callable[[Sequence[Any]], Any]
@@ -22,6 +23,29 @@ LeafLoss = Callable[[Sequence[Any]], Any]
 
 StepResult = tuple[list[Any], dict[str, dict[str, Any]], Any, list[Any]]
 """Leaves of the states that are no parameters, traces, loss, and a gradient for each parameter leaf."""
+
+
+PieceState = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
+"""What goes from piece to piece of a run: leaves of the states that are no parameters, traces, gradients so far."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the steps of a run have in common.
+
+    Parameters
+    ----------
+    leaves_of : callable
+        From parameters, carried states and one input to the leaves of a step.
+    loss_of : callable
+        From one target to the loss of a step.
+    params : list
+        Parameter leaves.
+    """
+
+    leaves_of: Callable[[list[Any], Sequence[Any], Any], list[Any]]
+    loss_of: Callable[[Any], LeafLoss]
+    params: list[Any]
 
 
 class Trace(Protocol):

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax import lax
 from jax import numpy as jnp
 
-from .rules import LeafLoss, OnlineRule, by_slot
+from .rules import OnlineRule, PieceState, Steps, by_slot
 
 __all__ = ["window_gradient"]
 
-_State = tuple[list[Any], dict[str, dict[str, Any]], list[Any]]
-
 
 def window_gradient(
-    rule: OnlineRule,
-    leaves_of: Callable[[list[Any], Sequence[Any], Any], list[Any]],
-    loss_of: Callable[[Any], LeafLoss],
-    params: list[Any],
-    state: tuple[Sequence[Any], Mapping[str, Mapping[str, Any]], Sequence[Any]],
-    given: tuple[Any, Any],
-) -> tuple[_State, Any]:
+    rule: OnlineRule, steps: Steps, state: PieceState, given: tuple[Any, Any]
+) -> tuple[PieceState, Any]:
     """Take the steps of one window.
 
     The gradient is that of the summed loss with respect to the parameters by reverse differentiation of the
@@ -34,12 +27,7 @@ def window_gradient(
     ----------
     rule : OnlineRule
         Whose plan keeps the traces of all states.
-    leaves_of : callable
-        From parameters, carried states and one input to the leaves of a step.
-    loss_of : callable
-        From one target to the loss of a step.
-    params : list
-        Parameter leaves.
+    steps : Steps
     state : tuple
         Carried states, traces, and gradients so far.
     given : tuple
@@ -51,6 +39,7 @@ def window_gradient(
     losses : array
         One for each step.
     """
+    params = steps.params
     carried, traces, total = state
     learned = [place for place, (_, kind) in enumerate(rule.params) if kind.is_inexact]
     hidden = rule.hidden_places
@@ -66,8 +55,8 @@ def window_gradient(
 
         def body(states: list[Any], each: tuple[Any, Any]) -> tuple[list[Any], Any]:
             x, target = each
-            env = rule.forward(leaves_of(now, states, x))
-            return rule.new_states(env), loss_of(target)(rule.results(env))
+            env = rule.forward(steps.leaves_of(now, states, x))
+            return rule.new_states(env), steps.loss_of(target)(rule.results(env))
 
         last, losses = lax.scan(body, states, given)
         return losses.sum(), (last, losses)
@@ -88,7 +77,7 @@ def window_gradient(
         now: tuple[list[Any], dict[str, dict[str, Any]]], each: Any
     ) -> tuple[tuple[list[Any], dict[str, dict[str, Any]]], None]:
         states, before = now
-        values = rule.forward(leaves_of(params, states, each))
+        values = rule.forward(steps.leaves_of(params, states, each))
         return (rule.new_states(values), rule.keep(rule.advance(before, values))), None
 
     start_traces = {name: dict(before) for name, before in traces.items()}
