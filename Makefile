@@ -17,13 +17,14 @@ extras_check := check
 extras_demo := models
 extras_docs := docs,models
 extras_test := examples,peers,tests
+extras_libraries := libraries,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test harness browser bench check docs fuzz clean
+.PHONY: help demo test harness libraries browser bench check docs fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.for-demo ## run examples/guide.py
 	.venv/bin/python examples/guide.py
@@ -33,6 +34,9 @@ test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS
 
 harness: .venv/.for-test ## JAX's primitive harness through brainir; ARGS='--per-group 2 --groups sort'
 	.venv/bin/python -m tests.harness $(ARGS)
+
+libraries: .venv/.for-libraries ## programs of Flax, Equinox, optax, numpyro, blackjax, Haiku, jax-md
+	$(PYTEST) tests/libraries
 
 browser: .venv/.for-browser ## drive the page of `brainir view` in Chromium
 	@test -n "$(CHROMIUM)" || { echo "make browser needs Chromium and chromedriver" >&2; exit 1; }

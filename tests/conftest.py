@@ -19,6 +19,8 @@ TESTS = Path(__file__).parent
 
 # Third-party warnings, where the tests of a directory cannot do without the code that gives them.
 IGNORED_WARNINGS = {
+    # jax-md sums in double precision where it can.
+    "libraries": ("ignore:Explicitly requested dtype float64:UserWarning",),
     "peers": (
         # brainscale 0.1.0 builds jaxprs by hand.
         "ignore:core.Jaxpr is missing a DebugInfo object:DeprecationWarning",
@@ -46,6 +48,12 @@ def _directories_left_out() -> dict[str, str]:
 
 def _without_packages() -> dict[str, str]:
     """Return the directories that cannot be imported with the installed packages, and why."""
+    libraries = [name for name in ("flax", "equinox", "optax", "numpyro") if _version(name) is None]
+    left_out = {"libraries": f"no {' and no '.join(libraries)}"} if libraries else {}
+    return {**left_out, **_without_brainstate()}
+
+
+def _without_brainstate() -> dict[str, str]:
     jax = tuple(int(part) for part in (VERSIONS["jax"] or "0.0").split(".")[:2])
     if jax < (0, 9):
         reason = "brainstate needs JAX 0.9"
@@ -75,7 +83,7 @@ def pytest_report_header() -> list[str]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark each test with the directory that it lives in, so that ``-m`` can select by need."""
     directory = item.path.relative_to(TESTS).parts[0]
-    if directory in ("browser", "modules", "peers"):
+    if directory in ("browser", "libraries", "modules", "peers"):
         item.add_marker(directory)
     for warning in IGNORED_WARNINGS.get(directory, ()):
         item.add_marker(pytest.mark.filterwarnings(warning))

@@ -20,6 +20,7 @@ from ..ir.ops import (
     Pad,
     Reduce,
     Reshape,
+    ReshapeDimensions,
     Rev,
     Scatter,
     Slice,
@@ -74,6 +75,8 @@ def rearrange(node: Node, operands: Sequence[Array], known: Known) -> list[Array
             return [np.broadcast_to(first.transpose(order).reshape(widened), node.shape)]
         case Reshape():
             return [first.reshape(node.new_sizes)]
+        case ReshapeDimensions():
+            return [first.transpose(node.dimensions).reshape(node.new_sizes)]
         case Squeeze():
             return [np.squeeze(first, axis=node.dimensions)]
         case Transpose():

@@ -11,7 +11,7 @@ import jax
 
 from ..ir.ops import JvpCase, VjpCase
 from . import jax_compat
-from .rules import Attributes, UnsupportedError
+from .rules import Attributes
 
 __all__ = ["TracedRules", "jvp_rules", "vjp_rules"]
 
@@ -91,7 +91,7 @@ def _whole(equation: Any, trace: Any) -> Any:
     try:
         return trace(equation)
     except _REFUSALS as error:
-        raise UnsupportedError(f"its rule fails where all operands are perturbed: {error}") from error
+        raise NotImplementedError(f"its rule fails where all operands are perturbed: {error}") from error
 
 
 def _with_cases(rules: TracedRules, own: int, cases: list[Any], **several: list[tuple[str, Any]]) -> TracedRules:
@@ -101,9 +101,9 @@ def _with_cases(rules: TracedRules, own: int, cases: list[Any], **several: list[
 
 
 def _check_number(moving: int) -> None:
-    """Refuse rules with too many cases."""
+    """Refuse rules with too many cases: the function can be run, but not differentiated."""
     if 1 << moving > _MOST_CASES:
-        raise UnsupportedError(
+        raise NotImplementedError(
             f"its rules ask for symbolic zeros, and {moving} operands and results can have them: that makes "
             f"{1 << moving} cases, and brainir stores the rules of {_MOST_CASES}; join arrays that move together, give "
             "those that never move as nondiff_argnums, or differentiate before lowering"

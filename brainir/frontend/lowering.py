@@ -392,6 +392,9 @@ class Lowering:
             self._functions[jvp] = self._function(rule, jvp)
         except NotImplementedError:
             self._foreign[key] = (function, None)
+        except (RuntimeError, AssertionError) as error:
+            del self._foreign[key]
+            raise _NoRuleError(function, str(error)) from error
         else:
             if self._is_derivative(self._functions[jvp], equation):
                 self._foreign[key] = (function, None)
@@ -528,8 +531,8 @@ def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
     """
     try:
         rules = trace()
-    except _UNTRACEABLE as error:
-        given = str(error) if isinstance(error, NotImplementedError) else ""
+    except (*_UNTRACEABLE, RuntimeError) as error:
+        given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise _NoRuleError(function, reason) from error
     if any(map(jax_compat.leaks, rules.bodies())):

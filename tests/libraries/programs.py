@@ -1,0 +1,212 @@
+"""Programs of other libraries, each as a function of arrays; a library that is not installed is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class LibraryProgram(NamedTuple):
+    """A function, its arguments, and the positions of those that it is differentiated in."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    along: tuple[int, ...] = (0,)
+
+
+PROGRAMS: dict[str, tuple[tuple[str, ...], Callable[[], LibraryProgram]]] = {}
+"""By name: the modules that a program needs, and what builds it."""
+
+
+def program(name: str, *modules: str) -> Callable[[Callable[[], LibraryProgram]], Callable[[], LibraryProgram]]:
+    def register(build: Callable[[], LibraryProgram]) -> Callable[[], LibraryProgram]:
+        PROGRAMS[name] = (modules, build)
+        return build
+
+    return register
+
+
+def installed(name: str) -> bool:
+    """Whether the libraries of a program are there."""
+    modules, _ = PROGRAMS[name]
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+def normal(*shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng((3, *shape)).normal(size=shape), jnp.float32)
+
+
+@program("a training step of Flax NNX with AdamW of optax", "flax", "optax")
+def flax_step() -> LibraryProgram:
+    import optax
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: Any) -> None:
+            self.conv = nnx.Conv(2, 4, (3, 3), rngs=rngs)
+            self.norm = nnx.LayerNorm(4, rngs=rngs)
+            self.attention = nnx.MultiHeadAttention(2, 4, decode=False, rngs=rngs)
+            self.head = nnx.Linear(4, 3, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            x = nnx.gelu(self.norm(self.conv(x))).reshape(x.shape[0], -1, 4)
+            return self.head(self.attention(x)).mean(axis=1)
+
+    graph, params = nnx.split(Net(nnx.Rngs(0)))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.cosine_decay_schedule(1e-2, 100)))
+
+    def step(params: Any, state: Any, x: Any, labels: Any) -> Any:
+        def loss(params: Any) -> Any:
+            logits = nnx.merge(graph, params)(x)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return value, optax.apply_updates(params, updates), state
+
+    params = nnx.to_pure_dict(params)
+    return LibraryProgram(
+        lambda p, s, x, y: step(p, s, x, y),
+        (params, optimizer.init(params), normal(2, 5, 5, 2), jnp.array([0, 2])),
+        (2,),
+    )
+
+
+@program("a training step of Flax Linen with dropout", "flax", "optax")
+def linen_step() -> LibraryProgram:
+    import flax.linen as nn
+    import optax
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            x = nn.RNN(nn.LSTMCell(4))(x)
+            x = nn.Dropout(0.4, deterministic=False)(nn.silu(nn.Dense(6)(x)))
+            return nn.Dense(1)(nn.GroupNorm(2)(x))
+
+    net, x = Net(), normal(2, 5, 3)
+    params = net.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, x)
+    optimizer = optax.lion(1e-3)
+
+    def step(params: Any, state: Any, x: Any, key: Any) -> Any:
+        def loss(params: Any) -> Any:
+            return optax.huber_loss(net.apply(params, x, rngs={"dropout": key})).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params)
+        return value, optax.apply_updates(params, updates), state
+
+    return LibraryProgram(step, (params, optimizer.init(params), x, jax.random.key(3)), (2,))
+
+
+@program("a training step of Equinox with optax", "equinox", "optax")
+def equinox_step() -> LibraryProgram:
+    import equinox as eqx
+    import optax
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    cell = eqx.nn.GRUCell(3, 5, key=keys[0])
+    head = eqx.nn.MLP(5, 2, 8, 2, activation=jax.nn.softplus, key=keys[1])
+    params, static = eqx.partition((cell, head), eqx.is_inexact_array)
+    leaves, tree = jax.tree.flatten(params)
+    optimizer = optax.adam(1e-2)
+
+    def step(leaves: Any, state: Any, xs: Any, y: Any) -> Any:
+        def loss(leaves: Any) -> Any:
+            cell, head = eqx.combine(jax.tree.unflatten(tree, leaves), static)
+            h, _ = jax.lax.scan(lambda h, x: (cell(x, h), None), jnp.zeros(5), xs)
+            return jnp.mean((head(h) - y) ** 2)
+
+        value, grads = jax.value_and_grad(loss)(leaves)
+        updates, state = optimizer.update(grads, state)
+        return value, optax.apply_updates(leaves, updates), state
+
+    return LibraryProgram(step, (leaves, optimizer.init(leaves), normal(6, 3), normal(2)), (2,))
+
+
+@program("the potential of NUTS of numpyro", "numpyro")
+def numpyro_potential() -> LibraryProgram:
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro.infer.util import initialize_model
+
+    def model(x: Any, y: Any) -> None:
+        w = numpyro.sample("w", dist.Normal(jnp.zeros(2), 1.0).to_event(1))
+        sigma = numpyro.sample("sigma", dist.Gamma(2.0, 1.5))
+        nu = numpyro.sample("nu", dist.HalfCauchy(1.0))
+        numpyro.sample("y", dist.StudentT(nu + 1.0, x @ w, sigma), obs=y)
+
+    x, y = normal(7, 2), normal(7)
+    info = initialize_model(jax.random.key(0), model, model_args=(x, y), dynamic_args=True)
+
+    def potential(z: Any, x: Any, y: Any) -> Any:
+        return jax.value_and_grad(info.potential_fn(x, y))(z)
+
+    return LibraryProgram(potential, (info.param_info.z, x, y), (0, 1, 2))
+
+
+@program("a step of NUTS of blackjax", "blackjax")
+def blackjax_step() -> LibraryProgram:
+    import blackjax
+
+    def step(position: Any, key: Any) -> Any:
+        nuts = blackjax.nuts(lambda x: -jnp.sum(x**4) - jnp.sum(jnp.cos(x)), 0.3, jnp.ones(3), max_num_doublings=3)
+        state, info = nuts.step(key, nuts.init(position))
+        return state.position, state.logdensity, info.acceptance_rate
+
+    return LibraryProgram(step, (normal(3), jax.random.key(5)), ())
+
+
+@program("a transformer of Haiku", "haiku")
+def haiku_net() -> LibraryProgram:
+    import haiku as hk
+
+    def net(x: Any) -> Any:
+        attention = hk.MultiHeadAttention(2, 3, model_size=4, w_init=hk.initializers.TruncatedNormal())
+        h = hk.LayerNorm(-1, True, True)(x + hk.Linear(4)(attention(x, x, x)))
+        return hk.nets.MLP([8, 1], activation=jax.nn.gelu)(h)
+
+    made, x = hk.without_apply_rng(hk.transform(net)), normal(2, 5, 4)
+    return LibraryProgram(made.apply, (made.init(jax.random.key(0), x), x), (0, 1))
+
+
+@program("energy, force and a step of jax-md", "jax_md")
+def jax_md_step() -> LibraryProgram:
+    from jax_md import energy, simulate, space
+
+    displacement, shift = space.periodic(4.0)
+    potential = energy.soft_sphere_pair(displacement)
+    init, apply = simulate.nve(potential, shift, 1e-3)
+
+    def step(position: Any, key: Any) -> Any:
+        state = apply(init(key, position, 1e-3))
+        return potential(position), state.position, state.velocity
+
+    return LibraryProgram(step, (normal(6, 2) % 4.0, jax.random.key(0)), (0,))
+
+
+@program("a solve of diffrax with its gradient", "diffrax")
+def diffrax_solve() -> LibraryProgram:
+    import diffrax
+
+    def solve(y: Any, decay: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, decay: -decay * y + jnp.sin(t)),
+            diffrax.Euler(),
+            t0=0.0,
+            t1=1.0,
+            dt0=0.25,
+            y0=y,
+            args=decay,
+            max_steps=4,
+            throw=False,
+        ).ys
+
+    # Its rules refuse some cases of symbolic zeros, so the gradient is taken before lowering.
+    gradient = jax.value_and_grad(lambda y, decay: jnp.sum(jnp.sin(solve(y, decay))), (0, 1))
+    return LibraryProgram(gradient, (normal(3), jnp.float32(0.7)), ())

@@ -1,0 +1,47 @@
+"""Programs of other libraries come back through JSON as the functions they were, with their derivatives."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from tests.compare import assert_same_bits
+from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
+
+NAMES = [name for name in PROGRAMS if installed(name)]
+built = functools.cache(lambda name: PROGRAMS[name][1]())
+
+
+@functools.cache
+def regenerated(name: str) -> Callable[..., Any]:
+    case: LibraryProgram = built(name)
+    program = brainir.lower(case.fn, *case.args)
+    loaded = brainir.loads(brainir.dumps(program))
+    assert loaded == program
+    return brainir.to_callable(loaded)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_the_same_to_the_bit(name: str) -> None:
+    case: LibraryProgram = built(name)
+    got, wanted = (jax.jit(fn)(*case.args) for fn in (regenerated(name), case.fn))
+    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
+
+
+def total(fn: Callable[..., Any]) -> Callable[..., Any]:
+    def summed(*args: Any) -> Any:
+        leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
+
+    return summed
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not {"blackjax", "diffrax"} & {*name.split()}])
+def test_gradients_are_the_same_to_the_bit(name: str) -> None:
+    case: LibraryProgram = built(name)
+    got, wanted = (jax.jit(jax.grad(total(fn), case.along))(*case.args) for fn in (regenerated(name), case.fn))
+    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
