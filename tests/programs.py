@@ -367,6 +367,13 @@ PROGRAMS: dict[str, Case] = {
         _without_slope(lambda s, x: lax.linalg.ormqr(s, x, s, left=False, transpose=True)), (S, X), since=(0, 10)
     ),
     "pivots": Case(lambda p: lax.linalg.lu_pivots_to_permutation(p, 5), (jnp.array([1, 3, 2], jnp.int32),)),
+    "code for each platform": Case(
+        lambda x: (
+            lax.platform_dependent(x, cpu=jnp.sin, cuda=jnp.cos, default=jnp.tan),
+            jnp.diagonal(jnp.outer(x, x)),
+        ),
+        (X,),
+    ),
     "memory": Case(lambda x: (jax.device_put(x), lax.empty((3,), jnp.float16), lax.dce_sink(x)), (X,)),
     "places in memory": Case(
         lambda x: (

@@ -16,6 +16,7 @@ import jax.extend
 import jax.extend.random
 import numpy as np
 from jax import lax
+from jax import numpy as jnp
 
 from ..ir import ops
 from ..ir.node import Node
@@ -54,7 +55,8 @@ def bind(node: Any, operands: Values, tracer: Tracer) -> Values:
 def _cond(node: ops.Cond, operands: Values, tracer: Tracer) -> Values:
     index, *rest = operands
     branches = tuple(tracer.closed(branch, rest) for branch in node.branches)
-    results: Values = lax.cond_p.bind(index, *rest, branches=branches)
+    platforms = {"branches_platforms": node.platforms} if node.platforms else {}
+    results: Values = lax.cond_p.bind(index, *rest, branches=branches, **platforms)
     return results
 
 
@@ -171,6 +173,11 @@ def _linear_call(node: ops.LinearCall, operands: Values, tracer: Tracer) -> Valu
     return results
 
 
+def _platform_index(node: ops.PlatformIndex, operands: Values, tracer: Tracer) -> Values:
+    index: Values = _platform_index_p().bind(platforms=node.platforms)
+    return index
+
+
 def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Values, tracer: Tracer) -> Values:
     results: Values = _words_p().bind(shape=node.shape)
     return results
@@ -183,6 +190,14 @@ def _words_p() -> Any:
     with jax.disable_jit(False), jax.threefry_partitionable(True):
         traced = jax.make_jaxpr(lambda key: make(key, 32, (2,)))(np.zeros(2, np.uint32))
     return next(equation.primitive for equation in traced.jaxpr.eqns if equation.primitive.name == "iota_2x32_shape")
+
+
+@functools.cache
+def _platform_index_p() -> Any:
+    """Return the primitive that chooses a branch for ``jax.lax.platform_dependent``."""
+    with jax.disable_jit(False):
+        traced = jax.make_jaxpr(lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.cos))(np.float32(0))
+    return traced.jaxpr.eqns[0].primitive
 
 
 @functools.cache
@@ -208,6 +223,7 @@ _BINDINGS: dict[type[Node], Callable[[Any, Values, Tracer], Values]] = {
     ops.CustomLinearSolve: _custom_linear_solve,
     ops.Iota2x32Shape: _iota_2x32_shape,
     ops.LinearCall: _linear_call,
+    ops.PlatformIndex: _platform_index,
     ops.Scan: _scan,
     ops.While: _while,
 }

@@ -36,6 +36,12 @@ def _split(values, index):
     """Return the first values and the others, such as the carry and the outputs of a step."""
     return values[:index], values[index:]
 ''',
+    "_platform_index": '''
+def _platform_index(platforms):
+    """Return the place of the platform that runs this; None, the last, stands for all others."""
+    places = {name: place for place, names in enumerate(platforms) for name in names or ("default",)}
+    return lax.platform_dependent(**{name: lambda place=place: jnp.int32(place) for name, place in places.items()})
+''',
     "_switch": '''
 def _switch(index, branches, *operands):
     """Run the branch of an index that is in range; lax.switch would clamp it first."""

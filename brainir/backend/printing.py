@@ -87,6 +87,7 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 
 _HELPERS = {
     "lax.switch": "_switch",
+    "platforms.index": "_platform_index",
     "scan.with_constants": "_scan",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from . import jax_compat
 from .policies import remat_policy
-from .rules import Attributes, UnsupportedError
+from .rules import Attributes, UnsupportedError, platform_names
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -40,7 +40,10 @@ def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
 
 def _cond(table: FunctionTable, equation: Any) -> Attributes:
     branches = equation.params["branches"]
-    return dict(branches=tuple(table.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)))
+    return dict(
+        branches=tuple(table.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)),
+        platforms=platform_names(equation.params.get("branches_platforms") or ()),
+    )
 
 
 def _scan(table: FunctionTable, equation: Any) -> Attributes:

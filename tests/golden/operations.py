@@ -97,7 +97,7 @@ OPERATIONS: dict[str, Case] = {
         "tangents of windows", "places in memory", "places of elements in two words", "VJP rule",
         "gradient of remat that saves a name", "symmetric solve", "linear function with a transpose of its own",
         "barrier", "scatters", "running combinations", "choice in a batch", "root",
-        "a rule that is larger for every order",
+        "a rule that is larger for every order", "code for each platform",
     )},
     "decompositions": Case(_decompositions, (S,)),
     "matrices": Case(_matrices, (S, X)),

@@ -82,6 +82,10 @@ def _no_derivative(node: Any, types: Types) -> Expression:
 @rule("cond")
 def _cond(node: Any, types: Types) -> Expression:
     index, *operands = as_operands(node.inputs)
+    if node.platforms:
+        wanted = zip(node.platforms, node.branches, strict=True)
+        own = {name: FunctionOf(branch) for names, branch in wanted for name in names or ("default",)}
+        return Apply(Name("lax.platform_dependent"), tuple(operands), as_keywords(own))
     return Apply(Name("lax.switch"), (index, Tuple(tuple(map(FunctionOf, node.branches))), *operands))
 
 

@@ -137,6 +137,11 @@ def _place(place: Device | Sharding | str | None) -> Expression:
     return Literal(None)
 
 
+@rule("platform_index")
+def _platform_index(node: Any, types: Types) -> Expression:
+    return Apply(Name("platforms.index"), (Literal(node.platforms),))
+
+
 @rule("iota_2x32_shape")
 def _iota_2x32_shape(node: Any, types: Types) -> Expression:
     return Apply(Name("words.iota_2x32_shape"), (Literal(node.shape),))

@@ -22,6 +22,7 @@ __all__ = [
     "has_sharding",
     "ints",
     "no_sharding",
+    "platform_names",
     "precision_name",
     "rule",
 ]
@@ -85,6 +86,11 @@ def has_sharding(sharding: Any) -> bool:
 def ints(values: Any) -> tuple[int, ...]:
     """Return plain integers."""
     return tuple(int(value) for value in values)
+
+
+def platform_names(platforms: Any) -> tuple[tuple[str, ...] | None, ...]:
+    """Return the platforms of each branch; None for all others."""
+    return tuple([None if names is None else tuple(map(str, names)) for names in platforms])
 
 
 def dtype_name(dtype: Any) -> str:

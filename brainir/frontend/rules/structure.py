@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, no_sharding, rule
+from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, no_sharding, platform_names, rule
 
 
 @rule("bitcast_convert_type")
@@ -80,6 +80,11 @@ def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> At
 def _empty(*, dtype: Any, shape: Any, out_sharding: Any = None) -> Attributes:
     no_sharding(out_sharding=out_sharding)
     return {"dtype": dtype_name(dtype), "shape": ints(shape)}
+
+
+@rule("platform_index")
+def _platform_index(*, platforms: Any) -> Attributes:
+    return {"platforms": platform_names(platforms)}
 
 
 @rule("iota_2x32_shape")

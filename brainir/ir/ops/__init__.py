@@ -107,6 +107,7 @@ from .structure import (
     Iota,
     Iota2x32Shape,
     Pad,
+    PlatformIndex,
     Reshape,
     ReshapeDimensions,
     Rev,
@@ -176,6 +177,7 @@ __all__ = [
     "Ormqr",
     "Pad",
     "Permute",
+    "PlatformIndex",
     "Polynomial",
     "Qr",
     "RaggedDotGeneral",
@@ -243,7 +245,7 @@ _AnySchema = (
     | Eigh | LuPivotsToPermutation | Matrices | Ormqr | Qr | Schur | Svd | SymmetricProduct | TriangularSolve
     | Tridiagonal | TridiagonalSolve | RandomGamma | RngBitGenerator | RngUniform | Threefry2x32 | ReduceWith
     | ApproxTopK | Sort | TopK | ReduceWindow | ReduceWindowMonoid | SelectAndGatherAdd | SelectAndScatterAdd | Empty
-    | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape
+    | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape | PlatformIndex
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
     | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex

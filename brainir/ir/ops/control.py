@@ -119,10 +119,15 @@ class NoDerivative(Node):
 
 
 class Cond(Node):
-    """Run the branch that the first operand (an ``int32`` index) names; all branches take the other operands."""
+    """Run the branch that the first operand (an ``int32`` index) names; all branches take the other operands.
+
+    With `platforms` (``jax.lax.platform_dependent``), the index is that of :class:`PlatformIndex`, and a branch is only
+    compiled for its own platforms; None, the last, stands for all others.
+    """
 
     op: Literal["cond"] = "cond"
     branches: tuple[FunctionRef, ...]
+    platforms: tuple[tuple[str, ...] | None, ...] = ()
     family_traits: ClassVar[Traits] = CONTROL
 
 

@@ -143,6 +143,13 @@ class Empty(Node):
     shape: Ints
 
 
+class PlatformIndex(Node):
+    """The place in `platforms` of the platform that runs the program; None, the last, stands for all others."""
+
+    op: Literal["platform_index"] = "platform_index"
+    platforms: tuple[tuple[str, ...] | None, ...]
+
+
 class Iota2x32Shape(Node):
     """The place of each element in row-major order, as two words of 32 bits: the high ones, then the low ones."""
 

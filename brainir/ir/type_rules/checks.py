@@ -14,6 +14,7 @@ __all__ = [
     "check_axis",
     "check_count",
     "check_kind",
+    "check_platforms",
     "check_sizes",
     "common_shape",
     "list_types",
@@ -99,3 +100,10 @@ def check_sizes(sizes: Shape, name: str) -> Shape:
 def without(shape: Shape, axes: frozenset[int]) -> Shape:
     """Return the shape that is left when these axes disappear."""
     return tuple([size for axis, size in enumerate(shape) if axis not in axes])
+
+
+def check_platforms(platforms: tuple[tuple[str, ...] | None, ...]) -> None:
+    """Check that each platform has one place, and only the last place stands for all others."""
+    named = [name for names in platforms for name in names or ()]
+    if not platforms or None in platforms[:-1] or len(set(named)) != len(named):
+        raise TypeRuleError(f"platforms must be named once each, None only last, not {platforms}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ops
 from ..program import Function
 from ..types import TensorType
-from .checks import check_axes, check_count, list_types
+from .checks import check_axes, check_count, check_platforms, list_types
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -133,6 +133,10 @@ def _cond(node: ops.Cond, operands: Types, callees: Callees) -> Types:
         raise TypeRuleError("it takes an index operand and at least one branch")
     if operands[0] != TensorType("int32", ()):
         raise TypeRuleError(f"the index must be i32[], not {operands[0]}")
+    if node.platforms:
+        check_platforms(node.platforms)
+        if len(node.platforms) != len(node.branches):
+            raise TypeRuleError(f"there are {len(node.platforms)} platforms for {len(node.branches)} branches")
     first = callees[node.branches[0]]
     match_types(operands[1:], _inputs(first), f"the operands after the index (inputs of {first.name})")
     for name in node.branches:

@@ -12,6 +12,7 @@ from .checks import (
     check_axis,
     check_count,
     check_kind,
+    check_platforms,
     check_sizes,
     list_types,
     plural,
@@ -253,6 +254,13 @@ def _iota(node: ops.Iota, operands: Types, _: Callees) -> Types:
     check_kind(node.dtype, NUMBER, "the result")
     check_axis(node.dimension, len(check_sizes(node.shape, "shape")), "dimension")
     return (TensorType(node.dtype, node.shape),)
+
+
+@rule(ops.PlatformIndex)
+def _platform_index(node: ops.PlatformIndex, operands: Types, _: Callees) -> Types:
+    check_count(operands, 0)
+    check_platforms(node.platforms)
+    return (TensorType("int32", ()),)
 
 
 @rule(ops.Iota2x32Shape)
