@@ -25,11 +25,15 @@ def format_node(node: Node) -> str:
     shown = [
         f"{name}={_attribute(value)}"
         for name, value in node.attributes().items()
-        if value is not None and value is not False and value != ()
+        if value is not None and value is not False and value != () and not _is_default_zero(node, name, value)
     ]
     attributes = f"[{', '.join(shown)}]" if shown else ""
     operands = " ".join(operand.partition(":")[0] if is_literal(operand) else operand for operand in node.inputs)
     return f"{results} = {node.op}{attributes} {operands}".rstrip()
+
+
+def _is_default_zero(node: Node, name: str, value: object) -> bool:
+    return value == 0 and not type(node).model_fields[name].is_required()
 
 
 def _attribute(value: object) -> str:
