@@ -201,6 +201,16 @@ def double(x: Any, factor: float = 2.0, kind: str = "plain") -> Any:
     return double_p.bind(x, factor=factor, kind=kind)
 
 
+same_p = jax.extend.core.Primitive("brainir_tests_same")
+same_p.def_abstract_eval(lambda x: x)
+same_p.def_impl(jax.jit(lambda x: same_p.bind(x)))
+
+
+def test_a_primitive_whose_implementation_only_runs_it_goes_by_name() -> None:
+    program = stored(lambda x: same_p.bind(x) * 2, X)
+    assert [node.op for node in program.entry_function.nodes] == ["custom_call", "mul"]
+
+
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def doubled(x: Any, factor: float, kind: str) -> Any:
     return x * factor

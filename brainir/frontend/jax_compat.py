@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -57,6 +57,7 @@ __all__ = [
     "traceback_frames",
     "type_text",
     "unusual_jit_params",
+    "uses",
 ]
 
 Equation = Any
@@ -629,10 +630,22 @@ def _symbolic_zero(kind: Any) -> Any:
 
 def leaks(closed: Any) -> bool:
     """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
-    if any(isinstance(const, jax.core.Tracer) for const in open_jaxpr(closed).consts):
-        return True
-    nested = (value for equation in open_jaxpr(closed).equations for value in equation.params.values())
-    return any(leaks(value) for value in nested if hasattr(value, "jaxpr") and hasattr(value, "consts"))
+    return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
+
+
+def uses(closed: Any, primitive: Any) -> bool:
+    """Whether a jaxpr has an equation with a primitive, or calls one that does."""
+    return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
+
+
+def _called(closed: Any) -> Iterator[OpenJaxpr]:
+    """Yield a closed jaxpr and those that its equations hold."""
+    opened = open_jaxpr(closed)
+    yield opened
+    for equation in opened.equations:
+        for value in equation.params.values():
+            if hasattr(value, "jaxpr") and hasattr(value, "consts"):
+                yield from _called(value)
 
 
 def _moves(aval: Any) -> bool:

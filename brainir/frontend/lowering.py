@@ -378,9 +378,11 @@ class Lowering:
                 f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
             )
         try:
-            return jax_compat.trace_primitive(equation)
+            traced = jax_compat.trace_primitive(equation)
         except _UNTRACEABLE:
             return None
+        # One that only runs the primitive says nothing.
+        return None if jax_compat.uses(traced, equation.primitive) else traced
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
