@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from . import jax_compat
+from . import jax_compat, jax_rules
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 
@@ -96,7 +96,7 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     return dict(
         function=table.shared(params["callee"], "linear"),
-        transpose=table.shared(jax_compat.trace_transpose(equation), "transpose"),
+        transpose=table.shared(jax_rules.trace_transpose(equation), "transpose"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
     )

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 
 from ..ir.ops import JvpCase, VjpCase
-from . import jax_compat
+from . import jax_rules
 from .rules import Attributes
 
-__all__ = ["TracedRules", "jvp_rules", "vjp_rules"]
+__all__ = ["UNTRACEABLE", "NoRuleError", "TracedRules", "jvp_rules", "traced_rules", "vjp_rules"]
+
+UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
+"""What JAX raises for a function that it cannot trace."""
+
 
 _MOST_CASES = 64
 # What a rule raises that was not written for a case. JAX raises it too, when the case occurs.
 _REFUSALS = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError, AttributeError, AssertionError)
+
+
+class NoRuleError(Exception):
+    """The derivative rule of a function of the program cannot be stored; the text says why."""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(reason)
+        self.function = function
 
 
 @dataclass
@@ -46,16 +58,16 @@ class TracedRules:
 
 def jvp_rules(equation: Any) -> TracedRules:
     """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros."""
-    rules = TracedRules({"jvp": _whole(equation, jax_compat.trace_custom_jvp)})
+    rules = TracedRules({"jvp": _whole(equation, jax_rules.trace_custom_jvp)})
     if not equation.params["symbolic_zeros"]:
         return rules
-    own = jax_compat.num_closed_over(equation)
-    inexact, _ = jax_compat.rule_operands(equation, own)
+    own = jax_rules.num_closed_over(equation)
+    inexact, _ = jax_rules.rule_operands(equation, own)
     _check_number(len(inexact))
     cases, jvps = [], []
     for perturbed in _subsets(inexact):
         try:
-            closed, moved = jax_compat.trace_jvp_case(equation, perturbed)
+            closed, moved = jax_rules.trace_jvp_case(equation, perturbed)
         except _REFUSALS:
             continue
         cases.append(JvpCase(perturbed=perturbed, moved=moved))
@@ -65,23 +77,42 @@ def jvp_rules(equation: Any) -> TracedRules:
 
 def vjp_rules(equation: Any) -> TracedRules:
     """Trace the rules of a ``custom_vjp_call``, for each case if they ask for symbolic zeros."""
-    own = _whole(equation, jax_compat.num_closed_over)
-    fwd, bwd = _whole(equation, lambda equation: jax_compat.trace_vjp_rules(equation, own))
+    own = _whole(equation, jax_rules.num_closed_over)
+    fwd, bwd = _whole(equation, lambda equation: jax_rules.trace_vjp_rules(equation, own))
     rules = TracedRules({"fwd": fwd, "bwd": bwd})
     if not equation.params["symbolic_zeros"]:
         return rules
-    inexact, results = jax_compat.rule_operands(equation, own)
+    inexact, results = jax_rules.rule_operands(equation, own)
     _check_number(len(inexact) + len(results))
     cases, fwds, bwds = [], [], []
     for perturbed, asked in itertools.product(_subsets(inexact), _subsets(results)):
         try:
-            fwd, bwd, returned = jax_compat.trace_vjp_case(equation, own, perturbed, asked)
+            fwd, bwd, returned = jax_rules.trace_vjp_case(equation, own, perturbed, asked)
         except _REFUSALS:
             continue
         cases.append(VjpCase(perturbed=perturbed, asked=asked, returned=returned))
         fwds.append((_named("fwd", "for", perturbed), fwd))
         bwds.append((_named(_named("bwd", "for", perturbed), "of", asked), bwd))
     return _with_cases(rules, own, cases, fwds=fwds, bwds=bwds)
+
+
+def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
+    """Trace the rules of a function of the program.
+
+    Raises
+    ------
+    NoRuleError
+        If JAX cannot do that apart from the program.
+    """
+    try:
+        rules = trace()
+    except (*UNTRACEABLE, RuntimeError) as error:
+        given = str(error) if isinstance(error, RuntimeError) else ""
+        reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
+        raise NoRuleError(function, reason) from error
+    if any(map(jax_rules.leaks, rules.bodies())):
+        raise NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
+    return rules
 
 
 def _whole(equation: Any, trace: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, in one place.
+"""Every name that JAX may move or rename between versions, in one place, with :mod:`.jax_rules` for derivative rules.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.extend import core as jex_core
-from jax.interpreters import ad
 
 from ..ir.types import TensorType, literal_text
 from .rules import UnsupportedError
@@ -35,29 +34,16 @@ __all__ = [
     "is_ordered",
     "is_unconstrained",
     "jit_inlines",
-    "leaks",
     "literal_operand",
     "name_stack",
-    "num_closed_over",
     "open_jaxpr",
-    "rule_functions",
-    "rule_operands",
     "scan_arity",
     "settings",
     "strong",
     "tensor_type",
-    "trace_custom_jvp",
-    "trace_implementation_jvp",
-    "trace_jvp_case",
-    "trace_primitive",
-    "trace_primitive_jvp",
-    "trace_transpose",
-    "trace_vjp_case",
-    "trace_vjp_rules",
     "traceback_frames",
     "type_text",
     "unusual_jit_params",
-    "uses",
 ]
 
 Equation = Any
@@ -299,92 +285,6 @@ def is_ordered(equation: Equation) -> bool:
     return "Ordered" in type(equation.params.get("effect")).__name__
 
 
-def trace_primitive(equation: Equation) -> Any:
-    """Trace the implementation of a primitive that is defined outside JAX.
-
-    Raises
-    ------
-    Exception
-        Whatever the implementation raises when it cannot be traced.
-    """
-    return jax.make_jaxpr(implementation(equation))(*_operand_specs(equation))
-
-
-def trace_primitive_jvp(equation: Equation) -> Any:
-    """Trace the derivative rule of a primitive: operands and inexact tangents to results and inexact tangents.
-
-    Raises
-    ------
-    NotImplementedError
-        If the primitive has no such rule.
-    """
-    return _trace_jvp(equation, functools.partial(equation.primitive.bind, **equation.params))
-
-
-def trace_implementation_jvp(equation: Equation) -> Any:
-    """Trace the derivative of a primitive's implementation; signature as in :func:`trace_primitive_jvp`.
-
-    Raises
-    ------
-    Exception
-        Whatever JAX or the implementation raises when it cannot be differentiated.
-    """
-    return _trace_jvp(equation, implementation(equation))
-
-
-def _trace_jvp(equation: Equation, function: Any) -> Any:
-    kinds, outputs = _avals(equation)
-
-    def run(*operands: Any) -> list[Any]:
-        results = function(*operands)
-        return list(results) if equation.primitive.multiple_results else [results]
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        results, moved = jax.jvp(run, tuple(primals), tuple(_with_float0(tangents, kinds)))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if _moves(kind)]
-
-    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
-
-
-def trace_transpose(equation: Equation) -> Any:
-    """Trace the transpose of a ``linear_call``: residuals and cotangents of the results to those of the operands."""
-    params = equation.params
-    transpose, consts = params["transpose_thunk"]()
-    first = params["num_callee_consts"]
-    residuals = [_spec(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
-
-    def run(*operands: Any) -> list[Any]:
-        own = open_jaxpr(transpose)
-        return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
-
-    return jax.make_jaxpr(run)(*residuals, *(_spec(var.aval) for var in equation.outvars))
-
-
-def trace_custom_jvp(equation: Equation) -> Any:
-    """Trace the rule of a ``custom_jvp_call``; signature as in :func:`trace_primitive_jvp`."""
-    kinds, outputs = _avals(equation)
-    own = equation.params["num_consts"]
-    still = [not _moves(kind) for kind in kinds[own:]]
-    jaxpr, consts, zero_tangents = equation.params["jvp_jaxpr_fun"].call_wrapped(*still)
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        closed_over = sum(map(_moves, kinds[:own]))
-        results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
-        given = iter(results[len(outputs) :])
-        full = [None if zero else next(given) for zero in zero_tangents]
-        moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if _moves(kind)]
-        return results[: len(outputs)], moved
-
-    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
-
-
-def rule_functions(equation: Equation) -> tuple[Any, ...]:
-    """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` are traced from."""
-    params = equation.params
-    held = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "num_consts", "symbolic_zeros")
-    return tuple([params[name] for name in held if name in params])
-
-
 _SETTINGS = (
     "default_matmul_precision",
     "default_prng_impl",
@@ -402,270 +302,3 @@ _SETTINGS = (
 def settings() -> tuple[Any, ...]:
     """Return what JAX is set to, as far as what it traces depends on that."""
     return (*[getattr(jax.config, f"jax_{name}", None) for name in _SETTINGS], jax.sharding.get_abstract_mesh())
-
-
-def _avals(equation: Equation) -> tuple[list[Any], list[Any]]:
-    return [atom.aval for atom in equation.invars], [var.aval for var in equation.outvars]
-
-
-def _operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
-    return [_spec(atom.aval) for atom in equation.invars]
-
-
-def _rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
-    return [_spec(kind) for kind in kinds], [_spec(kind) for kind in kinds if _moves(kind)]
-
-
-def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
-    """Trace the rules of a ``custom_vjp_call``, whose function closes over the first `own` operands.
-
-    Returns
-    -------
-    fwd, bwd : closed jaxprs
-        ``fwd`` takes the operands and returns results, then residuals; ``bwd`` takes residuals and inexact cotangents
-        and returns inexact cotangents of the operands, zero for those that the user's function closed over.
-    """
-    kinds, outputs = _avals(equation)
-    symbolic = equation.params["symbolic_zeros"]
-    forward, residuals = _trace_forward(
-        equation, list(map(_moves, kinds[own:])) if symbolic else [True] * (len(kinds) - own)
-    )
-    still = _symbolic_zero if symbolic else _float0
-
-    def run_bwd(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        values = iter(cotangents)
-        full = [next(values) if _moves(kind) else still(kind) for kind in outputs]
-        returned = _backward(equation, own, residuals.filled(given), full)
-        moved = [_instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
-        closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if _moves(kind)]
-        return [*closed_over, *(ct for ct, kind in zip(moved, kinds[own:], strict=True) if _moves(kind))]
-
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [_spec(kind) for kind in outputs if _moves(kind)])
-    return forward, bwd
-
-
-@dataclass(frozen=True)
-class _Residuals:
-    """What a forward rule leaves for the backward rule: types of what it computes, and what it always leaves.
-
-    A backward rule may need the latter as Python numbers, such as the shape of an operand.
-    """
-
-    specs: list[Any]
-    fixed: dict[int, Any]
-
-    def filled(self, given: Sequence[Any]) -> list[Any]:
-        values = iter(given)
-        count = len(self.specs) + len(self.fixed)
-        return [self.fixed[place] if place in self.fixed else next(values) for place in range(count)]
-
-
-def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0) -> tuple[Any, _Residuals]:
-    """Trace a forward rule from the operands after the `first` to results and residuals that are not fixed."""
-    params = equation.params
-    own = params["num_consts"]
-    kinds, outputs = _avals(equation)
-    unperturbed = [False] * (len(kinds) - own - len(perturbed))
-    jaxpr, consts = params["fwd_jaxpr_thunk"].call_wrapped(*unperturbed, *perturbed)
-    # A residual that is an operand is not computed: the third tree entry names the operand instead.
-    forwarded = params["out_trees"]()[2]
-
-    def run(*operands: Any) -> list[Any]:
-        # It has no use for what its function closes over.
-        unused = [np.zeros(kind.shape, kind.dtype) for kind in kinds[own:first]]
-        computed = jax.core.eval_jaxpr(jaxpr, consts, *unused, *operands[max(own - first, 0) :])
-        split = len(computed) - len(outputs)
-        fresh, results = iter(computed[:split]), computed[split:]
-        return [*results, *(next(fresh) if index is None else operands[index - first] for index in forwarded)]
-
-    specs = [_spec(kind) for kind in kinds[first:]]
-    closed = jax.make_jaxpr(run)(*specs)
-    traced = open_jaxpr(closed)
-    arrays = dict(zip(traced.constvars, traced.consts, strict=True))
-    left = traced.outvars[len(outputs) :]
-    fixed = {
-        place: atom.val if is_literal(atom) else arrays[atom]
-        for place, atom in enumerate(left)
-        if is_literal(atom) or atom in arrays
-    }
-    residuals = _Residuals([_spec(atom.aval) for place, atom in enumerate(left) if place not in fixed], fixed)
-    if fixed:
-        count = len(outputs)
-        dropped = {count + place for place in fixed}
-
-        def kept(*operands: Any) -> list[Any]:
-            return [value for place, value in enumerate(run(*operands)) if place not in dropped]
-
-        closed = jax.make_jaxpr(kept)(*specs)
-    return closed, residuals
-
-
-def _forget(thunk: Any) -> None:
-    """Let JAX trace a forward rule again: the trees that go with it are those of the last rule that it traced.
-
-    A rule that was traced again calls the thunk of the trace before, which remembers too.
-    """
-    waiting, seen = [thunk], set[int]()
-    while waiting:
-        function = waiting.pop()
-        if id(function) in seen:
-            continue
-        seen.add(id(function))
-        held: dict[Any, Any] = {}
-        if hasattr(function, "call_wrapped"):
-            held = {"f": function.f}
-        elif isinstance(function, functools.partial):
-            held = {"func": function.func, **dict(enumerate(function.args))}
-        elif inspect.isfunction(function) and (function.__module__ or "").startswith("jax."):
-            held = dict(inspect.getclosurevars(function).nonlocals)
-        if isinstance(held.get("cells"), dict):
-            held["cells"].clear()
-        waiting += [value for value in held.values() if callable(value) or hasattr(value, "call_wrapped")]
-
-
-def _backward(equation: Equation, own: int, residuals: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:
-    for store in equation.params["bwd"].stores:
-        if store is not None:
-            store.reset()  # what JAX before 0.10 notes of one call must be the same in the next
-    returned = equation.params["bwd"].call_wrapped(*residuals, *cotangents)
-    # JAX 0.12 returns the cotangents and a log.
-    paired = len(returned) == 2 and isinstance(returned[0], list | tuple)
-    found: Sequence[Any] = returned[0] if paired else returned
-    return found[own - equation.params["num_consts"] :]
-
-
-def num_closed_over(equation: Equation) -> int:
-    """Return how many operands of a node with rules, at the beginning, are what its function closes over.
-
-    A ``custom_vjp_call`` that was traced again has them as operands like others, but for its forward rule, which
-    refuses to let them be perturbed.
-    """
-    params = equation.params
-    first, last = int(params["num_consts"]), len(equation.invars)
-    if "fwd_jaxpr_thunk" in params:
-        _forget(params["fwd_jaxpr_thunk"])
-        while first < last and not _may_perturb(params["fwd_jaxpr_thunk"], last - first, params["num_consts"], last):
-            first += 1
-    return first
-
-
-def _may_perturb(thunk: Any, count: int, own: int, last: int) -> bool:
-    """Whether a forward rule lets its last `count` operands be perturbed."""
-    try:
-        thunk.call_wrapped(*[False] * (last - own - count), *[True] * count)
-    except Exception as error:
-        if type(error).__name__ != "CustomVJPException":  # nowhere public
-            raise
-        return False
-    return True
-
-
-def rule_operands(equation: Equation, own: int) -> tuple[list[Any], list[Any]]:
-    """Return which operands that a derivative rule sees can move, and which results; as positions."""
-    kinds, outputs = _avals(equation)
-    return [place for place, kind in enumerate(kinds[own:]) if _moves(kind)], [
-        place for place, kind in enumerate(outputs) if _moves(kind)
-    ]
-
-
-def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
-    """Trace the rule of a ``custom_jvp_call`` where the tangents of the other operands are symbolic zeros.
-
-    Returns
-    -------
-    closed jaxpr, tuple of int
-        From operands that are not closed over, and the tangents, to results and the tangents of those that move; and
-        which these are.
-    """
-    kinds, outputs = _avals(equation)
-    kinds = kinds[equation.params["num_consts"] :]
-    zeros = [place not in perturbed for place in range(len(kinds))]
-    jaxpr, consts, still = equation.params["jvp_jaxpr_fun"].call_wrapped(*zeros)
-    moved = [place for place, zero in enumerate(still) if not zero and _moves(outputs[place])]
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        results = jax.core.eval_jaxpr(jaxpr, consts, *primals, *tangents)
-        given = iter(results[len(outputs) :])
-        full = [None if zero else next(given) for zero in still]
-        return results[: len(outputs)], [full[place] for place in moved]
-
-    closed = jax.make_jaxpr(rule)([_spec(kind) for kind in kinds], [_spec(kinds[place]) for place in perturbed])
-    return closed, tuple(moved)
-
-
-def trace_vjp_case(
-    equation: Equation, own: int, perturbed: Sequence[int], asked: Sequence[int]
-) -> tuple[Any, Any, tuple[int, ...]]:
-    """Trace the rules of a ``custom_vjp_call`` where only some operands are perturbed, and some cotangents not zero.
-
-    Returns
-    -------
-    fwd, bwd : closed jaxprs
-        As of :func:`trace_vjp_rules`, for the operands that are not closed over and the cotangents that are not zero.
-    returned : tuple of int
-        The operands that ``bwd`` gives a cotangent for.
-    """
-    kinds, outputs = _avals(equation)
-    seen = kinds[own:]
-    _forget(equation.params["fwd_jaxpr_thunk"])
-    forward, residuals = _trace_forward(equation, [place in perturbed for place in range(len(seen))], own)
-    returned: list[int] = []
-
-    def run_bwd(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        values = iter(cotangents)
-        full = [next(values) if place in asked else _symbolic_zero(kind) for place, kind in enumerate(outputs)]
-        found = _backward(equation, own, residuals.filled(given), full)
-        zeros = [cotangent is None or isinstance(cotangent, ad.Zero) for cotangent in found]
-        returned[:] = [place for place, kind in enumerate(seen) if _moves(kind) and not zeros[place]]
-        return [found[place] for place in returned]
-
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [_spec(outputs[place]) for place in asked])
-    return forward, bwd, tuple(returned)
-
-
-def _symbolic_zero(kind: Any) -> Any:
-    moves = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
-    return jax.custom_derivatives.SymbolicZero(moves())
-
-
-def leaks(closed: Any) -> bool:
-    """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
-    return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
-
-
-def uses(closed: Any, primitive: Any) -> bool:
-    """Whether a jaxpr has an equation with a primitive, or calls one that does."""
-    return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
-
-
-def _called(closed: Any) -> Iterator[OpenJaxpr]:
-    """Yield a closed jaxpr and those that its equations hold."""
-    opened = open_jaxpr(closed)
-    yield opened
-    for equation in opened.equations:
-        for value in equation.params.values():
-            if hasattr(value, "jaxpr") and hasattr(value, "consts"):
-                yield from _called(value)
-
-
-def _moves(aval: Any) -> bool:
-    return bool(jnp.issubdtype(aval.dtype, np.inexact))
-
-
-def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
-    values = iter(given)
-    return [next(values) if _moves(kind) else _float0(kind) for kind in kinds]
-
-
-def _float0(kind: Any) -> Any:
-    return np.zeros(kind.shape, jax.dtypes.float0)
-
-
-def _instantiate(cotangent: Any, kind: Any) -> Any:
-    if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jnp.zeros(kind.shape, kind.dtype if _moves(kind) else jax.dtypes.float0)
-    return cotangent
-
-
-def _spec(aval: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))

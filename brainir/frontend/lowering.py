@@ -5,33 +5,26 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import Any, cast
-
-import jax
+from typing import Any
 
 from ..ir.canonical import outline, structural_key
 from ..ir.errors import LoweringError
-from ..ir.node import Node
-from ..ir.ops import AnyNode, schema_of
-from ..ir.program import Constant, Function
+from ..ir.program import Function
 from ..ir.sharing import reachable_functions, share_equal_functions
-from ..ir.types import literal_text
-from . import control, jax_compat, parallel
-from .derivatives import TracedRules, jvp_rules, vjp_rules
+from . import control, jax_compat, jax_rules, parallel
+from .body import Body
+from .derivatives import UNTRACEABLE, NoRuleError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .equations import EQUATION_RULES
 from .externals import ExternalNames, callback, custom_call, is_callback
 from .identity import FunctionKeys, UnknownBehaviourError
 from .jax_compat import OpenJaxpr
 from .rule_memory import RULES as MEMORY
 from .rule_memory import LoweredRules
-from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding, node_attributes
-from .sources import is_model_file, source_of
+from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 
 __all__ = ["Lowering", "identifier", "lowered_ops"]
 
 Lowered = tuple[str, Attributes]
-
-_UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
 
 
 def identifier(text: str, default: str = "fn") -> str:
@@ -44,14 +37,6 @@ def identifier(text: str, default: str = "fn") -> str:
 
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
-
-
-class _NoRuleError(Exception):
-    """The derivative rule of a function of the program cannot be stored; the text says why."""
-
-    def __init__(self, function: str, reason: str) -> None:
-        super().__init__(reason)
-        self.function = function
 
 
 class Lowering:
@@ -169,7 +154,7 @@ class Lowering:
     def _function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
     ) -> Function:
-        return _Body(self, jaxpr, inputs, outputs or {}).function(name)
+        return Body(self, jaxpr, inputs, outputs or {}).function(name)
 
     def lower_equation(self, equation: Any, source: str) -> Lowered:
         """Lower an equation to operation and attributes; note it and return a stand-in if that cannot be done."""
@@ -190,7 +175,7 @@ class Lowering:
             if name in RULES:
                 return node_attributes(name, equation.params)
             return self.foreign(equation)
-        except _NoRuleError as error:
+        except NoRuleError as error:
             return "no_derivative", {"function": error.function, "reason": str(error)}
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
@@ -213,19 +198,19 @@ class Lowering:
 
         Raises
         ------
-        _NoRuleError
+        NoRuleError
             If there is no rule to store.
         """
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
         base, occasion = self._wanted[function], f"{equation.primitive.name} {self._rule_blind_key(function)}"
-        behaviour = self._behaviour(equation, (base, jax_compat.rule_functions(equation)))
+        behaviour = self._behaviour(equation, (base, jax_rules.rule_functions(equation)))
 
         def lower(lowering: Lowering) -> Attributes:
             try:
                 return lowering._lowered_rules(base, occasion, lambda: trace(equation), behaviour)
-            except _NoRuleError as error:
-                raise _NoRuleError(function, str(error)) from error
+            except NoRuleError as error:
+                raise NoRuleError(function, str(error)) from error
 
         if behaviour is None or (self._only_rules and behaviour not in self._by_behaviour):
             return {"function": function, **lower(self)}
@@ -249,8 +234,8 @@ class Lowering:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
         if not levels and orders > _MOST_ORDERS:
-            raise _NoRuleError(base, f"derivatives of order {orders} and above are not stored")
-        rules = _traced(base, trace)
+            raise NoRuleError(base, f"derivatives of order {orders} and above are not stored")
+        rules = traced_rules(base, trace)
         bodies: dict[str, Any] = {}
 
         def named(wanted: str, closed: Any) -> str:
@@ -378,11 +363,11 @@ class Lowering:
                 f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
             )
         try:
-            traced = jax_compat.trace_primitive(equation)
-        except _UNTRACEABLE:
+            traced = jax_rules.trace_primitive(equation)
+        except UNTRACEABLE:
             return None
         # One that only runs the primitive says nothing.
-        return None if jax_compat.uses(traced, equation.primitive) else traced
+        return None if jax_rules.uses(traced, equation.primitive) else traced
 
     def _lower_foreign(self, equation: Any, key: Any, traced: Any) -> None:
         function = self.shared(traced, equation.primitive.name)
@@ -390,13 +375,13 @@ class Lowering:
         # Known before its rule is lowered, because the rule may use the primitive.
         self._foreign[key] = (function, jvp)
         try:
-            rule = jax_compat.open_jaxpr(jax_compat.trace_primitive_jvp(equation))
+            rule = jax_compat.open_jaxpr(jax_rules.trace_primitive_jvp(equation))
             self._functions[jvp] = self._function(rule, jvp)
         except NotImplementedError:
             self._foreign[key] = (function, None)
         except (RuntimeError, AssertionError) as error:
             del self._foreign[key]
-            raise _NoRuleError(function, str(error)) from error
+            raise NoRuleError(function, str(error)) from error
         else:
             if self._is_derivative(self._functions[jvp], equation):
                 self._foreign[key] = (function, None)
@@ -408,8 +393,8 @@ class Lowering:
         """
         problems = len(self._problems)
         try:
-            derived = self._function(jax_compat.open_jaxpr(jax_compat.trace_implementation_jvp(equation)), rule.name)
-        except _UNTRACEABLE:
+            derived = self._function(jax_compat.open_jaxpr(jax_rules.trace_implementation_jvp(equation)), rule.name)
+        except UNTRACEABLE:
             return False
         finally:
             # What only the derivative of the implementation holds is not part of the program.
@@ -433,113 +418,11 @@ def lowered_ops() -> frozenset[str]:
     return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
 
 
-class _Body:
-    """Lowers the equations of one jaxpr."""
-
-    def __init__(self, lowering: Lowering, jaxpr: OpenJaxpr, inputs: Sequence[str], outputs: dict[int, str]) -> None:
-        self._lowering = lowering
-        self._jaxpr = jaxpr
-        self._operands: dict[Any, str] = {}
-        self._taken: set[str] = set()
-        self._count = 0
-        self._constants: list[Constant] = []
-        self._keeps_sources = bool(inputs) or is_model_file(jaxpr.function_file)
-        names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
-        self._inputs = tuple(map(self._name, names))
-        self._operands.update(zip(jaxpr.invars, names, strict=True))
-        for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
-            self._operands[var] = self._constant(var.aval, value)
-        results = {index: var for index, var in enumerate(jaxpr.outvars) if not jax_compat.is_literal(var)}
-        self._wanted = {results[index]: name for index, name in reversed(outputs.items()) if index in results}
-
-    def _name(self, name: str) -> str:
-        self._taken.add(name)
-        return name
-
-    def _constant(self, aval: Any, value: Any) -> str:
-        kind = jax_compat.tensor_type(aval)
-        array = jax_compat.constant_array(value, kind)
-        if kind.shape == () and not kind.is_key and kind.dtype != "float0":
-            return literal_text(array, kind.weak_type)
-        name = self._name(f"c{len(self._constants)}")
-        self._constants.append(Constant.of(name, kind, array))
-        return name
-
-    def function(self, name: str) -> Function:
-        """Return the lowered function."""
-        nodes = [self._node(equation) for equation in self._jaxpr.equations if not self._is_passed_on(equation)]
-        return Function(
-            name=name,
-            inputs=self._inputs,
-            types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
-            constants=tuple(self._constants),
-            nodes=cast("tuple[AnyNode, ...]", tuple(nodes)),
-            outputs=tuple(map(self._operand, self._jaxpr.outvars)),
-        )
-
-    def _is_passed_on(self, equation: Any) -> bool:
-        """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
-        if equation.primitive.name != "convert_element_type" or has_sharding(equation.params.get("sharding")):
-            return False
-        (operand,), (result,) = equation.invars, equation.outvars
-        if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):
-            return False
-        self._operands[result] = self._operand(operand)
-        return True
-
-    def _operand(self, atom: Any) -> str:
-        if not jax_compat.is_literal(atom):
-            return self._operands[atom]
-        if atom.aval.dtype == jax.dtypes.float0:
-            return self._constant(atom.aval, atom.val)
-        return jax_compat.literal_operand(atom)
-
-    def _result(self, var: Any) -> str:
-        name = self._wanted.get(var, "")
-        while not name or name in self._taken:
-            name = f"v{self._count}"
-            self._count += 1
-        self._operands[var] = name
-        return self._name(name)
-
-    def _node(self, equation: Any) -> Node:
-        source = source_of(equation) if self._keeps_sources else ""
-        op, attributes = self._lowering.lower_equation(equation, source)
-        return schema_of(op)(
-            op=op,
-            inputs=tuple(map(self._operand, equation.invars)),
-            outputs=tuple(map(self._result, equation.outvars)),
-            types=tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
-            scope=jax_compat.name_stack(equation),
-            source=source,
-            **attributes,
-        )
-
-
 def _text(function: Function) -> str:
     """Return a text that is equal for functions that were written alike; most equal ones are."""
     nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
     constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
     return repr((function.inputs, function.types, constants, nodes, function.outputs))
-
-
-def _traced(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
-    """Trace the rules of a function.
-
-    Raises
-    ------
-    _NoRuleError
-        If JAX cannot do that apart from the program.
-    """
-    try:
-        rules = trace()
-    except (*_UNTRACEABLE, RuntimeError) as error:
-        given = str(error) if isinstance(error, RuntimeError) else ""
-        reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
-        raise _NoRuleError(function, reason) from error
-    if any(map(jax_compat.leaks, rules.bodies())):
-        raise _NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
-    return rules
 
 
 def _names(value: Any) -> tuple[str, ...]:
