@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import ops
 from ..errors import FormatError
 from ..interface import leaf_count
@@ -20,6 +22,9 @@ def _declared(node: ops.Callback | ops.CustomCall) -> Types:
 
 @rule(ops.Callback)
 def _callback(node: ops.Callback, operands: Types, callees: Callees) -> Types:
+    if node.arguments.kind != "tuple":
+        raise TypeRuleError(f"its positional arguments are a {node.arguments.kind}, and must be a tuple")
+    _check_given_once(node.keywords)
     wanted = leaf_count(node.arguments) + sum(leaf_count(tree) for _, tree in node.keywords)
     if wanted != len(operands):
         raise TypeRuleError(f"it has {plural(len(operands), 'operand')} for {wanted} leaves of arguments")
@@ -30,7 +35,11 @@ def _callback(node: ops.Callback, operands: Types, callees: Callees) -> Types:
 
 @rule(ops.CustomCall)
 def _custom_call(node: ops.CustomCall, operands: Types, callees: Callees) -> Types:
-    names = [name for name, _ in node.params]
-    if len(set(names)) != len(names):
-        raise TypeRuleError(f"an attribute is given twice among {names}")
+    _check_given_once(node.params)
     return _declared(node)
+
+
+def _check_given_once(given: Sequence[tuple[str, object]]) -> None:
+    names = [name for name, _ in given]
+    if len(set(names)) != len(names):
+        raise TypeRuleError(f"a name is given twice among {names}")
