@@ -14,6 +14,7 @@ import brainir
 from brainir.ir.canonical import function_keys
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
+from tests.derivative_programs import DERIVATIVE_PROGRAMS
 
 X = jnp.array([-0.8, -0.1, 0.2, 1.3])
 TABLE = jnp.array([0.5, -2.0, 3.0, 0.7])
@@ -314,3 +315,22 @@ def test_residuals_that_are_numbers_stay_numbers_for_the_backward_rule() -> None
     ours = round_trip(program)
     assert_same_bits(jax.grad(ours)(X), jax.grad(fn)(X))
     assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+
+
+@pytest.mark.parametrize("way", ["callable", "source"])
+def test_a_derivative_that_is_not_stored_says_so_and_those_before_it_are_right(way: str) -> None:
+    growing, (x,) = DERIVATIVE_PROGRAMS["a rule that is larger for every order"][:2]
+    program = brainir.lower(growing, x)
+    if way == "callable":
+        back = brainir.to_callable(program)
+    else:
+        module: dict[str, Any] = {}
+        exec(compile(brainir.to_source(program), "generated", "exec"), module)
+        back = module[program.entry]
+
+    def second(fn: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.grad(lambda x: jnp.sum(jax.grad(fn)(x) ** 2))
+
+    assert_same_bits(jax.jit(second(back))(x), jax.jit(second(growing))(x))
+    with pytest.raises(NotImplementedError, match="derivatives of order 3 and above are not stored"):
+        jax.grad(lambda x: jnp.sum(second(back)(x)))(x)

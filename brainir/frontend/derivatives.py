@@ -106,6 +106,8 @@ def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules
     """
     try:
         rules = trace()
+    except RecursionError:
+        raise  # that Python's stack is full says nothing of the rule
     except (*UNTRACEABLE, RuntimeError) as error:
         given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"

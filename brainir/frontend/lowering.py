@@ -379,6 +379,8 @@ class Lowering:
             self._functions[jvp] = self._function(rule, jvp)
         except NotImplementedError:
             self._foreign[key] = (function, None)
+        except RecursionError:
+            raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
             del self._foreign[key]
             raise NoRuleError(function, str(error)) from error
