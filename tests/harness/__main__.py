@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from . import cases, checks, report, worker
+from . import cases, checks, primitives, report, worker
 
 
 def _results(names: list[str], wanted: tuple[str, ...], jobs: int) -> Iterator[dict[str, Any]]:
@@ -27,6 +27,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--public", action="store_true", help="public functions in place of the cases of the primitives"
     )
+    parser.add_argument("--primitives", action="store_true", help="list the primitives of JAX, and run nothing")
     parser.add_argument("--groups", nargs="*", default=[], help="only these groups")
     parser.add_argument("--per-group", type=int, help="at most this many cases of each group, spread evenly")
     parser.add_argument("--checks", nargs="*", default=list(checks.CHECKS), choices=checks.CHECKS)
@@ -40,6 +41,11 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Run the cases that the command line asks for; 1 if any came back wrong or was refused."""
     options = _options()
+    if options.primitives:
+        print("\n".join(primitives.lines()))
+        if options.write:
+            options.write.write_text(primitives.page())
+        return 0
     worker.start()
     names = cases.names(options.groups, options.per_group, options.public)
     options.results.parent.mkdir(parents=True, exist_ok=True)
