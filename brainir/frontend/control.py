@@ -40,15 +40,19 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
 def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
     params = equation.params
-    closed = next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params)
-    return dict(function=table.shared(jax_compat.as_closed(closed), str(params.get("name", equation.primitive.name))))
+    return dict(function=table.shared(_body(params), str(params.get("name", equation.primitive.name))))
+
+
+def _body(params: Any) -> Any:
+    """Return the closed jaxpr that a primitive runs, whatever this JAX calls it."""
+    return jax_compat.as_closed(next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params))
 
 
 def _composite(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
     return dict(
-        function=table.shared(params["jaxpr"], params["name"]),
+        function=table.shared(_body(params), params["name"]),
         name=str(params["name"]),
         version=int(params["version"]),
         params=tuple([(name, _composite_attribute(name, value)) for name, value in given]),
