@@ -13,13 +13,28 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
-from ..ir.ops import Call, Checkpoint, Cond, CustomJvp, CustomVjp, NoDerivative, OptimizationBarrier, Scan, While
+from ..ir.ops import (
+    Call,
+    Checkpoint,
+    Composite,
+    Cond,
+    CustomJvp,
+    CustomVjp,
+    CustomVmap,
+    NoDerivative,
+    OptimizationBarrier,
+    Scan,
+    While,
+)
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from .constants import Constants
 from .rearrange import Known
 
 __all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site"]
+
+_PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+"""Nodes whose results are those of their function."""
 
 Fact = TypeVar("Fact")
 
@@ -188,7 +203,7 @@ class ForwardAnalysis(_Analysis[Fact]):
         node = site.node
         if not node.traits.control:
             return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-        if isinstance(node, Call | Checkpoint | NoDerivative):
+        if isinstance(node, _PLAIN):
             return self.enter(node.function, facts)
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)
@@ -319,7 +334,7 @@ class BackwardAnalysis(_Analysis[Fact]):
         node = site.node
         if not node.traits.control:
             return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-        if isinstance(node, Call | Checkpoint | NoDerivative):
+        if isinstance(node, _PLAIN):
             return self.enter(node.function, facts)
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)

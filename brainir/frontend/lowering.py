@@ -15,14 +15,15 @@ from . import control, jax_compat, jax_rules, parallel
 from .body import Body
 from .derivatives import UNTRACEABLE, NoRuleError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .equations import EQUATION_RULES
-from .externals import ExternalNames, callback, custom_call, is_callback
+from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .identity import FunctionKeys, UnknownBehaviourError
 from .jax_compat import OpenJaxpr
+from .refused import refusal
 from .rule_memory import RULES as MEMORY
 from .rule_memory import LoweredRules
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 
-__all__ = ["Lowering", "identifier", "lowered_ops"]
+__all__ = ["Lowering", "identifier", "lowered_ops", "lowered_primitives"]
 
 Lowered = tuple[str, Attributes]
 
@@ -163,7 +164,7 @@ class Lowering:
         try:
             if name in self._keep:
                 return custom_call(equation)
-            if is_callback(name):
+            if name in CALLBACKS:
                 return callback(equation, self._externals)
             if name in _HARD:
                 op, rule = _HARD[name]
@@ -174,6 +175,9 @@ class Lowering:
                 return attributes.pop("op", op), attributes
             if name in RULES:
                 return node_attributes(name, equation.params)
+            reason = refusal(name)
+            if reason is not None:
+                raise UnsupportedError(reason)
             return self.foreign(equation)
         except NoRuleError as error:
             return "no_derivative", {"function": error.function, "reason": str(error)}
@@ -418,6 +422,11 @@ def lowered_ops() -> frozenset[str]:
     stored = ("pure_callback", "io_callback", "debug_callback", "custom_call", "no_derivative")
     several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
     return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
+
+
+def lowered_primitives() -> frozenset[str]:
+    """Return the primitives that have a rule."""
+    return frozenset((*RULES, *_HARD, *EQUATION_RULES, *CALLBACKS))
 
 
 def _text(function: Function) -> str:
