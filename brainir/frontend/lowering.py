@@ -101,7 +101,10 @@ class Lowering:
             Listing everything that cannot be lowered.
         """
         name = self._new_name(name)
-        self._functions[name] = self._function(jaxpr, name, inputs, outputs)
+        try:
+            self._functions[name] = self._function(jaxpr, name, inputs, outputs)
+        except UnsupportedError as error:
+            self._problems.append(f"{name}: {error}")
         if self._problems:
             listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self._problems), 1))
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
