@@ -169,14 +169,16 @@ def _function_keys(
     functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING
 ) -> tuple[dict[str, _Form], dict[str, str]]:
     """Return form and key of each function, no form of those known; equal functions, and only they, have equal keys."""
-    effectful = effectful_functions(functions)
     forms: dict[str, _Form] = {}
     keys = dict(known)
     unknown = {
-        name: {callee for node in body.nodes for callee in node.callees() if callee not in known}
+        name: {callee for callee in body.callees if callee not in known}
         for name, body in functions.items()
         if name not in known
     }
+    if not unknown:
+        return forms, keys
+    effectful = effectful_functions(functions)
     callers: dict[str, list[str]] = {}
     for name, callees in unknown.items():
         for callee in callees:
@@ -213,8 +215,9 @@ def effectful_functions(functions: Mapping[str, Function]) -> set[str]:
         for node in function.nodes:
             if node.traits.effectful:
                 waiting.append(function.name)
-            for callee in _executed(node):
-                callers.setdefault(callee, set()).add(function.name)
+            if node.reference_names():
+                for callee in _executed(node):
+                    callers.setdefault(callee, set()).add(function.name)
     found: set[str] = set()
     while waiting:
         name = waiting.pop()

@@ -18,8 +18,7 @@ def reachable_functions(functions: Mapping[str, Function], entry: str) -> tuple[
         name = waiting.pop()
         if name not in order:
             order[name] = None
-            callees = [callee for node in functions[name].nodes for callee in node.callees()]
-            waiting.extend(reversed(callees))
+            waiting.extend(reversed(functions[name].callees))
     return tuple(functions[name] for name in order)
 
 
@@ -30,6 +29,8 @@ def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tupl
     each set in order of reference keeps its name.
     """
     reached = reachable_functions(functions, entry)
+    if len(reached) == 1:
+        return reached
     alike: dict[object, list[str]] = {}
     for function in reached:
         alike.setdefault(outline(function), []).append(function.name)
