@@ -93,8 +93,9 @@ class Body:
         while not name or name in self._taken:
             name = f"v{self._count}"
             self._count += 1
+        self._taken.add(name)
         self._operands[var] = name
-        return self._name(name)
+        return name
 
     def _node(self, equation: Any) -> AnyNode:
         source = source_of(equation) if self._keeps_sources else ""

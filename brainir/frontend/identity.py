@@ -41,6 +41,7 @@ _PURE = frozenset(
 )
 """Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
 
+_ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
 _MOST_FUNCTIONS = 100
 
@@ -95,7 +96,9 @@ class FunctionKeys:
         return self._object(value, kind)
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
+        if _is_wrapped(value):
+            return self._wrapped(value)
+        if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
         if isinstance(value, enum.Enum):
             return _Same(kind), value.name
@@ -109,16 +112,6 @@ class FunctionKeys:
             return kind.__name__, tuple([(name, self.of(held[name])) for name in _RULE_FIELDS if name in held])
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
             return _Same(value)
-        if _is_wrapped(value):
-            value, rule, avals = _unlifted(value)
-            if rule is not None:
-                return "rule", self.of(rule), self.of(avals)
-            transforms = [
-                (self.of(change), self.of(_without_notes(static)))
-                for change, static in value.transforms
-                if not _changes_nothing(change, static)
-            ]
-            return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
         if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
             return self.of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
         if kind is object:
@@ -128,6 +121,18 @@ class FunctionKeys:
         if _is_importable(value) or _is_jitted_for_good(value):
             return _Same(value)
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
+
+    def _wrapped(self, value: Any) -> Hashable:
+        """Return the key of a function that JAX transforms when it traces it."""
+        value, rule, avals = _unlifted(value)
+        if rule is not None:
+            return "rule", self.of(rule), self.of(avals)
+        transforms = [
+            (self.of(change), self.of(_without_notes(static)))
+            for change, static in value.transforms
+            if not _changes_nothing(change, static)
+        ]
+        return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
 
     @staticmethod
     def _array(value: Any, kind: type) -> Hashable:

@@ -71,6 +71,7 @@ class Lowering:
         self._rule_names: set[str] = set()
         self._by_behaviour: dict[Hashable, Attributes] = {}
         self._function_keys = FunctionKeys()
+        self._settings = jax_compat.settings()
         self._open_sources: list[str] = []
         self._problems: list[str] = []
 
@@ -203,20 +204,23 @@ class Lowering:
         """
         closed = equation.params["call_jaxpr"]
         function = self.shared(closed, jax_compat.open_jaxpr(closed).function_name)
-        base, occasion = self._wanted[function], f"{equation.primitive.name} {self._rule_blind_key(function)}"
+        base = self._wanted[function]
         behaviour = self._behaviour(equation, (base, jax_rules.rule_functions(equation)))
 
         def lower(lowering: Lowering) -> Attributes:
             try:
+                occasion = f"{equation.primitive.name} {self._rule_blind_key(function)}"
                 return lowering._lowered_rules(base, occasion, lambda: trace(equation), behaviour)
             except NoRuleError as error:
                 raise NoRuleError(function, str(error)) from error
 
-        if behaviour is None or (self._only_rules and behaviour not in self._by_behaviour):
-            return {"function": function, **lower(self)}
-        if behaviour not in self._by_behaviour:
-            self._by_behaviour[behaviour] = self._lowered_apart(behaviour, lower)
-        return {"function": function, **self._by_behaviour[behaviour]}
+        known = None if behaviour is None else self._by_behaviour.get(behaviour)
+        if known is None:
+            if behaviour is None or self._only_rules:
+                known = lower(self)
+            else:
+                known = self._by_behaviour[behaviour] = self._lowered_apart(behaviour, lower)
+        return {"function": function, **known}
 
     def _lowered_rules(
         self, base: str, occasion: str, trace: Callable[[], TracedRules], behaviour: Hashable | None
@@ -282,7 +286,7 @@ class Lowering:
         """Return what the rules of an equation depend on, or None if that cannot be told."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
         try:
-            return equation.primitive, kinds, self._function_keys.of(parts), self._keep, jax_compat.settings()
+            return equation.primitive, kinds, self._function_keys.of(parts), self._keep, self._settings
         except UnknownBehaviourError:
             return None
 

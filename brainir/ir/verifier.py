@@ -189,26 +189,25 @@ def _check_values(function: Function) -> Environment:
         _define(values, name, text, function)
     for constant in function.constants:
         _check_constant(constant, _define(values, constant.name, constant.type, function), function)
+    noted = {("", "")}
     for index, node in enumerate(function.nodes):
         for operand in node.inputs:
             if operand not in values:
                 _use(values, operand, function, index)
-        if len(node.outputs) != len(node.types):
+        outputs, types = node.outputs, node.types
+        if len(outputs) != len(types):
             raise _error(
-                f"{len(node.outputs)} outputs have {len(node.types)} types",
+                f"{len(outputs)} outputs have {len(types)} types",
                 "give each output one type",
                 function,
                 index,
             )
-        for name, text in zip(node.outputs, node.types, strict=True):
+        for name, text in zip(outputs, types, strict=True):
             _define(values, name, text, function, index)
-        if (node.scope or node.source) and _CONTROL_CHARACTER.search(node.scope + node.source):
-            raise _error(
-                "scope or source holds a line break or another control character",
-                "write them as one line of text",
-                function,
-                index,
-            )
+        notes = node.scope, node.source
+        if notes not in noted:
+            _check_notes(notes, function, index)
+            noted.add(notes)
     for operand in function.outputs:
         if operand not in values:
             _use(values, operand, function, None)
@@ -235,6 +234,16 @@ def _define(values: Environment, name: str, text: str, function: Function, index
     except FormatError as error:
         raise _error(f"the type of {name!r}: {error}", "correct the type", function, index) from None
     return kind
+
+
+def _check_notes(notes: tuple[str, str], function: Function, index: int) -> None:
+    if any(map(_CONTROL_CHARACTER.search, notes)):
+        raise _error(
+            "scope or source holds a line break or another control character",
+            "write them as one line of text",
+            function,
+            index,
+        )
 
 
 def _use(values: Environment, operand: str, function: Function, index: int | None) -> None:
