@@ -150,8 +150,8 @@ class Evaluator:
         types = {place: function.type_of(name) for place, name in zip(places, node.inputs, strict=True)}
         expression = expression_of(node.model_copy(update={"inputs": places}), types.__getitem__)
         match expression:
-            case Apply(Name(dotted), arguments, keywords) if (
-                arguments == tuple(map(Operand, places)) and not _varies(keywords.values())
+            case Apply(Name(dotted), arguments, keywords) if arguments == tuple(map(Operand, places)) and not _varies(
+                keywords.values()
             ):
                 fixed = {name: self._compile(value)({}) for name, value in keywords.items()}
                 return functools.partial(_resolve(dotted), **fixed) if fixed else _resolve(dotted)

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import jax
 
-from ..ir.ops import AnyNode, node_maker
+from ..ir.node import Node
+from ..ir.ops import schema_of
 from ..ir.program import Constant, Function
 from ..ir.types import literal_text
 from . import jax_compat
@@ -62,14 +63,18 @@ class Body:
     def function(self, name: str) -> Function:
         """Return the lowered function."""
         equations = (equation for equation in self._jaxpr.equations if not self._is_passed_on(equation))
-        return Function(
-            name=name,
-            inputs=self._inputs,
-            types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
-            constants=tuple(self._constants),
-            nodes=tuple(map(self._node, equations)),
-            outputs=tuple(map(self._operand, self._jaxpr.outvars)),
-        )
+        nodes = tuple(map(self._node, equations))
+        outputs = tuple(map(self._operand, self._jaxpr.outvars))
+        fields = {
+            "name": name,
+            "inputs": self._inputs,
+            "types": tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
+            # Operands and outputs can be constants too.
+            "constants": tuple(self._constants),
+            "nodes": nodes,
+            "outputs": outputs,
+        }
+        return Function.checked(fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
@@ -97,7 +102,7 @@ class Body:
         self._operands[var] = name
         return name
 
-    def _node(self, equation: Any) -> AnyNode:
+    def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
         op, attributes = self._lowering.lower_equation(equation, source)
         fields = {
@@ -109,4 +114,4 @@ class Body:
             "source": source,
             **attributes,
         }
-        return node_maker(op)(fields)
+        return schema_of(op).checked(fields)

@@ -24,6 +24,9 @@ from ..ir.interface import (
 __all__ = ["TreeReader"]
 
 
+_LEAF = LeafTree()
+
+
 class TreeReader:
     """Reads pytrees of one interface and gathers the units that their leaves name."""
 
@@ -61,7 +64,7 @@ class TreeReader:
         if type(value) in (dict, OrderedDict):
             return self._dict(value, where)
         if jax.tree_util.all_leaves([value]):
-            return LeafTree()
+            return _LEAF
         if dataclasses.is_dataclass(value):
             return self._dataclass(value, where)
         raise LoweringError(

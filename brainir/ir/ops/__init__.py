@@ -7,9 +7,7 @@ type rule in :mod:`brainir.ir.type_rules`, a rule in :mod:`brainir.frontend.rule
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from pydantic import Discriminator
 
@@ -235,7 +233,6 @@ __all__ = [
     "Vary",
     "VjpCase",
     "While",
-    "node_maker",
     "schema_of",
 ]
 
@@ -272,20 +269,3 @@ def schema_of(op: str) -> type[Node]:
         If no schema covers `op`.
     """
     return _SCHEMA_OF[op]
-
-
-@functools.cache
-def node_maker(op: str) -> Callable[[dict[str, Any]], AnyNode]:
-    """Return what makes a node of an operation from its fields, in half the time that the constructor takes.
-
-    The fields are checked as the constructor does.
-
-    Raises
-    ------
-    KeyError
-        If no schema covers `op`.
-    """
-    schema = _SCHEMA_OF[op]
-    schema.model_rebuild()
-    make: Callable[[dict[str, Any]], AnyNode] = schema.__pydantic_validator__.validate_python
-    return make
