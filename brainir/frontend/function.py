@@ -202,14 +202,13 @@ def _is_array_like(leaf: Any) -> bool:
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
-    owners = [
-        (*(owner.path if isinstance(owner, State) else (owner.name,)), *keys)
-        for owner, keys, _ in interface.input_leaves()
-    ]
-    inputs = value_names(owners)
+    leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
+    inputs = value_names(
+        [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
+    )
     new_names = [
-        f"{inputs[index]}_new"
-        for index, (owner, _, _) in enumerate(interface.input_leaves())
+        f"{name}_new"
+        for name, (owner, _) in zip(inputs, leaves, strict=True)
         if isinstance(owner, State) and owner.returned
     ]
     functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))

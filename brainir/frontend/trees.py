@@ -73,7 +73,12 @@ class TreeReader:
         )
 
     def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
-        return tuple(self.read(value, f"{where}[{key!r}]") for key, value in zip(keys, values, strict=True))
+        return tuple(
+            [
+                _LEAF if isinstance(value, jax.Array) else self.read(value, f"{where}[{key!r}]")
+                for key, value in zip(keys, values, strict=True)
+            ]
+        )
 
     def _dict(self, value: dict[Any, Any], where: str) -> Tree:
         odd = [key for key in value if type(key) not in (str, int)]
