@@ -32,7 +32,9 @@ __all__ = [
     "is_brainevent",
     "is_literal",
     "is_ordered",
+    "is_sequential",
     "is_unconstrained",
+    "is_unspecified",
     "jit_inlines",
     "literal_operand",
     "name_stack",
@@ -161,17 +163,23 @@ def jit_inlines(inline: Any) -> bool:
 
 
 def unusual_jit_params(params: Any) -> list[str]:
-    """Name the parameters of a nested jit that say more than how to call its body."""
+    """Name the parameters of a nested jit that cannot be stored."""
     layouts = [name for name in ("in_layouts", "out_layouts") if any(layout is not None for layout in params[name])]
-    shardings = [
-        name
-        for name in ("in_shardings", "out_shardings")
-        if any(type(sharding).__name__ != "UnspecifiedValue" for sharding in params[name])
-    ]
-    unusual = [f"{name}={params[name]!r}" for name in (*layouts, *shardings)]
+    unusual = [f"{name}={params[name]!r}" for name in layouts]
     if params["compiler_options_kvs"]:
         unusual.append(f"compiler_options={dict(params['compiler_options_kvs'])!r}")
     return unusual
+
+
+def is_unspecified(sharding: Any) -> bool:
+    """Whether a sharding of a nested jit leaves the choice to the compiler."""
+    return type(sharding).__name__ == "UnspecifiedValue"
+
+
+def is_sequential(rule: Any) -> bool:
+    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``."""
+    where = getattr(rule, "__module__", None) or ""
+    return where.startswith("jax.") and getattr(rule, "__qualname__", "") == "sequential_vmap.<locals>.rule"
 
 
 def scan_arity(params: Any) -> tuple[int, int]:

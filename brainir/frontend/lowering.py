@@ -11,15 +11,16 @@ from . import control, jax_compat, parallel
 from .body import Body
 from .derivatives import NoRuleError
 from .equations import EQUATION_RULES
-from .externals import ExternalNames, callback, custom_call, is_callback
+from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import ForeignPrimitives
 from .jax_compat import OpenJaxpr
+from .refused import refusal
 from .remembering import Remembering
 from .rule_lowering import RuleLowering
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .table import Table, identifier
 
-__all__ = ["Lowering", "lowered_ops"]
+__all__ = ["Lowering", "lowered_ops", "lowered_primitives"]
 
 
 class Lowering:
@@ -117,7 +118,7 @@ class Lowering:
         try:
             if name in self.keep:
                 return custom_call(equation)
-            if is_callback(name):
+            if name in CALLBACKS:
                 return callback(equation, self._externals)
             if name in _HARD:
                 op, rule = _HARD[name]
@@ -128,6 +129,9 @@ class Lowering:
                 return attributes.pop("op", op), attributes
             if name in RULES:
                 return node_attributes(name, equation.params)
+            reason = refusal(name)
+            if reason is not None:
+                raise UnsupportedError(reason)
             return self.foreign.lower(self, equation)
         except NoRuleError as error:
             return "no_derivative", {"function": error.function, "reason": str(error)}
@@ -154,3 +158,8 @@ def lowered_ops() -> frozenset[str]:
     stored = ("pure_callback", "io_callback", "debug_callback", "custom_call", "no_derivative")
     several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
     return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
+
+
+def lowered_primitives() -> frozenset[str]:
+    """Return the primitives that have a rule."""
+    return frozenset((*RULES, *_HARD, *EQUATION_RULES, *CALLBACKS))
