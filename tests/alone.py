@@ -14,7 +14,6 @@ import ast
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.compare import bits
+from tests.compare import bits, stablehlo
 
 BLOCKED = (
     "brainir", "brainstate", "brainunit", "saiunit", "brainpy", "braintools", "brainevent", "brainscale", "braintrace",
@@ -81,9 +80,7 @@ def lowered(fn: Callable[..., Any], args: tuple[Any, ...], derivatives: str) -> 
         return results, pull(directions(found))
 
     made = jax.jit(compute).lower(*args)
-    # The names of functions follow those of nested jits, which are not part of what is computed.
-    names: dict[str, str] = {}
-    return made, re.sub(r"@[\w.]+", lambda name: names.setdefault(name[0], f"@f{len(names)}"), made.as_text())
+    return made, stablehlo(made)
 
 
 # Arguments and results as text

@@ -1,5 +1,7 @@
-"""Comparison of pytrees to the bit."""
+"""Comparison of pytrees to the bit, and of what functions compile to."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,3 +24,46 @@ def assert_same_bits(actual: Any, expected: Any, where: str = "") -> None:
     pairs = zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True)
     for (path, got), wanted in pairs:
         assert bits(got) == bits(wanted), f"{where} {jax.tree_util.keystr(path)}: {got} != {wanted}"
+
+
+def lowered(fn: Callable[..., Any], *args: Any) -> Any:
+    """Return a function as JAX lowers it to StableHLO, under one name."""
+
+    def compared(*args: Any) -> Any:
+        return fn(*args)
+
+    return jax.jit(compared).lower(*args)
+
+
+def stablehlo(made: Any) -> str:
+    """Return the StableHLO text of what was lowered. The names of its functions, which are no part of what is computed,
+    are numbered in order; constants are in it in full.
+    """
+    return _numbered(r"@[\w.]+", made.as_text())
+
+
+def optimized_hlo(made: Any) -> str:
+    """Return the text of what XLA compiles, without names, numbers of instructions, and the model's lines.
+
+    XLA shortens large constants in it.
+    """
+    # The module's name and the tables of source positions come first.
+    _, first, rest = re.split(r"^(%|ENTRY )", made.compile().as_text(), maxsplit=1, flags=re.MULTILINE)
+    text = re.sub(r", metadata=\{[^}]*\}|[\w.]+(?=: \w+\[)", "", first + rest)
+    return _numbered(r"%[\w.-]+", text)
+
+
+def _numbered(pattern: str, text: str) -> str:
+    names: dict[str, str] = {}
+    return re.sub(pattern, lambda name: names.setdefault(name[0], f"{name[0][0]}{len(names)}"), text)
+
+
+def assert_same_function(actual: Callable[..., Any], expected: Callable[..., Any], *args: Any) -> None:
+    """Check that two functions give the same structure and bits under ``jax.jit``.
+
+    With the same StableHLO they are the same executable, and nothing is compiled.
+    """
+    ours, original = lowered(actual, *args), lowered(expected, *args)
+    assert ours.out_tree == original.out_tree
+    if stablehlo(ours) != stablehlo(original):
+        assert_same_bits(ours.compile()(*args), original.compile()(*args))

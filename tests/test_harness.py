@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 def test_a_case_of_every_group_comes_back_to_the_bit(tmp_path: Path) -> None:
     # In a process of its own, because the cases need 64-bit types.
     results = tmp_path / "results.jsonl"
-    options = ["--per-group", "1", "--jobs", "1", "--checks", "forward", "source", "vjp", "--results", str(results)]
+    checks = ["forward", "hlo", "source", "vjp"]
+    options = ["--per-group", "1", "--jobs", "1", "--results", str(results), "--checks", *checks]
     run = subprocess.run([sys.executable, "-m", "tests.harness", *options], cwd=ROOT, capture_output=True, text=True)
     assert results.exists(), run.stderr
     records = [json.loads(line) for line in results.read_text().splitlines()]

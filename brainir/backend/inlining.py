@@ -18,10 +18,7 @@ from ..ir.types import is_literal
 from .expressions import Apply, DictOf, Expression, Item, Join, Lambda, ListOf, Operand, Splat, SplitAt, Tuple
 from .layout import Doc, flat
 
-__all__ = ["ATOM", "Pending", "evaluated", "fitting", "is_nameless", "use_counts"]
-
-ATOM = 9
-"""Binding of what needs no parentheses anywhere."""
+__all__ = ["Pending", "evaluated", "fitting", "is_nameless", "use_counts"]
 
 _NAMELESS = re.compile(r"v\d+")
 

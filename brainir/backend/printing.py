@@ -38,8 +38,9 @@ from .expressions import (
     Variable,
 )
 from .idioms import idiom, predicates, two_way_cond
-from .inlining import ATOM, Pending, evaluated, fitting, is_nameless, use_counts
+from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, pair, statement
+from .operators import ATOM, OperatorOperand, operator_of
 from .rules import expression_of, gives_tuple
 from .rules.parallel import spec_expression
 from .scope import ModuleScope, unique
@@ -48,33 +49,8 @@ __all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
 
 Callee: TypeAlias = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
 
-_INFIX = {
-    "lax.add": "+",
-    "lax.sub": "-",
-    "lax.mul": "*",
-    "lax.div": "/",
-    "jnp.matmul": "@",
-    "lax.bitwise_and": "&",
-    "lax.bitwise_or": "|",
-    "lax.bitwise_xor": "^",
-    "lax.eq": "==",
-    "lax.ne": "!=",
-    "lax.lt": "<",
-    "lax.le": "<=",
-    "lax.gt": ">",
-    "lax.ge": ">=",
-}
-_PREFIX = {"lax.neg": "-", "lax.bitwise_not": "~"}
-_BINDING = {"*": 6, "/": 6, "@": 6, "+": 5, "-": 5, "&": 4, "^": 3, "|": 2}
-_COMPARISON, _UNARY = 1, 7
 _WIDEST = 72
 """Columns of an expression that goes into another one, or has one in it."""
-_ARITHMETIC = frozenset("+-*/@")
-_NEEDS_INEXACT = frozenset("/")
-_BITWISE = frozenset("&|^~")
-# Python numbers have these element types, with and without 64-bit types.
-_WEAK_TYPES = frozenset(("int32", "int64", "float32", "float64", "complex64", "complex128"))
-
 _DEFAULTS: dict[str, dict[str, object]] = {
     "lax.dot_general": {"precision": None, "preferred_element_type": None},
     "lax.slice": {"strides": None},
@@ -93,6 +69,8 @@ _HELPERS = {
     "symbolic_zeros.custom_vjp": "_custom_vjp",
     "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
+    "wrapping.composite": "_composite",
+    "wrapping.without_batching": "_without_batching",
 }
 """What a generated module has a function of its own for."""
 
@@ -404,26 +382,9 @@ class FunctionPrinter:
         operands = [part.name for part in arguments if isinstance(part, Operand) and not part.as_array]
         if len(operands) != len(arguments):
             return None
-        symbol = _INFIX.get(name) if len(operands) == 2 else _PREFIX.get(name)
-        kinds = [self._function.type_of(operand) for operand in operands]
-        if symbol is None or not any(map(self._is_array, operands)):
+        operator = operator_of(name, [self._for_operator(operand) for operand in operands])
+        if operator is None:
             return None
-        # Python would turn around a comparison, and numpy compute with a number of its own, on the left.
-        if not self._is_array(operands[0]) and not (is_literal(operands[0]) and symbol in _ARITHMETIC):
-            return None
-        kind = kinds[0]
-        if any((other.dtype, other.weak_type) != (kind.dtype, kind.weak_type) for other in kinds):
-            return None
-        allowed = (
-            kind.is_inexact
-            if symbol in _NEEDS_INEXACT
-            else kind.is_integer or kind.dtype == "bool"
-            if symbol in _BITWISE
-            else kind.is_inexact or kind.is_integer or (kind.dtype == "bool" and symbol not in _ARITHMETIC)
-        )
-        if not allowed or (kind.weak_type and kind.dtype not in _WEAK_TYPES):
-            return None
-        binding = _UNARY if len(operands) == 1 else _BINDING.get(symbol, _COMPARISON)
         written: list[str] = []
         for position, operand in enumerate(operands):
             if is_literal(operand):
@@ -432,16 +393,15 @@ class FunctionPrinter:
                     return None
                 written.append(flat(number))
             else:
-                # From the left, operators of one kind need no parentheses; comparisons always do.
-                tighter = binding + (position == 1 or binding == _COMPARISON)
-                text = flat(self._bound(Operand(operand), tighter))
+                text = flat(self._bound(Operand(operand), operator.binding_of_operand(position)))
                 written.append(f"({text})" if position == 1 and text.startswith("-") else text)
         if len(written) == 1:
-            return (symbol, written[0]), binding
-        return (f"{written[0]} {symbol} {written[1]}",), binding
+            return (operator.symbol, written[0]), operator.binding
+        return (f"{written[0]} {operator.symbol} {written[1]}",), operator.binding
 
-    def _is_array(self, operand: str) -> bool:
-        return not is_literal(operand) and (operand in self._arrays or self._function.type_of(operand).ndim > 0)
+    def _for_operator(self, operand: str) -> OperatorOperand:
+        kind, literal = self._function.type_of(operand), is_literal(operand)
+        return OperatorOperand(kind, not literal and (operand in self._arrays or kind.ndim > 0), literal)
 
 
 def _is_keyword(name: str) -> bool:

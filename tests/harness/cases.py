@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from .functions import PUBLIC
 
-__all__ = ["Harness", "arguments", "case", "harnesses", "names", "runs_on_cpu"]
+__all__ = ["COLLECTIONS", "Harness", "arguments", "harnesses", "names", "runs_on_cpu"]
 
 Harness = Any
 
@@ -33,15 +33,26 @@ def harnesses() -> dict[str, Harness]:
     return found
 
 
-def case(name: str) -> Harness:
-    """Return a case, or a public function, by its name."""
-    return PUBLIC[name] if name in PUBLIC else harnesses()[name]
+def _corpus() -> dict[str, Harness]:
+    # Imports brainstate, and builds models, which no other collection needs.
+    from .corpus import corpus
+
+    return dict(corpus())
 
 
-def names(groups: Sequence[str] = (), per_group: int | None = None, public: bool = False) -> list[str]:
+COLLECTIONS: dict[str, Callable[[], dict[str, Harness]]] = {
+    "primitives": harnesses,
+    "public": lambda: dict(PUBLIC),
+    "programs": _corpus,
+}
+"""Cases by name: JAX's own of its primitives, public functions of JAX, the programs and models of the tests."""
+
+
+def names(collection: str, groups: Sequence[str] = (), per_group: int | None = None) -> list[str]:
     """Return the names of the cases of some groups (all if empty), at most `per_group` of each, spread evenly."""
     members: dict[str, list[str]] = {}
-    for name, harness in (PUBLIC if public else harnesses()).items():
+    cases = COLLECTIONS[collection]()
+    for name, harness in cases.items():
         if not groups or harness.group_name in groups:
             members.setdefault(harness.group_name, []).append(name)
     unknown = set(groups) - set(members)
@@ -49,12 +60,12 @@ def names(groups: Sequence[str] = (), per_group: int | None = None, public: bool
         raise SystemExit(f"no such groups: {', '.join(sorted(unknown))}")
     if per_group is None:
         return [name for group in members.values() for name in group]
-    return [name for group in members.values() for name in _spread(group, per_group)]
+    return [name for group in members.values() for name in _spread(cases, group, per_group)]
 
 
-def _spread(group: list[str], count: int) -> list[str]:
+def _spread(cases: dict[str, Harness], group: list[str], count: int) -> list[str]:
     """Return up to `count` cases, those that JAX has on the CPU first."""
-    usable = [name for name in group if runs_on_cpu(case(name))] or group
+    usable = [name for name in group if runs_on_cpu(cases[name])] or group
     count = min(count, len(usable))
     return [usable[index * len(usable) // count] for index in range(count)]
 

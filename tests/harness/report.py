@@ -71,7 +71,8 @@ JAX tests its primitives with a harness of its own: {len(records)} cases in {len
 to the bit, under `jax.jit` on the CPU. Where both lower to the same StableHLO text, they are the same executable, and
 only the original is run. JAX {jax.__version__} made this page: `make harness ARGS='--write docs/coverage.md'`.
 
-- *again*: lowering what came back gives the same fingerprint; *source*: the generated source, executed;
+- *again*: lowering what came back gives the same fingerprint; *hlo*: it compiles to the same optimized HLO, which a
+  function with derivative rules need not; *source*: the generated source, executed;
 - *vjp*, *jvp*, *vmap*: these of the function that came back; *vjp program*: the case's `vjp`, itself lowered.
 
 ```text

@@ -14,19 +14,19 @@ _CLEAR_EVERY = 150
 _done = 0
 
 
-def start() -> None:
-    """Set JAX up: cases with 64-bit types, on the CPU."""
+def start(collection: str) -> None:
+    """Set JAX up for cases on the CPU, with 64-bit types but for the programs of the tests."""
     jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", collection != "programs")
 
 
-def check(name: str, wanted: tuple[str, ...]) -> dict[str, Any]:
+def check(collection: str, name: str, wanted: tuple[str, ...]) -> dict[str, Any]:
     """Check one case, and return how each check came out."""
     global _done
     _done += 1
     if _done % _CLEAR_EVERY == 0:
         jax.clear_caches()  # or memory grows without end
-    harness = cases.case(name)
+    harness = cases.COLLECTIONS[collection]()[name]
     record: dict[str, Any] = {"case": name, "group": harness.group_name}
     if any(limit.skip_run for limit in harness.jax_unimplemented if limit.filter(device="cpu", dtype=harness.dtype)):
         found = dict.fromkeys(wanted, checks.Outcome("absent", "JAX says that it crashes"))

@@ -6,5 +6,6 @@ are the same numbers under every JAX version. One step of a model is ``module(*i
 
 from .cases import MODELS, ModelCase
 from .parameters import N_IN, N_REC
+from .steps import pure_step
 
-__all__ = ["MODELS", "N_IN", "N_REC", "ModelCase"]
+__all__ = ["MODELS", "N_IN", "N_REC", "ModelCase", "pure_step"]

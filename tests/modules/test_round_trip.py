@@ -10,8 +10,8 @@ import pytest
 
 import brainir
 from brainir.ir.canonical import function_keys
-from tests.compare import assert_same_bits
-from tests.models import MODELS, ModelCase
+from tests.compare import assert_same_bits, lowered, stablehlo
+from tests.models import MODELS, ModelCase, pure_step
 
 # brainstate's dropout checks its rate through a host callback, which has a test of its own.
 STORABLE = [case for name, case in MODELS.items() if name != "dropout_RNN"]
@@ -37,6 +37,19 @@ def test_regenerated_step_equals_the_module_to_the_bit_over_100_steps(case: Mode
         states, out = jitted(states, *case.inputs(t))
         assert_same_bits(out, original(*case.inputs(t)), f"out of step {t}")
         assert_same_bits(states, brainir.read_states(module, program), f"states after step {t}")
+
+
+RATES = ("ValinaRNNCell", "GRUCell", "LSTMCell", "GatedGRU", "LRU", "two_layer_GRU", "nested_inputs")
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_regenerated_step_of_a_rate_network_is_the_same_executable(name: str) -> None:
+    case = MODELS[name]
+    program, step = regenerated(case)
+    module = case.build()
+    states = brainir.read_states(module, program)
+    ours, original = (lowered(fn, states, *case.inputs(0)) for fn in (step, pure_step(module, case.inputs(0))))
+    assert stablehlo(ours) == stablehlo(original)
 
 
 @cases
@@ -73,15 +86,7 @@ def loss_over_20_steps(step: Callable[..., Any], case: ModelCase) -> Callable[[A
 def test_gradients_over_20_steps_equal_those_of_the_original(case: ModelCase) -> None:
     program, step = regenerated(case)
     module = case.build()
-    traced = brainstate.transform.StatefulFunction(lambda *inputs: module(*inputs), return_only_write=False)
-    accessed = traced.make_jaxpr(*case.inputs(0)).get_states(*case.inputs(0))
-    paths = {id(state): path for path, state in module.states().items()}
-
-    def original(states: dict[Any, Any], *inputs: Any) -> Any:
-        new, out = traced.jaxpr_call([states[paths[id(state)]] for state in accessed], *inputs)
-        return {paths[id(state)]: value for state, value in zip(accessed, new, strict=True)}, out
-
-    states = brainir.read_states(module, program)
+    original, states = pure_step(module, case.inputs(0)), brainir.read_states(module, program)
     moves = {
         path: all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(value))
         for path, value in states.items()
