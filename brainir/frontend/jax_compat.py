@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, in one place, with :mod:`.jax_rules` for derivative rules.
+"""Every name that JAX may move or rename between versions, with :mod:`.jax_rules` and :mod:`.jax_references`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -19,6 +19,7 @@ from jax import numpy as jnp
 from jax.extend import core as jex_core
 
 from ..ir.types import TensorType, literal_text
+from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 
 __all__ = [
@@ -69,9 +70,11 @@ class OpenJaxpr:
 
 
 def open_jaxpr(closed: Any) -> OpenJaxpr:
-    """Read a closed jaxpr."""
+    """Read a closed jaxpr; references that live in it have become values."""
+    info = closed.jaxpr.debug_info
+    if makes_references(closed.jaxpr):
+        closed = without_references(closed)
     jaxpr = closed.jaxpr
-    info = jaxpr.debug_info
     return OpenJaxpr(
         jaxpr.invars,
         jaxpr.outvars,
@@ -151,11 +154,15 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        If it is a value of a function around, which only exists while that is traced.
+        If it is a value of a function around, which only exists while that is traced, or a reference.
     """
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedError(
             "its derivative rule closes over a value of the function around it; give it the value as an argument"
+        )
+    if isinstance(value, jax.Ref):
+        raise UnsupportedError(
+            "it closes over a reference; give the function the value that it holds and return the new one"
         )
     array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
     return array.astype(kind.storage[0], copy=False)
