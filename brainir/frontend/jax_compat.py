@@ -39,6 +39,7 @@ __all__ = [
     "is_unspecified",
     "jit_inlines",
     "literal_operand",
+    "marks",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
@@ -116,6 +117,8 @@ def tensor_type(aval: Any) -> TensorType:
 
 def type_text(aval: Any) -> str:
     """Return the IR type of an abstract value as text."""
+    if not hasattr(aval, "dtype"):
+        return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
     return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
@@ -131,6 +134,16 @@ def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorT
 @functools.lru_cache(maxsize=1 << 14)
 def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
     return str(_tensor_type(dtype, shape, weak_type))
+
+
+def marks(equation: Equation) -> tuple[str, ...]:
+    """Return what the context of an equation tells the compiler about it, in words."""
+    context = equation.ctx
+    found = {
+        "jax.experimental.compute_on": getattr(context, "compute_type", None),
+        "jax.experimental.xla_metadata": getattr(context, "xla_metadata", None),
+    }
+    return tuple([f"{where}: {value!r}" for where, value in found.items() if value])
 
 
 def name_stack(equation: Equation) -> str:
