@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import brainir
@@ -83,7 +83,12 @@ def choices(draw: st.DrawFn) -> tuple[Choices, int, list[str]]:
     return Choices(draw), draw(st.integers(1, 4)), [name for name in OPERATIONS if name not in left_out]
 
 
-@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 100, database=None)
+# The suite draws the same programs each time. Shrinking takes minutes: it is for the long search.
+SEARCH = EXAMPLES > 100
+PHASES = [Phase.generate, Phase.shrink] if SEARCH else [Phase.generate]
+
+
+@settings(max_examples=EXAMPLES, derandomize=not SEARCH, database=None, phases=PHASES)
 @given(choices())
 def test_values_of_random_programs_depend_on_what_the_analysis_says_and_on_nothing_else(
     drawn: tuple[Choices, int, list[str]],

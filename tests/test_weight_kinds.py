@@ -45,7 +45,12 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...], Callable[[Any, Any], Any
         lambda p, x: x @ (p["w"] / jnp.linalg.norm(p["w"], axis=0)),
         [("w", "dense", True, 4)],
     ),
-    "shared in one step": ({"w": W}, (N,), lambda p, x: x @ p["w"] + jnp.tanh(x[::-1]) @ p["w"], [("w", "dense", True, 0)] * 2),
+    "shared in one step": (
+        {"w": W},
+        (N,),
+        lambda p, x: x @ p["w"] + jnp.tanh(x[::-1]) @ p["w"],
+        [("w", "dense", True, 0)] * 2,
+    ),
     "sum of two": (
         {"v": W, "w": W},
         (N,),
