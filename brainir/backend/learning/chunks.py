@@ -102,34 +102,37 @@ class ChunkedRule:
                 name: (trace.direct.arrays(env), [env[operand] for operand in trace.rule.operands])
                 for name, trace in self.full.items()
             }
-            factors, after = {}, {}
+            factors, advanced = {}, {}
             for name in before:
                 trace, place = self.low_rank[name], rule.groups[name]
                 jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
                 new = trace.roll(before[name], env, jacobian)
                 factors[name] = trace.factors(before[name], new, *signals[place], env)
-                after[name] = trace.keep(new)
+                advanced[name] = trace.keep(new)
             blocks = (jacobians, signals) if self.full else ([], [])
-            return (rule.new_states(env), after, sums), (value, blocks, kept, factors)
+            return (rule.new_states(env), advanced, sums), (value, blocks, kept, factors)
 
         first = (list(carried), filtered, start)
         (carried, new, sums), (losses, blocks, kept, factors) = lax.scan(body, first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
-        backward = [_Backward(rule, place, *both) for place, both in enumerate(zip(*blocks, strict=True))]
+        backward = [
+            _Backward(rule, place, jacobian, signals)
+            for place, (jacobian, signals) in enumerate(zip(*blocks, strict=True))
+        ]
         for name, trace in self.full.items():
             arrays, operands = kept[name]
             direct = {**_over_all(trace.direct.numbers(), len(losses)), **arrays}
             weights = rule.chains[name].weights(env)
-            found = backward[rule.groups[name]]
-            rule.add(gradients, name, _gradient(trace, traces[name], direct, operands, weights, found), env)
+            after = backward[rule.groups[name]]
+            rule.add(gradients, name, _gradient(trace, traces[name], direct, operands, weights, after), env)
             data = jax.vmap(trace.data, axis_size=len(losses))(operands)
-            new[name] = _roll(trace, traces[name], direct, data, found)
+            new[name] = _roll(trace, traces[name], direct, data, after)
         for name, low_rank in self.low_rank.items():
             owner = rule.owners.get(name, name)
             weights, before = rule.chains[name].weights(env), traces[owner]["steps"]
-            for after, (operands, pairs) in factors[owner].items():
-                counts = before + after + jnp.arange(len(losses), dtype=before.dtype)
+            for ahead, (operands, pairs) in factors[owner].items():
+                counts = before + ahead + jnp.arange(len(losses), dtype=before.dtype)
                 corrected = jax.vmap(low_rank.corrected)(pairs, counts)
                 rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, corrected), env)
             if owner == name:
