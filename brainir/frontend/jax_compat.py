@@ -23,6 +23,7 @@ from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 
 __all__ = [
+    "ABSTRACT",
     "OpenJaxpr",
     "as_closed",
     "callback_parts",
@@ -51,6 +52,9 @@ __all__ = [
 ]
 
 Equation = Any
+
+ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
+"""What says of an array only its type."""
 
 
 @dataclass(frozen=True)
@@ -249,9 +253,12 @@ def implementation(equation: Equation) -> Any:
 
 def _sparse_implementation(equation: Equation) -> Any:
     """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
-    module = sys.modules.get("jax.experimental.sparse.bcoo")
-    function = getattr(module, f"_{equation.primitive.name}_impl", None)
-    return None if function is None else functools.partial(function, **equation.params)
+    for name in ("bcoo", "bcsr", "coo", "csr"):
+        module = sys.modules.get(f"jax.experimental.sparse.{name}")
+        function = getattr(module, f"_{equation.primitive.name}_impl", None)
+        if function is not None:
+            return functools.partial(function, **equation.params)
+    return None
 
 
 def is_brainevent(primitive: Any) -> bool:
