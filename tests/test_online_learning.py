@@ -59,6 +59,17 @@ def _step_by_step(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) 
     return jax.lax.scan(body, carry, (xs, targets))
 
 
+def _in_two_runs(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
+    """Return the carry, and losses and summed gradients of two halves, the second of which starts with traces."""
+
+    def body(carry: Any, given: Any) -> Any:
+        carry, losses, grads = learner.run(params, carry, *given)
+        return carry, (losses, grads)
+
+    halves = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), (xs, targets))
+    return jax.lax.scan(body, carry, halves)
+
+
 def _in_windows(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
     """Return losses and gradients of the windows."""
     xs, targets = (jnp.stack([leaves[start:stop] for start, stop in WINDOWS]) for leaves in (xs, targets))
@@ -76,7 +87,7 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
             windows = brainir.compile_learner(learner.plan.program, loss=loss, window=4)
             found["windows"] = _in_windows(windows, params, windows.init(hidden), xs, targets)
         if is_double:
-            found["run"] = learner.run(params, start, xs, targets)
+            found["run"] = _in_two_runs(learner, params, start, xs, targets)
             found["expected"] = backpropagated(case, params, hidden, xs, targets, WINDOWS)
         return found
 
@@ -90,10 +101,11 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
         {key: leaf[rows] for key, leaf in found["expected"].items()} for rows in (slice(STEPS), slice(STEPS, None))
     )
     assert min(np.abs(leaf).max() for leaf in steps.values()) > 1e-3
-    (last, (losses, each)), (carry, run_losses, total) = found["steps"], found["run"]
+    (last, (losses, each)), (carry, (run_losses, total)) = found["steps"], found["run"]
     _close_in_rows(each, steps, 1e-10)
-    _close(total, {key: leaf.sum(axis=0) for key, leaf in steps.items()}, 3e-10)
-    _close({"losses": run_losses}, {"losses": losses}, 1e-10)
+    halves = {key: leaf.reshape(2, STEPS // 2, *leaf.shape[1:]).sum(axis=1) for key, leaf in steps.items()}
+    _close(total, halves, 3e-10)
+    _close({"losses": run_losses.reshape(-1)}, {"losses": losses}, 1e-10)
     for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
         np.testing.assert_allclose(one, two, rtol=2e-9, atol=2e-9)
     if name in kinds:
@@ -116,13 +128,33 @@ def test_low_rank_gradients_are_those_of_their_definition(name: str) -> None:
         def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
             start = learner.init(hidden)
             _, (_, found) = _step_by_step(learner, params, start, xs, targets)
-            total = learner.run(params, start, xs, targets)[2] if name in run else None
+            total = _in_two_runs(learner, params, start, xs, targets)[1][1] if name in run else None
             return found, total, low_rank(case, params, hidden, xs, targets, decay)
 
         found, total, expected = _compiled(everything, params, hidden, xs[:steps], targets[:steps])
     _close_in_rows(found, expected, 1e-10)
     if total is not None:
-        _close(total, {key: leaf.sum(axis=0) for key, leaf in expected.items()}, 1e-10)
+        halves = {key: leaf.reshape(2, steps // 2, *leaf.shape[1:]).sum(axis=1) for key, leaf in expected.items()}
+        _close(total, halves, 1e-10)
+
+
+def test_a_state_without_memory_is_learned_through_the_step_that_reads_it_next() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        return {"h": x @ params["w"]}, jnp.tanh(hidden["h"])
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"h": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, xs[0]), loss=loss)
+
+    def backward(params: Any) -> Any:
+        outs = jax.lax.scan(lambda hidden, x: step(params, hidden, x), hidden, xs)[1]
+        return jax.vmap(loss)(outs, targets).sum()
+
+    def in_two_runs(params: Any) -> Any:
+        carry, _, first = learner.run(params, learner.init(hidden), xs[:3], targets[:3])
+        return jax.tree.map(jnp.add, first, learner.run(params, carry, xs[3:], targets[3:])[2])
+
+    _close(_compiled(in_two_runs, params), _compiled(jax.grad(backward), params), 1e-6)
 
 
 def test_signals_of_the_exit_count_no_path_twice_where_those_of_perturbations_do() -> None:
