@@ -31,7 +31,10 @@ BLOCKED = (
     "brainir", "brainstate", "brainunit", "saiunit", "brainpy", "braintools", "brainevent", "brainscale", "braintrace",
     "pydantic", "safetensors",
 )  # fmt: skip
-KEYS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
+KEYS = {
+    "key<fry>": "threefry2x32", "key<fry4>": "threefry4x32", "key<phx2>": "philox2x32", "key<phx4>": "philox4x32",
+    "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg",
+}  # fmt: skip
 ROOT = Path(__file__).parents[1]
 
 

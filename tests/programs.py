@@ -298,6 +298,14 @@ PROGRAMS: dict[str, Case] = {
         (M, X),
     ),
     "products of scaled blocks": Case(_without_slope(_scaled), BLOCKS, since=(0, 10)),
+    "other keys": Case(
+        lambda seed: [
+            (key, jax.random.split(key)[0], jax.random.bits(jax.random.fold_in(key, 2), (3,)))
+            for key in (jax.random.key(seed, impl=impl) for impl in ("threefry4x32", "philox2x32", "philox4x32"))
+        ],
+        (7,),
+        since=(0, 10),
+    ),
     "ragged products": Case(
         lambda m, w, sizes: lax.ragged_dot(m, w, sizes), (M, jnp.stack([S, -S]), jnp.array([1, 2], jnp.int32))
     ),

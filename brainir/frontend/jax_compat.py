@@ -23,6 +23,7 @@ from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 
 __all__ = [
+    "ABSTRACT",
     "OpenJaxpr",
     "as_closed",
     "callback_parts",
@@ -38,6 +39,7 @@ __all__ = [
     "is_unspecified",
     "jit_inlines",
     "literal_operand",
+    "marks",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
@@ -50,6 +52,9 @@ __all__ = [
 ]
 
 Equation = Any
+
+ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
+"""What says of an array only its type."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ def tensor_type(aval: Any) -> TensorType:
 
 def type_text(aval: Any) -> str:
     """Return the IR type of an abstract value as text."""
+    if not hasattr(aval, "dtype"):
+        return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
     return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
@@ -127,6 +134,16 @@ def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorT
 @functools.lru_cache(maxsize=1 << 14)
 def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
     return str(_tensor_type(dtype, shape, weak_type))
+
+
+def marks(equation: Equation) -> tuple[str, ...]:
+    """Return what the context of an equation tells the compiler about it, in words."""
+    context = equation.ctx
+    found = {
+        "jax.experimental.compute_on": getattr(context, "compute_type", None),
+        "jax.experimental.xla_metadata": getattr(context, "xla_metadata", None),
+    }
+    return tuple([f"{where}: {value!r}" for where, value in found.items() if value])
 
 
 def name_stack(equation: Equation) -> str:
@@ -236,9 +253,12 @@ def implementation(equation: Equation) -> Any:
 
 def _sparse_implementation(equation: Equation) -> Any:
     """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
-    module = sys.modules.get("jax.experimental.sparse.bcoo")
-    function = getattr(module, f"_{equation.primitive.name}_impl", None)
-    return None if function is None else functools.partial(function, **equation.params)
+    for name in ("bcoo", "bcsr", "coo", "csr"):
+        module = sys.modules.get(f"jax.experimental.sparse.{name}")
+        function = getattr(module, f"_{equation.primitive.name}_impl", None)
+        if function is not None:
+            return functools.partial(function, **equation.params)
+    return None
 
 
 def is_brainevent(primitive: Any) -> bool:

@@ -119,6 +119,9 @@ class Lowering:
         name = equation.primitive.name
         self._open_sources.append(source)
         try:
+            marks = jax_compat.marks(equation)
+            if marks:
+                raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
             if name in self.keep:
                 return custom_call(equation)
             if name in CALLBACKS:

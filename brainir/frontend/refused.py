@@ -78,7 +78,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "global_array_to_host_local_array",
         "host_local_array_to_global_array",
     ),
-    "JAX has it no more since 0.10; in place of jax.pmap, use jax.shard_map": (
+    "JAX has it no more since 0.10; leave out custom_dce, and use jax.custom_vjp in place of custom_transpose and"
+    " jax.shard_map in place of jax.pmap": (
         "custom_dce_call",
         "custom_transpose_call",
         "dce_sential",
