@@ -21,7 +21,7 @@ extras_libraries := libraries,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test harness attributes libraries browser bench check docs fuzz clean
+.PHONY: help demo test harness attributes libraries browser bench check docs fuzz jacobians clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,11 @@ check: .venv/.for-check ## lint, formatting, types, import contracts
 
 fuzz: .venv/.for-test ## damage stored programs at random, as in ARGS='--count 200000 --seconds 600'
 	.venv/bin/python -m tests.fuzz $(ARGS)
+
+EXAMPLES ?= 2000
+
+jacobians: .venv/.for-test ## what random programs depend on, against brute force; EXAMPLES=20000
+	BRAINIR_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/test_dependence_of_operations.py
 
 docs: .venv/.for-docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict

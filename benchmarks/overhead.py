@@ -3,7 +3,8 @@
 Run it with ``make bench`` or ``python benchmarks/overhead.py``. All numbers are ratios within one run. Every call
 traces a new function with the same body, so that JAX traces it from scratch; what JAX remembers of functions further
 in, such as those of ``jax.numpy``, it remembers for both sides. The sides take turns, and the least time of each
-counts, of the processor for what one thread does, and of the clock for running.
+counts, of the processor for what one thread does, and of the clock for running. Each side starts when the garbage
+collector has just looked through the process, so that none pays for what another left.
 
 first    ``lower``, verification included, to ``make_jaxpr``, no rule remembered; bound 1.5, with rules 2.5
 lower    the same when the rules of the program are remembered; bound 1.5
@@ -16,6 +17,7 @@ load     ``loads``, verification included, to ``make_jaxpr``; bound 1
 from __future__ import annotations
 
 import functools
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -181,11 +183,15 @@ def module_workload(name: str) -> Workload:
     )
 
 
-def least(actions: dict[str, Callable[[], object]], clock: Callable[[], float], repeats: int) -> dict[str, float]:
+def least(
+    actions: dict[str, Callable[[], object]], clock: Callable[[], float], repeats: int, collect: bool = False
+) -> dict[str, float]:
     """Return the least time of each action, in seconds; they take turns."""
     times = dict.fromkeys(actions, float("inf"))
     for _ in range(repeats):
         for name, action in actions.items():
+            if collect:
+                gc.collect()
             start = clock()
             action()
             times[name] = min(times[name], clock() - start)
@@ -212,7 +218,7 @@ def ratios(work: Workload) -> dict[str, float]:
         "retrace": retrace,
         "load": lambda: brainir.loads(text),
     }
-    spent = least(actions, time.process_time, REPEATS)
+    spent = least(actions, time.process_time, REPEATS, collect=True)
     found = {name: spent[name] / spent["trace"] for name in ("first", "lower", "retrace", "load")}
     if not work.compiles:
         return found

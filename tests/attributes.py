@@ -41,6 +41,7 @@ TRACED = {
     "Call.keep_unused": "an option of the outermost jit",
     "CheckpointName.name": "policies of jax.checkpoint read it",
     "ConvertElementType.weak_type": "StableHLO has no weak types; what they become when they meet others, it notices",
+    "CustomVmap.sequential": "how it is batched",
     "DevicePut.copy_semantics": "what becomes of memory, not of numbers",
     "DevicePut.targets": "there is one device",
     "Eig.enable_eigvec_derivs": "what may be differentiated",

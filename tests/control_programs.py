@@ -97,6 +97,63 @@ def _donating(x: Any, unused: Any) -> Any:
     return x * 2.0
 
 
+@functools.partial(lax.composite, name="tests.scaled_sine", version=2)
+def _composite(x: Any, w: Any, *, scale: Any, axes: Any, approximate: Any, note: Any) -> Any:
+    return jnp.sin(x) * scale, w.sum(axes)
+
+
+@jax.custom_batching.custom_vmap
+def _batched_by_a_rule(x: Any, y: Any) -> Any:
+    return jnp.sin(x) * y
+
+
+@_batched_by_a_rule.def_vmap
+def _batched_rule(size: int, batched: Any, x: Any, y: Any) -> Any:
+    return jnp.cos(x) * y, True
+
+
+@jax.custom_batching.sequential_vmap
+def _one_by_one(x: Any, k: Any) -> Any:
+    return jnp.cumsum(jnp.tanh(x)) * k, x[0]
+
+
+def on_a_mesh(x: Any, w: Any) -> Any:
+    """Calls with shardings, on a mesh of one device."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("x", "y"))
+    cut, whole = (jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)) for axes in (("x",), ()))
+
+    def first(x: Any, w: Any) -> Any:
+        return jnp.sin(x), x @ w
+
+    def second(a: Any, b: Any) -> Any:
+        return a * b
+
+    results = jax.jit(first, in_shardings=(cut, None), out_shardings=(None, whole))(x, w)
+    return jax.jit(second, out_shardings=cut)(*results)
+
+
+def _references(x: Any, w: Any) -> Any:
+    """A sum in a loop, a value that a call changes, and one in the body of a scan; then a rule in between."""
+    total, seen = jax.new_ref(jnp.zeros_like(x)), jax.new_ref(w)
+
+    @jax.jit
+    def look(v: Any) -> Any:
+        seen[...] = seen[...] * v
+        return jnp.tanh(v)
+
+    def add(i: Any, c: Any) -> Any:
+        total[...] += x * c
+        return c * 1.5
+
+    def body(c: Any, k: Any) -> Any:
+        held = jax.new_ref(c)
+        held[...] += k
+        return held[...] * 0.5, held[...]
+
+    last = lax.fori_loop(0, 3, add, x[0])
+    return total[...], jax.nn.relu(look(x) * last), seen[...], lax.scan(body, x, jnp.arange(3.0))
+
+
 def _named(x: Any) -> Any:
     with jax.named_scope("cell"):
         y = jnp.sin(x)
@@ -154,6 +211,17 @@ CONTROL_PROGRAMS: dict[str, Case] = {
     ),
     "barrier": Case(lambda x: lax.optimization_barrier((x, x * 2))[1] + lax.optimization_barrier(x), (X,)),
     "named scopes": Case(_named, (X,)),
+    "references": Case(_references, (X, M)),
+    "composite": Case(
+        lambda x, w: _composite(
+            lax.stop_gradient(x), lax.stop_gradient(w), scale=2.0, axes=(0, 1), approximate=True, note="two"
+        ),
+        (X, M),
+    ),
+    "batching rules": Case(
+        lambda x, y: (_batched_by_a_rule(x, y), _one_by_one(x * 2, 3)), (X, X[::-1]), derivatives="forward"
+    ),
+    "calls with shardings": Case(on_a_mesh, (X, M)),
     "symmetric solve": Case(_solve, (X, SPD)),
     "solve with its transpose": Case(lambda x, a: _solve(x, a, symmetric=False), (X, SPD + M)),
     "solve by an inverse": Case(_solve_by_inverse, (X, SPD)),

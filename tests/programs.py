@@ -16,6 +16,7 @@ from tests.control_programs import CONTROL_PROGRAMS
 from tests.derivative_programs import DERIVATIVE_PROGRAMS
 
 SINCE = {
+    "scaled_dot": (0, 10),
     "stack": (0, 10),
     "tile": (0, 9),
     "unstack": (0, 10),
@@ -59,6 +60,22 @@ def _at(way: str, **options: bool) -> Callable[..., Any]:
 
 def _symmetric(m: Any) -> Any:
     return m @ m.T + jnp.eye(4)
+
+
+def _scaled(x: Any, y: Any, scale: Any, other: Any) -> Any:
+    return (
+        lax.scaled_dot(x, y, lhs_scale=scale, rhs_scale=other, preferred_element_type=jnp.float32),
+        lax.scaled_dot(x, y, lhs_scale=lax.stage(scale)),
+    )
+
+
+BLOCKS = (
+    _normal(3, 8).astype(jnp.float8_e5m2),
+    _normal(8, 2).astype(jnp.float8_e4m3fn),
+    jnp.exp2(jnp.round(_normal(3, 4))).astype(jnp.float8_e8m0fnu),
+    jnp.exp2(jnp.round(_normal(2, 2))).astype(jnp.float8_e8m0fnu),
+)
+"""Operands of few bits, and a scale for blocks of two and of four elements."""
 
 
 def _words() -> Any:
@@ -284,6 +301,15 @@ PROGRAMS: dict[str, Case] = {
     "algorithms of products": Case(
         lambda m, x: (lax.dot(m, x, precision=lax.DotAlgorithmPreset.F32_F32_F32), lax.dot(m, x, precision="high")),
         (M, X),
+    ),
+    "products of scaled blocks": Case(_without_slope(_scaled), BLOCKS, since=(0, 10)),
+    "other keys": Case(
+        lambda seed: [
+            (key, jax.random.split(key)[0], jax.random.bits(jax.random.fold_in(key, 2), (3,)))
+            for key in (jax.random.key(seed, impl=impl) for impl in ("threefry4x32", "philox2x32", "philox4x32"))
+        ],
+        (7,),
+        since=(0, 10),
     ),
     "ragged products": Case(
         lambda m, w, sizes: lax.ragged_dot(m, w, sizes), (M, jnp.stack([S, -S]), jnp.array([1, 2], jnp.int32))

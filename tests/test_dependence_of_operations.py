@@ -1,73 +1,152 @@
-"""The Jacobian of operations that JAX computes has zeros where the analysis says so, and no more where it can tell."""
+"""What operations depend on, element by element: brute force by JAX has zeros where the analysis says so.
 
+And no more zeros than that, where the operation tells beforehand which elements it sees.
+"""
+
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import brainir
-from brainir.analysis.flow import NOTHING, DependenceFlow, Source
-from brainir.ir.program import Program
-from brainir.ir.types import is_literal
+from brainir.analysis.flow import NOTHING, Dependence, DependenceFlow, Source
+from brainir.analysis.slices import extract
+from brainir.analysis.weights import WeightScan
+from brainir.ir.program import Function, Program
+from brainir.ir.types import TensorType, is_literal
+from tests.analysis_cases import array, leaves
+from tests.brute_force import Mask, seen
 from tests.programs import PROGRAMS_HERE
+from tests.random_programs import FORWARD_ONLY, OPERATIONS, REVERSE_ONLY, Choices, evaluate, fitted
 
-MOVING = (
-    "copies", "powers and rounding", "arithmetic", "choices", "shapes", "cutting and joining", "new axes", "tiles",
-    "gathers", "scatters", "moving windows", "contractions", "windows", "order", "reductions", "running combinations",
-    "barrier", "choice of two",
-)  # fmt: skip
-CASES = {name: PROGRAMS_HERE[name] for name in MOVING if name in PROGRAMS_HERE}
+EXAMPLES = int(os.environ.get("BRAINIR_EXAMPLES", "12"))
 
-# Which position an element sees is known from data only: indices, the order of a sort, the place of an extreme.
-COARSE = {"gathers", "scatters", "moving windows", "windows", "order", "reductions", "running combinations"}
-
-
-def jacobians(name: str, program: Program) -> Any:
-    """Return the float32 operands by number, and for each of them the Jacobians of all results."""
-    case = CASES[name]
-    numbers = tuple(number for number, each in enumerate(case.args) if jnp.result_type(each) == jnp.float32)
-    take = jax.jacfwd if case.derivatives == "forward" else jax.jacrev
-    flat = lambda *args: [  # noqa: E731
-        leaf for leaf in jax.tree.leaves(case.fn(*args)) if leaf.dtype == jnp.float32
-    ]
-    return numbers, take(flat, argnums=numbers)(*case.args)
+# Which elements these see is known from data only: an index, a condition, an order, the place of an extreme. Or each
+# element depends on one other in the given program only: a seed, a window of one element.
+BY_DATA = {
+    "approx_top_k", "argmax", "argmin", "cond", "cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "gather",
+    "linear_call", "lu", "ragged_dot_general", "random_bits", "reduce", "reduce_max", "reduce_min", "reduce_or",
+    "reduce_window_min", "rng_bit_generator", "scatter_apply", "sort", "threefry2x32", "while",
+}  # fmt: skip
+"""Operations that mix, as far as can be told beforehand."""
 
 
-def compared(name: str) -> tuple[list[str], bool]:
-    """Return where the analysis claims a zero that is none, and whether it says ``mixing`` where no element mixes."""
-    case = CASES[name]
-    program = brainir.lower(case.fn, *case.args)
-    function = program.entry_function
-    numbers, found = jacobians(name, program)
-    sources = [Source(np.shape(case.args[number])) for number in numbers]
-    flow = DependenceFlow(program, sources, through_stop_gradient=False)
-    known = flow.run(function, {function.inputs[number]: flow.start(place) for place, number in enumerate(numbers)})
-    outputs = [output for output in function.outputs if function.type_of(output).dtype == "float32"]
-    wrong: list[str] = []
-    coarse = False
-    for output, row in zip(outputs, found, strict=True):
-        dependence = NOTHING if is_literal(output) else known.get(output, NOTHING)
-        for place, source in enumerate(sources):
-            size = function.type_of(output).size
-            seen = np.asarray(row[place]).reshape(size, source.size) != 0
-            verdict = dependence.verdict(place)
-            if verdict == "mixing":
-                coarse |= bool((seen.sum(axis=1) <= 1).all())
+def allowed(flow: DependenceFlow, dependence: Dependence, source: int, kind: TensorType) -> Mask:
+    """Return which elements of a source each element of a value may depend on."""
+    size = flow.sources[source].size
+    verdict = dependence.verdict(source)
+    mask = np.full((kind.size, size), verdict == "mixing")
+    if verdict == "elementwise":
+        (where,) = flow.maps(dependence, source, kind.shape)
+        where = where.reshape(-1)
+        mask[np.flatnonzero(where >= 0), where[where >= 0]] = True
+    return mask
+
+
+def wrong_zeros(
+    function: Function,
+    flow: DependenceFlow,
+    known: dict[str, Dependence],
+    names: Sequence[str],
+    found: list[list[Mask]],
+) -> list[str]:
+    """Return the values and sources for which the analysis claims a zero that is none."""
+    wrong = []
+    for name, row in zip(names, found, strict=True):
+        dependence = NOTHING if is_literal(name) else known.get(name, NOTHING)
+        for source, mask in enumerate(row[: len(flow.sources)]):
+            if (mask & ~allowed(flow, dependence, source, function.type_of(name))).any():
+                wrong.append(f"{name} by {source}: {dependence.verdict(source)}; {function.producers.get(name)}")
+    return wrong
+
+
+def coarse_operations(
+    function: Function, known: dict[str, Dependence], names: Sequence[str], found: list[list[Mask]]
+) -> set[str]:
+    """Return the operations that first mix a source of which no element of their results sees more than one element."""
+    mixed = set()
+    for name, row in zip(names, found, strict=True):
+        node = function.producers.get(name)
+        for source, mask in enumerate(row):
+            if node is None or mask.shape[1] < 2 or known.get(name, NOTHING).verdict(source) != "mixing":
                 continue
-            allowed = np.zeros_like(seen)
-            if verdict == "elementwise":
-                (where,) = flow.maps(dependence, place, function.type_of(output).shape)
-                where = where.reshape(-1)
-                allowed[np.flatnonzero(where >= 0), where[where >= 0]] = True
-            if (seen & ~allowed).any():
-                wrong.append(f"{output} by input {numbers[place]}: {verdict}")
-    return wrong, coarse
+            before = any(known.get(operand, NOTHING).verdict(source) == "mixing" for operand in node.inputs)
+            if not before and (mask.sum(axis=1) <= 1).all():
+                mixed.add(node.op)
+    return mixed
+
+
+CASES = [name for name, case in PROGRAMS_HERE.items() if jax.tree.leaves(case.args)]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_jacobian_is_zero_where_the_analysis_says_so(name: str) -> None:
-    wrong, coarse = compared(name)
-    assert wrong == []
-    assert coarse == (name in COARSE)
+def test_operations_depend_on_what_the_analysis_says_and_on_nothing_else(name: str) -> None:
+    case = PROGRAMS_HERE[name]
+    args, tree = jax.tree.flatten(case.args)
+    program = brainir.lower(case.fn, *case.args)
+    scan = WeightScan(program, opening=False)
+    function = scan.function
+    found = seen(
+        lambda *operands: jax.tree.leaves(case.fn(*jax.tree.unflatten(tree, operands))),
+        args,
+        forward=case.derivatives != "reverse",
+        reverse=case.derivatives == "reverse",
+    )
+    sources = [Source(np.shape(each)) for each in args]
+    for through, pattern in ((False, found.slopes), (True, found.either)):
+        flow = DependenceFlow(scan.program, sources, through_stop_gradient=through)
+        known = flow.run(function, {each: flow.start(number) for number, each in enumerate(function.inputs)})
+        assert wrong_zeros(function, flow, known, function.outputs, pattern) == []
+    assert coarse_operations(function, known, function.outputs, found.either) <= BY_DATA
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> tuple[Choices, int, list[str]]:
+    """Draw a random program: the choices in it, the number of its operations, and those that it may have."""
+    left_out = draw(st.sampled_from([REVERSE_ONLY, REVERSE_ONLY, REVERSE_ONLY, FORWARD_ONLY]))
+    return Choices(draw), draw(st.integers(1, 4)), [name for name in OPERATIONS if name not in left_out]
+
+
+def check_every_value(program: Program, *inputs: Any) -> None:
+    """Compare, for all values of a step, what they depend on with brute force on the regenerated function."""
+    scan = WeightScan(program, opening=False)
+    function = scan.function
+    public = brainir.position_dependence(program)
+    constants = {constant.name for constant in function.constants}
+    names = [name for name in function.value_types if name not in constants]
+    probe, _ = extract("probe", function, scan.program, function.inputs, names)
+    run = brainir.to_callable(probe)
+    operations = {node.op for each in program.functions for node in each.nodes}
+    forward = "custom_vjp" not in operations
+    found = seen(lambda *operands: run(*operands), inputs, forward=forward, reverse=not forward)
+    assert wrong_zeros(function, *scan.dependence, names, found.slopes) == []
+    assert wrong_zeros(function, *scan.whole_dependence, names, found.either) == []
+    for name, row in zip(names, found.either, strict=True):
+        for path, mask in zip(public.states, row, strict=False):
+            if name in program.entry_function.value_types and public.of(name, path) == "elementwise":
+                where = public.index_map(name, path).reshape(-1)
+                element, position = np.nonzero(mask)
+                np.testing.assert_array_equal(where[element], position)
+
+
+@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 100, database=None)
+@given(choices())
+def test_values_of_random_programs_depend_on_what_the_analysis_says_and_on_nothing_else(
+    drawn: tuple[Choices, int, list[str]],
+) -> None:
+    pick, count, names = drawn
+    hidden = {"a": array(6, seed=1), "b": array(2, 3, seed=2)}
+    x, data = array(6, seed=3), jnp.array([1, 0, 2], jnp.int32)
+
+    def run(params: dict[str, Any], hidden: dict[str, Any], x: Any, data: Any) -> Any:
+        pool = evaluate(pick.again(), [x, hidden["b"], hidden["a"]], data, count, names)
+        return {"a": fitted(pool[-1], (6,)), "b": fitted(pool[-2], (2, 3))}, 0.0
+
+    program = brainir.lower_step(run, {}, hidden, x, data)
+    check_every_value(program, *leaves({}, hidden, x, data))

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import gc
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -202,6 +203,13 @@ def test_results_can_be_integers_arguments_literals_and_twice_the_same() -> None
     check(fn, X, 5)
 
 
+def test_a_result_that_nothing_can_be_stored_in_is_a_constant() -> None:
+    program = brainir.lower(lambda x: (x, np.zeros((), jax.dtypes.float0)), X)
+    x, nothing = brainir.to_callable(program)(X)
+    assert nothing.dtype == jax.dtypes.float0
+    assert_same_bits(x, X)
+
+
 def test_typed_keys_come_in_and_go_out() -> None:
     def fn(keys: Any) -> Any:
         new = jax.random.split(keys["a"])
@@ -288,6 +296,44 @@ def test_nested_functions_that_differ_in_one_bit_are_two() -> None:
 
     program = check(lambda x: scaled(0.0)(x) + scaled(-0.0)(x), X)
     assert len(program.functions) == 3
+
+
+def test_nodes_that_differ_in_one_part_only_are_computed_apart() -> None:
+    def fn(x: Any, y: Any, n: Any) -> list[Any]:
+        up, down = jax.jit(lambda a: a + 1), jax.jit(lambda a: a - 1)
+        return [
+            *(jax.lax.integer_pow(x, 2), jax.lax.integer_pow(x, 3)),
+            *(jax.lax.cumsum(x, reverse=True), jax.lax.cumsum(x)),
+            *(x * x, x * y, y * x, x * 2.0, x * 3.0, 2.0 * x, x * jnp.float32(2.0), n * 2, x - y, y - x),
+            *(up(x), down(x), up(y), jax.named_call(up, name="twice")(up(x))),
+            *(jax.lax.broadcast(n, (2,)), jax.lax.broadcast(n, (2, 1)), jnp.argmax(x), jnp.argmin(x)),
+        ]
+
+    check(fn, X, X[::-1] * 3.0, jnp.arange(3))
+
+
+def test_lowering_leaves_no_garbage_beside_that_of_tracing() -> None:
+    # The garbage collector rests meanwhile: what only it could free would stay until it looks again.
+    @jax.custom_jvp
+    def spike(v: Any) -> Any:
+        return (v > 0).astype(v.dtype)
+
+    spike.defjvp(lambda primals, tangents: (spike(*primals), tangents[0] / (1 + jnp.abs(primals[0]))))
+
+    def fn(x: Any) -> Any:
+        return jax.lax.scan(lambda carry, _: (spike(jax.jit(jnp.sin)(carry)), None), x, length=3)
+
+    def garbage(trace: Callable[..., Any]) -> int:
+        trace(fn, X)
+        gc.collect()
+        gc.disable()
+        try:
+            trace(fn, X)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert garbage(brainir.lower) <= garbage(lambda fn, x: jax.make_jaxpr(lambda y: fn(y))(x))
 
 
 # Errors of lowering

@@ -10,28 +10,28 @@ import pytest
 
 import brainir
 from brainir.analysis.passes import UnrollScans
-from tests.online_models import (
-    ONLINE_MODELS,
-    OnlineModel,
-    loss,
-    plain_step,
-    reference_gradients,
-    spike,
-    window_reference,
-)
+from tests.learning_reference import backpropagated, low_rank
+from tests.online_models import ONLINE_MODELS, OnlineModel, loss, plain_step
 from tests.quick_compile import quick_options
 
 STEPS = 50
+WINDOWS = ((0, 4), (4, 8))
+
+# One or more of each kind: dense, LoRA, embedding, convolution, elementwise, sparse, events; batches, several layers,
+# weights that are used twice; units without and with adaptation and plasticity, GRU, LSTM, LRU; control flow.
+OF_EACH_KIND = (
+    "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
+    "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
+    "batched_adaptive_plastic", "gated", "long_short_term", "linear_recurrent_unit", "branches", "substeps",
+    "old_state_readout",
+)  # fmt: skip
 
 
 def _learned(case: OnlineModel, dtype: Any, **options: Any) -> Any:
     params, hidden = case.start(dtype)
-    xs = case.inputs(STEPS, dtype)
-    step = plain_step(case)
-    out = jax.eval_shape(step, params, hidden, xs[0])[1]
-    targets = jnp.asarray(np.random.default_rng(3).normal(0, 1, (STEPS, *out.shape)), dtype)
-    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, xs[0]), loss=loss, **options)
-    return learner, params, hidden, xs, targets
+    xs, targets = case.inputs(STEPS, dtype), case.targets(STEPS, dtype)
+    program = brainir.lower_step(plain_step(case), params, hidden, xs[0])
+    return brainir.compile_learner(program, loss=loss, **options), params, hidden, xs, targets
 
 
 def _compiled(function: Callable[..., Any], *args: Any) -> Any:
@@ -45,6 +45,12 @@ def _close(found: Any, expected: Any, tolerance: float) -> None:
         assert error <= tolerance * max(scale, 1e-3), (name, error, scale)
 
 
+def _close_in_rows(found: Any, expected: Any, tolerance: float) -> None:
+    """Compare gradients of steps, or of windows, each relative to its own size."""
+    for row in range(len(jax.tree.leaves(expected)[0])):
+        _close(*({name: leaf[row] for name, leaf in tree.items()} for tree in (found, expected)), tolerance)
+
+
 def _step_by_step(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
     def body(carry: Any, given: Any) -> Any:
         carry, value, grads = learner.step(params, carry, *given)
@@ -53,117 +59,70 @@ def _step_by_step(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) 
     return jax.lax.scan(body, carry, (xs, targets))
 
 
-@pytest.mark.parametrize("name", [name for name in ONLINE_MODELS if name != "batched_adaptive_plastic"])
-def test_gradients_of_each_step_and_of_a_run_are_those_of_cut_backpropagation(name: str) -> None:
-    with jax.enable_x64(True):
-        case = ONLINE_MODELS[name]
-        learner, params, hidden, xs, targets = _learned(case, jnp.float64)
-
-        def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
-            start = learner.init(hidden)
-            return (
-                _step_by_step(learner, params, start, xs, targets),
-                learner.run(params, start, xs, targets),
-                reference_gradients(case, params, hidden, xs, targets, cut=not case.exact_bptt),
-            )
-
-        (last, (values, found)), (carry, losses, total), expected = _compiled(everything, params, hidden, xs, targets)
-    _close(found, expected, 1e-10)
-    _close({"losses": losses}, {"losses": values}, 1e-10)
-    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), expected), 3e-10)
-    for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
-        np.testing.assert_allclose(one, two, rtol=2e-9, atol=2e-9)
+def _in_windows(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
+    """Return losses and gradients of the windows."""
+    xs, targets = (jnp.stack([leaves[start:stop] for start, stop in WINDOWS]) for leaves in (xs, targets))
+    return _step_by_step(learner, params, carry, xs, targets)[1]
 
 
 @pytest.mark.parametrize("name", ONLINE_MODELS)
-def test_gradients_in_single_precision_are_those_of_cut_backpropagation(name: str) -> None:
-    case = ONLINE_MODELS[name]
-    learner, params, hidden, xs, targets = _learned(case, jnp.float32)
+def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: str) -> None:
+    case, kinds = ONLINE_MODELS[name], OF_EACH_KIND
 
-    def both(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
-        _, (_, found) = _step_by_step(learner, params, learner.init(hidden), xs, targets)
-        return found, reference_gradients(case, params, hidden, xs, targets, cut=not case.exact_bptt)
+    def everything(learner: Any, params: Any, hidden: Any, xs: Any, targets: Any, is_double: bool) -> Any:
+        start = learner.init(hidden)
+        found = {"steps": _step_by_step(learner, params, start, xs, targets)}
+        if name in kinds:
+            windows = brainir.compile_learner(learner.plan.program, loss=loss, window=4)
+            found["windows"] = _in_windows(windows, params, windows.init(hidden), xs, targets)
+        if is_double:
+            found["run"] = learner.run(params, start, xs, targets)
+            found["expected"] = backpropagated(case, params, hidden, xs, targets, WINDOWS)
+        return found
 
-    found, expected = _compiled(both, params, hidden, xs, targets)
-    _close(found, expected, 1e-5)
+    def found_in(dtype: Any) -> Any:
+        learner, *given = _learned(case, dtype)
+        return _compiled(lambda *given: everything(learner, *given, dtype == jnp.float64), *given)
 
-
-@pytest.mark.parametrize("name", ["linear_recurrent_unit", "adaptive_plastic", "gated"])
-def test_gradients_of_windows_are_those_of_their_definition(name: str) -> None:
-    case = ONLINE_MODELS[name]
     with jax.enable_x64(True):
-        learner, params, hidden, xs, targets = _learned(case, jnp.float64, window=4)
-
-        def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
-            carry, value, first = learner.step(params, learner.init(hidden), xs[:4], targets[:4])
-            carry, losses, rest = learner.run(params, carry, xs[4:10], targets[4:10])
-            starts = ((0, 4), (4, 8), (8, 10))
-            expected = [window_reference(case, params, hidden, xs, targets, *each) for each in starts]
-            return (value, losses), (first, rest), expected
-
-        (value, losses), (first, rest), expected = _compiled(everything, params, hidden, xs, targets)
-    assert losses.shape == (6,)
-    assert value.shape == ()
-    _close(first, expected[0], 1e-10)
-    _close(rest, jax.tree.map(np.add, expected[1], expected[2]), 1e-10)
-
-
-def _adaptive(state: Any, y: Any) -> tuple[Any, Any]:
-    v, a = state
-    z = spike(v - 1 - 0.3 * a)
-    return z, jnp.stack([0.9 * v - z + y, 0.95 * a + z])
-
-
-def _synaptic(state: Any, y: Any) -> tuple[Any, Any]:
-    v, g = state
-    z, g = spike(v - 1), 0.8 * g + y
-    return z, jnp.stack([0.9 * v - z + g, g])
+        found = found_in(jnp.float64)
+    steps, windows = (
+        {key: leaf[rows] for key, leaf in found["expected"].items()} for rows in (slice(STEPS), slice(STEPS, None))
+    )
+    assert min(np.abs(leaf).max() for leaf in steps.values()) > 1e-3
+    (last, (losses, each)), (carry, run_losses, total) = found["steps"], found["run"]
+    _close_in_rows(each, steps, 1e-10)
+    _close(total, {key: leaf.sum(axis=0) for key, leaf in steps.items()}, 3e-10)
+    _close({"losses": run_losses}, {"losses": losses}, 1e-10)
+    for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
+        np.testing.assert_allclose(one, two, rtol=2e-9, atol=2e-9)
+    if name in kinds:
+        single = found_in(jnp.float32)
+        # In single precision a gradient is as good as the largest of its terms is.
+        _close(single["steps"][1][1], steps, 1e-5)
+        for precision, tolerance in ((found, 1e-10), (single, 1e-5)):
+            summed = [losses[slice(*window)].sum() for window in WINDOWS]
+            np.testing.assert_allclose(precision["windows"][0], summed, rtol=tolerance)
+            _close(precision["windows"][1], windows, tolerance)
 
 
-@pytest.mark.parametrize(("name", "unit"), [("adaptive", _adaptive), ("synaptic_current", _synaptic)])
-def test_low_rank_gradients_are_those_of_their_definition(name: str, unit: Callable[..., Any]) -> None:
-    case, decay = ONLINE_MODELS[name], 0.8
+@pytest.mark.parametrize("name", OF_EACH_KIND)
+def test_low_rank_gradients_are_those_of_their_definition(name: str) -> None:
+    case, decay, steps = ONLINE_MODELS[name], 0.8, 12
+    run = ("embedding", "convolution", "batched_adaptive_plastic", "old_state_readout", "long_short_term")
     with jax.enable_x64(True):
         learner, params, hidden, xs, targets = _learned(case, jnp.float64, algorithm="es_d_rtrl", decay=decay)
 
-        def neuron(state: Any, y: Any) -> Any:
-            return unit(state, y)[1]
-
-        def spikes(state: Any) -> Any:
-            return jax.vmap(lambda each: unit(each, 0.0)[0])(state)
-
-        def objective(state: Any, target: Any) -> Any:
-            return loss(spikes(state), target)
-
-        def definition(params: Any, xs: Any, targets: Any) -> Any:
-            w, bias = params["w"], params.get("b", 0.0)
-
-            def body(now: Any, given: Any) -> Any:
-                state, data, slow, n = now
-                x, target = given
-                joined = jnp.concatenate([x, spikes(state)])
-                transition, direct = jax.vmap(jax.jacfwd(neuron, argnums=(0, 1)))(state, joined @ w + bias)
-                state = jax.vmap(neuron)(state, joined @ w + bias)
-                data = decay * data + joined
-                slow = decay * jnp.einsum("kab,kb->ka", transition, slow) + (1 - decay) * direct
-                signal = jax.grad(objective)(state, target)
-                total = (signal * slow).sum(axis=1) / (1 - decay**n)
-                found = {"w": jnp.outer(data, total), "b": total}
-                return (state, data, slow, n + 1), {key: found[key] for key in params}
-
-            start = (jnp.zeros((5, 2)), jnp.zeros(len(w)), jnp.zeros((5, 2)), 1)
-            return jax.lax.scan(body, start, (xs, targets))[1]
-
-        def everything(params: Any, xs: Any, targets: Any) -> Any:
+        def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
             start = learner.init(hidden)
             _, (_, found) = _step_by_step(learner, params, start, xs, targets)
-            return found, learner.run(params, start, xs, targets)[2], definition(params, xs, targets)
+            total = learner.run(params, start, xs, targets)[2] if name in run else None
+            return found, total, low_rank(case, params, hidden, xs, targets, decay)
 
-        # The trace of a bias is that of the product before it.
-        assert len(learner.init(hidden)["traces"]) == 1
-        found, total, expected = _compiled(everything, params, xs[:12], targets[:12])
-    _close(found, expected, 1e-10)
-    _close(total, jax.tree.map(lambda leaf: leaf.sum(axis=0), expected), 1e-10)
+        found, total, expected = _compiled(everything, params, hidden, xs[:steps], targets[:steps])
+    _close_in_rows(found, expected, 1e-10)
+    if total is not None:
+        _close(total, {key: leaf.sum(axis=0) for key, leaf in expected.items()}, 1e-10)
 
 
 def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:

@@ -6,102 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import brainir
 from brainir.analysis import inline_calls
-from brainir.ir.types import TensorType
-from tests.analysis_cases import N, array, jacobian_of, leaves, step, values_of
+from tests.analysis_cases import N, array, leaves, step, values_of
+from tests.jacobians import check_structures
 
-SHAPES = ((6,), (2, 3), (3, 2), (6, 1))
-PERMUTATION = np.array([2, 0, 1, 5, 4, 3])
-MASK = np.array([True, False, True, True, False, False])
-FIXED = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
-
-
-def outer(a: Any) -> Any:
-    return (a.reshape(6)[:, None] * jnp.ones((6, 2)))[:, 1]
-
-
-UNARY = {
-    "sin": jnp.sin,
-    "tanh": jnp.tanh,
-    "softplus": jax.nn.softplus,
-    "relu": jax.nn.relu,
-    "flip": lambda a: jnp.flip(a, 0),
-    "roll": lambda a: jnp.roll(a, 1),
-    "transpose": lambda a: a.T if a.ndim == 2 and a.shape != (6, 1) else a,
-    "take": lambda a: jnp.take(a.reshape(6), PERMUTATION),
-    "swap_halves": lambda a: jnp.concatenate(jnp.split(a.reshape(6), [2])[::-1]),
-    "shift": lambda a: jnp.pad(a.reshape(6), (1, 0))[:-1],
-    "outer": outer,
-    "strided": lambda a: jnp.stack([a.reshape(6)[::2], a.reshape(6)[1::2]]),
-    "set": lambda a: a.reshape(6).at[np.array([1, 4])].set(a.reshape(6)[:2]),
-    "sum": lambda a: a + jnp.sum(a),
-    "cumsum": lambda a: jnp.cumsum(a, axis=0),
-    "softmax": lambda a: jax.nn.softmax(a.reshape(6)),
-    "product": lambda a: a.reshape(6) @ FIXED,
-    "scan": lambda a: jax.lax.fori_loop(0, 3, lambda i, c: jnp.sin(jnp.flip(c, 0)), a),
-    "scan_rows": lambda a: jax.lax.scan(lambda c, row: (c + row, row * 0.5), 0.0, a.reshape(6))[1],
-    "cond": lambda a: jax.lax.cond(MASK[0] > 0, jnp.sin, lambda c: jnp.flip(c, 0), a),
-    "while": lambda a: jax.lax.while_loop(lambda c: c[0] < 2, lambda c: (c[0] + 1, jnp.tanh(c[1])), (0, a))[1],
-    "sum_over_one": lambda a: jnp.sum(a.reshape(6, 1), axis=1),
-    **{f"reshape{shape}": (lambda a, shape=shape: a.reshape(shape)) for shape in SHAPES},
-}
-BINARY = {
-    "add": lambda a, b: a + b.reshape(a.shape),
-    "mul": lambda a, b: a * b.reshape(a.shape),
-    "where": lambda a, b: jnp.where(MASK.reshape(a.shape), a, b.reshape(a.shape)),
-    "compare": lambda a, b: jnp.where(a > 0.0, b.reshape(a.shape), 0.5),
-    "halves": lambda a, b: jnp.concatenate([a.reshape(6)[:3], b.reshape(6)[3:]]),
-    "rows": lambda a, b: jnp.einsum("i,i->i", a.reshape(6), b.reshape(6)),
-    "logaddexp": lambda a, b: jnp.logaddexp(a, b.reshape(a.shape)),
-}
-
-instructions = st.one_of(
-    st.tuples(st.sampled_from(sorted(UNARY)), st.integers(0, 20), st.just(0)),
-    st.tuples(st.sampled_from(sorted(BINARY)), st.integers(0, 20), st.integers(0, 20)),
-)
-
-
-def interpret(program: list[tuple[str, int, int]], values: list[Any]) -> list[Any]:
-    pool = list(values)
-    for name, first, second in program:
-        a, b = pool[-1 - first % len(pool)], pool[-1 - second % len(pool)]
-        pool.append(UNARY[name](a) if name in UNARY else BINARY[name](a, b))
-    return pool
-
-
-@settings(max_examples=60)
-@given(st.lists(instructions, min_size=1, max_size=7))
-def test_jacobian_has_entries_only_where_the_index_map_says(drawn: list[tuple[str, int, int]]) -> None:
-    hidden = {"a": array(6, seed=1), "b": array(2, 3, seed=2)}
-    x = array(6, seed=3)
-
-    def run(params: dict[str, Any], hidden: dict[str, Any], x: Any) -> Any:
-        pool = interpret(drawn, [x, hidden["b"], hidden["a"]])
-        return {"a": pool[-1].reshape(6), "b": pool[-2].reshape(2, 3)}
-
-    program = step(run, {}, hidden, x)
-    found = brainir.position_dependence(program)
-    entry = program.entry_function
-    names = [
-        name
-        for name, kind in entry.value_types.items()
-        if TensorType.parse(kind).is_inexact and name not in {constant.name for constant in entry.constants}
-    ]
-    for number, path in enumerate(found.states):
-        jacobians = jacobian_of(program, names, number, *leaves({}, hidden, x))
-        for name, jacobian in zip(names, jacobians, strict=True):
-            rows = jacobian.reshape(TensorType.parse(entry.value_types[name]).size, 6)
-            verdict = found.of(name, path)
-            if verdict == "mixing":
-                continue
-            where = np.full(len(rows), -1) if verdict == "none" else found.index_map(name, path).reshape(-1)
-            element, position = np.nonzero(rows)
-            np.testing.assert_array_equal(where[element], position)
-
+SWAPPED = np.array([1, 0, 3, 2])
 
 EXACT = {
     "transposed twice": lambda h: (h.reshape(2, 2).T * 2.0).T.reshape(N),
@@ -110,6 +21,9 @@ EXACT = {
     "taken and put back": lambda h: jnp.take(jnp.take(h, np.array([1, 2, 3, 0])), np.array([3, 0, 1, 2])),
     "through a column": lambda h: (h[:, None] + jnp.zeros((N, 3)))[:, 2],
     "written into zeros": lambda h: jnp.zeros(N).at[np.arange(N)].set(h),
+    "counted indices": lambda h: h[(jnp.arange(N) + 2) % N][(jnp.arange(N) - 2) % N],
+    "moved in a loop": lambda h: jax.lax.fori_loop(0, 2, lambda i, a: jnp.take(a, SWAPPED), h),
+    "moved in a branch": lambda h: jax.lax.cond(True, lambda a: jnp.take(jnp.take(a, SWAPPED), SWAPPED), jnp.sin, h),
     "sum over an axis of one": lambda h: jnp.sum(h[None], axis=0),
     "custom derivative": jax.nn.softplus,
     "nested jit": lambda h: jax.jit(lambda a: jax.jit(jnp.exp)(a) + 1.0)(h),
@@ -126,6 +40,33 @@ def test_elements_that_return_to_their_place_stay_elementwise(name: str) -> None
     output = group.hidden_outvars[0].name
     assert dependence.of(output, ("h",)) == "elementwise"
     np.testing.assert_array_equal(dependence.index_map(output, ("h",)), np.arange(N))
+
+
+WRITTEN = {
+    "set": lambda h, i, x: h.at[i].set(x),
+    "added, again and again": lambda h, i, x: h.at[np.array([1, 1, 2])].add(x),
+    "added where data says": lambda h, i, x: h.at[jnp.stack([i, i + 1])].add(x),
+    "a part of it": lambda h, i, x: jax.lax.dynamic_update_slice(h, jnp.stack([x, x]), (i,)),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_is_written_into_stays_in_place_wherever_that_is(name: str) -> None:
+    def run(params: Any, hidden: Any, i: Any, x: Any) -> Any:
+        return {"h": WRITTEN[name](0.5 * hidden["h"], i, x), "k": hidden["k"] + jnp.sum(hidden["h"])}
+
+    program = step(run, {}, {"h": array(N), "k": jnp.float32(1.0)}, jnp.int32(1), jnp.float32(3.0))
+    dependence = brainir.position_dependence(program)
+    output = brainir.module_info(program).hidden_outvars[0].name
+    np.testing.assert_array_equal(dependence.index_map(output, ("h",)), np.arange(N))
+    inputs = [leaves({}, {"h": array(N, seed=i), "k": jnp.float32(1.0)}, i, jnp.float32(i)) for i in range(3)]
+    check_structures(program, inputs)
+
+
+def test_what_is_written_mixes_where_its_place_is_data() -> None:
+    program = step(lambda params, h, i: {"h": jnp.zeros(N).at[i].set(h["h"][0])}, {}, {"h": array(N)}, jnp.int32(1))
+    output = brainir.module_info(program).hidden_outvars[0].name
+    assert brainir.position_dependence(program).of(output, ("h",)) == "mixing"
 
 
 MIXING = {

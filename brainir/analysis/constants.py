@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..ir.node import Node
 from ..ir.ops import (
     Binary,
     BroadcastInDim,
+    Call,
     Clamp,
     Compare,
     Concatenate,
@@ -26,7 +27,7 @@ from ..ir.ops import (
     Transpose,
     Unary,
 )
-from ..ir.program import Function
+from ..ir.program import Function, Program
 from ..ir.types import DTYPES, TensorType, is_literal, literal_array
 from .rearrange import rearrange
 
@@ -36,6 +37,7 @@ Array: TypeAlias = NDArray[Any]
 
 _MAX_SIZE = 1 << 16
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "abs": np.abs,
     "add": np.add,
     "and": np.bitwise_and,
     "copy": np.asarray,
@@ -51,7 +53,10 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "neg": np.negative,
     "not": np.invert,
     "or": np.bitwise_or,
+    "rem": np.fmod,
+    "sign": np.sign,
     "sub": np.subtract,
+    "xor": np.bitwise_xor,
 }
 
 
@@ -63,11 +68,18 @@ class Constants:
     Parameters
     ----------
     function : Function
+    given : mapping
+        Inputs of the function whose values are known, where it is called.
+    program : Program, optional
+        Holds the functions that its calls run; without it, results of calls are not known.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(
+        self, function: Function, given: Mapping[str, Array] | None = None, program: Program | None = None
+    ) -> None:
         self.function = function
-        self._known: dict[str, Array | None] = {}
+        self.program = program
+        self._known: dict[str, Array | None] = {**(given or {})}
 
     def __call__(self, operand: str) -> Array | None:
         """Return a value, or None if it depends on an input or is not of a kind that is followed."""
@@ -87,6 +99,11 @@ class Constants:
         node = self.function.producers.get(name)
         if node is None:
             return None
+        if isinstance(node, Call) and self.program is not None:
+            callee = self.program.function(node.function)
+            known = {own: self(operand) for own, operand in zip(callee.inputs, node.inputs, strict=True)}
+            given = {own: each for own, each in known.items() if each is not None}
+            return Constants(callee, given, self.program)(callee.outputs[node.outputs.index(name)])
         operands = []
         for operand in node.inputs:
             value = self(operand)

@@ -13,13 +13,28 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
-from ..ir.ops import Call, Checkpoint, Cond, CustomJvp, CustomVjp, NoDerivative, OptimizationBarrier, Scan, While
+from ..ir.ops import (
+    Call,
+    Checkpoint,
+    Composite,
+    Cond,
+    CustomJvp,
+    CustomVjp,
+    CustomVmap,
+    NoDerivative,
+    OptimizationBarrier,
+    Scan,
+    While,
+)
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from .constants import Constants
-from .rearrange import Known
+from .rearrange import Array, Known
 
-__all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site"]
+__all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site", "constants_of"]
+
+_PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+"""Nodes whose results are those of their function."""
 
 Fact = TypeVar("Fact")
 
@@ -50,6 +65,11 @@ class Site(NamedTuple):
         kinds = function.kinds
         operands = [kinds[operand] if operand in kinds else literal_type(operand) for operand in node.inputs]
         return Site(node, operands, [kinds[name] for name in node.outputs], constants or Constants(function))
+
+
+def constants_of(site: Site) -> list[Array | None]:
+    """Return the values of the operands of a node, where they depend on no input."""
+    return [site.constants(operand) for operand in site.node.inputs]
 
 
 class _Analysis(ABC, Generic[Fact]):
@@ -137,6 +157,9 @@ class ForwardAnalysis(_Analysis[Fact]):
     :meth:`literal`, :meth:`constant`, :meth:`chosen`, :meth:`item`, :meth:`stacked`, :meth:`widen`.
     """
 
+    _given: Mapping[str, Array] = {}
+    """Inputs of the function that is run next whose values depend on no input of the program."""
+
     max_steps: ClassVar[int] = 64
     """Scans of more steps, if they have not settled by then, are run to a fixpoint that holds for every step."""
 
@@ -169,7 +192,7 @@ class ForwardAnalysis(_Analysis[Fact]):
             fact = self.constant(constant)
             if not self.is_nothing(fact):
                 known[constant.name] = fact
-        constants = Constants(function)
+        constants = Constants(function, self._given, self.program)
         # This loop runs for every node of every program: what it asks for is kept in local names.
         nothing, eager, is_nothing, get = self.nothing, self.eager, self.is_nothing, known.get
         for node in function.nodes:
@@ -188,12 +211,12 @@ class ForwardAnalysis(_Analysis[Fact]):
         node = site.node
         if not node.traits.control:
             return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-        if isinstance(node, Call | Checkpoint | NoDerivative):
-            return self.enter(node.function, facts)
+        if isinstance(node, _PLAIN):
+            return self.enter(node.function, facts, constants_of(site))
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)
         if isinstance(node, Cond):
-            rows = [self.enter(branch, facts[1:]) for branch in node.branches]
+            rows = [self.enter(branch, facts[1:], constants_of(site)[1:]) for branch in node.branches]
             joined = zip(self._joined(rows, site.results), site.results, strict=True)
             return [self.chosen(fact, facts[0], kind) for fact, kind in joined]
         if isinstance(node, Scan):
@@ -202,28 +225,41 @@ class ForwardAnalysis(_Analysis[Fact]):
             return self._while(node, site, facts)
         return self.transfer(site, facts)
 
-    def enter(self, name: str, facts: Sequence[Fact]) -> list[Fact]:
-        """Return the facts of the results of a function, from those of its inputs."""
+    def enter(self, name: str, facts: Sequence[Fact], constants: Sequence[Array | None] = ()) -> list[Fact]:
+        """Return the facts of the results of a function, from those of its inputs.
+
+        Parameters
+        ----------
+        name : str
+        facts : sequence of Fact
+        constants : sequence of ndarray or None
+            Values of its first inputs, where they depend on no input of the program.
+        """
         body = self.program.function(name)
         inputs = zip(body.inputs, facts, strict=True)
-        known = self.run(body, {name: fact for name, fact in inputs if not self.is_nothing(fact)})
+        outer = self._given
+        self._given = {name: each for name, each in zip(body.inputs, constants, strict=False) if each is not None}
+        try:
+            known = self.run(body, {name: fact for name, fact in inputs if not self.is_nothing(fact)})
+        finally:
+            self._given = outer
         return [self._of(known, output) for output in body.outputs]
 
     def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the results of a node with derivative rules: by default, those of its function."""
-        return self.enter(site.node.function, facts)  # type: ignore[attr-defined]  # both kinds have a function
+        return self.enter(site.node.function, facts, constants_of(site))  # type: ignore[attr-defined]  # both have one
 
     def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
         first = node.num_consts + node.num_carry
         consts, carry, arrays = facts[: node.num_consts], facts[node.num_consts : first], facts[first:]
-        kinds = site.operands[first:]
+        kinds, given = site.operands[first:], constants_of(site)[: node.num_consts]
         short = node.length <= self.max_steps
         # What every step sees of arrays without facts is the same; of others it is looked at step by step.
         plain = all(self.is_nothing(fact) for fact in arrays)
         rows: list[list[Fact]] = []
         while len(rows) < (node.length if short or plain else 0):
             step = node.length - 1 - len(rows) if node.reverse else len(rows)
-            results = self.enter(node.body, [*consts, *carry, *self._items(arrays, kinds, step)])
+            results = self.enter(node.body, [*consts, *carry, *self._items(arrays, kinds, step)], given)
             rows.append(results[node.num_carry :])
             settled = plain and self._settled(carry, results[: node.num_carry])
             carry = results[: node.num_carry]
@@ -255,7 +291,7 @@ class ForwardAnalysis(_Analysis[Fact]):
         kinds = site.operands[node.num_consts : first]
         rounds = 0
         while True:
-            results = self.enter(node.body, [*consts, *carry, *items])
+            results = self.enter(node.body, [*consts, *carry, *items], constants_of(site)[: node.num_consts])
             new = self._grown(rounds, carry, results[: node.num_carry], kinds)
             if self._settled(carry, new):
                 return carry, results[node.num_carry :]
@@ -265,10 +301,11 @@ class ForwardAnalysis(_Analysis[Fact]):
         consts = facts[node.cond_nconsts :][: node.body_nconsts]
         first = node.cond_nconsts + node.body_nconsts
         carry, kinds = facts[first:], site.operands[first:]
+        given = constants_of(site)[node.cond_nconsts : first]
         rounds = 0
         while True:
             (holds,) = self.enter(node.cond, [*facts[: node.cond_nconsts], *carry])
-            results = self.enter(node.body, [*consts, *carry])
+            results = self.enter(node.body, [*consts, *carry], given)
             pairs = zip(self._grown(rounds, carry, results, kinds), kinds, strict=True)
             new = [self.chosen(fact, holds, kind) for fact, kind in pairs]
             if self._settled(carry, new):
@@ -319,7 +356,7 @@ class BackwardAnalysis(_Analysis[Fact]):
         node = site.node
         if not node.traits.control:
             return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-        if isinstance(node, Call | Checkpoint | NoDerivative):
+        if isinstance(node, _PLAIN):
             return self.enter(node.function, facts)
         if isinstance(node, CustomJvp | CustomVjp):
             return self.custom_rule(site, facts)

@@ -11,9 +11,9 @@ from ..ir.node import Node
 from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .dataflow import ForwardAnalysis, Site
+from .dataflow import ForwardAnalysis, Site, constants_of
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
-from .rearrange import Known, is_order_preserving, product_layouts, rearrange
+from .rearrange import Array, Known, is_order_preserving, product_layouts, rearrange, writes_in_place
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
 
 __all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "local_maps", "mixing_kind"]
@@ -153,7 +153,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
         if isinstance(site.node, CustomJvp):
-            return self._custom_jvp(site.node, facts, site.operands)
+            return self._custom_jvp(site.node, facts, site.operands, constants_of(site))
         return self._custom_vjp(site.node, facts, site.operands)  # type: ignore[arg-type]  # the other kind
 
     def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:
@@ -221,16 +221,21 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             return self._mixed(node, operands)
         blank = [nowhere(kind.shape) for kind in kinds]
         found: list[list[tuple[int, IndexMap]]] = [[] for _ in results]
-        mixing = 0
+        mixing, in_place = 0, writes_in_place(node)
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
             mixing |= operand.mixing
             for mask, each in self.layouts(operand, kind.shape):
                 moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
-                if moved is None:
+                if moved is None and not in_place:
                     return self._mixed(node, operands)
+                if moved is None and index == 0:
+                    moved = [each]
+                elif moved is None:
+                    mixing |= mask
+                    continue
                 for places, result in zip(found, moved, strict=True):
                     places.append((mask, result))
-        if mixing and rearrange(node, blank, known) is None:
+        if mixing and not in_place and rearrange(node, blank, known) is None:
             return self._mixed(node, operands)
         return [self._pack(0, mixing, places) for places in found]
 
@@ -295,14 +300,14 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         return members is not None and np.array_equal(each, canonical(each.shape, members))
 
     def _custom_jvp(
-        self, node: CustomJvp, operands: Sequence[Dependence], kinds: Sequence[TensorType]
+        self, node: CustomJvp, operands: Sequence[Dependence], kinds: Sequence[TensorType], given: list[Array | None]
     ) -> Sequence[Dependence]:
         if node.jvp in self.open_rules:
             return self._mixed(node, operands)
-        primal = self.enter(node.function, operands)
+        primal = self.enter(node.function, operands, given)
         tangents = [operand for operand, kind in zip(operands, kinds, strict=True) if kind.is_inexact]
         self.open_rules.add(node.jvp)
-        rule = iter(self.enter(node.jvp, [*[NOTHING] * len(operands), *tangents])[len(primal) :])
+        rule = iter(self.enter(node.jvp, [*[NOTHING] * len(operands), *tangents], given)[len(primal) :])
         self.open_rules.remove(node.jvp)
         results = [TensorType.parse(kind) for kind in node.types]
         return [

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from ..ir.node import Node
 from ..ir.ops import (
+    BitcastConvertType,
     BroadcastInDim,
     Concatenate,
     Cumulative,
+    DevicePut,
     DotGeneral,
     DynamicSlice,
     DynamicUpdateSlice,
@@ -33,7 +35,7 @@ from ..ir.ops import (
 )
 from ..ir.types import TensorType
 
-__all__ = ["Known", "is_order_preserving", "product_layouts", "rearrange"]
+__all__ = ["Array", "Known", "is_order_preserving", "product_layouts", "rearrange", "writes_in_place"]
 
 Array: TypeAlias = NDArray[Any]
 Known: TypeAlias = Callable[[str], Array | None]
@@ -47,6 +49,14 @@ def is_order_preserving(node: Node, operand: TensorType, result: TensorType) -> 
         in_order = list(node.broadcast_dimensions) == sorted(node.broadcast_dimensions)
         return in_order and operand.size == result.size
     return False
+
+
+def writes_in_place(node: Node) -> bool:
+    """Whether an operation writes into its first operand: each other element of it stays where it is.
+
+    This holds wherever the operation writes, and whatever it makes of old and written elements.
+    """
+    return isinstance(node, DynamicUpdateSlice | Scatter)
 
 
 def rearrange(node: Node, operands: Sequence[Array], known: Known) -> list[Array] | None:
@@ -103,6 +113,11 @@ def rearrange(node: Node, operands: Sequence[Array], known: Known) -> list[Array
             return [np.squeeze(first, axis=node.axes)]
         case Cumulative() if first.shape[node.axis] <= 1:
             return [first]
+        case DevicePut():
+            return list(operands)
+        case BitcastConvertType() if (shape := TensorType.parse(node.types[0]).shape)[: first.ndim] == first.shape:
+            # Elements become several smaller ones each.
+            return [np.broadcast_to(first.reshape(first.shape + (1,) * (len(shape) - first.ndim)), shape)]
         case DynamicSlice():
             return _dynamic_slice(first, node.slice_sizes, node.inputs[1:], known)
         case DynamicUpdateSlice():

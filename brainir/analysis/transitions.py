@@ -15,7 +15,7 @@ from .constants import Constants
 from .dataflow import Site
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, local_maps
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere
-from .rearrange import product_layouts, rearrange
+from .rearrange import product_layouts, rearrange, writes_in_place
 from .slices import Cutting
 from .states import HiddenLeaf
 from .weights import WeightScan
@@ -170,4 +170,6 @@ class AlignedSlice:
             layouts = product_layouts(node, *elements)
             return [None if layouts is None else layouts[index]]
         moved = rearrange(node, elements, self.constants)
+        if moved is None and index == 0 and writes_in_place(node):
+            return [canonical(shape)]
         return [None] * len(node.outputs) if moved is None else list(moved)

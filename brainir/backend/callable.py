@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
+from ..ir.collector import collector_paused
 from ..ir.errors import EmissionError
 from ..ir.interface import Interface
 from ..ir.printer import format_path
@@ -22,6 +23,7 @@ from .trees import TreeBuilder
 __all__ = ["checked_leaf", "entry_operands", "to_callable"]
 
 
+@collector_paused()
 def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> Callable[..., Any]:
     """Turn a program back into a JAX function.
 

@@ -20,8 +20,9 @@ from jax import numpy as jnp
 from ..ir.errors import EmissionError
 from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
+from ..ir.serialization import dump_bare_node
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
-from . import symbolic_zeros
+from . import symbolic_zeros, wrapping
 from .bindings import Bindings
 from .exact import bind, is_bound
 from .expressions import (
@@ -66,6 +67,7 @@ _MODULES: dict[str, Any] = {
     "lax": lax,
     "primitives": jax.extend.core.primitives,
     "symbolic_zeros": symbolic_zeros,
+    "wrapping": wrapping,
 }
 _NO_SCOPE = contextlib.nullcontext()
 _WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
@@ -84,6 +86,7 @@ class Evaluator:
         self._program = program
         self._bindings = Bindings(program, externals or {})
         self._built: dict[Any, Callable[..., Any]] = {}
+        self._steps: dict[Any, Callable[..., Any]] = {}
         self._check_wide_types()
 
     def _check_wide_types(self) -> None:
@@ -109,10 +112,7 @@ class Evaluator:
             if is_literal(operand):
                 fixed[operand] = _literal_value(operand)
         parts = [
-            (
-                scope,
-                [(self._step(node, function), node.outputs, gives_tuple(node)) for node in nodes],
-            )
+            (scope, [(self._step(node, function), node.inputs, node.outputs, gives_tuple(node)) for node in nodes])
             for scope, nodes in itertools.groupby(function.nodes, key=lambda node: node.scope)
         ]
         inputs, outputs = function.inputs, function.outputs
@@ -121,25 +121,43 @@ class Evaluator:
             env = {**fixed, **dict(zip(inputs, operands, strict=True))}
             for scope, steps in parts:
                 with jax.named_scope(scope) if scope else _NO_SCOPE:
-                    for step, names, several in steps:
+                    for step, arguments, names, several in steps:
+                        results = step(*[env[name] for name in arguments])
                         if not names:
-                            step(env)
-                        elif several:
-                            env.update(zip(names, step(env), strict=True))
+                            continue
+                        if several:
+                            env.update(zip(names, results, strict=True))
                         else:
-                            env[names[0]] = step(env)
+                            env[names[0]] = results
             return tuple([env[name] for name in outputs])
 
         run.__name__ = run.__qualname__ = function.name
         return run
 
-    def _step(self, node: Node, function: Function) -> Compiled:
-        """Return what computes the results of a node from the environment."""
-        if not is_bound(node):
-            step = self._compile(expression_of(node, function.type_of))
-            return step if node.outputs else lambda env: (step(env), ())[1]
-        inputs = node.inputs
-        return lambda env: bind(node, [env[name] for name in inputs], self)
+    def _step(self, node: Node, function: Function) -> Callable[..., Any]:
+        """Return what computes the results of a node from its operands; one function for all nodes that are alike."""
+        if is_bound(node):
+            return lambda *operands: bind(node, operands, self)
+        kinds = function.value_types
+        key = (node.op, tuple([kinds.get(name, name) for name in node.inputs]), len(node.outputs), _attributes(node))
+        step = self._steps.get(key)
+        if step is None:
+            step = self._steps[key] = self._made_step(node, function)
+        return step
+
+    def _made_step(self, node: Node, function: Function) -> Callable[..., Any]:
+        # Places stand for names, so that the step serves nodes with other operands of the same types.
+        places = tuple([name if is_literal(name) else f"{place}" for place, name in enumerate(node.inputs)])
+        types = {place: function.type_of(name) for place, name in zip(places, node.inputs, strict=True)}
+        expression = expression_of(node.model_copy(update={"inputs": places}), types.__getitem__)
+        match expression:
+            case Apply(Name(dotted), arguments, keywords) if arguments == tuple(map(Operand, places)) and not _varies(
+                keywords.values()
+            ):
+                fixed = {name: self._compile(value)({}) for name, value in keywords.items()}
+                return functools.partial(_resolve(dotted), **fixed) if fixed else _resolve(dotted)
+        compiled = self._compile(expression)
+        return lambda *operands: compiled(dict(zip(places, operands, strict=True)))
 
     def closed(self, name: str, operands: Sequence[Any], dropped: int = 0) -> Any:
         """See :class:`~brainir.backend.exact.Tracer`; JAX remembers what it has traced."""
@@ -298,6 +316,13 @@ def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(kind.shape, keys.dtype)
     dtype = jax.dtypes.float0 if kind.dtype == "float0" else kind.storage[0]
     return jax.ShapeDtypeStruct(kind.shape, dtype, weak_type=kind.weak_type)
+
+
+def _attributes(node: Node) -> tuple[str, ...]:
+    """Return the attributes of a node as a key; 1, 1.0 and True are different in it."""
+    if not node.attribute_names():
+        return ()
+    return dump_bare_node(node, (), ()), *(node.callees() if node.reference_names() else ())
 
 
 def _variable(name: str) -> str:

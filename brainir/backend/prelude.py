@@ -151,6 +151,22 @@ def _custom_vjp(function, closed_over, kinds):
 
     return call
 ''',
+    "_composite": '''
+def _composite(function, name, version):
+    """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""
+    return lax.composite(lambda *operands, **_: function(*operands), name=name, version=version)
+''',
+    "_without_batching": '''
+def _without_batching(function):
+    """Return a function that cannot be batched, because the program did not hold the rule for that."""
+
+    def rule(*_):
+        raise NotImplementedError("the program did not hold the batching rule of this custom_vmap function")
+
+    made = jax.custom_batching.custom_vmap(function)
+    made.def_vmap(rule)
+    return made
+''',
     "_iota_2x32": '''
 def _iota_2x32(shape):
     """Return the place of each element in row-major order, as words of 32 bits: the high ones, then the low ones."""

@@ -69,6 +69,8 @@ _HELPERS = {
     "symbolic_zeros.custom_vjp": "_custom_vjp",
     "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
+    "wrapping.composite": "_composite",
+    "wrapping.without_batching": "_without_batching",
 }
 """What a generated module has a function of its own for."""
 

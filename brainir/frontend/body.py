@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import jax
 
 from ..ir.node import Node
-from ..ir.ops import AnyNode, schema_of
+from ..ir.ops import schema_of
 from ..ir.program import Constant, Function
 from ..ir.types import literal_text
 from . import jax_compat
@@ -62,15 +62,19 @@ class Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        nodes = [self._node(equation) for equation in self._jaxpr.equations if not self._is_passed_on(equation)]
-        return Function(
-            name=name,
-            inputs=self._inputs,
-            types=tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
-            constants=tuple(self._constants),
-            nodes=cast("tuple[AnyNode, ...]", tuple(nodes)),
-            outputs=tuple(map(self._operand, self._jaxpr.outvars)),
-        )
+        equations = (equation for equation in self._jaxpr.equations if not self._is_passed_on(equation))
+        nodes = tuple(map(self._node, equations))
+        outputs = tuple(map(self._operand, self._jaxpr.outvars))
+        fields = {
+            "name": name,
+            "inputs": self._inputs,
+            "types": tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
+            # Operands and outputs can be constants too.
+            "constants": tuple(self._constants),
+            "nodes": nodes,
+            "outputs": outputs,
+        }
+        return Function.checked(fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
@@ -94,18 +98,20 @@ class Body:
         while not name or name in self._taken:
             name = f"v{self._count}"
             self._count += 1
+        self._taken.add(name)
         self._operands[var] = name
-        return self._name(name)
+        return name
 
     def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
         op, attributes = self._lowering.lower_equation(equation, source)
-        return schema_of(op)(
-            op=op,
-            inputs=tuple(map(self._operand, equation.invars)),
-            outputs=tuple(map(self._result, equation.outvars)),
-            types=tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
-            scope=jax_compat.name_stack(equation),
-            source=source,
+        fields = {
+            "op": op,
+            "inputs": tuple([self._operand(atom) for atom in equation.invars]),
+            "outputs": tuple([self._result(var) for var in equation.outvars]),
+            "types": tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
+            "scope": jax_compat.name_stack(equation),
+            "source": source,
             **attributes,
-        )
+        }
+        return schema_of(op).checked(fields)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import jax
+
 from . import jax_compat, jax_rules
+from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
+from .shardings import shardings
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -28,14 +32,48 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
+        in_shardings=shardings(params["in_shardings"]),
+        out_shardings=shardings(params["out_shardings"]),
     )
 
 
 def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
     params = equation.params
-    closed = next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params)
-    return dict(function=table.shared(jax_compat.as_closed(closed), str(params.get("name", equation.primitive.name))))
+    # What is closed_call before JAX 0.12, is eval_jaxpr since.
+    name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
+    return dict(function=table.shared(_body(params), str(params.get("name", name))))
+
+
+def _body(params: Any) -> Any:
+    """Return the closed jaxpr that a primitive runs, whatever this JAX calls it."""
+    return jax_compat.as_closed(next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params))
+
+
+def _composite(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
+    return dict(
+        function=table.shared(_body(params), params["name"]),
+        name=str(params["name"]),
+        version=int(params["version"]),
+        params=tuple([(name, _composite_attribute(name, value)) for name, value in given]),
+    )
+
+
+def _composite_attribute(name: str, value: Any) -> Any:
+    # Numbers of numpy and types are attributes of another kind in StableHLO.
+    if not all(isinstance(leaf, bool | int | float | str) for leaf in jax.tree.leaves(value)):
+        raise UnsupportedError(f"its attribute {name}={value!r:.80} is no Python number, text or tuple of these")
+    return literal(value, f"attribute {name}")
+
+
+def _custom_vmap(table: FunctionTable, equation: Any) -> Attributes:
+    params = equation.params
+    return dict(
+        function=table.shared(params["call"], jax_compat.open_jaxpr(params["call"]).function_name),
+        sequential=jax_compat.is_sequential(params["rule"]),
+    )
 
 
 def _cond(table: FunctionTable, equation: Any) -> Attributes:
@@ -109,6 +147,8 @@ RULES = {
     "eval_jaxpr": ("call", _plain_call),
     # What optimize_remat=True leaves of a forward rule; JAX itself differentiates no further.
     "remat_opt": ("call", _plain_call),
+    "composite": ("composite", _composite),
+    "custom_vmap_call": ("custom_vmap", _custom_vmap),
     "cond": ("cond", _cond),
     "scan": ("scan", _scan),
     "while": ("while", _while),

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import enum
 import functools
-import math
 from typing import Any
 
 import jax
-import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.interface import Tree, leaves
 from . import jax_compat
+from .literals import literal
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader
 
-__all__ = ["ExternalNames", "callback", "custom_call", "is_callback"]
+__all__ = ["CALLBACKS", "ExternalNames", "callback", "custom_call"]
 
 
-_CALLBACKS = {
+CALLBACKS = {
     "pure_callback": "pure_callback",
     "io_callback": "io_callback",
     "debug_callback": "debug_callback",
     "debug_print": "debug_callback",
 }
+"""Primitives that call a Python function on the host, with the operation."""
 
 
 class ExternalNames:
@@ -51,11 +50,6 @@ class ExternalNames:
         return self._names[id(function)]
 
 
-def is_callback(primitive: str) -> bool:
-    """Whether a primitive calls a Python function on the host."""
-    return primitive in _CALLBACKS
-
-
 def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
     """Return operation and attributes of a host callback."""
     params = dict(equation.params)
@@ -64,7 +58,7 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
     if params.get("sharding") is not None:
         raise UnsupportedError(f"a callback with sharding={params['sharding']!r}")
     args, kwargs = jax.tree.unflatten(tree, [0] * tree.num_leaves)
-    return _CALLBACKS[primitive], dict(
+    return CALLBACKS[primitive], dict(
         name=names.of(function),
         arguments=_tree(args),
         keywords=tuple((name, _tree(kwargs[name])) for name in sorted(kwargs)),
@@ -91,22 +85,6 @@ def custom_call(equation: Any) -> tuple[str, Attributes]:
         raise UnsupportedError("a primitive with effects cannot be left as it is")
     params = sorted(equation.params.items())
     return "custom_call", dict(
-        name=equation.primitive.name, params=tuple((name, _literal(value, name)) for name, value in params)
+        name=equation.primitive.name,
+        params=tuple((name, literal(value, f"parameter {name}")) for name, value in params),
     )
-
-
-def _literal(value: Any, name: str, depth: int = 0) -> Any:
-    """Return a parameter as a literal: dtypes, types and members of enums as text, lists as tuples."""
-    if isinstance(value, enum.Enum):
-        return value.name
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    if isinstance(value, tuple | list) and depth < 3:
-        return tuple(_literal(item, name, depth + 1) for item in value)
-    if hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.ndarray | jax.Array):
-        return str(jax_compat.tensor_type(value))
-    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
-        return np.dtype(value).name
-    raise UnsupportedError(f"its parameter {name}={value!r:.80} is no finite number, text or tuple of these")

@@ -18,13 +18,15 @@ from ..ir.program import Program
 from ..ir.verifier import verify
 from . import jax_compat
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
-from .lowering import Lowering, identifier
+from .lowering import Lowering
 from .naming import value_names
+from .table import identifier
 from .trees import TreeReader
 
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 
+@collector_paused()
 def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
@@ -61,6 +63,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs
     return build_program(open_jaxpr(closed), function_name(fn), interface, keep)
 
 
+@collector_paused()
 def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -> Program:
     """Turn a pure step of a recurrent network into a program that knows parameters and hidden states.
 
@@ -199,18 +202,16 @@ def _is_array_like(leaf: Any) -> bool:
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
-    owners = [
-        (*(owner.path if isinstance(owner, State) else (owner.name,)), *keys)
-        for owner, keys, _ in interface.input_leaves()
-    ]
-    inputs = value_names(owners)
+    leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
+    inputs = value_names(
+        [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
+    )
     new_names = [
-        f"{inputs[index]}_new"
-        for index, (owner, _, _) in enumerate(interface.input_leaves())
+        f"{name}_new"
+        for name, (owner, _) in zip(inputs, leaves, strict=True)
         if isinstance(owner, State) and owner.returned
     ]
-    with collector_paused():
-        functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
-        program = Program(entry=functions[0].name, interface=interface, functions=functions)
-        verify(program)
+    functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
+    program = Program(entry=functions[0].name, interface=interface, functions=functions)
+    verify(program)
     return program

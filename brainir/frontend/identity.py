@@ -41,6 +41,10 @@ _PURE = frozenset(
 )
 """Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
 
+_EXACT = frozenset((bool, int, str, bytes, type(None)))
+"""Types whose values are equal only where nothing tells them apart."""
+
+_ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
 _MOST_FUNCTIONS = 100
 
@@ -80,12 +84,13 @@ class FunctionKeys:
             If its behaviour can change without the key.
         """
         kind = type(value)
-        if value is None or kind in (bool, int, str, bytes):
+        if kind in _EXACT:
             return kind, value
+        if kind in (tuple, list):
+            items = [(type(item), item) if type(item) in _EXACT else self.of(item) for item in value]
+            return kind, tuple(items)
         if kind in (float, complex):
             return kind, repr(value)
-        if kind in (tuple, list):
-            return kind, tuple([self.of(item) for item in value])
         if kind is dict:
             return kind, tuple([(self.of(name), self.of(item)) for name, item in value.items()])
         if isinstance(value, types.FunctionType):
@@ -95,7 +100,9 @@ class FunctionKeys:
         return self._object(value, kind)
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
+        if _is_wrapped(value):
+            return self._wrapped(value)
+        if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
         if isinstance(value, enum.Enum):
             return _Same(kind), value.name
@@ -109,16 +116,6 @@ class FunctionKeys:
             return kind.__name__, tuple([(name, self.of(held[name])) for name in _RULE_FIELDS if name in held])
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
             return _Same(value)
-        if _is_wrapped(value):
-            value, rule, avals = _unlifted(value)
-            if rule is not None:
-                return "rule", self.of(rule), self.of(avals)
-            transforms = [
-                (self.of(change), self.of(_without_notes(static)))
-                for change, static in value.transforms
-                if not _changes_nothing(change, static)
-            ]
-            return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
         if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
             return self.of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
         if kind is object:
@@ -128,6 +125,18 @@ class FunctionKeys:
         if _is_importable(value) or _is_jitted_for_good(value):
             return _Same(value)
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
+
+    def _wrapped(self, value: Any) -> Hashable:
+        """Return the key of a function that JAX transforms when it traces it."""
+        value, rule, avals = _unlifted(value)
+        if rule is not None:
+            return "rule", self.of(rule), self.of(avals)
+        transforms = [
+            (self.of(change), self.of(_without_notes(static)))
+            for change, static in value.transforms
+            if not _changes_nothing(change, static)
+        ]
+        return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
 
     @staticmethod
     def _array(value: Any, kind: type) -> Hashable:
@@ -229,6 +238,8 @@ def _without_notes(values: Sequence[Any]) -> tuple[Any, ...]:
 
 def _is_note(value: Any) -> bool:
     """Whether JAX keeps a value beside a function for checks and messages only."""
+    if type(value) in _EXACT:
+        return False
     name = type(value).__name__
     if isinstance(value, types.FunctionType):
         return value.__module__ == "jax._src.linear_util" and value.__name__ == "<lambda>"
@@ -263,13 +274,14 @@ def _held(function: Any) -> dict[str, Any]:
     """Return the variables that one of JAX's own functions closes over; nothing for anything else."""
     if not isinstance(function, types.FunctionType) or not _is_pure(function.__module__):
         return {}
-    return dict(_cells(function))
+    return _cells(function)
 
 
 def _changes_nothing(change: Any, static: Sequence[Any]) -> bool:
     return getattr(change, "__name__", "") == "_handle_consts_in_bwd" and not any(static)
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def _is_pure(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _PURE
 

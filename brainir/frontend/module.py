@@ -10,6 +10,7 @@ from typing import Any
 import brainstate
 import jax
 
+from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
@@ -24,6 +25,7 @@ __all__ = ["lower_module", "read_states", "write_states"]
 _DEFAULT_RANDOM: StatePath = ("brainstate", "random", "DEFAULT")
 
 
+@collector_paused()
 def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     """Turn one step of a brainstate module into a program.
 

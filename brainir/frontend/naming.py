@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from ..ir.model import StatePath
@@ -21,7 +23,7 @@ def value_names(paths: Sequence[StatePath]) -> list[str]:
     lengths = [1] * len(words)
     while True:
         names = [".".join(parts[-length:]) for parts, length in zip(words, lengths, strict=True)]
-        clashes = {name for name in names if names.count(name) > 1}
+        clashes = {name for name, count in Counter(names).items() if count > 1}
         growing = [index for index, name in enumerate(names) if name in clashes and lengths[index] < len(words[index])]
         if not growing:
             break
@@ -31,10 +33,11 @@ def value_names(paths: Sequence[StatePath]) -> list[str]:
     unique = []
     for name in names:
         count = seen[name] = seen.get(name, -1) + 1
-        unique.append(f"{name}.{count}" if count or names.count(name) > 1 else name)
+        unique.append(f"{name}.{count}" if name in clashes else name)
     return unique
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def _word(key: str) -> str:
     word = re.sub(r"[^A-Za-z0-9_]+", "_", key).strip("_")[:_LONGEST] or "x"
     return word if not word[0].isdigit() else f"i{word}"

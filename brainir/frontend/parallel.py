@@ -7,65 +7,14 @@ from typing import Any
 
 import jax
 
-from ..ir.ops import Device, MeshShape, Sharding, Spec
+from ..ir.ops import Device, Sharding
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
 from .rules.registry import ints, rule
+from .shardings import axis_names, mesh_shape, partition_spec, sharding
 
-__all__ = ["RULES", "sharding"]
-
-
-def mesh_shape(mesh: Any) -> MeshShape:
-    """Return names, sizes and kinds of the axes of a mesh.
-
-    Raises
-    ------
-    UnsupportedError
-        If an axis has a name that is not text.
-    """
-    return MeshShape(
-        names=_names(mesh.axis_names),
-        sizes=ints(mesh.axis_sizes),
-        types=tuple(kind.name.lower() for kind in mesh.axis_types),
-    )
-
-
-def sharding(given: Any) -> Sharding:
-    """Return a named sharding as a record.
-
-    Raises
-    ------
-    UnsupportedError
-        If it is of another kind.
-    """
-    if not (hasattr(given, "mesh") and hasattr(given, "spec")):
-        raise UnsupportedError(f"a sharding of the kind {type(given).__name__}; use jax.sharding.NamedSharding")
-    memory = given.memory_kind
-    return Sharding(
-        mesh=mesh_shape(given.mesh), spec=_spec(given.spec), memory=None if memory in (None, "device") else memory
-    )
-
-
-def _spec(spec: Any) -> Spec:
-    if jax_compat.has_reductions(spec):
-        raise UnsupportedError(f"the spec {spec}, which speaks of reductions")
-    return tuple(
-        "*" if jax_compat.is_unconstrained(entry)
-        else _names(entry) if isinstance(entry, tuple)
-        else None if entry is None
-        else _names((entry,))[0]
-        for entry in spec
-    )  # fmt: skip
-
-
-def _names(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, tuple | list | frozenset):
-        names = (names,)
-    odd = [name for name in names if not isinstance(name, str) or name == "*"]
-    if odd:
-        raise UnsupportedError(f"a mesh axis named {odd[0]!r}; name it with text")
-    return tuple(names)
+__all__ = ["RULES"]
 
 
 def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
@@ -80,8 +29,8 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     return dict(
         function=table.shared(closed, jax_compat.open_jaxpr(closed).function_name),
         mesh=mesh,
-        in_specs=tuple(map(_spec, params["in_specs"])),
-        out_specs=tuple(map(_spec, params["out_specs"])),
+        in_specs=tuple(map(partition_spec, params["in_specs"])),
+        out_specs=tuple(map(partition_spec, params["out_specs"])),
         manual_axes=tuple(name for name in mesh.names if name in manual),
         check_vma=bool(params["check_vma"]),
     )
@@ -115,7 +64,7 @@ def _reshard(*, dst_sharding: Any, concrete_mesh: Any = None) -> Attributes:
 
 @rule("psum", "pmax", "pmin")
 def _all_reduce(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
-    named = (int(axis) if isinstance(axis, int) else _names(axis)[0] for axis in axes)
+    named = (int(axis) if isinstance(axis, int) else axis_names(axis)[0] for axis in axes)
     return {"axes": tuple(named), "axis_index_groups": _groups(axis_index_groups)}
 
 
@@ -128,7 +77,12 @@ def _psum_invariant(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
 def _pvary(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     if axis_index_groups is not None:
         raise UnsupportedError(f"pvary with axis_index_groups={axis_index_groups!r}")
-    return {"axes": _names(axes)}
+    return {"axes": axis_names(axes)}
+
+
+@rule("all_gather_invariant")
+def _all_gather_invariant(*, axis_name: Any, axis_size: int, all_gather_dimension: int, tiled: bool) -> Attributes:
+    return _all_gather(axis_name=axis_name, axis_size=axis_size, all_gather_dimension=all_gather_dimension, tiled=tiled)
 
 
 @rule("all_gather")
@@ -136,7 +90,7 @@ def _all_gather(
     *, axis_name: Any, axis_size: int, all_gather_dimension: int, tiled: bool, axis_index_groups: Any = None
 ) -> Attributes:
     return {
-        "axes": _names(axis_name),
+        "axes": axis_names(axis_name),
         "axis_size": int(axis_size),
         "all_gather_dimension": int(all_gather_dimension),
         "tiled": bool(tiled),
@@ -149,7 +103,7 @@ def _reduce_scatter(
     *, axis_name: Any, axis_size: int, scatter_dimension: int, tiled: bool, axis_index_groups: Any = None
 ) -> Attributes:
     return {
-        "axes": _names(axis_name),
+        "axes": axis_names(axis_name),
         "axis_size": int(axis_size),
         "scatter_dimension": int(scatter_dimension),
         "tiled": bool(tiled),
@@ -164,21 +118,31 @@ def _all_to_all(
     # Without it, JAX puts operations around the primitive, which computes the same.
     del tiled
     return {
-        "axes": _names(axis_name),
+        "axes": axis_names(axis_name),
         "split_axis": int(split_axis),
         "concat_axis": int(concat_axis),
         "axis_index_groups": _groups(axis_index_groups),
     }
 
 
+@rule("ragged_all_to_all")
+def _ragged_all_to_all(*, axis_name: Any, axis_index_groups: Any = None) -> Attributes:
+    return {"axes": axis_names(axis_name), "axis_index_groups": _groups(axis_index_groups)}
+
+
+@rule("pbroadcast", "pbroadcast_dynamic", op="pbroadcast")
+def _broadcast(*, axis_name: Any, source: int | None = None) -> Attributes:
+    return {"axes": axis_names(axis_name), "source_index": None if source is None else int(source)}
+
+
 @rule("ppermute")
 def _ppermute(*, axis_name: Any, perm: Any) -> Attributes:
-    return {"axes": _names(axis_name), "perm": tuple(map(ints, perm))}
+    return {"axes": axis_names(axis_name), "perm": tuple(map(ints, perm))}
 
 
 @rule("axis_index")
 def _axis_index(*, axis_name: Any) -> Attributes:
-    return {"axes": _names(axis_name)}
+    return {"axes": axis_names(axis_name)}
 
 
 @rule("device_put")

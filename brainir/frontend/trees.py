@@ -24,6 +24,9 @@ from ..ir.interface import (
 __all__ = ["TreeReader"]
 
 
+_LEAF = LeafTree()
+
+
 class TreeReader:
     """Reads pytrees of one interface and gathers the units that their leaves name."""
 
@@ -61,7 +64,7 @@ class TreeReader:
         if type(value) in (dict, OrderedDict):
             return self._dict(value, where)
         if jax.tree_util.all_leaves([value]):
-            return LeafTree()
+            return _LEAF
         if dataclasses.is_dataclass(value):
             return self._dataclass(value, where)
         raise LoweringError(
@@ -70,7 +73,12 @@ class TreeReader:
         )
 
     def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
-        return tuple(self.read(value, f"{where}[{key!r}]") for key, value in zip(keys, values, strict=True))
+        return tuple(
+            [
+                _LEAF if isinstance(value, jax.Array) else self.read(value, f"{where}[{key!r}]")
+                for key, value in zip(keys, values, strict=True)
+            ]
+        )
 
     def _dict(self, value: dict[Any, Any], where: str) -> Tree:
         odd = [key for key in value if type(key) not in (str, int)]

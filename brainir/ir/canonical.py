@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from .effects import effectful_functions
 from .interface import Interface
-from .node import Node
+from .node_order import Walk, content_hash
 from .ops import AnyNode
 from .program import Constant, Function, Program
 from .serialization import dump_bare_function, dump_bare_node, dump_interface
@@ -22,11 +23,9 @@ from .serialization import dump_bare_function, dump_bare_node, dump_interface
 __all__ = [
     "canonical_interface",
     "canonicalize",
-    "effectful_functions",
     "fingerprint",
     "function_keys",
     "outline",
-    "runs_effects",
     "structural_key",
 ]
 
@@ -135,11 +134,7 @@ class _Form:
 
 
 def _key(form: _Form, callee_keys: Mapping[str, str]) -> str:
-    return _hash(form.digest, *(callee_keys[callee] for callee in form.callees))
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return content_hash(form.digest, *(callee_keys[callee] for callee in form.callees))
 
 
 # The table of functions
@@ -169,14 +164,16 @@ def _function_keys(
     functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING
 ) -> tuple[dict[str, _Form], dict[str, str]]:
     """Return form and key of each function, no form of those known; equal functions, and only they, have equal keys."""
-    effectful = effectful_functions(functions)
     forms: dict[str, _Form] = {}
     keys = dict(known)
     unknown = {
-        name: {callee for node in body.nodes for callee in node.callees() if callee not in known}
+        name: {callee for callee in body.callees if callee not in known}
         for name, body in functions.items()
         if name not in known
     }
+    if not unknown:
+        return forms, keys
+    effectful = effectful_functions(functions)
     callers: dict[str, list[str]] = {}
     for name, callees in unknown.items():
         for callee in callees:
@@ -205,38 +202,6 @@ def _function_keys(
     return forms, keys
 
 
-def effectful_functions(functions: Mapping[str, Function]) -> set[str]:
-    """Return the names of the functions that have effects when they run."""
-    callers: dict[str, set[str]] = {}
-    waiting = []
-    for function in functions.values():
-        for node in function.nodes:
-            if node.traits.effectful:
-                waiting.append(function.name)
-            for callee in _executed(node):
-                callers.setdefault(callee, set()).add(function.name)
-    found: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(callers.get(name, ()))
-    return found
-
-
-def runs_effects(node: Node, effectful: Collection[str]) -> bool:
-    """Whether a node has effects itself, or runs one of the functions that have."""
-    return node.traits.effectful or any(callee in effectful for callee in _executed(node))
-
-
-def _executed(node: Node) -> Iterator[str]:
-    """Yield the functions that a node runs: all it refers to but derivative rules."""
-    for attribute in node.reference_names():
-        value = getattr(node, attribute)
-        if value is not None and attribute not in node.rule_names():
-            yield from (value,) if isinstance(value, str) else value
-
-
 def canonical_interface(interface: Interface) -> Interface:
     """Return the interface with units and unused states in a fixed order; everything else counts."""
     units = sorted(interface.units, key=lambda unit: unit.model_dump_json())
@@ -248,7 +213,7 @@ def canonical_interface(interface: Interface) -> Interface:
 
 def _form(function: Function, callee_keys: Mapping[str, str], effectful: Collection[str]) -> _Form:
     content = {constant.name: (constant.type, constant.digest()) for constant in function.constants}
-    walk = _Walk(function, callee_keys, effectful, content)
+    walk = Walk(function, callee_keys, effectful, content)
     names = {name: f"x{position}" for position, name in enumerate(function.inputs)}
     merged: dict[tuple[str, str], str] = {}
 
@@ -303,161 +268,3 @@ def _rewritten(form: _Form, name: str, callees: Mapping[str, str]) -> Function:
         nodes=tuple(nodes),
         outputs=renamed(function.outputs),
     )
-
-
-# The order of nodes
-
-
-class _Walk:
-    """The canonical order of the nodes of a function.
-
-    Parameters
-    ----------
-    function, callee_keys, effectful
-        As :func:`structural_key` takes them.
-    content : dict of str to pair of str
-        Type and hash of each constant, by name.
-
-    Attributes
-    ----------
-    order : list of int
-        Indices of the nodes.
-    settled : bool
-        Whether the order is the same whatever the referenced functions are.
-    """
-
-    def __init__(
-        self,
-        function: Function,
-        callee_keys: Mapping[str, str],
-        effectful: Collection[str],
-        content: dict[str, tuple[str, str]],
-    ) -> None:
-        self.order: list[int] = []
-        self.settled = True
-        self._nodes = function.nodes
-        self._producer = {name: index for index, node in enumerate(function.nodes) for name in node.outputs}
-        self._ordered = bytearray(len(function.nodes))
-        for index, node in enumerate(function.nodes):
-            # Before the outputs, which may need effectful nodes in another order than they run in.
-            if runs_effects(node, effectful):
-                self._visit(index)
-        for output in function.outputs:
-            if output in self._producer:
-                self._visit(self._producer[output])
-        if len(self.order) < len(self._nodes):
-            self._place: dict[str, object] = {**content}
-            self._place.update((name, f"x{position}") for position, name in enumerate(function.inputs))
-            self._visit_dead(dict(callee_keys))
-
-    def _visit(self, root: int) -> None:
-        """Append a node, after all it needs, operands in order."""
-        entered: set[int] = set()
-        stack = [root]
-        while stack:
-            index = stack[-1]
-            if self._ordered[index]:
-                stack.pop()
-            elif index in entered:
-                stack.pop()
-                self._ordered[index] = 1
-                self.order.append(index)
-            else:
-                entered.add(index)
-                operands = (self._producer.get(operand) for operand in reversed(self._nodes[index].inputs))
-                stack.extend(operand for operand in operands if operand is not None and not self._ordered[operand])
-
-    def _visit_dead(self, callee_keys: dict[str, str]) -> None:
-        """Append the nodes that neither outputs nor effects need.
-
-        Only their content and their place in the graph give these an order. They are coloured by both; nodes
-        of equal colour can change places, so any of them may come first, and what is left is coloured anew.
-        """
-        dead = [index for index in range(len(self._nodes)) if not self._ordered[index]]
-        self.settled = not any(self._nodes[index].reference_names() for index in dead)
-        content = {index: _content(self._nodes[index], callee_keys) for index in dead}
-        placed = 0
-        pending = [dead]
-        while pending:
-            part = pending.pop()
-            if len(part) == 1:
-                self._visit(part[0])
-                continue
-            for position in range(placed, len(self.order)):
-                outputs = self._nodes[self.order[position]].outputs
-                self._place.update((name, f"v{position}.{rank}") for rank, name in enumerate(outputs))
-            placed = len(self.order)
-            users = self._users(part)
-            colors = self._colors(part, users, content)
-            groups = _connected(users)
-            if len(groups) > 1:
-                groups.sort(key=lambda group: sorted(colors[index] for index in group), reverse=True)
-                pending.extend(groups)
-                continue
-            sinks = sorted((index for index in part if not users[index]), key=colors.__getitem__)
-            for index, following in zip(sinks, [*sinks[1:], None], strict=True):
-                self._visit(index)
-                if following is not None and colors[following] == colors[index]:
-                    break
-            if rest := [index for index in part if not self._ordered[index]]:
-                pending.append(rest)
-
-    def _users(self, part: list[int]) -> dict[int, list[tuple[int, int, int]]]:
-        """Return for each node its users in the part: rank of the result, position of the operand, user."""
-        users: dict[int, list[tuple[int, int, int]]] = {index: [] for index in part}
-        for index in part:
-            for position, operand in enumerate(self._nodes[index].inputs):
-                producer = self._producer.get(operand)
-                if producer in users:
-                    rank = self._nodes[producer].outputs.index(operand)
-                    users[producer].append((rank, position, index))
-        return users
-
-    def _colors(
-        self, part: list[int], users: dict[int, list[tuple[int, int, int]]], content: dict[int, str]
-    ) -> dict[int, str]:
-        """Colour nodes by content, operands and users, until no colour splits."""
-        colors = {index: content[index] for index in part}
-        classes, refined = 0, len(set(colors.values()))
-        while refined > classes:
-            classes = refined
-            for index in part:
-                operands: list[tuple[object, int]] = []
-                for operand in self._nodes[index].inputs:
-                    producer = self._producer.get(operand)
-                    if producer in colors:
-                        operands.append((colors[producer], self._nodes[producer].outputs.index(operand)))
-                    else:
-                        operands.append((self._place.get(operand, operand), -1))
-                colors[index] = _hash(colors[index], operands)
-            for index in reversed(part):
-                above = sorted((rank, position, colors[user]) for rank, position, user in users[index])
-                colors[index] = _hash(colors[index], above)
-            refined = len(set(colors.values()))
-        return colors
-
-
-def _content(node: Node, callee_keys: dict[str, str]) -> str:
-    return dump_bare_node(node, (), (), callee_keys)
-
-
-def _connected(users: dict[int, list[tuple[int, int, int]]]) -> list[list[int]]:
-    """Split nodes into groups that no edge joins, each in program order."""
-    neighbours: dict[int, list[int]] = {index: [] for index in users}
-    for index, edges in users.items():
-        for _, _, user in edges:
-            neighbours[index].append(user)
-            neighbours[user].append(index)
-    groups = []
-    seen: set[int] = set()
-    for start in users:
-        group, waiting = [], [start]
-        while waiting:
-            index = waiting.pop()
-            if index not in seen:
-                seen.add(index)
-                group.append(index)
-                waiting.extend(neighbours[index])
-        if group:
-            groups.append(sorted(group))
-    return groups

@@ -14,7 +14,7 @@ def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from running.
 
     It would look through everything in the process again and again as objects are made; beside JAX, that takes longer
-    than the work.
+    than the work, and tracing is such work too.
     """
     was_enabled = gc.isenabled()
     gc.disable()

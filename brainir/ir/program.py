@@ -193,9 +193,16 @@ class Function(Model):
 
     def with_callees(self, names: Mapping[str, str]) -> Function:
         """Return the function with its references renamed; itself if that changes nothing."""
-        nodes = tuple([node.with_callees(names) if node.reference_names() else node for node in self.nodes])
-        changed = any(new is not old for new, old in zip(nodes, self.nodes, strict=True))
-        return self.replace(nodes=nodes) if changed else self
+        if all(names.get(name, name) == name for name in self.callees):
+            return self
+        nodes = [node.with_callees(names) if node.reference_names() else node for node in self.nodes]
+        return self.replace(nodes=tuple(nodes))
+
+    @functools.cached_property
+    def callees(self) -> tuple[str, ...]:
+        """The functions that its nodes refer to, derivative rules included, in order of first reference."""
+        names = (name for node in self.nodes if node.reference_names() for name in node.callees())
+        return tuple(dict.fromkeys(names))
 
     @functools.cached_property
     def value_types(self) -> dict[str, str]:

@@ -7,29 +7,43 @@ from collections.abc import Mapping
 from .canonical import function_keys, outline
 from .program import Function
 
-__all__ = ["reachable_functions", "share_equal_functions"]
+__all__ = ["equal_functions", "reachable_functions", "share_equal_functions"]
+
+_NOTHING: Mapping[str, str] = {}
 
 
-def reachable_functions(functions: Mapping[str, Function], entry: str) -> tuple[Function, ...]:
-    """Return the entry and the functions it leads to, in order of first reference."""
+def reachable_functions(
+    functions: Mapping[str, Function], entry: str, stands_for: Mapping[str, str] = _NOTHING
+) -> tuple[Function, ...]:
+    """Return the entry and the functions it leads to, in order of first reference.
+
+    Parameters
+    ----------
+    functions : mapping of str to Function
+        By name.
+    entry : str
+    stands_for : mapping of str to str
+        Which function is taken where another is referred to.
+    """
     order: dict[str, None] = {}
     waiting = [entry]
     while waiting:
-        name = waiting.pop()
+        wanted = waiting.pop()
+        name = stands_for.get(wanted, wanted)
         if name not in order:
             order[name] = None
-            callees = [callee for node in functions[name].nodes for callee in node.callees()]
-            waiting.extend(reversed(callees))
+            waiting.extend(reversed(functions[name].callees))
     return tuple(functions[name] for name in order)
 
 
-def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tuple[Function, ...]:
-    """Return the functions that the entry leads to, one for each set of equal ones.
+def equal_functions(functions: Mapping[str, Function], entry: str) -> dict[str, str]:
+    """Return for each function that the entry leads to the first one, in order of reference, that is equal to it.
 
-    Functions are equal if their canonical forms are, derivative rules that refer to themselves included. The first of
-    each set in order of reference keeps its name.
+    Functions are equal if their canonical forms are, derivative rules that refer to themselves included.
     """
     reached = reachable_functions(functions, entry)
+    if len(reached) == 1:
+        return {entry: entry}
     alike: dict[object, list[str]] = {}
     for function in reached:
         alike.setdefault(outline(function), []).append(function.name)
@@ -39,8 +53,10 @@ def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tupl
     first: dict[str, str] = {}
     for function in reached:
         first.setdefault(keys[function.name], function.name)
-    kept = {function.name: first[keys[function.name]] for function in reached}
-    shared = {
-        function.name: function.with_callees(kept) for function in reached if kept[function.name] == function.name
-    }
-    return reachable_functions(shared, kept[entry])
+    return {function.name: first[keys[function.name]] for function in reached}
+
+
+def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tuple[Function, ...]:
+    """Return the functions that the entry leads to, one for each set of equal ones: the first keeps its name."""
+    first = equal_functions(functions, entry)
+    return tuple(function.with_callees(first) for function in reachable_functions(functions, first[entry], first))

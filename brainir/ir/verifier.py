@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import keyword
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from .errors import BrainIRError, FormatError, VerificationError
-from .interface import DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
+from .errors import BrainIRError, FormatError
+from .interface_checks import check_interface, is_name
 from .node import Node
-from .printer import format_node, format_path
 from .program import Constant, Function, Program
 from .type_rules import MAX_RANK, TypeRuleError, result_types, strong
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
+from .violation import violation
 
 __all__ = ["verify"]
 
@@ -22,9 +20,7 @@ Environment = dict[str, TensorType]
 
 _VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CLASS = re.compile(r"[\w.\-]{1,200}:[\w.<>]{1,200}")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_MAX_DEPTH = 100
 _MAX_LENGTH = 1 << 63
 
 
@@ -45,34 +41,7 @@ def verify(program: Program) -> None:
     environments = {function.name: _check_values(function) for function in program.functions}
     for function in program.functions:
         _check_types(function, environments[function.name], program.table)
-    _check_interface(program.interface, program.entry_function, environments[program.entry])
-
-
-def _error(reason: str, remedy: str, function: Function | None = None, index: int | None = None) -> VerificationError:
-    """Build the error for a program, a function of it, or one node of the function."""
-    if function is None:
-        return VerificationError(f"{_clip(reason)}\n  to do: {remedy}")
-    where = f"function {_clip(repr(function.name), 80)}"
-    lines: list[str] = []
-    if index is not None:
-        node = function.nodes[index]
-        where += f", node {index} ({node.op})"
-        shown = range(max(0, index - 2), min(len(function.nodes), index + 3))
-        lines = [f"  {'>' if k == index else ' '} {k:5} | {_clip(format_node(function.nodes[k]))}" for k in shown]
-        if node.source:
-            lines.append(f"  model: {_clip(node.source)}")
-    return VerificationError("\n".join([f"{where}: {_clip(reason)}", *lines, f"  to do: {remedy}"]))
-
-
-def _clip(text: str, length: int = 300) -> str:
-    line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return line if len(line) <= length else f"{line[: length - 3]}..."
-
-
-def _is_name(name: str) -> bool:
-    # Python itself reads identifiers in NFKC form: two names that differ only there would become one.
-    plain = name.isascii() or unicodedata.normalize("NFKC", name) == name
-    return plain and name.isidentifier() and not keyword.iskeyword(name) and len(name) <= 200
+    check_interface(program.interface, program.entry_function, environments[program.entry])
 
 
 # -- the table of functions
@@ -81,16 +50,18 @@ def _is_name(name: str) -> bool:
 def _check_table(program: Program) -> None:
     seen: set[str] = set()
     for function in program.functions:
-        if not _is_name(function.name):
-            raise _error(
+        if not is_name(function.name):
+            raise violation(
                 f"the function name {function.name!r} is not a Python identifier",
                 "rename the function and its references; letters, digits and _ make a name",
             )
         if function.name in seen:
-            raise _error(f"two functions are named {function.name!r}", "give each function its own name")
+            raise violation(f"two functions are named {function.name!r}", "give each function its own name")
         seen.add(function.name)
     if program.entry not in seen:
-        raise _error(f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry")
+        raise violation(
+            f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry"
+        )
     evaluated: dict[str, tuple[str, ...]] = {}
     referred: dict[str, tuple[str, ...]] = {}
     for function in program.functions:
@@ -114,7 +85,7 @@ def _references(function: Function, known: set[str]) -> tuple[tuple[str, ...], t
             value = getattr(node, field)
             for name in (value,) if isinstance(value, str) else value or ():
                 if name not in known:
-                    raise _error(
+                    raise violation(
                         f"{field} refers to a function {name!r} that the program does not have",
                         "add the function to the table or correct the reference",
                         function,
@@ -135,7 +106,7 @@ def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> 
                 pending.append(name)
     for function in program.functions:
         if function.name not in reached:
-            raise _error(
+            raise violation(
                 f"nothing refers to it, directly or indirectly, from the entry {program.entry!r}",
                 "remove the function from the table",
                 function,
@@ -155,7 +126,7 @@ def _check_acyclic(program: Program, evaluated: dict[str, tuple[str, ...]]) -> N
                 del path[name]
             elif callee in path:
                 chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
-                raise _error(
+                raise violation(
                     f"the functions run each other without end: {chain}",
                     "a function cannot run itself; write a loop with scan or while",
                     program.table[name],
@@ -179,7 +150,7 @@ def _parse(text: str) -> TensorType:
 def _check_values(function: Function) -> Environment:
     """Check names, scoping and the text of types; return the type of every value and literal that is used."""
     if len(function.inputs) != len(function.types):
-        raise _error(
+        raise violation(
             f"{len(function.inputs)} inputs have {len(function.types)} types",
             "give each input one type",
             function,
@@ -189,26 +160,25 @@ def _check_values(function: Function) -> Environment:
         _define(values, name, text, function)
     for constant in function.constants:
         _check_constant(constant, _define(values, constant.name, constant.type, function), function)
+    noted = {("", "")}
     for index, node in enumerate(function.nodes):
         for operand in node.inputs:
             if operand not in values:
                 _use(values, operand, function, index)
-        if len(node.outputs) != len(node.types):
-            raise _error(
-                f"{len(node.outputs)} outputs have {len(node.types)} types",
+        outputs, types = node.outputs, node.types
+        if len(outputs) != len(types):
+            raise violation(
+                f"{len(outputs)} outputs have {len(types)} types",
                 "give each output one type",
                 function,
                 index,
             )
-        for name, text in zip(node.outputs, node.types, strict=True):
+        for name, text in zip(outputs, types, strict=True):
             _define(values, name, text, function, index)
-        if (node.scope or node.source) and _CONTROL_CHARACTER.search(node.scope + node.source):
-            raise _error(
-                "scope or source holds a line break or another control character",
-                "write them as one line of text",
-                function,
-                index,
-            )
+        notes = node.scope, node.source
+        if notes not in noted:
+            _check_notes(notes, function, index)
+            noted.add(notes)
     for operand in function.outputs:
         if operand not in values:
             _use(values, operand, function, None)
@@ -217,14 +187,14 @@ def _check_values(function: Function) -> Environment:
 
 def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> TensorType:
     if name in values:
-        raise _error(
+        raise violation(
             f"the value {name!r} is defined a second time",
             "a value is defined once; give the second one a new name",
             function,
             index,
         )
     if not _VALUE_NAME.fullmatch(name):
-        raise _error(
+        raise violation(
             f"{name!r} cannot name a value",
             "use up to 200 ASCII letters, digits, _ and dots, a letter or _ first",
             function,
@@ -233,8 +203,18 @@ def _define(values: Environment, name: str, text: str, function: Function, index
     try:
         kind = values[name] = _parse(text)
     except FormatError as error:
-        raise _error(f"the type of {name!r}: {error}", "correct the type", function, index) from None
+        raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
     return kind
+
+
+def _check_notes(notes: tuple[str, str], function: Function, index: int) -> None:
+    if any(map(_CONTROL_CHARACTER.search, notes)):
+        raise violation(
+            "scope or source holds a line break or another control character",
+            "write them as one line of text",
+            function,
+            index,
+        )
 
 
 def _use(values: Environment, operand: str, function: Function, index: int | None) -> None:
@@ -242,7 +222,7 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
     if not is_literal(operand):
         later = any(operand in node.outputs for node in function.nodes)
         what = "is used before it is defined" if later and index is not None else "is not defined in this function"
-        raise _error(
+        raise violation(
             f"{'' if index is not None else 'the output '}{operand!r} {what}",
             "sort the nodes so that definitions come first"
             if later
@@ -253,7 +233,7 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
     try:
         values[operand] = strong(literal_type(operand))
     except FormatError as error:
-        raise _error(
+        raise violation(
             f"the literal {operand!r}: {error}", "write a number and its type, like 0.5:f32", function, index
         ) from None
 
@@ -261,7 +241,7 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
 def _check_constant(constant: Constant, kind: TensorType, function: Function) -> None:
     name, data = constant.name, constant.data
     if (data is None) == (constant.sha256 is None):
-        raise _error(
+        raise violation(
             f"the constant {name!r} must have either its bytes or their sha256",
             "keep the bytes; write the sha256 only where they are left out",
             function,
@@ -269,23 +249,23 @@ def _check_constant(constant: Constant, kind: TensorType, function: Function) ->
     try:
         nbytes = kind.nbytes
     except BrainIRError as error:
-        raise _error(f"the constant {name!r}: {error}", "correct the type", function) from None
+        raise violation(f"the constant {name!r}: {error}", "correct the type", function) from None
     if data is None:
         if not _SHA256.fullmatch(constant.sha256 or ""):
-            raise _error(
+            raise violation(
                 f"the sha256 of the constant {name!r} is not 64 hexadecimal digits",
                 "write sha256(bytes).hexdigest()",
                 function,
             )
         return
     if len(data) != nbytes:
-        raise _error(
+        raise violation(
             f"the constant {name!r} has {len(data)} bytes, but {kind} takes {nbytes}",
             "make the constant with Constant.of",
             function,
         )
     if not only_used_bits(data, kind.dtype):
-        raise _error(
+        raise violation(
             f"a byte of the constant {name!r} is not an element of {kind.dtype}",
             f"store each element in a byte from 0 to {(1 << USED_BITS[kind.dtype]) - 1}",
             function,
@@ -298,7 +278,7 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
         try:
             found = result_types(node, tuple([values[operand] for operand in node.inputs]), table)
         except TypeRuleError as error:
-            raise _error(
+            raise violation(
                 str(error),
                 "correct the operands or attributes; if a pass made this node, the pass is wrong",
                 function,
@@ -306,7 +286,7 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
             ) from None
         declared = tuple([values[name] for name in node.outputs])
         if found != declared:
-            raise _error(_difference(node, found, declared), "write the types that follow", function, index)
+            raise violation(_difference(node, found, declared), "write the types that follow", function, index)
 
 
 def _difference(node: Node, found: tuple[TensorType, ...], declared: tuple[TensorType, ...]) -> str:
@@ -317,140 +297,3 @@ def _difference(node: Node, found: tuple[TensorType, ...], declared: tuple[Tenso
     follows = "an axis that is too long" if any(size >= _MAX_LENGTH for size in kind.shape) else str(kind)
     name = node.outputs[position]
     return f"{name!r} is declared {declared[position]}, but its operands and attributes give {follows}"
-
-
-# -- the interface
-
-
-def _check_interface(interface: Interface, entry: Function, values: Environment) -> None:
-    _check_unique((unit.text for unit in interface.units), "units", "list each unit once")
-    units = {unit.text for unit in interface.units}
-    _check_unique((argument.name for argument in interface.arguments), "arguments", "rename one of them")
-    for argument in interface.arguments:
-        if not _is_name(argument.name):
-            raise _error(
-                f"interface: the argument name {argument.name!r} is not a Python identifier",
-                "rename the argument",
-            )
-    paths = (*(state.path for state in interface.states), *interface.unused)
-    _check_unique(paths, "states (or unused paths)", "give each state its own path")
-    counts = [_check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states]
-    inputs = sum(counts) + sum(
-        _check_tree(argument.tree, units, f"argument {argument.name}") for argument in interface.arguments
-    )
-    returned = [count for state, count in zip(interface.states, counts, strict=True) if state.returned]
-    outputs = sum(returned) + _check_tree(interface.result, units, "result")
-    for what, leaves, found in (("input", inputs, entry.inputs), ("output", outputs, entry.outputs)):
-        if leaves != len(found):
-            raise _error(
-                f"interface: {leaves} {what} leaves, but the entry {entry.name!r} has {len(found)} {what}s",
-                f"give each {what} of the entry one leaf, states first",
-            )
-    _check_states(interface.states, counts, entry, values)
-    _check_kind(interface, counts, units)
-
-
-def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
-    seen: set[object] = set()
-    for name in names:
-        if name in seen:
-            raise _error(f"interface: two {what} are named {name!r}", remedy)
-        seen.add(name)
-
-
-def _check_tree(tree: Tree, units: set[str], where: str) -> int:
-    """Check a pytree and return how many leaves it has."""
-    leaves = 0
-    pending: list[tuple[Tree, int]] = [(tree, 0)]
-    while pending:
-        node, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            raise _error(f"interface, {where}: the tree is deeper than {_MAX_DEPTH}", "flatten the tree")
-        if isinstance(node, LeafTree):
-            leaves += 1
-            if node.unit is not None and node.unit not in units:
-                raise _error(
-                    f"interface, {where}: the unit {node.unit!r} is not in Interface.units",
-                    "add the unit or take it from the leaf",
-                )
-            continue
-        problem = _tree_problem(node)
-        if problem:
-            raise _error(f"interface, {where}: {problem}", "write the tree as the frontend does")
-        pending.extend((child, depth + 1) for child in getattr(node, "children", ()))
-    return leaves
-
-
-def _tree_problem(tree: Tree) -> str | None:
-    if isinstance(tree, DictTree):
-        keys: tuple[str | int, ...] = tree.keys
-    elif isinstance(tree, NamedTupleTree | DataclassTree):
-        keys = tree.fields
-        static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []
-        wrong = [name for name in (*tree.fields, *static) if not _is_name(name)]
-        if wrong:
-            return f"{wrong[0]!r} is not the name of a field"
-        if len({*tree.fields, *static}) != len(tree.fields) + len(static):
-            return "a field appears twice"
-        if not _CLASS.fullmatch(tree.type):
-            return f"{tree.type!r} does not name a class as module:qualified.name"
-    else:
-        return None
-    if len(keys) != len(tree.children):
-        return f"a {tree.kind} has {len(keys)} keys and {len(tree.children)} children"
-    return "a key appears twice" if len(set(keys)) != len(keys) else None
-
-
-def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Environment) -> None:
-    start, back = 0, 0
-    for state, count in zip(states, counts, strict=True):
-        where = f"interface, state {format_path(state.path)}"
-        kinds = [values[name] for name in entry.inputs[start : start + count]]
-        start += count
-        if state.returned:
-            for name, kind in zip(entry.outputs[back : back + count], kinds, strict=True):
-                if values[name] != kind:
-                    raise _error(
-                        f"{where}: it is {kind}, but its new value {name!r} is {values[name]}",
-                        "a state keeps its shape and element type; convert the new value",
-                    )
-            back += count
-        if state.role == "hidden" and count != 1 and state.type != "HiddenTreeState":
-            raise _error(f"{where}: a hidden state is one array, not {count}", "make each array a state")
-        if state.num_state < 1 or (state.num_state > 1 and state.role != "hidden"):
-            raise _error(
-                f"{where}: num_state {state.num_state} does not fit a {state.role} state",
-                "only hidden states are grouped; write 1",
-            )
-        if state.num_state > 1 and count == 1 and kinds[0].shape[-1:] != (state.num_state,):
-            raise _error(
-                f"{where}: num_state is {state.num_state}, unlike the last axis of {kinds[0]}",
-                "write the length of the last axis",
-            )
-
-
-def _check_kind(interface: Interface, counts: list[int], units: set[str]) -> None:
-    if interface.kind != "step":
-        if interface.params is not None or interface.hidden is not None:
-            raise _error(f"interface: params and hidden belong to a step, not to a {interface.kind}", "leave them out")
-        if interface.kind == "function" and (interface.states or interface.unused):
-            raise _error("interface: a function has no states", "use the kind 'step' or 'module'")
-        return
-    if interface.params is None or interface.hidden is None:
-        raise _error("interface: a step needs the trees params and hidden", "add them")
-    params = _check_tree(interface.params, units, "params")
-    hidden = _check_tree(interface.hidden, units, "hidden")
-    if params + hidden != sum(counts):
-        raise _error(
-            f"interface: params and hidden have {params} + {hidden} leaves, the states {sum(counts)}",
-            "make one state of each leaf, params first",
-        )
-    position = 0
-    for state, count in zip(interface.states, counts, strict=True):
-        if state.role == ("hidden" if position < params else "param"):
-            raise _error(
-                f"interface, state {format_path(state.path)}: its role {state.role!r} is out of place; "
-                f"the first {params} leaves are params",
-                "list the states of params first, then those of hidden",
-            )
-        position += count

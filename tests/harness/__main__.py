@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from . import cases, checks, report, worker
+from . import cases, checks, primitives, report, worker
 
 
 def _results(collection: str, names: list[str], wanted: tuple[str, ...], jobs: int) -> Iterator[dict[str, Any]]:
@@ -34,6 +34,7 @@ def _options() -> argparse.Namespace:
         "--programs", dest="collection", action="store_const", const="programs",
         help="the programs and models of the tests in their place",
     )  # fmt: skip
+    parser.add_argument("--primitives", action="store_true", help="list the primitives of JAX, and run nothing")
     parser.add_argument("--groups", nargs="*", default=[], help="only these groups")
     parser.add_argument("--per-group", type=int, help="at most this many cases of each group, spread evenly")
     parser.add_argument("--checks", nargs="*", default=list(checks.CHECKS), choices=checks.CHECKS)
@@ -47,6 +48,11 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Run the cases that the command line asks for; 1 if any came back wrong or was refused."""
     options = _options()
+    if options.primitives:
+        print("\n".join(primitives.lines()))
+        if options.write:
+            options.write.write_text(primitives.page())
+        return 0
     worker.start(options.collection)
     names = cases.names(options.collection, options.groups, options.per_group)
     options.results.parent.mkdir(parents=True, exist_ok=True)

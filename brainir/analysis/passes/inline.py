@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
+from ...ir.node import Node
 from ...ir.ops import Call
 from ...ir.program import Function, Program
 from ..diagnostics import Diagnostic, diagnostic, place_of
@@ -21,7 +22,8 @@ class InlineCalls(Pass):
     """Replace every ``call`` by the body of the function it calls, in all functions of the program.
 
     Nodes with derivative rules of their own stay, since an inlined body would lose the rule; so do the bodies of
-    ``cond``, ``scan`` and ``while``, in which calls are inlined too.
+    ``cond``, ``scan`` and ``while``, in which calls are inlined too. Calls that say how their operands or results lie
+    on a mesh stay.
 
     Parameters
     ----------
@@ -39,14 +41,14 @@ class InlineCalls(Pass):
 
         def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
             nonlocal inlined
-            calls = [node for node in function.nodes if isinstance(node, Call)]
+            calls = [node for node in function.nodes if _can_go(node)]
             if not calls:
                 return function
             size = len(function.nodes)
             flat = Splicer(function, table)
             before = inlined
             for node in function.nodes:
-                if not isinstance(node, Call):
+                if not _can_go(node):
                     flat.nodes.append(node)
                     continue
                 size += len(table[node.function].nodes)
@@ -62,3 +64,7 @@ class InlineCalls(Pass):
 
         after = rewrite_functions(program, rewrite)
         return self.result(program, after, {"calls inlined": inlined}, caveats)
+
+
+def _can_go(node: Node) -> TypeGuard[Call]:
+    return isinstance(node, Call) and not (node.in_shardings or node.out_shardings)

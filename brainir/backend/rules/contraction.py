@@ -6,7 +6,7 @@ from typing import Any
 
 from ...ir.ops import DotAlgorithm
 from ..expressions import Apply, Expression, Literal, Name, Tuple
-from .registry import Types, as_keywords, call, dtype, member, rule
+from .registry import Types, as_keywords, as_operands, call, dtype, member, rule
 
 _PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
@@ -32,6 +32,18 @@ def _ragged_dot_general(node: Any, types: Types) -> Expression:
         precision=_precision(node.precision),
         preferred_element_type=_optional_dtype(node.preferred_element_type),
     )
+
+
+@rule("scaled_dot")
+def _scaled_dot(node: Any, types: Types) -> Expression:
+    left, right, *scales = as_operands(node.inputs)
+    options = as_keywords(
+        {
+            "dimension_numbers": node.dimension_numbers,
+            "preferred_element_type": _optional_dtype(node.preferred_element_type),
+        }
+    )
+    return Apply(Name("lax.scaled_dot"), (left, right), {"lhs_scale": scales[0], "rhs_scale": scales[1], **options})
 
 
 @rule("conv_general_dilated")

@@ -20,6 +20,7 @@ from ..expressions import (
     Name,
     Operand,
     Plain,
+    ShardingOf,
     Splat,
     SplitAt,
     Tuple,
@@ -34,8 +35,29 @@ def _splat(name: str) -> Splat:
 
 @rule("call")
 def _call_function(node: Any, types: Types) -> Expression:
-    jitted = JitOf(node.function, node.inline, node.keep_unused, node.donated)
-    return Apply(jitted, as_operands(node.inputs))
+    if not (node.in_shardings or node.out_shardings):
+        jitted = JitOf(node.function, node.inline, node.keep_unused, node.donated)
+        return Apply(jitted, as_operands(node.inputs))
+    plain = {"inline": node.inline, "keep_unused": node.keep_unused, "donate_argnums": node.donated}
+    keywords = as_keywords({name: value for name, value in plain.items() if value})
+    for name, given in (("in_shardings", node.in_shardings), ("out_shardings", node.out_shardings)):
+        if given:
+            placed = (Literal(None) if sharding is None else ShardingOf(sharding) for sharding in given)
+            keywords[name] = Tuple(tuple(placed))
+    return Apply(Apply(Name("jax.jit"), (FunctionOf(node.function),), keywords), as_operands(node.inputs))
+
+
+@rule("composite")
+def _composite(node: Any, types: Types) -> Expression:
+    made = (FunctionOf(node.function), Literal(node.name), Literal(node.version))
+    composite = Apply(Name("wrapping.composite"), made)
+    return Apply(composite, as_operands(node.inputs), as_keywords(dict(node.params)))
+
+
+@rule("custom_vmap")
+def _custom_vmap(node: Any, types: Types) -> Expression:
+    made = "jax.custom_batching.sequential_vmap" if node.sequential else "wrapping.without_batching"
+    return Apply(Apply(Name(made), (FunctionOf(node.function),)), as_operands(node.inputs))
 
 
 @rule("custom_jvp")

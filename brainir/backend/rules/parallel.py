@@ -65,6 +65,15 @@ def _all_gather(node: Any, types: Types) -> Expression:
     )
 
 
+@rule("all_gather_invariant")
+def _all_gather_invariant(node: Any, types: Types) -> Expression:
+    options = {"axis_name": node.axes, "axis": node.all_gather_dimension, "tiled": node.tiled}
+    # JAX 0.9 makes it one function with all_gather.
+    if hasattr(lax, "all_gather_invariant"):
+        return call("lax.all_gather_invariant", node, **options)
+    return call("lax.all_gather", node, **options, to="invarying")
+
+
 @rule("reduce_scatter")
 def _reduce_scatter(node: Any, types: Types) -> Expression:
     return call(
@@ -88,6 +97,17 @@ def _all_to_all(node: Any, types: Types) -> Expression:
         axis_index_groups=node.axis_index_groups,
         tiled=True,
     )
+
+
+@rule("ragged_all_to_all")
+def _ragged_all_to_all(node: Any, types: Types) -> Expression:
+    return call("lax.ragged_all_to_all", node, axis_name=node.axes, axis_index_groups=node.axis_index_groups)
+
+
+@rule("pbroadcast")
+def _broadcast(node: Any, types: Types) -> Expression:
+    operand, *source = as_operands(node.inputs)
+    return Apply(Name("lax.pbroadcast"), (operand, Literal(node.axes), *(source or [Literal(node.source_index)])))
 
 
 @rule("ppermute")

@@ -46,6 +46,14 @@ def _ragged_dot_general(
     }
 
 
+@rule("scaled_dot")
+def _scaled_dot(*, dimension_numbers: Any, preferred_element_type: Any = None) -> Attributes:
+    return {
+        "dimension_numbers": _dot_numbers(dimension_numbers),
+        "preferred_element_type": _optional_dtype(preferred_element_type),
+    }
+
+
 @rule("conv_general_dilated")
 def _conv_general_dilated(
     *,

@@ -55,6 +55,11 @@ def _plain() -> Attributes:
     return {}
 
 
+@rule("stage", op="copy")
+def _stage() -> Attributes:
+    return {}
+
+
 @rule("integer_pow")
 def _integer_pow(*, y: int) -> Attributes:
     return {"y": int(y)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -93,6 +94,7 @@ def platform_names(platforms: Any) -> tuple[tuple[str, ...] | None, ...]:
     return tuple([None if names is None else tuple(map(str, names)) for names in platforms])
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def dtype_name(dtype: Any) -> str:
     """Return the standard name of an element type."""
     return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name

@@ -7,7 +7,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ..canonical import fingerprint, runs_effects
+from ..canonical import fingerprint
+from ..effects import runs_effects
 from ..node import Node
 from ..printer import format_node
 from ..program import Constant, Function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
-from ..canonical import effectful_functions, runs_effects
+from ..effects import effectful_functions, runs_effects
 from ..node import Node
 from ..ops import Cond, CustomJvp, CustomVjp, While
 from ..program import Constant, Function, Program

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from ..canonical import runs_effects
 from ..collector import collector_paused
+from ..effects import runs_effects
 from ..ops import AnyNode
 from ..program import Function, Program
 from .naming import Names

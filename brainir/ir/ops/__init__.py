@@ -20,15 +20,18 @@ from .contraction import (
     Fft,
     RaggedDotGeneral,
     RaggedDotNumbers,
+    ScaledDot,
 )
 from .control import (
     Call,
     Checkpoint,
     CheckpointName,
+    Composite,
     Cond,
     CustomJvp,
     CustomLinearSolve,
     CustomVjp,
+    CustomVmap,
     JvpCase,
     LinearCall,
     NoDerivative,
@@ -74,8 +77,10 @@ from .parallel import (
     AllReduce,
     AllToAll,
     AxisIndex,
+    Broadcast,
     MeshShape,
     Permute,
+    RaggedAllToAll,
     ReduceScatter,
     Sharding,
     ShardingConstraint,
@@ -132,6 +137,7 @@ __all__ = [
     "AxisIndex",
     "Binary",
     "BitcastConvertType",
+    "Broadcast",
     "BroadcastInDim",
     "Call",
     "Callback",
@@ -139,6 +145,7 @@ __all__ = [
     "CheckpointName",
     "Clamp",
     "Compare",
+    "Composite",
     "Concatenate",
     "Cond",
     "ConvGeneralDilated",
@@ -149,6 +156,7 @@ __all__ = [
     "CustomJvp",
     "CustomLinearSolve",
     "CustomVjp",
+    "CustomVmap",
     "DceSink",
     "Device",
     "DevicePut",
@@ -180,6 +188,7 @@ __all__ = [
     "PlatformIndex",
     "Polynomial",
     "Qr",
+    "RaggedAllToAll",
     "RaggedDotGeneral",
     "RaggedDotNumbers",
     "RandomBits",
@@ -201,6 +210,7 @@ __all__ = [
     "RngBitGenerator",
     "RngUniform",
     "Round",
+    "ScaledDot",
     "Scan",
     "Scatter",
     "ScatterApply",
@@ -248,7 +258,8 @@ _AnySchema = (
     | DevicePut | DceSink | ReshapeDimensions | Iota2x32Shape | PlatformIndex
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
-    | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex
+    | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex | Composite | CustomVmap | ScaledDot
+    | RaggedAllToAll | Broadcast
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -6,17 +6,52 @@ from typing import ClassVar, Literal
 
 from ..model import FunctionRef, Model
 from ..node import Node, Traits
+from .external import Attribute
+from .parallel import Sharding
 from .traits import CONTROL, Ints
 
 
 class Call(Node):
-    """Run a function of the table: a nested ``jax.jit``."""
+    """Run a function of the table: a nested ``jax.jit``.
+
+    ``in_shardings`` and ``out_shardings`` say how operands and results lie on a mesh, None where the compiler chooses;
+    they are empty if it chooses for all.
+    """
 
     op: Literal["call"] = "call"
     function: FunctionRef
     inline: bool = False
     keep_unused: bool = False
     donated: Ints = ()
+    in_shardings: tuple[Sharding | None, ...] = ()
+    out_shardings: tuple[Sharding | None, ...] = ()
+    family_traits: ClassVar[Traits] = CONTROL
+
+
+class Composite(Node):
+    """Run ``function``, which a compiler may know under a name as one operation (``jax.lax.composite``).
+
+    The parameters are for the compiler; what the function computes with them is in it already.
+    """
+
+    op: Literal["composite"] = "composite"
+    function: FunctionRef
+    name: str
+    version: int = 0
+    params: tuple[tuple[str, Attribute], ...] = ()
+    family_traits: ClassVar[Traits] = CONTROL
+
+
+class CustomVmap(Node):
+    """Run ``function``, which ``jax.vmap`` batches by a rule of its own (``jax.custom_batching.custom_vmap``).
+
+    The rule is a Python function of the size of the batch. Only one is stored: that of ``sequential_vmap``, a loop. For
+    others, what the backend makes of the node has derivatives, but to batch it is an error.
+    """
+
+    op: Literal["custom_vmap"] = "custom_vmap"
+    function: FunctionRef
+    sequential: bool = False
     family_traits: ClassVar[Traits] = CONTROL
 
 

@@ -70,9 +70,12 @@ class Vary(Node):
 
 
 class AllGather(Node):
-    """The operands of all devices along mesh axes, joined."""
+    """The operands of all devices along mesh axes, joined.
 
-    op: Literal["all_gather"] = "all_gather"
+    The result of ``all_gather_invariant`` (``to="invarying"``) counts as one that is the same on all devices.
+    """
+
+    op: Literal["all_gather", "all_gather_invariant"]
     axes: tuple[str, ...]
     axis_size: int
     all_gather_dimension: int
@@ -104,6 +107,31 @@ class AllToAll(Node):
     split_axis: int
     concat_axis: int
     axis_index_groups: tuple[Ints, ...] | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class RaggedAllToAll(Node):
+    """Send pieces of unequal size to other devices (``jax.lax.ragged_all_to_all``).
+
+    The operands are an array, what the result holds where nothing arrives, then offsets and sizes: where a piece begins
+    here, how much is sent, where it begins there, and how much is received, for each device.
+    """
+
+    op: Literal["ragged_all_to_all"] = "ragged_all_to_all"
+    axes: tuple[str, ...]
+    axis_index_groups: tuple[Ints, ...] | None = None
+    family_traits: ClassVar[Traits] = Traits(linear=(0,))
+
+
+class Broadcast(Node):
+    """The operand of one device, given to all along a mesh axis (``jax.lax.pbroadcast``).
+
+    Without ``source_index``, a second operand says which device it is (JAX 0.12).
+    """
+
+    op: Literal["pbroadcast"] = "pbroadcast"
+    axes: tuple[str, ...]
+    source_index: int | None = None
     family_traits: ClassVar[Traits] = Traits(linear=(0,))
 
 

@@ -6,6 +6,7 @@ from .. import ops
 from ..program import Function
 from ..types import TensorType
 from .checks import check_axes, check_count, check_platforms, list_types
+from .meshes import count_pieces
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -31,13 +32,37 @@ def _inexact(kinds: Types) -> Types:
     return tuple([kind for kind in kinds if kind.is_inexact])
 
 
+def _results_of(function: Function, operands: Types) -> Types:
+    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    return _outputs(function)
+
+
 @rule(ops.Call)
 def _call(node: ops.Call, operands: Types, callees: Callees) -> Types:
-    function = callees[node.function]
-    match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
+    results = _results_of(callees[node.function], operands)
     if node.donated:
         check_axes(node.donated, len(operands), "donated")
-    return _outputs(function)
+    _check_shardings(node.in_shardings, operands, "in_shardings")
+    _check_shardings(node.out_shardings, results, "out_shardings")
+    return results
+
+
+def _check_shardings(given: tuple[ops.Sharding | None, ...], kinds: Types, what: str) -> None:
+    if given and len(given) != len(kinds):
+        raise TypeRuleError(f"{what} must be {len(kinds)}, not {len(given)}")
+    for kind, sharding in zip(kinds, given, strict=False):
+        if sharding is not None:
+            count_pieces(kind.shape, sharding.spec, sharding.mesh)
+
+
+@rule(ops.Composite)
+def _composite(node: ops.Composite, operands: Types, callees: Callees) -> Types:
+    return _results_of(callees[node.function], operands)
+
+
+@rule(ops.CustomVmap)
+def _custom_vmap(node: ops.CustomVmap, operands: Types, callees: Callees) -> Types:
+    return _results_of(callees[node.function], operands)
 
 
 @rule(ops.CustomJvp)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 from .. import ops
 from ..types import TensorType
-from .checks import check_axes, check_axis, check_count, without
+from .checks import check_axes, check_axis, check_count, check_kind, list_types, without
 from .control import match_types
-from .registry import Callees, Shape, TypeRuleError, Types, rule
+from .element_types import INTEGER
+from .meshes import check_size, count_pieces
+from .registry import Callees, TypeRuleError, Types, rule
 
 
 @rule(ops.ShardingConstraint)
 def _sharding_constraint(node: ops.ShardingConstraint, operands: Types, callees: Callees) -> Types:
     check_count(operands, 1)
-    _pieces(operands[0].shape, node.sharding.spec, node.sharding.mesh)
+    count_pieces(operands[0].shape, node.sharding.spec, node.sharding.mesh)
     return operands
 
 
@@ -28,6 +28,29 @@ def _vary(node: ops.Vary, operands: Types, callees: Callees) -> Types:
 def _all_reduce(node: ops.AllReduce, operands: Types, callees: Callees) -> Types:
     places = tuple([axis for axis in node.axes if isinstance(axis, int)])
     return tuple([kind.with_shape(without(kind.shape, check_axes(places, kind.ndim, "axes"))) for kind in operands])
+
+
+@rule(ops.Broadcast)
+def _broadcast(node: ops.Broadcast, operands: Types, callees: Callees) -> Types:
+    check_count(operands, 1 if node.source_index is not None else 2)
+    for source in operands[1:]:
+        check_kind(source.dtype, INTEGER, "the source")
+        if source.shape:
+            raise TypeRuleError(f"the source must be one number, not {source}")
+    return operands[:1]
+
+
+@rule(ops.RaggedAllToAll)
+def _ragged_all_to_all(node: ops.RaggedAllToAll, operands: Types, callees: Callees) -> Types:
+    check_count(operands, 6)
+    operand, output, *places = operands
+    if not operand.shape or operand.with_shape(output.shape) != output or operand.shape[1:] != output.shape[1:]:
+        raise TypeRuleError(f"{operand} and {output} must have one element type, and one shape but for the first axis")
+    for kind in places:
+        check_kind(kind.dtype, INTEGER, "an offset or size")
+        if kind.ndim != 1 or kind.shape != places[0].shape:
+            raise TypeRuleError(f"offsets and sizes must be one for each device, not {list_types(places)}")
+    return (output,)
 
 
 @rule(ops.Permute)
@@ -47,7 +70,7 @@ def _all_gather(node: ops.AllGather, operands: Types, callees: Callees) -> Types
     check_count(operands, 1)
     shape, axis = operands[0].shape, node.all_gather_dimension
     check_axis(axis, len(shape) + (not node.tiled), "all_gather_dimension")
-    _check_size(node.axis_size)
+    check_size(node.axis_size)
     if node.tiled:
         return (operands[0].with_shape((*shape[:axis], shape[axis] * node.axis_size, *shape[axis + 1 :])),)
     return (operands[0].with_shape((*shape[:axis], node.axis_size, *shape[axis:])),)
@@ -58,7 +81,7 @@ def _reduce_scatter(node: ops.ReduceScatter, operands: Types, callees: Callees) 
     check_count(operands, 1)
     shape, axis = operands[0].shape, node.scatter_dimension
     check_axis(axis, len(shape), "scatter_dimension")
-    _check_size(node.axis_size)
+    check_size(node.axis_size)
     if shape[axis] % node.axis_size or not (node.tiled or shape[axis] == node.axis_size):
         raise TypeRuleError(f"axis {axis} of {operands[0]} cannot be scattered over {node.axis_size} devices")
     left = (shape[axis] // node.axis_size,) if node.tiled else ()
@@ -94,7 +117,7 @@ def _shard_map(node: ops.ShardMap, operands: Types, callees: Callees) -> Types:
         raise TypeRuleError(f"manual_axes {sorted(unknown)} are no axes of the mesh {node.mesh.names}")
     parts = []
     for kind, spec in zip(operands, node.in_specs, strict=True):
-        pieces = _pieces(kind.shape, spec, node.mesh)
+        pieces = count_pieces(kind.shape, spec, node.mesh)
         if any(size % count for size, count in zip(kind.shape, pieces, strict=True)):
             raise TypeRuleError(f"{kind} cannot be cut into {pieces} pieces")
         parts.append(kind.with_shape(tuple([a // b for a, b in zip(kind.shape, pieces, strict=True)])))
@@ -102,31 +125,8 @@ def _shard_map(node: ops.ShardMap, operands: Types, callees: Callees) -> Types:
     return tuple(
         [
             kind.with_shape(
-                tuple([a * b for a, b in zip(kind.shape, _pieces(kind.shape, spec, node.mesh), strict=True)])
+                tuple([a * b for a, b in zip(kind.shape, count_pieces(kind.shape, spec, node.mesh), strict=True)])
             )
             for kind, spec in zip(outputs, node.out_specs, strict=True)
         ]
     )
-
-
-def _pieces(shape: Shape, spec: ops.Spec, mesh: ops.MeshShape) -> Shape:
-    """Return into how many pieces each axis is cut."""
-    if not len(mesh.names) == len(mesh.sizes) == len(mesh.types):
-        raise TypeRuleError(f"the mesh has {len(mesh.names)} axes, {len(mesh.sizes)} sizes and {len(mesh.types)} types")
-    sizes = dict(zip(mesh.names, mesh.sizes, strict=True))
-    if len(spec) > len(shape):
-        raise TypeRuleError(f"the spec {spec} has more axes than {list(shape)}")
-    counts = [1] * len(shape)
-    for axis, entry in enumerate(spec):
-        names = () if entry in (None, "*") else (entry,) if isinstance(entry, str) else entry or ()
-        missing = [name for name in names if name not in sizes]
-        if missing:
-            raise TypeRuleError(f"{missing[0]!r} is no axis of the mesh {mesh.names}")
-        counts[axis] = math.prod(sizes[name] for name in names)
-        _check_size(counts[axis])
-    return tuple(counts)
-
-
-def _check_size(size: int) -> None:
-    if size < 1:
-        raise TypeRuleError(f"the size {size} of a mesh axis must be at least 1")

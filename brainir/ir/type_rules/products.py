@@ -34,6 +34,21 @@ def _ragged_dot_general(node: ops.RaggedDotGeneral, operands: Types, _: Callees)
     return (TensorType(product_dtype(left.dtype, right.dtype, node.preferred_element_type), shape),)
 
 
+@rule(ops.ScaledDot)
+def _scaled_dot(node: ops.ScaledDot, operands: Types, _: Callees) -> Types:
+    check_count(operands, 4)
+    left, right, *scales = operands
+    shape = product_shape(left, right, node.dimension_numbers)
+    for kind, scale, summed in zip((left, right), scales, node.dimension_numbers[0], strict=True):
+        fits = scale.ndim == kind.ndim and all(
+            many and size % many == 0 and size > many if axis in summed else size == many
+            for axis, (size, many) in enumerate(zip(kind.shape, scale.shape, strict=True))
+        )
+        if not fits:
+            raise TypeRuleError(f"{scale} must scale blocks of two or more elements along the summed axes of {kind}")
+    return (TensorType(node.preferred_element_type or "bfloat16", shape),)
+
+
 @rule(ops.ConvGeneralDilated)
 def _conv_general_dilated(node: ops.ConvGeneralDilated, operands: Types, _: Callees) -> Types:
     check_count(operands, 2)

@@ -1,0 +1,117 @@
+"""Primitives that another package defines, as functions with the derivative rule that the package gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..ir.program import Function
+from . import jax_compat, jax_rules
+from .derivatives import UNTRACEABLE, NoRuleError
+from .externals import custom_call
+from .rules import Attributes, UnsupportedError
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["ForeignPrimitives"]
+
+
+class ForeignPrimitives:
+    """Lowers such primitives in one program."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[str, str | None]] = {}
+        self._kept: list[Any] = []
+
+    def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
+        """Lower a primitive that another package defines, from its implementation and its JVP rule."""
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
+        key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
+        if key not in self._known:
+            memory = lowering.memory
+            behaviour = None if lowering.only_rules else memory.behaviour(equation, dict(equation.params))
+            if behaviour is None:
+                traced = self._implementation(equation)
+                if traced is None:
+                    return custom_call(equation)
+                self._lower(lowering, equation, key, traced)
+            else:
+                known = memory.lowered(lowering, behaviour, lambda inner: inner.foreign._references(inner, equation))
+                if not known:
+                    return custom_call(equation)
+                self._known[key] = (known["function"], known.get("jvp"))
+            # What the parameters hold is kept alive, because its ids are in the key.
+            self._kept.append(equation.params)
+        function, jvp = self._known[key]
+        return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
+
+    def _references(self, lowering: Lowering, equation: Any) -> Attributes:
+        op, attributes = self.lower(lowering, equation)
+        return {} if op == "custom_call" else attributes
+
+    @staticmethod
+    def _implementation(equation: Any) -> Any:
+        """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
+        if equation.effects:
+            raise UnsupportedError("brainir cannot store a primitive with side effects")
+        if jax_compat.implementation(equation) is None:
+            if jax_compat.is_brainevent(equation.primitive):
+                return None
+            raise UnsupportedError(
+                f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
+            )
+        try:
+            traced = jax_rules.trace_primitive(equation)
+        except UNTRACEABLE:
+            return None
+        # One that only runs the primitive says nothing.
+        return None if jax_rules.uses(traced, equation.primitive) else traced
+
+    def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
+        table = lowering.table
+        function = lowering.shared(traced, equation.primitive.name)
+        jvp = table.new_rule_name(f"{table.wanted[function]}_jvp")
+        # Known before its rule is lowered, because the rule may use the primitive.
+        self._known[key] = (function, jvp)
+        try:
+            rule = jax_compat.open_jaxpr(jax_rules.trace_primitive_jvp(equation))
+            table.functions[jvp] = lowering.function(rule, jvp)
+        except NotImplementedError:
+            self._known[key] = (function, None)
+        except RecursionError:
+            raise  # that Python's stack is full says nothing of the rule
+        except (RuntimeError, AssertionError) as error:
+            del self._known[key]
+            raise NoRuleError(function, str(error)) from error
+        else:
+            if _is_derivative(lowering, table.functions[jvp], equation):
+                self._known[key] = (function, None)
+
+
+def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
+    """Return whether a primitive's rule is what JAX derives from its implementation.
+
+    A plain call is then the same program, and analyses see through it.
+    """
+    problems = lowering.problems
+    before = len(problems)
+    try:
+        opened = jax_compat.open_jaxpr(jax_rules.trace_implementation_jvp(equation))
+        derived = lowering.function(opened, rule.name)
+    except UNTRACEABLE:
+        return False
+    finally:
+        # What only the derivative of the implementation holds is not part of the program.
+        del problems[before:]
+    key = lowering.table.key
+    return key(derived) == key(rule)
+
+
+def _key(value: Any) -> str:
+    """Return a text that is equal for equal plain values; anything else equals only itself."""
+    if isinstance(value, tuple):
+        return f"({','.join(map(_key, value))})"
+    if isinstance(value, jax_compat.ABSTRACT):
+        return f"type {jax_compat.type_text(value)}"
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return f"{type(value).__name__} {value!r}" if is_plain else f"id {id(value)}"

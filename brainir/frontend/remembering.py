@@ -1,0 +1,95 @@
+"""What is lowered apart from the program, once in a process, and taken into each program that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+from ..ir.sharing import reachable_functions
+from . import jax_compat
+from .identity import FunctionKeys, UnknownBehaviourError
+from .rule_memory import RULES, LoweredRules
+from .rules import Attributes
+from .table import Table
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["Remembering"]
+
+
+class Remembering:
+    """Takes rules from the memory of the process into one program.
+
+    Parameters
+    ----------
+    keep : frozenset of str
+        Names of primitives that are left as they are.
+    """
+
+    def __init__(self, keep: frozenset[str]) -> None:
+        self._keys = FunctionKeys()
+        self._settings = keep, jax_compat.settings()
+
+    def behaviour(self, equation: Any, parts: Any) -> Hashable | None:
+        """Return what the rules of an equation depend on, or None if that cannot be told.
+
+        Parameters
+        ----------
+        equation
+        parts
+            What they are made of: functions, and values that these use.
+        """
+        kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
+        try:
+            return equation.primitive, kinds, self._keys.of(parts), self._settings
+        except UnknownBehaviourError:
+            return None
+
+    def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Take rules from memory, or lower and remember them.
+
+        They are lowered apart from the program, so that what is remembered does not depend on it.
+        """
+        found = RULES.find(key)
+        if found is None:
+            inner = lowering.apart()
+            attributes, table = lower(inner), inner.table
+            roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
+            reached = {part.name for root in roots for part in reachable_functions(table.functions, root)}
+            kept = tuple(part for name, part in table.functions.items() if name in reached)
+            found = LoweredRules(attributes, kept, table.wanted, frozenset(table.rules))
+            lowering.problems.extend(inner.problems)
+            if not inner.problems:
+                RULES.keep(key, found)
+        return self._adopted(lowering.table, found)
+
+    @staticmethod
+    def _adopted(table: Table, found: LoweredRules) -> Attributes:
+        """Add rules that were lowered apart; return the attributes with the names that they have here."""
+        rules = [function for function in found.functions if function.name in found.rules]
+        names = {function.name: table.new_rule_name(found.wanted[function.name]) for function in rules}
+        for function in found.functions:
+            if function.name not in names:
+                renamed = function.replace(name=found.wanted[function.name]).with_callees(names)
+                names[function.name] = table.stored(renamed)
+        for function in rules:
+            name = names[function.name]
+            table.functions[name] = function.replace(name=name).with_callees(names)
+        return {
+            attribute: (
+                names[value]
+                if isinstance(value, str)
+                else tuple(map(names.__getitem__, value))
+                if _names(value)
+                else value
+            )
+            for attribute, value in found.attributes.items()
+        }
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    """Return the names of functions in an attribute of a node with rules."""
+    if isinstance(value, str):
+        return (value,)
+    return value if isinstance(value, tuple) and all(isinstance(name, str) for name in value) else ()

@@ -1,0 +1,125 @@
+"""Nodes with derivative rules, and rules that lead back to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+from ..ir.canonical import structural_key
+from . import jax_compat, jax_rules
+from .derivatives import NoRuleError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .rules import Attributes
+from .table import Table
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["RuleLowering"]
+
+_MOST_ORDERS = 2
+"""How often a function may meet itself in its derivative rule, as a larger one each time."""
+
+
+class RuleLowering:
+    """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program."""
+
+    def __init__(self) -> None:
+        self._blind_keys: dict[str, str] = {}
+        self._open_orders: list[str] = []
+        self._open_rules: dict[str, list[Attributes]] = {}
+        self._by_behaviour: dict[Hashable, Attributes] = {}
+
+    def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
+        """Lower ``custom_jvp_call`` with its rule."""
+        return self._with_rules(lowering, equation, jvp_rules)
+
+    def custom_vjp(self, lowering: Lowering, equation: Any) -> Attributes:
+        """Lower ``custom_vjp_call`` with its rules."""
+        return self._with_rules(lowering, equation, vjp_rules)
+
+    def _with_rules(self, lowering: Lowering, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+        """Lower a node with derivative rules, or find equal rules that were lowered before.
+
+        Raises
+        ------
+        NoRuleError
+            If there is no rule to store.
+        """
+        function = lowering.shared(equation.params["call_jaxpr"])
+        base = lowering.table.wanted[function]
+        behaviour = lowering.memory.behaviour(equation, (base, jax_rules.rule_functions(equation)))
+
+        def lower(chosen: Lowering) -> Attributes:
+            try:
+                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)}"
+                return chosen.rules._lowered(chosen, base, occasion, lambda: trace(equation), behaviour)
+            except NoRuleError as error:
+                raise NoRuleError(function, str(error)) from error
+
+        known = None if behaviour is None else self._by_behaviour.get(behaviour)
+        if known is None:
+            if behaviour is None or lowering.only_rules:
+                known = lower(lowering)
+            else:
+                known = self._by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+        return {"function": function, **known}
+
+    def _lowered(
+        self,
+        lowering: Lowering,
+        base: str,
+        occasion: str,
+        trace: Callable[[], TracedRules],
+        behaviour: Hashable | None,
+    ) -> Attributes:
+        """Trace and lower derivative rules; return the attributes that refer to them.
+
+        A rule may call the function that it belongs to, and so on for every order of derivative. If that is known to
+        have the same rule, the rule refers to itself. Else the call inside a rule is lowered with a rule of its own,
+        and the call inside that one refers to the rule that it is in. Where both rules are equal,
+        :func:`~brainir.ir.sharing.equal_functions` makes them one. A few functions are another one for every order, as
+        that of an adjoint equation; those end at `_MOST_ORDERS`.
+        """
+        levels = self._open_rules.setdefault(occasion, [])
+        if len(levels) == 2:
+            return levels[-1]
+        orders = [base, *self._open_orders].count(base)
+        if not levels and orders > _MOST_ORDERS:
+            raise NoRuleError(base, f"derivatives of order {orders} and above are not stored")
+        rules = traced_rules(base, trace)
+        table = lowering.table
+        bodies: dict[str, Any] = {}
+
+        def named(wanted: str, closed: Any) -> str:
+            name = table.new_rule_name(f"{base}_{wanted}")
+            bodies[name] = closed
+            return name
+
+        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+        for attribute, cases in rules.several.items():
+            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes.update(rules.attributes)
+        if behaviour is not None:
+            self._by_behaviour[behaviour] = attributes
+        levels.append(attributes)
+        self._open_orders.append(base)
+        try:
+            for name, body in bodies.items():
+                table.functions[name] = lowering.function(jax_compat.open_jaxpr(body), name)
+        finally:
+            levels.pop()
+            self._open_orders.pop()
+        return attributes
+
+    def _blind_key(self, table: Table, name: str) -> str:
+        """Return a hash of what a function computes, whatever derivative rules its calls have.
+
+        A call that was lowered with a rule of its own is another function than the one around it, but no other
+        occasion.
+        """
+        if name not in self._blind_keys:
+            function = table.functions[name]
+            rules = {callee for node in function.nodes for callee in node.rule_callees()}
+            keys = {callee: "" if callee in rules else self._blind_key(table, callee) for callee in function.callees}
+            self._blind_keys[name] = structural_key(function, keys)
+        return self._blind_keys[name]

@@ -1,0 +1,178 @@
+"""The invariants of an interface, and of how it fits the entry."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+from .interface import DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
+from .printer import format_path
+from .program import Function
+from .types import TensorType
+from .violation import violation
+
+__all__ = ["check_interface", "is_name"]
+
+_CLASS = re.compile(r"[\w.\-]{1,200}:[\w.<>]{1,200}")
+_MAX_DEPTH = 100
+
+
+def is_name(name: str) -> bool:
+    """Whether a text can name a function, an argument or a field: a Python identifier that is no keyword."""
+    # Python itself reads identifiers in NFKC form: two names that differ only there would become one.
+    plain = name.isascii() or unicodedata.normalize("NFKC", name) == name
+    return plain and name.isidentifier() and not keyword.iskeyword(name) and len(name) <= 200
+
+
+def check_interface(interface: Interface, entry: Function, values: Mapping[str, TensorType]) -> None:
+    """Check an interface against the entry.
+
+    Parameters
+    ----------
+    interface : Interface
+    entry : Function
+    values : mapping of str to TensorType
+        The types of its values.
+
+    Raises
+    ------
+    VerificationError
+        At the first invariant that does not hold.
+    """
+    _check_unique((unit.text for unit in interface.units), "units", "list each unit once")
+    units = {unit.text for unit in interface.units}
+    _check_unique((argument.name for argument in interface.arguments), "arguments", "rename one of them")
+    for argument in interface.arguments:
+        if not is_name(argument.name):
+            raise violation(
+                f"interface: the argument name {argument.name!r} is not a Python identifier",
+                "rename the argument",
+            )
+    paths = (*(state.path for state in interface.states), *interface.unused)
+    _check_unique(paths, "states (or unused paths)", "give each state its own path")
+    counts = [_check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states]
+    inputs = sum(counts) + sum(
+        _check_tree(argument.tree, units, f"argument {argument.name}") for argument in interface.arguments
+    )
+    returned = [count for state, count in zip(interface.states, counts, strict=True) if state.returned]
+    outputs = sum(returned) + _check_tree(interface.result, units, "result")
+    for what, leaves, found in (("input", inputs, entry.inputs), ("output", outputs, entry.outputs)):
+        if leaves != len(found):
+            raise violation(
+                f"interface: {leaves} {what} leaves, but the entry {entry.name!r} has {len(found)} {what}s",
+                f"give each {what} of the entry one leaf, states first",
+            )
+    _check_states(interface.states, counts, entry, values)
+    _check_kind(interface, counts, units)
+
+
+def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
+    seen: set[object] = set()
+    for name in names:
+        if name in seen:
+            raise violation(f"interface: two {what} are named {name!r}", remedy)
+        seen.add(name)
+
+
+def _check_tree(tree: Tree, units: set[str], where: str) -> int:
+    """Check a pytree and return how many leaves it has."""
+    leaves = 0
+    pending: list[tuple[Tree, int]] = [(tree, 0)]
+    while pending:
+        node, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            raise violation(f"interface, {where}: the tree is deeper than {_MAX_DEPTH}", "flatten the tree")
+        if isinstance(node, LeafTree):
+            leaves += 1
+            if node.unit is not None and node.unit not in units:
+                raise violation(
+                    f"interface, {where}: the unit {node.unit!r} is not in Interface.units",
+                    "add the unit or take it from the leaf",
+                )
+            continue
+        problem = _tree_problem(node)
+        if problem:
+            raise violation(f"interface, {where}: {problem}", "write the tree as the frontend does")
+        pending.extend((child, depth + 1) for child in getattr(node, "children", ()))
+    return leaves
+
+
+def _tree_problem(tree: Tree) -> str | None:
+    if isinstance(tree, DictTree):
+        keys: tuple[str | int, ...] = tree.keys
+    elif isinstance(tree, NamedTupleTree | DataclassTree):
+        keys = tree.fields
+        static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []
+        wrong = [name for name in (*tree.fields, *static) if not is_name(name)]
+        if wrong:
+            return f"{wrong[0]!r} is not the name of a field"
+        if len({*tree.fields, *static}) != len(tree.fields) + len(static):
+            return "a field appears twice"
+        if not _CLASS.fullmatch(tree.type):
+            return f"{tree.type!r} does not name a class as module:qualified.name"
+    else:
+        return None
+    if len(keys) != len(tree.children):
+        return f"a {tree.kind} has {len(keys)} keys and {len(tree.children)} children"
+    return "a key appears twice" if len(set(keys)) != len(keys) else None
+
+
+def _check_states(
+    states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, TensorType]
+) -> None:
+    start, back = 0, 0
+    for state, count in zip(states, counts, strict=True):
+        where = f"interface, state {format_path(state.path)}"
+        kinds = [values[name] for name in entry.inputs[start : start + count]]
+        start += count
+        if state.returned:
+            for name, kind in zip(entry.outputs[back : back + count], kinds, strict=True):
+                if values[name] != kind:
+                    raise violation(
+                        f"{where}: it is {kind}, but its new value {name!r} is {values[name]}",
+                        "a state keeps its shape and element type; convert the new value",
+                    )
+            back += count
+        if state.role == "hidden" and count != 1 and state.type != "HiddenTreeState":
+            raise violation(f"{where}: a hidden state is one array, not {count}", "make each array a state")
+        if state.num_state < 1 or (state.num_state > 1 and state.role != "hidden"):
+            raise violation(
+                f"{where}: num_state {state.num_state} does not fit a {state.role} state",
+                "only hidden states are grouped; write 1",
+            )
+        if state.num_state > 1 and count == 1 and kinds[0].shape[-1:] != (state.num_state,):
+            raise violation(
+                f"{where}: num_state is {state.num_state}, unlike the last axis of {kinds[0]}",
+                "write the length of the last axis",
+            )
+
+
+def _check_kind(interface: Interface, counts: list[int], units: set[str]) -> None:
+    if interface.kind != "step":
+        if interface.params is not None or interface.hidden is not None:
+            raise violation(
+                f"interface: params and hidden belong to a step, not to a {interface.kind}", "leave them out"
+            )
+        if interface.kind == "function" and (interface.states or interface.unused):
+            raise violation("interface: a function has no states", "use the kind 'step' or 'module'")
+        return
+    if interface.params is None or interface.hidden is None:
+        raise violation("interface: a step needs the trees params and hidden", "add them")
+    params = _check_tree(interface.params, units, "params")
+    hidden = _check_tree(interface.hidden, units, "hidden")
+    if params + hidden != sum(counts):
+        raise violation(
+            f"interface: params and hidden have {params} + {hidden} leaves, the states {sum(counts)}",
+            "make one state of each leaf, params first",
+        )
+    position = 0
+    for state, count in zip(interface.states, counts, strict=True):
+        if state.role == ("hidden" if position < params else "param"):
+            raise violation(
+                f"interface, state {format_path(state.path)}: its role {state.role!r} is out of place; "
+                f"the first {params} leaves are params",
+                "list the states of params first, then those of hidden",
+            )
+        position += count

@@ -1,0 +1,34 @@
+"""How shardings cut arrays, for the type rules."""
+
+from __future__ import annotations
+
+import math
+
+from .. import ops
+from .registry import Shape, TypeRuleError
+
+__all__ = ["check_size", "count_pieces"]
+
+
+def count_pieces(shape: Shape, spec: ops.Spec, mesh: ops.MeshShape) -> Shape:
+    """Return into how many pieces each axis is cut."""
+    if not len(mesh.names) == len(mesh.sizes) == len(mesh.types):
+        raise TypeRuleError(f"the mesh has {len(mesh.names)} axes, {len(mesh.sizes)} sizes and {len(mesh.types)} types")
+    sizes = dict(zip(mesh.names, mesh.sizes, strict=True))
+    if len(spec) > len(shape):
+        raise TypeRuleError(f"the spec {spec} has more axes than {list(shape)}")
+    counts = [1] * len(shape)
+    for axis, entry in enumerate(spec):
+        names = () if entry in (None, "*") else (entry,) if isinstance(entry, str) else entry or ()
+        missing = [name for name in names if name not in sizes]
+        if missing:
+            raise TypeRuleError(f"{missing[0]!r} is no axis of the mesh {mesh.names}")
+        counts[axis] = math.prod(sizes[name] for name in names)
+        check_size(counts[axis])
+    return tuple(counts)
+
+
+def check_size(size: int) -> None:
+    """Refuse sizes of mesh axes that none has."""
+    if size < 1:
+        raise TypeRuleError(f"the size {size} of a mesh axis must be at least 1")

@@ -1,0 +1,74 @@
+"""What JAX wraps around functions: names and attributes of composites, batching rules, shardings of nested jits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import brainir
+from tests.compare import assert_same_bits
+from tests.control_programs import CONTROL_PROGRAMS
+
+X = jnp.linspace(-1.0, 2.0, 4)
+
+
+def back(fn: Callable[..., Any], *args: Any) -> Callable[..., Any]:
+    return brainir.to_callable(brainir.loads(brainir.dumps(brainir.lower(fn, *args))))
+
+
+def executed(program: brainir.Program) -> Callable[..., Any]:
+    namespace: dict[str, Any] = {"__name__": "generated"}
+    exec(brainir.to_source(program), namespace)
+    function: Callable[..., Any] = namespace[program.entry]
+    return function
+
+
+def compiled_from(fn: Callable[..., Any], args: Any) -> str:
+    def run(*args: Any) -> Any:
+        return fn(*args)
+
+    return str(jax.jit(run).lower(*args).as_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("composite", 'stablehlo.composite "tests.scaled_sine"'), ("calls with shardings", "sharding")]
+)
+def test_the_compiler_gets_the_same_text(name: str, shown: str) -> None:
+    fn, args, *_ = CONTROL_PROGRAMS[name]
+    text = compiled_from(fn, args)
+    assert shown in text
+    assert compiled_from(back(fn, *args), args) == text
+
+
+def test_a_composite_with_an_attribute_that_is_no_python_number_is_refused() -> None:
+    named = lax.composite(lambda x, *, scale: x * scale, name="tests.scale")
+    with pytest.raises(brainir.BrainIRError, match=r"composite: its attribute scale=.*is no Python number"):
+        brainir.lower(lambda x: named(x, scale=np.float32(2)), X)
+
+
+def test_a_batch_goes_one_by_one_where_the_original_does() -> None:
+    one_by_one = jax.custom_batching.sequential_vmap(lambda x, y: jnp.cumsum(jnp.tanh(x)) * y)
+    program = brainir.lower(one_by_one, X, 2.0)
+    batch = jnp.stack([X, X[::-1], X * 3]), jnp.arange(3.0)
+    wanted = jax.jit(jax.vmap(one_by_one))(*batch)
+    for ours in (brainir.to_callable(program), executed(program)):
+        assert_same_bits(jax.jit(jax.vmap(ours))(*batch), wanted)
+        assert "scan" in {equation.primitive.name for equation in jax.make_jaxpr(jax.vmap(ours))(*batch).eqns}
+
+
+def test_a_batch_that_needs_a_rule_of_its_own_is_refused_rather_than_computed_otherwise() -> None:
+    fn, args, *_ = CONTROL_PROGRAMS["batching rules"]
+    program = brainir.lower(fn, *args)
+    for ours in (brainir.to_callable(program), executed(program)):
+        with pytest.raises(NotImplementedError, match="batching rule of this custom_vmap function"):
+            jax.vmap(ours)(*(jnp.stack([arg, arg]) for arg in args))
+
+
+def test_a_call_with_shardings_is_not_inlined() -> None:
+    fn, args, *_ = CONTROL_PROGRAMS["calls with shardings"]
+    program = brainir.run_passes(brainir.lower(fn, *args), ["inline"])
+    assert [node.op for node in program.entry_function.nodes] == ["call", "call"]
