@@ -125,6 +125,25 @@ def test_low_rank_gradients_are_those_of_their_definition(name: str) -> None:
         _close(total, {key: leaf.sum(axis=0) for key, leaf in expected.items()}, 1e-10)
 
 
+def test_a_state_without_memory_is_learned_through_the_step_that_reads_it_next() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        return {"h": x @ params["w"]}, jnp.tanh(hidden["h"])
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"h": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, xs[0]), loss=loss)
+
+    def backward(params: Any) -> Any:
+        outs = jax.lax.scan(lambda hidden, x: step(params, hidden, x), hidden, xs)[1]
+        return jax.vmap(loss)(outs, targets).sum()
+
+    def in_two_runs(params: Any) -> Any:
+        carry, _, first = learner.run(params, learner.init(hidden), xs[:3], targets[:3])
+        return jax.tree.map(jnp.add, first, learner.run(params, carry, xs[3:], targets[3:])[2])
+
+    _close(_compiled(in_two_runs, params), _compiled(jax.grad(backward), params), 1e-6)
+
+
 def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:
     params, hidden = ONLINE_MODELS["batched_adaptive_plastic"].start(jnp.float32)
     learner, _, _, xs, targets = _learned(ONLINE_MODELS["batched_adaptive_plastic"], jnp.float32)

@@ -39,7 +39,8 @@ class GroupPlan(Facts):
     slots : tuple of pairs of int
         Member and component of each slot; members without derivative have none.
     jacobian : tuple of tuples of str
-        For each slot and each slot before: ``zero``, ``uniform`` (one number for all positions) or ``any``.
+        For each slot and each slot before: ``zero``, the number that it always is, ``uniform`` (one number for all
+        positions) or ``any``.
     exits, entries : tuple of int
         Slots at which the loss can have a signal at the exit, and at the entry.
     """
@@ -328,4 +329,4 @@ def _feeding(jacobian: Sequence[Sequence[Derivative]], wanted: set[int], reached
 
 
 def _is_equal(entry: Derivative, before: bool) -> bool:
-    return entry == "zero" or (entry == "uniform" and before)
+    return entry == "zero" or (entry != "any" and before)

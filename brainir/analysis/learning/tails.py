@@ -22,8 +22,9 @@ from .terms import Form, Term
 __all__ = ["Derivative", "Pairing", "Tail", "clusters_of", "derivative_of", "find_tails", "takes_data"]
 
 Pairing = Literal["same", "by_result", "by_position"]
-Derivative = Literal["zero", "uniform", "any"]
-"""What is known of a derivative: ``zero``; ``uniform``, one number for all positions; nothing."""
+Derivative = Literal["zero", "uniform", "any"] | float
+"""What is known of a derivative: ``zero``; the number that it is at all positions and in all steps; ``uniform``, one
+number for all positions; nothing."""
 
 
 class Tail(Facts):
@@ -66,7 +67,11 @@ def takes_data(form: Form, pairing: Pairing) -> bool:
 
 def derivative_of(entry: JacobianEntry | None) -> Derivative:
     """Return what an entry of a Jacobian says."""
-    return "zero" if entry is None else "uniform" if entry.uniform else "any"
+    if entry is None:
+        return "zero"
+    if entry.value is not None:
+        return entry.value
+    return "uniform" if entry.uniform else "any"
 
 
 class _Cuts:
