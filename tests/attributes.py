@@ -46,6 +46,7 @@ TRACED = {
     "DevicePut.targets": "there is one device",
     "Eig.enable_eigvec_derivs": "what may be differentiated",
     "Eigh.sort_eigenvalues": "the CPU always sorts them",
+    "Geqp3.use_magma": "for GPUs",
     "NoDerivative.reason": "what an error says",
     "Qr.use_magma": "for GPUs",
     "RngUniform.shape": "the program does not return the random numbers",
