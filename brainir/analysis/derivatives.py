@@ -27,8 +27,9 @@ from ..ir.ops import (
 )
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, literal_array
-from .dataflow import ForwardAnalysis, Site
+from .dataflow import ForwardAnalysis
 from .rearrange import Known
+from .sites import Site
 from .variation import PARAMETERS, TIME, Variation, along, moved, total
 
 __all__ = ["Derivatives", "Slope", "VariationFlow"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..ir.node import Node
 from ..ir.ops import Cond, Scan
 from ..ir.program import Function, Program
-from .dataflow import Site
+from .sites import Site
 from .diagnostics import Diagnostic, diagnostic, place_of
 from .facts import Facts
 from .flow import local_maps

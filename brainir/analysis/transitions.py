@@ -12,10 +12,10 @@ from ..ir.ops import BitcastConvertType, DotGeneral
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
-from .dataflow import Site
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, local_maps
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .rearrange import product_layouts, rearrange, writes_in_place
+from .sites import Site, signatures_of
 from .slices import Cutting
 from .states import HiddenLeaf
 from .weights import WeightScan
@@ -39,8 +39,10 @@ class AlignedSlice:
         self.known = known
         self.members = sum(1 << number for number in members)
         self.wanted: dict[str, IndexMap] = {}
+        self.signatures = signatures_of(scan.function)
         self.constants = Constants(scan.function)
         self.inside: dict[int, list[list[IndexMap | None]]] = {}
+        self.agreeing: dict[tuple[int, int], tuple[Dependence, IndexMap, bool]] = {}
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
@@ -56,7 +58,7 @@ class AlignedSlice:
             index = -heapq.heappop(pending)
             if index not in live:
                 node = self.function.nodes[index]
-                live[index] = self._operands(node)
+                live[index] = self._operands(index)
                 for operand in node.inputs:
                     if operand in self.wanted and operand in places and places[operand] not in live:
                         heapq.heappush(pending, -places[operand])
@@ -65,10 +67,7 @@ class AlignedSlice:
         for index in sorted(live):
             node = self.function.nodes[index]
             operands = zip(node.inputs, live[index], strict=True)
-            cutting.add(
-                node,
-                [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands],
-            )
+            cutting.add(node, [cutting.operand(each, live=keep or each not in sees) for each, keep in operands])
         results = zip(members, live_results, strict=True)
         return cutting.finish(
             [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
@@ -78,47 +77,54 @@ class AlignedSlice:
         """Ask for a value at some positions; false if it does not see the group there."""
         if is_literal(operand):
             return False
-        dependence = self.known.get(operand, NOTHING)
-        seen = dependence.mapped & self.members
-        if not seen:
-            return False
-        shape = self.function.kinds[operand].shape
         # The same array where it can be: that it agrees with itself is known without looking.
-        positions = positions if positions.shape == shape else positions.reshape(shape)
-        if self.wanted.get(operand) is positions:
-            return True
-        layouts = self.flow.layouts(dependence, shape)
-        if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
-            return False
         before = self.wanted.get(operand)
+        if before is positions:
+            return True
+        shape = self.function.kinds[operand].shape
+        positions = positions if positions.shape == shape else positions.reshape(shape)
+        if before is positions:
+            return True
+        if not self._agrees(self.known.get(operand, NOTHING), positions):
+            return False
         both = positions if before is None else merge(before, positions)
         if both is None:
             return False
         self.wanted[operand] = both
         return True
 
-    def _sees(self, operand: str) -> bool:
-        return not is_literal(operand) and bool(self.known.get(operand, NOTHING).mapped & self.members)
+    def _agrees(self, dependence: Dependence, positions: IndexMap) -> bool:
+        """Whether a value sees a member at one of some positions; most values share what they see with others."""
+        key = id(dependence), id(positions)
+        found = self.agreeing.get(key)
+        if found is None:
+            seen = dependence.mapped & self.members
+            layouts = self.flow.layouts(dependence, positions.shape) if seen else ()
+            fits = any(mask & seen and agrees(each, positions) for mask, each in layouts)
+            # Both are kept, so that nothing else gets their identities.
+            found = self.agreeing[key] = (dependence, positions, fits)
+        return found[2]
 
-    def _operands(self, node: Node) -> list[bool]:
+    def _operands(self, index: int) -> list[bool]:
         """Ask for each operand of a node at the positions at which its results are wanted; whether it sees them."""
-        live = [self._sees(operand) for operand in node.inputs]
+        node, known, members = self.function.nodes[index], self.known, self.members
+        live = [operand in known and bool(known[operand].mapped & members) for operand in node.inputs]
         if not any(live):
             return live
         results = [self.wanted.get(name) for name in node.outputs]
+        kinds = self.signatures[index].operands
         if node.traits.elementwise:
             # Most operands have the shape of the result, and are wanted at the very same positions.
-            (wanted,), types = results, self.function.kinds
-            shapes = [types[operand].shape if each else None for operand, each in zip(node.inputs, live, strict=True)]
-            if wanted is not None and all(shape in (None, wanted.shape) for shape in shapes):
+            (wanted,) = results
+            shapes = {kind.shape for kind, each in zip(kinds, live, strict=True) if each}
+            if wanted is not None and shapes == {wanted.shape}:
                 return [each and self._want(operand, wanted) for operand, each in zip(node.inputs, live, strict=True)]
-        kinds = [self.function.type_of(operand) for operand in node.inputs]
         in_place = not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
-        for index, operand in enumerate(node.inputs):
-            if live[index]:
-                find = self._in_place if in_place or self._is_cast(node, kinds[index]) else self._moved
-                positions = find(node, results, kinds, index)
-                live[index] = positions is not None and self._want(operand, positions)
+        for place, operand in enumerate(node.inputs):
+            if live[place]:
+                find = self._in_place if in_place or self._is_cast(node, kinds[place]) else self._moved
+                positions = find(node, results, kinds, place)
+                live[place] = positions is not None and self._want(operand, positions)
         return live
 
     @staticmethod
