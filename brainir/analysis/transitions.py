@@ -50,24 +50,30 @@ class AlignedSlice:
             self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
         ]
         live: dict[int, list[bool]] = {}
-        places = self.function.places
+        nodes, places = self.function.nodes, self.function.places
         # The last node first, so that each is asked for at all wanted positions before its operands are.
-        pending = [-places[name] for name in self.wanted if name in places]
+        queued = {places[name] for name in self.wanted if name in places}
+        pending = [-place for place in queued]
         heapq.heapify(pending)
         while pending:
             index = -heapq.heappop(pending)
-            if index not in live:
-                node = self.function.nodes[index]
-                live[index] = self._operands(index)
-                for operand in node.inputs:
-                    if operand in self.wanted and operand in places and places[operand] not in live:
-                        heapq.heappush(pending, -places[operand])
+            live[index] = self._operands(index)
+            for operand, keep in zip(nodes[index].inputs, live[index], strict=True):
+                if keep and operand in places and places[operand] not in queued:
+                    queued.add(places[operand])
+                    heapq.heappush(pending, -places[operand])
         cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
         sees = {*(member.old for member in members), *self.wanted}
+        defined, operand_of = cutting.defined, cutting.operand
         for index in sorted(live):
-            node = self.function.nodes[index]
-            operands = zip(node.inputs, live[index], strict=True)
-            cutting.add(node, [cutting.operand(each, live=keep or each not in sees) for each, keep in operands])
+            node = nodes[index]
+            cutting.add(
+                node,
+                [
+                    each if keep and each in defined else operand_of(each, live=keep or each not in sees)
+                    for each, keep in zip(node.inputs, live[index], strict=True)
+                ],
+            )
         results = zip(members, live_results, strict=True)
         return cutting.finish(
             [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
@@ -107,24 +113,24 @@ class AlignedSlice:
 
     def _operands(self, index: int) -> list[bool]:
         """Ask for each operand of a node at the positions at which its results are wanted; whether it sees them."""
-        node, known, members = self.function.nodes[index], self.known, self.members
+        node, known, members, wanted = self.function.nodes[index], self.known, self.members, self.wanted
         live = [operand in known and bool(known[operand].mapped & members) for operand in node.inputs]
-        if not any(live):
+        if True not in live:
             return live
-        results = [self.wanted.get(name) for name in node.outputs]
-        kinds = self.signatures[index].operands
-        if node.traits.elementwise:
+        signature = self.signatures[index]
+        kinds = signature.operands
+        if signature.traits.elementwise and (positions := wanted.get(node.outputs[0])) is not None:
             # Most operands have the shape of the result, and are wanted at the very same positions.
-            (wanted,) = results
-            shapes = {kind.shape for kind, each in zip(kinds, live, strict=True) if each}
-            if wanted is not None and shapes == {wanted.shape}:
-                return [each and self._want(operand, wanted) for operand, each in zip(node.inputs, live, strict=True)]
+            shape = positions.shape
+            if not [kind for kind, each in zip(kinds, live, strict=True) if each and kind.shape != shape]:
+                return [each and self._want(operand, positions) for operand, each in zip(node.inputs, live, strict=True)]
+        results = [wanted.get(name) for name in node.outputs]
         in_place = not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
         for place, operand in enumerate(node.inputs):
             if live[place]:
                 find = self._in_place if in_place or self._is_cast(node, kinds[place]) else self._moved
-                positions = find(node, results, kinds, place)
-                live[place] = positions is not None and self._want(operand, positions)
+                found = find(node, results, kinds, place)
+                live[place] = found is not None and self._want(operand, found)
         return live
 
     @staticmethod
