@@ -171,7 +171,8 @@ class ForwardAnalysis(_Analysis[Fact]):
         constants = Constants(function, self._given, self.program)
         # This loop runs for every node of every program: what it asks for is kept in local names.
         nothing, eager, is_nothing, get = self.nothing, self.eager, self.is_nothing, known.get
-        literal, visit, made = self.literal, self.visit, self._made if self.shares else None
+        literal, visit, transfer, made = self.literal, self.visit, self.transfer, self._made if self.shares else None
+        direct = type(self).visit is ForwardAnalysis.visit
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
             facts = [literal(name) if ":" in name else get(name, nothing) for name in node.inputs]
             if not eager and not [fact for fact in facts if fact is not nothing and not is_nothing(fact)]:
@@ -185,8 +186,10 @@ class ForwardAnalysis(_Analysis[Fact]):
                 if fact is not nothing and not is_nothing(fact):
                     known[node.outputs[0]] = fact
                 continue
-            results = visit(Site.under(signature, node, constants), facts)
-            for name, fact in zip(node.outputs, results, strict=True):
+            operands, results, _, plain, in_place, _, _ = signature
+            ask = transfer if direct and plain else visit
+            found = ask(Site(node, operands, results, constants, in_place), facts)
+            for name, fact in zip(node.outputs, found, strict=True):
                 if fact is not nothing and not is_nothing(fact):
                     known[name] = fact
         return known

@@ -7,6 +7,7 @@ import itertools
 from typing import NamedTuple
 
 from ..ir.node import Node, Traits
+from ..ir.ops import OptimizationBarrier
 from ..ir.program import Function
 from ..ir.types import TensorType
 from .constants import Constants
@@ -24,6 +25,8 @@ class Signature(NamedTuple):
     ----------
     operands, results : tuple of TensorType
     traits : Traits
+    plain : bool
+        Whether nodes run no functions and are no barriers: analyses are asked what they do.
     in_place : bool
         Whether each operand has the shape of the one result, or rank 0.
     repeats : bool
@@ -35,6 +38,7 @@ class Signature(NamedTuple):
     operands: tuple[TensorType, ...]
     results: tuple[TensorType, ...]
     traits: Traits
+    plain: bool
     in_place: bool
     repeats: bool
     number: int
@@ -110,6 +114,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         operands=operands,
         results=results,
         traits=traits,
+        plain=not traits.control and schema is not OptimizationBarrier,
         in_place=len(results) == 1 and all(kind.shape in ((), results[0].shape) for kind in operands),
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
         number=next(_NUMBERS),

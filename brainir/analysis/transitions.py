@@ -42,6 +42,8 @@ class AlignedSlice:
         self.signatures = signatures_of(scan.function)
         self.constants = Constants(scan.function)
         self.inside: dict[int, list[list[IndexMap | None]]] = {}
+        # Most values share what they see with others. What has an identity in a key is kept with what was found.
+        self.fitting: dict[tuple[int, ...], tuple[IndexMap, tuple[bool, ...]]] = {}
         self.agreeing: dict[tuple[int, int], tuple[Dependence, IndexMap, bool]] = {}
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
@@ -84,15 +86,15 @@ class AlignedSlice:
         if is_literal(operand):
             return False
         # The same array where it can be: that it agrees with itself is known without looking.
+        shape = self.function.kinds[operand].shape
+        positions = positions if positions.shape == shape else positions.reshape(shape)
+        return self._agrees(self.known.get(operand, NOTHING), positions) and self._add(operand, positions)
+
+    def _add(self, operand: str, positions: IndexMap) -> bool:
+        """Ask for a value at positions at which it sees the group; false if it is wanted at others already."""
         before = self.wanted.get(operand)
         if before is positions:
             return True
-        shape = self.function.kinds[operand].shape
-        positions = positions if positions.shape == shape else positions.reshape(shape)
-        if before is positions:
-            return True
-        if not self._agrees(self.known.get(operand, NOTHING), positions):
-            return False
         both = positions if before is None else merge(before, positions)
         if both is None:
             return False
@@ -100,31 +102,41 @@ class AlignedSlice:
         return True
 
     def _agrees(self, dependence: Dependence, positions: IndexMap) -> bool:
-        """Whether a value sees a member at one of some positions; most values share what they see with others."""
+        """Whether a value sees a member at some positions."""
         key = id(dependence), id(positions)
         found = self.agreeing.get(key)
         if found is None:
             seen = dependence.mapped & self.members
             layouts = self.flow.layouts(dependence, positions.shape) if seen else ()
             fits = any(mask & seen and agrees(each, positions) for mask, each in layouts)
-            # Both are kept, so that nothing else gets their identities.
             found = self.agreeing[key] = (dependence, positions, fits)
         return found[2]
 
+    def _fits(
+        self, kinds: Sequence[TensorType], seen: Sequence[Dependence | None], positions: IndexMap
+    ) -> tuple[bool, ...]:
+        """Return which operands see the group at some positions; nothing if one that sees it has another shape."""
+        live = [each if each is not None and each.mapped & self.members else None for each in seen]
+        if any(each is not None and kind.shape != positions.shape for kind, each in zip(kinds, live, strict=True)):
+            return ()
+        return tuple([each is not None and self._agrees(each, positions) for each in live])
+
     def _operands(self, index: int) -> list[bool]:
         """Ask for each operand of a node at the positions at which its results are wanted; whether it sees them."""
-        node, known, members, wanted = self.function.nodes[index], self.known, self.members, self.wanted
-        live = [operand in known and bool(known[operand].mapped & members) for operand in node.inputs]
-        if True not in live:
-            return live
-        signature = self.signatures[index]
-        kinds = signature.operands
-        if signature.traits.elementwise and (positions := wanted.get(node.outputs[0])) is not None:
+        node, signature = self.function.nodes[index], self.signatures[index]
+        seen = [self.known.get(operand) for operand in node.inputs]
+        positions = self.wanted.get(node.outputs[0])
+        if positions is not None and signature.traits.elementwise:
             # Most operands have the shape of the result, and are wanted at the very same positions.
-            shape = positions.shape
-            if not [kind for kind, each in zip(kinds, live, strict=True) if each and kind.shape != shape]:
-                return [each and self._want(operand, positions) for operand, each in zip(node.inputs, live, strict=True)]
-        results = [wanted.get(name) for name in node.outputs]
+            key = (signature.number, id(positions), *map(id, seen))
+            if key not in self.fitting:
+                self.fitting[key] = positions, self._fits(signature.operands, seen, positions)
+            if fits := self.fitting[key][1]:
+                return [fit and self._add(operand, positions) for operand, fit in zip(node.inputs, fits, strict=True)]
+        live = [each is not None and bool(each.mapped & self.members) for each in seen]
+        if not any(live):
+            return live
+        kinds, results = signature.operands, [self.wanted.get(name) for name in node.outputs]
         in_place = not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
         for place, operand in enumerate(node.inputs):
             if live[place]:

@@ -167,7 +167,7 @@ class Variation(NamedTuple):
             flags = one | two if one & two & NONZERO else 0
             if flags & _UNKNOWN and number.ndim == factor.ndim == 0:
                 return _unknown(flags)
-            return Variation(_code(flags), np.asarray(number * factor))
+            return Variation(_code(flags), number * factor)
         return Variation(np.where(first & second & NONZERO, first | second, 0), np.asarray(self.number * other.number))
 
 
@@ -189,7 +189,7 @@ def total(parts: Sequence[Variation]) -> Variation:
         if not (one.ndim or two.ndim or number.ndim or other.ndim) and (flags := int(one) | int(two)) & _UNKNOWN:
             result = _unknown(flags)
         else:
-            result = Variation(np.asarray(result.code | part.code), np.asarray(result.number + part.number))
+            result = Variation(np.asarray(result.code | part.code), number + other)
     return result
 
 
