@@ -189,9 +189,8 @@ class ForwardAnalysis(_Analysis[Fact]):
             operands, results, _, plain, in_place, _, _ = signature
             ask = transfer if direct and plain else visit
             found = ask(Site(node, operands, results, constants, in_place), facts)
-            for name, fact in zip(node.outputs, found, strict=True):
-                if fact is not nothing and not is_nothing(fact):
-                    known[name] = fact
+            pairs = zip(node.outputs, found, strict=True)
+            known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:

@@ -204,7 +204,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
         Most operations of a program meet operands that vary like those of another one; they are worked out once.
         """
         node, result = site.node, site.results[0]
-        if node.attribute_names() or any([each[0].ndim or each[1].ndim for each in operands]):
+        if node.attribute_names() or any(each[0].ndim or each[1].ndim for each in operands):
             spread = [each.on(kind, result.shape) for each, kind in zip(operands, site.operands, strict=True)]
             return Slope(self._computed(node, spread))
         key = (node.op, node.types, *map(id, operands))
