@@ -243,7 +243,7 @@ class Trainer:
                 if checkpoint is not None:
                     self.save(checkpoint)
         bar.close()
-        return self.accuracy(10**6, 5)
+        return self.accuracy(10**6, 20)
 
     def save(self, path: Path) -> None:
         """Write parameters, state of the optimizer and history."""
