@@ -319,6 +319,8 @@ def _in_pieces(
     """Take steps in pieces of one length, and what is left over in a shorter one."""
     whole = steps // length
     losses = []
+    if whole == 1 and steps == length:
+        return take(state, given)
     if whole:
         first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
         state, values = lax.scan(take, state, first)

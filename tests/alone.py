@@ -25,12 +25,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.compare import bits, stablehlo
+from tests.quick_compile import quick_options
 
 BLOCKED = (
     "brainir", "brainstate", "brainunit", "saiunit", "brainpy", "braintools", "brainevent", "brainscale", "braintrace",
     "pydantic", "safetensors",
 )  # fmt: skip
-KEYS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
+KEYS = {
+    "key<fry>": "threefry2x32", "key<fry4>": "threefry4x32", "key<phx2>": "philox2x32", "key<phx4>": "philox4x32",
+    "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg",
+}  # fmt: skip
 ROOT = Path(__file__).parents[1]
 
 
@@ -186,7 +190,7 @@ def differences(folder: Path, cases: Iterable[Case]) -> Iterator[str]:
         found = json.loads((place / "found.json").read_text())
         if found == "the same executable":
             continue
-        results = lowered(case.fn, case.args, case.derivatives)[0].compile()(*case.args)
+        results = lowered(case.fn, case.args, case.derivatives)[0].compile(compiler_options=quick_options())(*case.args)
         expected = [*map(encoded, jax.tree.leaves(results))]
         if len(found) != len(expected):
             yield f"{case.name}: {len(found)} leaves instead of {len(expected)}"
@@ -210,7 +214,7 @@ def find(place: Path, *, always: bool) -> Any:
     made, text = lowered(getattr(module, case["entry"]), args, case["derivatives"])
     if text == case["text"] and not always:
         return "the same executable"
-    return [*map(encoded, jax.tree.leaves(made.compile()(*args)))]
+    return [*map(encoded, jax.tree.leaves(made.compile(compiler_options=quick_options())(*args)))]
 
 
 def main(folder: Path, *, always: bool) -> int:

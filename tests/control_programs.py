@@ -132,6 +132,28 @@ def on_a_mesh(x: Any, w: Any) -> Any:
     return jax.jit(second, out_shardings=cut)(*results)
 
 
+def _references(x: Any, w: Any) -> Any:
+    """A sum in a loop, a value that a call changes, and one in the body of a scan; then a rule in between."""
+    total, seen = jax.new_ref(jnp.zeros_like(x)), jax.new_ref(w)
+
+    @jax.jit
+    def look(v: Any) -> Any:
+        seen[...] = seen[...] * v
+        return jnp.tanh(v)
+
+    def add(i: Any, c: Any) -> Any:
+        total[...] += x * c
+        return c * 1.5
+
+    def body(c: Any, k: Any) -> Any:
+        held = jax.new_ref(c)
+        held[...] += k
+        return held[...] * 0.5, held[...]
+
+    last = lax.fori_loop(0, 3, add, x[0])
+    return total[...], jax.nn.relu(look(x) * last), seen[...], lax.scan(body, x, jnp.arange(3.0))
+
+
 def _named(x: Any) -> Any:
     with jax.named_scope("cell"):
         y = jnp.sin(x)
@@ -189,6 +211,7 @@ CONTROL_PROGRAMS: dict[str, Case] = {
     ),
     "barrier": Case(lambda x: lax.optimization_barrier((x, x * 2))[1] + lax.optimization_barrier(x), (X,)),
     "named scopes": Case(_named, (X,)),
+    "references": Case(_references, (X, M)),
     "composite": Case(
         lambda x, w: _composite(
             lax.stop_gradient(x), lax.stop_gradient(w), scale=2.0, axes=(0, 1), approximate=True, note="two"

@@ -1,8 +1,6 @@
-"""Recurrent models written by hand, with hooks where an online rule cuts the gradient.
+"""Recurrent models written by hand, with hooks at what an online rule has to tell apart.
 
-``model(params, hidden, x, cut, past) -> (hidden, out)``. Written for learning, both hooks are the identity. For the
-reference, `cut` stops the gradient of what a recurrent weight is multiplied with, and `past` stops, in all steps but
-the one whose loss is taken, what a trace does not credit: a weight behind another weight, a layer below another.
+``model(params, hidden, x, at) -> (hidden, out)`` with `at` a :class:`Hooks`. A model as it is learned has no hooks.
 """
 
 from collections.abc import Callable
@@ -12,9 +10,47 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.sparse import BCOO
 
 Hook = Callable[[Any], Any]
-Model = Callable[[Any, Any, Any, Hook, Hook], tuple[Any, Any]]
+
+
+def identity(value: Any) -> Any:
+    """Return a value as it is."""
+    return value
+
+
+def apply(name: str, rule: Callable[..., Any], x: Any, *weights: Any) -> Any:
+    """Apply a weight operation to data; a weight that meets data element by element has none."""
+    return rule(*weights) if x is None else rule(x, *weights)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a model calls where an online rule has to tell paths apart.
+
+    Attributes
+    ----------
+    cut : callable
+        On what a recurrent weight is multiplied with: the path from a position to another.
+    below : callable
+        On a state of another group that goes into a weight.
+    behind : callable
+        On the result of a weight that goes into another weight in the same step.
+    past : callable
+        On an old state that is read other than by the new states of its group.
+    weigh : callable
+        ``weigh(name, rule, x, *weights)``: the use of a weight that reaches a hidden state.
+    """
+
+    cut: Hook = identity
+    below: Hook = identity
+    behind: Hook = identity
+    past: Hook = identity
+    weigh: Callable[..., Any] = apply
+
+
+Model = Callable[[Any, Any, Any, Hooks], tuple[Any, Any]]
 
 N_IN, N, BATCH = 3, 5, 2
 
@@ -40,9 +76,9 @@ class OnlineModel:
     integers: int = 0
 
     def start(self, dtype: Any) -> tuple[Any, Any]:
-        """Return parameters and hidden states."""
+        """Return parameters and hidden states; the same numbers in single and double precision."""
         rng = np.random.default_rng(7)
-        params = {name: jnp.asarray(rng.normal(0, 0.6, shape), dtype) for name, shape in self.params.items()}
+        params = {name: _single(rng.normal(0, 0.6, shape), dtype) for name, shape in self.params.items()}
         return params, {name: jnp.zeros(shape, dtype) for name, shape in self.hidden.items()}
 
     def inputs(self, steps: int, dtype: Any) -> Any:
@@ -50,7 +86,16 @@ class OnlineModel:
         rng = np.random.default_rng(11)
         if self.integers:
             return jnp.asarray(rng.integers(0, self.integers, (steps, *self.x)), jnp.int32)
-        return jnp.asarray(rng.normal(0, 1.5, (steps, *self.x)), dtype)
+        return _single(rng.normal(0, 1.5, (steps, *self.x)), dtype)
+
+    def targets(self, steps: int, dtype: Any) -> Any:
+        """Return targets for some steps."""
+        out = jax.eval_shape(plain_step(self), *self.start(dtype), self.inputs(1, dtype)[0])[1]
+        return _single(np.random.default_rng(3).normal(0, 1, (steps, *out.shape)), dtype)
+
+
+def _single(values: Any, dtype: Any) -> Any:
+    return jnp.asarray(np.asarray(values, np.float32), dtype)
 
 
 @jax.custom_jvp
@@ -65,191 +110,230 @@ def _spike_jvp(primals: Any, tangents: Any) -> Any:
     return spike(v), dv * 0.3 * jnp.maximum(1 - jnp.abs(v), 0)
 
 
-def identity(value: Any) -> Any:
-    """Return a value as it is."""
-    return value
-
-
 def _joined(x: Any, h: Any) -> Any:
     return jnp.concatenate([x, h], axis=-1)
 
 
-def leaky(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + _joined(x, cut(jnp.tanh(h["v"]))) @ p["w"] + p["b"]
+def _product(x: Any, w: Any) -> Any:
+    return x @ w
+
+
+def leaky(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    y = at.weigh("w", _product, _joined(x, at.cut(jnp.tanh(h["v"]))), p["w"])
+    v = 0.9 * h["v"] + y + at.weigh("b", identity, None, p["b"])
     return {"v": v}, jnp.tanh(v) @ p["out"]
 
 
-def elementwise(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    decay = jax.nn.sigmoid(p["decay"])
-    v = decay * h["v"] + (1 - decay) * p["gain"] * x
+def elementwise(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    decay = jax.nn.sigmoid(at.weigh("decay", identity, None, p["decay"]))
+    v = decay * h["v"] + (1 - decay) * at.weigh("gain", identity, None, p["gain"]) * x
     return {"v": v}, v**2
 
 
-def scalar_parameter(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = jnp.exp(-(p["rate"] ** 2)) * h["v"] + jnp.tanh(x @ p["w"])
+def scalar_parameter(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    rate = at.weigh("rate", identity, None, p["rate"])
+    v = jnp.exp(-(rate**2)) * h["v"] + jnp.tanh(at.weigh("w", _product, x, p["w"]))
     return {"v": v}, v
 
 
-def linear_recurrent_unit(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    size = jnp.exp(-jnp.exp(p["nu"]))
-    a, b = size * jnp.cos(p["theta"]), size * jnp.sin(p["theta"])
+def linear_recurrent_unit(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    size = jnp.exp(-jnp.exp(at.weigh("nu", identity, None, p["nu"])))
+    theta = at.weigh("theta", identity, None, p["theta"])
+    a, b = size * jnp.cos(theta), size * jnp.sin(theta)
     gamma = jnp.sqrt(1 - size**2)
-    re = a * h["re"] - b * h["im"] + gamma * (x @ p["b_re"])
-    im = b * h["re"] + a * h["im"] + gamma * (x @ p["b_im"])
+    re = a * h["re"] - b * h["im"] + gamma * at.weigh("b_re", _product, x, p["b_re"])
+    im = b * h["re"] + a * h["im"] + gamma * at.weigh("b_im", _product, x, p["b_im"])
     return {"re": re, "im": im}, re @ p["c"] - im @ p["c"]
 
 
-def low_rank(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.8 * h["v"] + 0.5 * (x @ p["down"]) @ p["up"]
+def low_rank(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    v = 0.8 * h["v"] + at.weigh("w", lambda x, down, up: 0.5 * (x @ down) @ up, x, p["down"], p["up"])
     return {"v": v}, jnp.tanh(v)
 
 
-def embedding(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.8 * h["v"] + p["table"][x]
+def embedding(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    if at.weigh is apply:
+        row = p["table"][x]
+    else:
+        row = at.weigh("table", _product, jax.nn.one_hot(x, len(p["table"])), p["table"])
+    v = 0.8 * h["v"] + row
     return {"v": v}, jnp.tanh(v)
 
 
-def masked(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def masked(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     mask = jnp.asarray(np.arange((N_IN + N) * N).reshape(N_IN + N, N) % 3 > 0, x.dtype)
-    v = jnp.tanh(0.9 * h["v"] + _joined(x, cut(h["v"])) @ (mask * jnp.abs(p["w"])))
+    y = at.weigh("w", lambda x, w: x @ (mask * jnp.abs(w)), _joined(x, at.cut(h["v"])), p["w"])
+    v = jnp.tanh(0.9 * h["v"] + y)
     return {"v": v}, v
 
 
-def transposed(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = jnp.tanh(0.9 * h["v"] + p["w"] @ _joined(x, cut(h["v"])))
+def transposed(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    v = jnp.tanh(0.9 * h["v"] + at.weigh("w", lambda x, w: w @ x, _joined(x, at.cut(h["v"])), p["w"]))
     return {"v": v}, v
 
 
-def einsum(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + jnp.einsum("g i, g i o -> g o", x, p["w"])
+def einsum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    v = 0.9 * h["v"] + at.weigh("w", lambda x, w: jnp.einsum("g i, g i o -> g o", x, w), x, p["w"])
     return {"v": v}, jnp.sin(v)
 
 
-def convolution_by_hand(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def convolution_by_hand(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     patches = jnp.stack([x[0:4], x[1:5], x[2:6]])
-    v = 0.9 * h["v"] + jnp.tensordot(patches, p["w"], axes=(0, 0))
+    v = 0.9 * h["v"] + at.weigh("w", lambda x, w: jnp.tensordot(x, w, axes=(0, 0)), patches, p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def convolution(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    seen = _joined(x, cut(jnp.tanh(h["v"])))
-    y = jax.lax.conv_general_dilated(seen, p["w"], (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
-    v = 0.9 * h["v"] + y
+def convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(x, w, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC"))
+
+    v = 0.9 * h["v"] + at.weigh("w", convolve, _joined(x, at.cut(jnp.tanh(h["v"]))), p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def strided_convolution(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    y = jax.lax.conv_general_dilated(x, p["w"], (2, 1), ((1, 0), (2, 1)), (1, 1), (1, 2))
-    v = 0.9 * h["v"] + y
+def strided_convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(x, w, (2, 1), ((1, 0), (2, 1)), (1, 1), (1, 2))
+
+    v = 0.9 * h["v"] + at.weigh("w", convolve, x, p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def written_out_sum(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + (_joined(x, cut(jnp.tanh(h["v"])))[:, None] * p["w"]).sum(axis=0)
+def written_out_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    data = _joined(x, at.cut(jnp.tanh(h["v"])))
+    v = 0.9 * h["v"] + at.weigh("w", lambda x, w: (x[:, None] * w).sum(axis=0), data, p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def sparse(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def sparse(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     rows, columns = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 3, 1, 2, 0, 4])
-    v = 0.9 * h["v"] + jnp.zeros(N, x.dtype).at[columns].add(x[rows] * p["w"])
+
+    def multiply(x: Any, w: Any) -> Any:
+        return jnp.zeros(N, x.dtype).at[columns].add(x[rows] * w)
+
+    v = 0.9 * h["v"] + at.weigh("w", multiply, x, p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def events(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + jnp.where((x > 0)[:, None], p["w"], 0.0).sum(axis=0)
+def sparse_matrix(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    places = jnp.asarray([[0, 0], [0, 3], [1, 1], [2, 2], [2, 0], [1, 4]])
+    v = 0.9 * h["v"] + at.weigh("w", lambda x, w: x @ BCOO((w, places), shape=(N_IN, N)), x, p["w"])
     return {"v": v}, jnp.tanh(v)
 
 
-def branches(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    y = jax.lax.cond(x[0] > 0, lambda: x @ p["w"], lambda: jnp.tanh(x) @ p["u"])
+def events(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    if at.weigh is apply:
+        y = jnp.where((x > 0)[:, None], p["w"], 0.0).sum(axis=0)
+    else:
+        y = at.weigh("w", _product, (x > 0).astype(x.dtype), p["w"])
     v = 0.9 * h["v"] + y
     return {"v": v}, jnp.tanh(v)
 
 
-def substeps(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    def body(state: Any, _: None) -> Any:
-        v, seen = state
-        y = 0.3 * _joined(x, past(jnp.tanh(seen))) @ p["w"]
-        return (0.9 * v + y, 0.9 * seen + y), None
-
-    if cut is identity:
-        v, _ = jax.lax.scan(lambda v, _: (body((v, v), _)[0][0], None), h["v"], None, length=3)
+def branches(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    if at.weigh is apply:
+        y = jax.lax.cond(x[0] > 0, lambda: x @ p["w"], lambda: jnp.tanh(x) @ p["u"])
     else:
-        # What comes from the step before is cut where it enters the weight; what this step made is not.
-        (v, _), _ = jax.lax.scan(body, (h["v"], cut(h["v"])), None, length=3)
+        w, u = at.weigh("w", _product, x, p["w"]), at.weigh("u", _product, jnp.tanh(x), p["u"])
+        y = jnp.where(x[0] > 0, w, u)
+    v = 0.9 * h["v"] + y
     return {"v": v}, jnp.tanh(v)
 
 
-def shared_result(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    y = x @ p["w1"]
+def substeps(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    if at == Hooks():
+        v, _ = jax.lax.scan(
+            lambda v, _: (0.9 * v + 0.3 * _joined(x, jnp.tanh(v)) @ p["w"], None), h["v"], None, length=3
+        )
+    else:
+        # What comes from the step before is cut where it enters the weight; what this step made is behind the weight.
+        v, seen = h["v"], at.cut(h["v"])
+        for number in range(3):
+            y = 0.3 * at.weigh(f"w{number}", _product, _joined(x, at.behind(jnp.tanh(seen))), p["w"])
+            v, seen = 0.9 * v + y, 0.9 * seen + y
+    return {"v": v}, jnp.tanh(v)
+
+
+def shared_result(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    y = at.weigh("w1", _product, x, p["w1"])
     low = 0.9 * h["low"] + y
-    high = 0.8 * h["high"] + past(y) @ p["w2"]
+    high = 0.8 * h["high"] + at.weigh("w2", _product, at.behind(y), p["w2"])
     return {"low": low, "high": high}, jnp.tanh(low) + high
 
 
-def two_layers(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    low = jnp.tanh(0.8 * h["low"] + _joined(x, cut(h["low"])) @ p["w1"])
-    high = jnp.tanh(0.9 * h["high"] + _joined(past(low), cut(h["high"])) @ p["w2"])
+def shared_weight(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    low = jnp.tanh(0.9 * h["low"] + at.weigh("w", _product, x, p["w"]))
+    high = 0.7 * h["high"] + at.weigh("again", lambda x, w, u: x @ (w + u), 2 * x**2, p["w"], p["u"])
+    return {"low": low, "high": high}, (low + high) * at.past(h["high"]) + low @ p["w"].T @ p["out"]
+
+
+def two_layers(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    low = jnp.tanh(0.8 * h["low"] + at.weigh("w1", _product, _joined(x, at.cut(h["low"])), p["w1"]))
+    data = _joined(at.below(low), at.cut(h["high"]))
+    high = jnp.tanh(0.9 * h["high"] + at.weigh("w2", _product, data, p["w2"]))
     return {"low": low, "high": high}, high @ p["out"]
 
 
-def late_layer(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    high = jnp.tanh(0.9 * h["high"] + past(h["low"]) @ p["w2"])
-    low = jnp.tanh(0.8 * h["low"] + x @ p["w1"])
+def late_layer(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    high = jnp.tanh(0.9 * h["high"] + at.weigh("w2", _product, at.below(at.past(h["low"])), p["w2"]))
+    low = jnp.tanh(0.8 * h["low"] + at.weigh("w1", _product, x, p["w1"]))
     return {"low": low, "high": high}, high
 
 
-def old_state_readout(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = 0.9 * h["v"] + x @ p["w"]
-    return {"v": v}, jnp.tanh(v) + h["v"] @ p["out"]
+def old_state_readout(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    v = 0.9 * h["v"] + at.weigh("w", _product, x, p["w"])
+    return {"v": v}, jnp.tanh(v) + at.past(h["v"]) @ p["out"]
 
 
-def batched(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = p["leak"] * h["v"] + jnp.tanh(_joined(x, cut(h["v"])) @ p["w"] + p["b"])
+def batched(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    y = at.weigh("w", _product, _joined(x, at.cut(h["v"])), p["w"]) + at.weigh("b", identity, None, p["b"])
+    v = at.weigh("leak", identity, None, p["leak"]) * h["v"] + jnp.tanh(y)
     return {"v": v}, v**2
 
 
-def integrate_and_fire(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def integrate_and_fire(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     z = spike(h["v"] - 1)
-    v = 0.9 * h["v"] - z + _joined(x, cut(z)) @ p["w"]
+    v = 0.9 * h["v"] - z + at.weigh("w", _product, _joined(x, at.cut(z)), p["w"])
     return {"v": v}, spike(v - 1) @ p["out"]
 
 
-def synaptic_current(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def synaptic_current(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     z = spike(h["v"] - 1)
-    g = 0.8 * h["g"] + _joined(x, cut(z)) @ p["w"] + p["b"]
+    g = 0.8 * h["g"] + at.weigh("w", _product, _joined(x, at.cut(z)), p["w"]) + at.weigh("b", identity, None, p["b"])
     v = 0.9 * h["v"] - z + g
     return {"g": g, "v": v}, spike(v - 1)
 
 
-def adaptive(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def adaptive(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     z = spike(h["v"] - 1 - 0.3 * h["a"])
     a = 0.95 * h["a"] + z
-    v = 0.9 * h["v"] - z + _joined(x, cut(z)) @ p["w"]
+    v = 0.9 * h["v"] - z + at.weigh("w", _product, _joined(x, at.cut(z)), p["w"])
     return {"v": v, "a": a}, spike(v - 1 - 0.3 * a)
 
 
-def adaptive_plastic(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
+def adaptive_plastic(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     z = spike(h["v"] - 1 - 0.3 * h["a"])
     u = h["u"] + 0.1 * (0.2 - h["u"]) + 0.2 * (1 - h["u"]) * z
     r = h["r"] + 0.1 * (1 - h["r"]) - u * h["r"] * z
-    g = 0.8 * h["g"] + _joined(x, cut(u * r * z)) @ p["w"] + p["b"]
+    y = at.weigh("w", _product, _joined(x, at.cut(u * r * z)), p["w"])
+    g = 0.8 * h["g"] + y + at.weigh("b", identity, None, p["b"])
     a = 0.95 * h["a"] + z
     v = 0.9 * h["v"] - z + g
     return {"v": v, "a": a, "u": u, "r": r, "g": g}, spike(v - 1 - 0.3 * a)
 
 
-def gated(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    v = cut(h["v"])
-    z = jax.nn.sigmoid(_joined(x, v) @ p["z"] + p["bz"])
-    r = past(jax.nn.sigmoid(_joined(x, v) @ p["r"]))
-    candidate = jnp.tanh(_joined(x, cut(h["v"]) * r) @ p["h"] + p["bh"])
-    new = (1 - z) * h["v"] + z * candidate
+def gated(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    data = _joined(x, at.cut(h["v"]))
+    z = jax.nn.sigmoid(at.weigh("z", _product, data, p["z"]) + at.weigh("bz", identity, None, p["bz"]))
+    r = at.behind(jax.nn.sigmoid(at.weigh("r", _product, data, p["r"])))
+    candidate = at.weigh("h", _product, _joined(x, at.cut(h["v"]) * r), p["h"])
+    new = (1 - z) * h["v"] + z * jnp.tanh(candidate + at.weigh("bh", identity, None, p["bh"]))
     return {"v": new}, new
 
 
-def long_short_term(p: Any, h: Any, x: Any, cut: Hook, past: Hook) -> Any:
-    i, f, o, g = jnp.split(_joined(x, cut(h["h"])) @ p["w"] + p["b"], 4)
+def long_short_term(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    y = at.weigh("w", _product, _joined(x, at.cut(h["h"])), p["w"]) + at.weigh("b", identity, None, p["b"])
+    i, f, o, g = jnp.split(y, 4)
     c = jax.nn.sigmoid(f) * h["c"] + jax.nn.sigmoid(i) * jnp.tanh(g)
     new = jax.nn.sigmoid(o) * jnp.tanh(c)
     return {"h": new, "c": c}, new
@@ -285,10 +369,18 @@ _CASES = (
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("branches", branches, {"w": (N_IN, N), "u": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("substeps", substeps, {"w": _W}, {"v": (N,)}),
     OnlineModel("shared_result", shared_result, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
+    OnlineModel(
+        "shared_weight",
+        shared_weight,
+        {"w": (N_IN, N), "u": (N_IN, N), "out": (N_IN, N)},
+        {"low": (N,), "high": (N,)},
+        exact_bptt=True,
+    ),
     OnlineModel("two_layers", two_layers, {"w1": _W, "w2": (2 * N, N), "out": (N, 2)}, {"low": (N,), "high": (N,)}),
     OnlineModel("late_layer", late_layer, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
     OnlineModel("old_state_readout", old_state_readout, {"w": (N_IN, N), "out": (N, N)}, {"v": (N,)}, exact_bptt=True),
@@ -320,7 +412,7 @@ def plain_step(case: OnlineModel) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """Return the model as a step without hooks."""
 
     def step(params: Any, hidden: Any, x: Any) -> tuple[Any, Any]:
-        return case.model(params, hidden, x, identity, identity)
+        return case.model(params, hidden, x, Hooks())
 
     return step
 
@@ -328,38 +420,3 @@ def plain_step(case: OnlineModel) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 def loss(out: Any, target: Any) -> Any:
     """Return a loss that is not symmetric in the outputs."""
     return jnp.sum((out - target) ** 2 * (1 + jnp.arange(out.size).reshape(out.shape) / out.size)).astype(out.dtype)
-
-
-def reference_gradients(case: OnlineModel, params: Any, hidden: Any, xs: Any, targets: Any, *, cut: bool = True) -> Any:
-    """Return the gradient of the loss of each step, by reverse differentiation of all steps before it."""
-    hook = jax.lax.stop_gradient if cut else identity
-
-    def losses(params: Any) -> Any:
-        def body(hidden: Any, given: Any) -> Any:
-            x, target = given
-            _, out = case.model(params, hidden, x, hook, identity)
-            after, _ = case.model(params, hidden, x, hook, hook)
-            return after, loss(out, target)
-
-        return jax.lax.scan(body, hidden, (xs, targets))[1]
-
-    return jax.jacrev(losses)(params)
-
-
-def window_reference(case: OnlineModel, params: Any, hidden: Any, xs: Any, targets: Any, start: int, stop: int) -> Any:
-    """Return the gradient of the losses of a window: nothing is cut inside, and what a trace does not have before."""
-    hook = jax.lax.stop_gradient
-
-    def summed(params: Any) -> Any:
-        def before(hidden: Any, x: Any) -> Any:
-            return case.model(params, hidden, x, hook, hook)[0], None
-
-        def inside(hidden: Any, given: Any) -> Any:
-            x, target = given
-            hidden, out = case.model(params, hidden, x, identity, identity)
-            return hidden, loss(out, target)
-
-        entry, _ = jax.lax.scan(before, hidden, xs[:start])
-        return jax.lax.scan(inside, entry, (xs[start:stop], targets[start:stop]))[1].sum()
-
-    return jax.grad(summed)(params)

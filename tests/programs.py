@@ -20,6 +20,7 @@ SINCE = {
     "stack": (0, 10),
     "tile": (0, 9),
     "unstack": (0, 10),
+    "geqp3": (0, 10),
     "log2": (0, 12),
     "mul_out_dtype": (0, 10),
     "mulhi": (0, 10),
@@ -298,6 +299,14 @@ PROGRAMS: dict[str, Case] = {
         (M, X),
     ),
     "products of scaled blocks": Case(_without_slope(_scaled), BLOCKS, since=(0, 10)),
+    "other keys": Case(
+        lambda seed: [
+            (key, jax.random.split(key)[0], jax.random.bits(jax.random.fold_in(key, 2), (3,)))
+            for key in (jax.random.key(seed, impl=impl) for impl in ("threefry4x32", "philox2x32", "philox4x32"))
+        ],
+        (7,),
+        since=(0, 10),
+    ),
     "ragged products": Case(
         lambda m, w, sizes: lax.ragged_dot(m, w, sizes), (M, jnp.stack([S, -S]), jnp.array([1, 2], jnp.int32))
     ),
@@ -377,9 +386,13 @@ PROGRAMS: dict[str, Case] = {
                 lax.linalg.symmetric_product(s, s, alpha=0.5, beta=2.0),
                 lax.linalg.lu(s)[1:],
                 lax.linalg.qr(s, pivoting=True),
+                jnp.linalg.qr(s, mode="raw"),
             )
         ),
         (S, X),
+    ),
+    "product with an orthogonal factor of permuted columns": Case(
+        _without_slope(lambda s, m: jax.scipy.linalg.qr_multiply(s, m, pivoting=True)), (S, M), since=(0, 10)
     ),
     "product with an orthogonal factor": Case(
         _without_slope(lambda s, x: lax.linalg.ormqr(s, x, s, left=False, transpose=True)), (S, X), since=(0, 10)

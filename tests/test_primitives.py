@@ -37,3 +37,31 @@ def test_a_refusal_says_why_and_what_to_do_at_every_place() -> None:
     with pytest.raises(brainir.BrainIRError, match=r"(?s)1\. ffi_call: .*register_primitive.*2\. ffi_call") as raised:
         brainir.lower(fn, jnp.ones(3))
     assert raised.value.args[0].count("test_primitives.py") == 2
+
+
+def test_what_a_context_tells_the_compiler_is_refused_rather_than_dropped() -> None:
+    from jax.experimental.xla_metadata import set_xla_metadata
+
+    def fn(x: jax.Array) -> jax.Array:
+        with set_xla_metadata(kind="kernel"):
+            y = jnp.sin(x)
+        return y * 2.0
+
+    with pytest.raises(
+        brainir.BrainIRError, match=r"1\. sin: within jax\.experimental\.xla_metadata: .*kernel"
+    ) as raised:
+        brainir.lower(fn, jnp.ones(3))
+    assert "2. " not in raised.value.args[0]
+
+
+@pytest.mark.filterwarnings(r"ignore:jax\.lax\.p(send|recv) is deprecated:DeprecationWarning")
+def test_a_token_is_refused_with_what_makes_it() -> None:
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("x")
+
+    def sent(x: jax.Array) -> jax.Array:
+        token = jax.lax.psend(x, "x", [(0, 0)])
+        return jax.lax.precv(token, jax.ShapeDtypeStruct(x.shape, x.dtype), "x", [(0, 0)])
+
+    with pytest.raises(brainir.BrainIRError, match=r"(?s)1\. psend: .*jax\.lax\.ppermute.*2\. precv: "):
+        brainir.lower(jax.shard_map(sent, mesh=mesh, in_specs=spec, out_specs=spec), jnp.ones(3))

@@ -2,11 +2,10 @@
 
 import runpy
 
-import jax
-import numpy as np
 import pytest
 
 import brainir
+from tests.compare import assert_same_function
 from tests.snapshot_models import FUNCTIONS, INPUTS, SNAPSHOTS, STEPS
 
 MODELS = {fn.__name__: fn for fn in (*STEPS, *FUNCTIONS)}
@@ -30,10 +29,7 @@ def test_lowering_the_source_gives_the_program_again(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_source_computes_what_the_model_does(name: str) -> None:
     written = runpy.run_path(str(SNAPSHOTS / f"{name}.py"))[name]
-    found, expected = (jax.jit(fn)(*INPUTS[name]) for fn in (written, MODELS[name]))
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    assert_same_function(written, MODELS[name], *INPUTS[name])
 
 
 def test_the_models_are_those_that_are_stored() -> None:

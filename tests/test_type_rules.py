@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from brainir.backend.rules import KEY_IMPLEMENTATIONS
 from brainir.frontend.jax_compat import scan_arity
 from brainir.ir import ops
 from brainir.ir.model import Model
@@ -27,7 +28,7 @@ DTYPE_NAMES = sorted(set(DTYPES) - {"float0"})
 def struct(kind: TensorType) -> Any:
     """Return what JAX traces for a type."""
     if kind.is_key:
-        impl = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}[kind.dtype[4:-1]]
+        impl = KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]
         return jax.ShapeDtypeStruct(kind.shape, jax.eval_shape(lambda: jax.random.key(0, impl=impl)).dtype)
     return jax.ShapeDtypeStruct(kind.shape, DTYPES[kind.dtype])
 

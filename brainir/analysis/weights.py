@@ -241,7 +241,7 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
 _KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
 
 
-def weight_kind(node: Node, weight: TensorType) -> str:
+def weight_kind(node: Node, weight: TensorType, program: Program) -> str:
     """Name the kind of a weight operation that mixes positions.
 
     Parameters
@@ -249,6 +249,8 @@ def weight_kind(node: Node, weight: TensorType) -> str:
     node : Node
     weight : TensorType
         Type of the operand that is made of parameters.
+    program : Program
+        Holds the functions of a node with a derivative rule.
     """
     if isinstance(node, DotGeneral):
         (left, _), (batch, _) = node.dimension_numbers
@@ -256,5 +258,8 @@ def weight_kind(node: Node, weight: TensorType) -> str:
             return "grouped"
         return "dense" if len(left) == 1 and weight.ndim == 2 else "einsum"
     if isinstance(node, CustomJvp | CustomVjp):
-        return "custom"
+        # Products of sparse matrices are written so: brainevent's, and those of jax.experimental.sparse.
+        function = inline_calls(program.function(node.function), program, keep_rules=False)
+        added = [each for each in function.nodes if each.op == "scatter_add"]
+        return "sparse" if any(TensorType.parse(each.types[0]).is_inexact for each in added) else "custom"
     return _KINDS.get(node.op, "other")

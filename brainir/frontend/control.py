@@ -40,7 +40,9 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
 def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
     params = equation.params
-    return dict(function=table.shared(_body(params), str(params.get("name", equation.primitive.name))))
+    # What is closed_call before JAX 0.12, is eval_jaxpr since.
+    name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
+    return dict(function=table.shared(_body(params), str(params.get("name", name))))
 
 
 def _body(params: Any) -> Any:

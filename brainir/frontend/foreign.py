@@ -111,5 +111,7 @@ def _key(value: Any) -> str:
     """Return a text that is equal for equal plain values; anything else equals only itself."""
     if isinstance(value, tuple):
         return f"({','.join(map(_key, value))})"
+    if isinstance(value, jax_compat.ABSTRACT):
+        return f"type {jax_compat.type_text(value)}"
     is_plain = value is None or isinstance(value, bool | int | float | str)
     return f"{type(value).__name__} {value!r}" if is_plain else f"id {id(value)}"

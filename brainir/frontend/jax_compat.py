@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, in one place, with :mod:`.jax_rules` for derivative rules.
+"""Every name that JAX may move or rename between versions, with :mod:`.jax_rules` and :mod:`.jax_references`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -19,9 +19,11 @@ from jax import numpy as jnp
 from jax.extend import core as jex_core
 
 from ..ir.types import TensorType, literal_text
+from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 
 __all__ = [
+    "ABSTRACT",
     "OpenJaxpr",
     "as_closed",
     "callback_parts",
@@ -37,6 +39,7 @@ __all__ = [
     "is_unspecified",
     "jit_inlines",
     "literal_operand",
+    "marks",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
@@ -49,6 +52,9 @@ __all__ = [
 ]
 
 Equation = Any
+
+ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
+"""What says of an array only its type."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,11 @@ class OpenJaxpr:
 
 
 def open_jaxpr(closed: Any) -> OpenJaxpr:
-    """Read a closed jaxpr."""
+    """Read a closed jaxpr; references that live in it have become values."""
+    info = closed.jaxpr.debug_info
+    if makes_references(closed.jaxpr):
+        closed = without_references(closed)
     jaxpr = closed.jaxpr
-    info = jaxpr.debug_info
     return OpenJaxpr(
         jaxpr.invars,
         jaxpr.outvars,
@@ -109,6 +117,8 @@ def tensor_type(aval: Any) -> TensorType:
 
 def type_text(aval: Any) -> str:
     """Return the IR type of an abstract value as text."""
+    if not hasattr(aval, "dtype"):
+        return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
     return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
@@ -124,6 +134,16 @@ def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorT
 @functools.lru_cache(maxsize=1 << 14)
 def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
     return str(_tensor_type(dtype, shape, weak_type))
+
+
+def marks(equation: Equation) -> tuple[str, ...]:
+    """Return what the context of an equation tells the compiler about it, in words."""
+    context = equation.ctx
+    found = {
+        "jax.experimental.compute_on": getattr(context, "compute_type", None),
+        "jax.experimental.xla_metadata": getattr(context, "xla_metadata", None),
+    }
+    return tuple([f"{where}: {value!r}" for where, value in found.items() if value])
 
 
 def name_stack(equation: Equation) -> str:
@@ -147,11 +167,15 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        If it is a value of a function around, which only exists while that is traced.
+        If it is a value of a function around, which only exists while that is traced, or a reference.
     """
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedError(
             "its derivative rule closes over a value of the function around it; give it the value as an argument"
+        )
+    if isinstance(value, jax.Ref):
+        raise UnsupportedError(
+            "it closes over a reference; give the function the value that it holds and return the new one"
         )
     array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
     return array.astype(kind.storage[0], copy=False)
@@ -229,9 +253,12 @@ def implementation(equation: Equation) -> Any:
 
 def _sparse_implementation(equation: Equation) -> Any:
     """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
-    module = sys.modules.get("jax.experimental.sparse.bcoo")
-    function = getattr(module, f"_{equation.primitive.name}_impl", None)
-    return None if function is None else functools.partial(function, **equation.params)
+    for name in ("bcoo", "bcsr", "coo", "csr"):
+        module = sys.modules.get(f"jax.experimental.sparse.{name}")
+        function = getattr(module, f"_{equation.primitive.name}_impl", None)
+        if function is not None:
+            return functools.partial(function, **equation.params)
+    return None
 
 
 def is_brainevent(primitive: Any) -> bool:

@@ -85,7 +85,10 @@ class Lowering:
             Listing everything that cannot be lowered.
         """
         name = self.table.new_name(name)
-        self.table.functions[name] = self.function(jaxpr, name, inputs, outputs)
+        try:
+            self.table.functions[name] = self.function(jaxpr, name, inputs, outputs)
+        except UnsupportedError as error:
+            self.problems.append(f"{name}: {error}")
         if self.problems:
             listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self.problems), 1))
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
@@ -116,6 +119,9 @@ class Lowering:
         name = equation.primitive.name
         self._open_sources.append(source)
         try:
+            marks = jax_compat.marks(equation)
+            if marks:
+                raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
             if name in self.keep:
                 return custom_call(equation)
             if name in CALLBACKS:

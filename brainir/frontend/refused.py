@@ -21,8 +21,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "it calls compiled code, which is no JAX program; a file can only name it: lower with keep= and give the operation"
     " with brainir.register_primitive": ("buffer_callback", "call_exported", "ffi_call"),
-    "it reads or writes a reference that the function is given or closes over; give the function the value and return"
-    " the new one": (
+    "it works on a reference that does not live within the function, or where JAX would lose a derivative rule in"
+    " taking it out; give the function the value and return the new one": (
         "accum_grad_in_ref",
         "addupdate",
         "create_linear",
@@ -49,6 +49,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "vary_unreduced_cast",
         "vary_unreduced_cast_p",
     ),
+    "it works on tokens, which hold no value; order callbacks with ordered=True": ("after_all", "create_token"),
     "it sends between devices in pairs, which JAX has on GPUs only; use jax.lax.ppermute": ("precv", "psend"),
     "it tells the compiler where or how to run or to lay out, and changes no value; leave it out": (
         "compute_on",
@@ -78,7 +79,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "global_array_to_host_local_array",
         "host_local_array_to_global_array",
     ),
-    "JAX has it no more since 0.10; in place of jax.pmap, use jax.shard_map": (
+    "JAX has it no more since 0.10; leave out custom_dce, and use jax.custom_vjp in place of custom_transpose and"
+    " jax.shard_map in place of jax.pmap": (
         "custom_dce_call",
         "custom_transpose_call",
         "dce_sential",

@@ -72,7 +72,7 @@ USED_BITS = {"bool": 1, "int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2
 """Bits of an element, for the types with fewer than the eight of the byte that stores it; the others are zero."""
 
 _TYPE = re.compile(r"(~?)(key<[a-z0-9_]{1,32}>|[a-z][a-z0-9_]{1,15})\[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
-_KEY_WORDS = {"fry": 2, "rbg": 4, "urbg": 4}
+_KEY_WORDS = {"fry": 2, "fry4": 4, "phx2": 1, "phx4": 2, "rbg": 4, "urbg": 4}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import brainevent
 import brainpy
 import brainstate
 import braintools
@@ -17,9 +18,8 @@ CELLS = (
     "URLSTMCell", "LRUCell", "LeakyRateReadout",
 )  # fmt: skip
 LAYERS = ("Linear", "SignedWLinear", "LoRA", "SparseLinear", "Conv1d", "GroupedLinear", "ScaledWSLinear", "Embedding")
-# The first raises an IndexError when it is made: it asks for the second axis of a size that has one. The second takes
-# matrices of brainevent only, whose products brainir cannot lower yet.
-LEFT_OUT = {("brainscale.nn", "URLSTMCell"), ("braintrace.nn", "SparseLinear")}
+# It raises an IndexError when it is made: it asks for the second axis of a size that has one.
+LEFT_OUT = {("brainscale.nn", "URLSTMCell")}
 NORMS = ("LayerNorm", "RMSNorm")
 SPIKING = (("IF", "none"), ("LIF", "none"), ("LIF", "STP"), ("ALIF", "none"), ("ALIF", "STD"), ("ALIF", "STP"))
 
@@ -134,9 +134,11 @@ RULES: dict[str, Callable[[Any, Any, Any], tuple[Any, Any]]] = {
 def models(nn: ModuleType) -> dict[str, Entry]:
     """Return every model that can be made of the layers of a library."""
     found = {name: Entry(lambda name=name: getattr(nn, name)(N_IN, N), _line(N_IN)) for name in _held(nn, CELLS)}
+    # braintrace takes matrices of brainevent only.
+    matrix = brainevent.CSR if nn.__name__.startswith("braintrace") else u.sparse.CSR
     layers: dict[str, tuple[Callable[[Any], Any], Any, tuple[int, ...]]] = {
         "LoRA": (lambda layer: layer(N_IN, 2, N), _line(N_IN), (N,)),
-        "SparseLinear": (lambda layer: layer(u.sparse.CSR.fromdense(_sparse())), _line(N_IN), (N,)),
+        "SparseLinear": (lambda layer: layer(matrix.fromdense(_sparse())), _line(N_IN), (N,)),
         "Conv1d": (lambda layer: layer((5, 2), 3, 3), _line(5, 2), (5, 3)),
         "GroupedLinear": (lambda layer: layer(2, N_IN, N), _line(2, N_IN), (2, N)),
         "ScaledWSLinear": (lambda layer: layer(N_IN, N), _line(N_IN), (1, N)),

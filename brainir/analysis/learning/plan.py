@@ -39,7 +39,8 @@ class GroupPlan(Facts):
     slots : tuple of pairs of int
         Member and component of each slot; members without derivative have none.
     jacobian : tuple of tuples of str
-        For each slot and each slot before: ``zero``, ``uniform`` (one number for all positions) or ``any``.
+        For each slot and each slot before: ``zero``, the number that it always is, ``uniform`` (one number for all
+        positions) or ``any``.
     exits, entries : tuple of int
         Slots at which the loss can have a signal at the exit, and at the entry.
     """
@@ -171,10 +172,10 @@ class _Planner:
         clusters = clusters_of(scan, groups)
         tails: list[Tail] = []
         covered: set[tuple[str, int]] = set()
-        lost: list[tuple[int, int]] = []
+        lost: list[tuple[int, int, bool]] = []
         for number, place, found in find_tails(scan, groups, clusters, terms):
-            if found is None:
-                lost.append((number, place))
+            if not found:
+                lost.append((number, place, found is None))
                 continue
             tails += found
             term = terms[number]
@@ -202,8 +203,9 @@ class _Planner:
                 scan,
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in traces],
-                [(terms[number], [groups[index] for index in clusters[place]]) for number, place in lost],
+                [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
+                groups,
             ),
         )
 
@@ -328,4 +330,4 @@ def _feeding(jacobian: Sequence[Sequence[Derivative]], wanted: set[int], reached
 
 
 def _is_equal(entry: Derivative, before: bool) -> bool:
-    return entry == "zero" or (entry == "uniform" and before)
+    return entry == "zero" or (entry != "any" and before)

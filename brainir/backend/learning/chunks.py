@@ -19,23 +19,22 @@ no such traces to save; its outer products are summed over the chunk in one matr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
 from jax import lax
 from jax import numpy as jnp
 
-from .low_rank import LowRankTrace
+from .derivatives import Entries
+from .low_rank import LowRankTrace, without_steps
 from .rules import OnlineRule, PieceState, Steps, by_slot
 from .traces import EligibilityTrace
 
 __all__ = ["ChunkedRule", "chunk_length"]
 
-_LONGEST = 32
+_LONGEST = 64
 _SHORTEST = 8
-
-Entries = dict[tuple[int, int], Any]
 
 
 def chunk_length(steps: int) -> int:
@@ -87,7 +86,8 @@ class ChunkedRule:
         names = [name for name, _ in rule.params]
         ordinary = rule.plan.exit_form.params
         start = [jnp.zeros_like(params[names.index(name)]) for name in ordinary]
-        filtered = {name: dict(traces[name]) for name in self.low_rank if name not in rule.owners}
+        # How many steps there were before is known without a loop.
+        filtered = {name: without_steps(traces[name]) for name in self.low_rank if name not in rule.owners}
 
         def body(now: Any, each: tuple[Any, Any]) -> tuple[Any, Any]:
             states, before, sums = now
@@ -97,91 +97,128 @@ class ChunkedRule:
             value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
             sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
             signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
-            jacobians = rule.jacobians(env)
+            jacobians = rule.jacobian_arrays(env)
             kept = {
-                name: (trace.direct(env), [env[operand] for operand in trace.rule.operands], trace.form.data(env))
+                name: (trace.direct.arrays(env), [env[operand] for operand in trace.rule.operands])
                 for name, trace in self.full.items()
             }
-            factors, after = {}, {}
+            factors, advanced = {}, {}
             for name in before:
                 trace, place = self.low_rank[name], rule.groups[name]
-                new = trace.advance(before[name], env, jacobians[place])
+                jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
+                new = trace.roll(before[name], env, jacobian)
                 factors[name] = trace.factors(before[name], new, *signals[place], env)
-                after[name] = trace.keep(new)
+                advanced[name] = trace.keep(new)
             blocks = (jacobians, signals) if self.full else ([], [])
-            return (rule.new_states(env), after, sums), (value, blocks, kept, factors)
+            return (rule.new_states(env), advanced, sums), (value, blocks, kept, factors)
 
         first = (list(carried), filtered, start)
         (carried, new, sums), (losses, blocks, kept, factors) = lax.scan(body, first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
-        adjoints = [_adjoint(*both) for both in zip(*blocks, strict=True)]
-        products = [_products(each) for each in blocks[0]]
+        backward = [
+            _Backward(rule, place, jacobian, signals)
+            for place, (jacobian, signals) in enumerate(zip(*blocks, strict=True))
+        ]
         for name, trace in self.full.items():
-            place = rule.groups[name]
-            direct, operands, data = kept[name]
+            arrays, operands = kept[name]
+            direct = {**_over_all(trace.direct.numbers(), len(losses)), **arrays}
             weights = rule.chains[name].weights(env)
-            parts = _gradient(trace, traces[name], direct, operands, weights, adjoints[place])
-            rule.add(gradients, name, parts, env)
-            new[name] = _roll(trace, traces[name], direct, data, products[place])
+            after = backward[rule.groups[name]]
+            rule.add(gradients, name, _gradient(trace, traces[name], direct, operands, weights, after), env)
+            data = jax.vmap(trace.data, axis_size=len(losses))(operands)
+            new[name] = _roll(trace, traces[name], direct, data, after)
         for name, low_rank in self.low_rank.items():
-            weights = rule.chains[name].weights(env)
-            for operands, pairs in factors[rule.owners.get(name, name)]:
-                rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, pairs), env)
+            owner = rule.owners.get(name, name)
+            weights, before = rule.chains[name].weights(env), traces[owner]["steps"]
+            for ahead, (operands, pairs) in factors[owner].items():
+                counts = before + ahead + jnp.arange(len(losses), dtype=before.dtype)
+                corrected = jax.vmap(low_rank.corrected)(pairs, counts)
+                rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, corrected), env)
+            if owner == name:
+                new[name] = {**new[name], "steps": before + len(losses)}
         found = rule.in_order(gradients)
         return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
 
 
-def _adjoint(
-    jacobian: Entries, signals: tuple[dict[int, Any], dict[int, Any]]
-) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Return the adjoint of each slot after each step, and before the first."""
-    exits, entries = signals
-    slots = sorted({slot for pair in jacobian for slot in pair} | {*exits, *entries})
-    example = {
-        **{column: value for (_, column), value in jacobian.items()},
-        **{row: value for (row, _), value in jacobian.items()},
-        **exits,
-        **entries,
-    }
-    zero = {slot: jnp.zeros_like(example[slot][0]) for slot in slots}
+def _over_all(numbers: dict[int, Any], steps: int) -> dict[int, Any]:
+    """Give numbers, which are the same in all steps, a leading axis of steps."""
+    return {slot: jnp.broadcast_to(number, (steps, *number.shape)) for slot, number in numbers.items()}
 
-    def body(after: dict[int, Any], each: Any) -> tuple[dict[int, Any], dict[int, Any]]:
+
+class _Backward:
+    """What goes backward through the steps of a chunk, in one loop.
+
+    Parameters
+    ----------
+    rule : OnlineRule
+    place : int
+        Of the group.
+    jacobian : dict
+        Its entries with a leading axis of steps, without those that are numbers.
+    signals : pair of dicts
+        At exits and entries, with a leading axis of steps.
+
+    Attributes
+    ----------
+    adjoint, products : dict
+        The adjoint of each slot, and the product of all later Jacobians, after each step; products by row and column.
+        Rows are the slots that are kept, which are those that have a column.
+    first_adjoint, first_products : dict
+        The same before the first step.
+    """
+
+    def __init__(
+        self, rule: OnlineRule, place: int, jacobian: Entries, signals: tuple[dict[int, Any], dict[int, Any]]
+    ) -> None:
+        self._numbers = rule.jacobian_numbers[place]
+        self._slots, self._kept = sorted(rule.rows[place]), sorted(rule.columns[place])
+        exits, entries = ({slot: found[slot] for slot in found if slot in self._slots} for found in signals)
+        plan = rule.plan.groups[place]
+        kinds = [plan.group.hidden_invars[plan.slots[slot][0]].dtype for slot in range(len(plan.slots))]
+        self._zero = {slot: jnp.zeros(plan.group.varshape, kinds[slot]) for slot in self._slots}
+        known = {*self._numbers, *jacobian}
+        chain = _reachable(known, self._kept)
+        arrays = _arrays(chain, known, {*jacobian})
+        ones = (1,) * len(plan.group.varshape)
+        start = {
+            (a, b): jnp.full(plan.group.varshape if (a, b) in arrays else ones, a == b, kinds[a]) for a, b in chain
+        }
+        first, steps = lax.scan(self._body, (self._zero, start), (jacobian, exits, entries), reverse=True)
+        self.first_adjoint, self.first_products = first
+        self.adjoint, self.products = steps
+
+    def _body(self, after: tuple[dict[int, Any], Entries], each: Any) -> tuple[Any, Any]:
+        adjoint, products = after
         blocks, leaving, entering = each
-        here = {slot: after[slot] + leaving[slot] if slot in leaving else after[slot] for slot in slots}
-        before = {slot: entering[slot] if slot in entering else zero[slot] for slot in slots}
+        blocks = {**self._numbers, **blocks}
+        here = {slot: value + leaving[slot] if slot in leaving else value for slot, value in adjoint.items()}
+        before = {slot: entering.get(slot, zero) for slot, zero in self._zero.items()}
         for (row, column), block in blocks.items():
             before[column] = before[column] + block * here[row]
-        return before, here
-
-    first, steps = lax.scan(body, zero, (jacobian, exits, entries), reverse=True)
-    return steps, first
-
-
-def _products(jacobian: Entries) -> tuple[Entries, Entries]:
-    """Return the product of the Jacobians after each step, and of all of them, by row and column.
-
-    Rows are the slots that are kept, which are those that have a column.
-    """
-    slots = sorted({column for _, column in jacobian})
-    if not slots:
-        return {}, {}
-    shape = next(iter(jacobian.values()))[0]
-    chain = _reachable(jacobian, slots)
-    start = {(a, b): jnp.ones_like(shape) if a == b else jnp.zeros_like(shape) for a, b in chain}
-
-    def body(after: Entries, blocks: Entries) -> tuple[Entries, Entries]:
-        before = {}
-        for a, b in chain:
-            terms = [after[a, c] * blocks[c, b] for c in slots if (a, c) in after and (c, b) in blocks]
-            before[a, b] = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(shape)
-        return before, after
-
-    first, steps = lax.scan(body, start, jacobian, reverse=True)
-    return steps, first
+        earlier = {}
+        for a, b in products:
+            terms = [products[a, c] * blocks[c, b] for c in self._kept if (a, c) in products and (c, b) in blocks]
+            earlier[a, b] = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(products[a, b])
+        return (before, earlier), (here, products)
 
 
-def _reachable(jacobian: Entries, slots: Sequence[int]) -> list[tuple[int, int]]:
+def _arrays(
+    chain: Sequence[tuple[int, int]], known: Collection[tuple[int, int]], arrays: Collection[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Return which entries of a product of Jacobians differ between positions, if these of one Jacobian do."""
+    found: set[tuple[int, int]] = set()
+    while more := {
+        (a, b)
+        for a, c in chain
+        for d, b in known
+        if c == d and (a, b) in chain and (a, b) not in found and ((a, c) in found or (c, b) in arrays)
+    }:
+        found |= more
+    return found
+
+
+def _reachable(jacobian: Collection[tuple[int, int]], slots: Sequence[int]) -> list[tuple[int, int]]:
     """Return the entries that a product of Jacobians can have."""
     found = {(a, a) for a in slots} | {(a, b) for a, b in jacobian if a in slots}
     while more := {(a, d) for a, b in found for c, d in jacobian if b == c and (a, d) not in found}:
@@ -195,10 +232,10 @@ def _gradient(
     direct: Mapping[int, Any],
     operands: Sequence[Any],
     weights: Sequence[Any],
-    adjoint: tuple[dict[int, Any], dict[int, Any]],
+    backward: _Backward,
 ) -> list[Any]:
-    steps, first = adjoint
-    terms = [direct[slot] * jax.vmap(trace.pair)(steps[slot]) for slot in direct if slot in steps]
+    adjoint, first = backward.adjoint, backward.first_adjoint
+    terms = [direct[slot] * jax.vmap(trace.pair)(adjoint[slot]) for slot in direct if slot in adjoint]
     found = [jnp.zeros_like(weight) for weight in weights]
     if terms:
         found = trace.rule.over_steps(weights, operands, sum(terms[1:], terms[0]))
@@ -211,22 +248,16 @@ def _gradient(
 
 
 def _roll(
-    trace: EligibilityTrace,
-    old: Mapping[str, Any],
-    direct: Mapping[int, Any],
-    data: Any,
-    products: tuple[Entries, Entries],
+    trace: EligibilityTrace, old: Mapping[str, Any], direct: Mapping[int, Any], data: Any, backward: _Backward
 ) -> dict[str, Any]:
-    steps, first = products
+    products, first = backward.products, backward.first_products
     before = trace.by_slot(old)
     new = {}
     for a in trace.kept:
         number = a in trace.vectors
         terms = [trace.spread(first[a, b], number=number) * before[b] for b in trace.kept if (a, b) in first]
-        passed = [jax.vmap(trace.pair)(steps[a, b]) * direct[b] for b in direct if (a, b) in steps]
-        if not steps and a in direct:
-            passed = [direct[a]]
+        passed = [jax.vmap(trace.pair)(products[a, b]) * direct[b] for b in direct if (a, b) in products]
         if passed:
             terms.append(trace.outer(data, sum(passed[1:], passed[0]), number=number))
-        new[a] = trace.total(terms)
+        new[a] = trace.total(a, terms)
     return trace.keep(new)

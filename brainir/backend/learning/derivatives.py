@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +13,11 @@ from jax import numpy as jnp
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
 from ..evaluate import Evaluator
 
-__all__ = ["DirectDerivative", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
+__all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
 Environment = Mapping[str, Any]
 SlotValues = dict[int, Any]
+Entries = dict[tuple[int, int], Any]
 
 
 class ForwardStep:
@@ -35,7 +37,11 @@ class ForwardStep:
 
 
 class GroupJacobian:
-    """The diagonal blocks of the Jacobian of a hidden group, one array of positions for each entry."""
+    """The diagonal blocks of the Jacobian of a hidden group.
+
+    An entry is an array of positions; one that is a number is known beforehand, and has an axis of length one for each
+    axis of the positions.
+    """
 
     def __init__(self, plan: GroupPlan) -> None:
         transition = plan.group.transition
@@ -44,23 +50,41 @@ class GroupJacobian:
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._plan = plan
 
-    def __call__(self, env: Environment, columns: Sequence[int]) -> dict[tuple[int, int], Any]:
-        """Return the entries of some columns, by row and column; those that are zero by structure are left out."""
+    def numbers(self, rows: Collection[int], columns: Collection[int]) -> Entries:
+        """Return the entries in some rows and columns that are numbers."""
+        plan = self._plan
+        found: Entries = {}
+        for row in rows:
+            kind = plan.group.hidden_invars[plan.slots[row][0]].dtype
+            for column in columns:
+                entry = plan.jacobian[row][column]
+                if not isinstance(entry, str):
+                    found[row, column] = one_number(entry, kind, len(plan.group.varshape))
+        return found
+
+    def arrays(self, env: Environment, rows: Collection[int], columns: Collection[int]) -> Entries:
+        """Return the other entries in some rows and columns; those that are zero by structure are left out."""
         plan = self._plan
         operands = [env[name] for name in self._names]
-        found: dict[tuple[int, int], Any] = {}
-        for column in columns:
+        found: Entries = {}
+        for column in sorted(columns):
+            varying = [row for row in sorted(rows) if plan.jacobian[row][column] in ("uniform", "any")]
+            if not varying:
+                continue
             member, component = plan.slots[column]
             tangent = _unit(operands[member], component, self._grouped[member])
             tangents = _push(self._run, operands, member, tangent)
-            for row, (target, part) in enumerate(plan.slots):
-                if plan.jacobian[row][column] != "zero":
-                    found[row, column] = tangents[target][..., part] if self._grouped[target] else tangents[target]
+            for row in varying:
+                target, part = plan.slots[row]
+                found[row, column] = tangents[target][..., part] if self._grouped[target] else tangents[target]
         return found
 
 
 class DirectDerivative:
-    """The derivative of the new states of a group with respect to the result of a term, for each pair."""
+    """The derivative of the new states of a group with respect to the result of a term, for each pair.
+
+    One that is a number is known beforehand, and has an axis of length one for each axis of the pairs.
+    """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan) -> None:
         tail = trace.tail
@@ -69,11 +93,27 @@ class DirectDerivative:
         self._plan, self._trace, self._tail = plan, trace, tail
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._place = {member: place for place, member in enumerate(tail.members)}
+        self._rank = len(plan.group.varshape if tail.pairing == "by_position" else tail.invars[0].shape)
 
     def __call__(self, env: Environment) -> SlotValues:
-        """Return one array of pairs for each slot that the term reaches."""
+        """Return one array of pairs, or number, for each slot that the term reaches."""
+        return {**self.numbers(), **self.arrays(env)}
+
+    def numbers(self) -> SlotValues:
+        """Return the derivatives that are numbers."""
+        plan = self._plan
+        return {
+            slot: one_number(found, plan.group.hidden_invars[plan.slots[slot][0]].dtype, self._rank)
+            for slot, found in enumerate(self._trace.direct)
+            if not isinstance(found, str)
+        }
+
+    def arrays(self, env: Environment) -> SlotValues:
+        """Return the other derivatives."""
         operands = [env[name] for name in self._names]
-        slots = [slot for slot, found in enumerate(self._trace.direct) if found != "zero"]
+        slots = [slot for slot, found in enumerate(self._trace.direct) if found in ("uniform", "any")]
+        if not slots:
+            return {}
         if self._tail.pairing == "by_result":
             return {slot: self._pull(operands, slot) for slot in slots}
         tangents = _push(self._run, operands, 0, jnp.ones_like(operands[0]))
@@ -94,7 +134,9 @@ class DirectDerivative:
         return pull(_unit(new, component, self._grouped[member]))[0]
 
     def pair(self, positions: Any, result: tuple[int, ...]) -> Any:
-        """Take a value for each position to one for each pair."""
+        """Take a value for each position to one for each pair, and one number to one number."""
+        if self._tail.pairing != "by_position" and math.prod(positions.shape) == 1:
+            return positions.reshape((1,) * len(result))
         if self._tail.pairing == "same":
             return positions.reshape(result)
         if self._tail.pairing == "by_position":
@@ -132,6 +174,11 @@ class Signals:
         exits = dict(zip(self._form.exits, added[:count], strict=True))
         entries = dict(zip(self._form.entries, added[count:], strict=True))
         return value, dict(zip(self._form.params, gradients, strict=True)), exits, entries
+
+
+def one_number(value: float, dtype: str, rank: int) -> Any:
+    """Return a number as an array that NumPy holds, so that it is none of the values of a step."""
+    return np.full((1,) * rank, value, jnp.dtype(dtype))
 
 
 def _push(run: Callable[..., Any], operands: Sequence[Any], place: int, tangent: Any) -> Any:

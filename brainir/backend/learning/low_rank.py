@@ -14,7 +14,7 @@ from .forms import form_of
 from .operations import OperationRule
 from .settling import settled
 
-__all__ = ["LowRankTrace"]
+__all__ = ["LowRankTrace", "without_steps"]
 
 Environment = Mapping[str, Any]
 
@@ -88,8 +88,12 @@ class LowRankTrace:
         self, old: Mapping[str, Any], env: Environment, jacobian: Mapping[tuple[int, int], Any]
     ) -> dict[Any, Any]:
         """Return the new traces: those of the derivatives by slot, and ``x`` and ``steps``."""
+        return {**self.roll(old, env, jacobian), "steps": old["steps"] + 1}
+
+    def roll(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
+        """Return the new traces without the number of steps."""
         direct = self.direct(env)
-        new: dict[Any, Any] = {"steps": old["steps"] + 1}
+        new: dict[Any, Any] = {}
         for a in self.wanted:
             number = a in self._numbers
             terms = [
@@ -99,7 +103,8 @@ class LowRankTrace:
             ]
             if a in direct:
                 terms.append((1 - self.decay) * self._alike(direct[a], number))
-            new[a] = sum(terms[1:], terms[0]).astype(self._dtype)
+            shape = (1,) * len(self._pairs) if number else self._pairs
+            new[a] = jnp.broadcast_to(sum(terms[1:], terms[0]).astype(self._dtype), shape)
         if self.term.x is not None:
             data = env[self.term.x.name] if self.is_outer else self.form.data(env)
             new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
@@ -120,7 +125,8 @@ class LowRankTrace:
         """Return the gradient of each weight: of the exit with the new traces, of the entry with the old ones."""
         weights = [env[weight.name] for weight in self.term.weights]
         found = [jnp.zeros_like(weight) for weight in weights]
-        for operands, total in self.factors(old, new, exits, entries, env):
+        for after, (operands, uncorrected) in self.factors(old, new, exits, entries, env).items():
+            total = self.corrected(uncorrected, old["steps"] + after)
             if self.is_outer:
                 parts = self.rule(
                     weights, [settled(operand) for operand in operands[:1]] + operands[1:], settled(total)
@@ -132,17 +138,24 @@ class LowRankTrace:
 
     def factors(
         self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
-    ) -> list[tuple[list[Any], Any]]:
-        """Return what the rule of the operation takes: its operands, with the trace of the data, and a gradient."""
+    ) -> dict[int, tuple[list[Any], Any]]:
+        """Return what the rule of the operation takes: its operands, with the trace of the data, and a gradient.
+
+        The key 1 is for the traces after the step, 0 for those before. The gradient is not corrected yet.
+        """
         now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
         before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
-        return [self._factor(terms, at, env) for terms, at in ((now, new), (before, old)) if terms]
+        found = ((1, now, new), (0, before, old))
+        return {after: self._factor(terms, at, env) for after, terms, at in found if terms}
 
-    def _factor(self, terms: list[Any], at: Mapping[Any, Any], env: Environment) -> tuple[list[Any], Any]:
-        steps = at["steps"]
+    def corrected(self, total: Any, steps: Any) -> Any:
+        """Divide what has been seen in some steps by the sum of their weights."""
         correction = 1 - jnp.power(jnp.asarray(self.decay, self._dtype), steps.astype(self._dtype))
         # Before the first step all is zero, and so is the correction.
-        total = sum(terms[1:], terms[0]) / jnp.where(steps > 0, correction, 1)
+        return total / jnp.where(steps > 0, correction, 1)
+
+    def _factor(self, terms: list[Any], at: Mapping[Any, Any], env: Environment) -> tuple[list[Any], Any]:
+        total = sum(terms[1:], terms[0])
         if self.term.x is None:
             return [], total
         operands = [env[name] for name in self.rule.operands]
@@ -154,3 +167,8 @@ class LowRankTrace:
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """Return what goes on to the next step."""
         return {str(key): value for key, value in new.items() if key in self.kept or not isinstance(key, int)}
+
+
+def without_steps(kept: Environment) -> dict[str, Any]:
+    """Return traces without the number of steps."""
+    return {key: value for key, value in kept.items() if key != "steps"}

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, LearningPlan
 from ...ir.types import is_literal, literal_array
-from .derivatives import ForwardStep, GroupJacobian, Signals, SlotValues
+from .derivatives import Entries, ForwardStep, GroupJacobian, Signals, SlotValues
 from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
 from .weights import WeightChain
@@ -52,6 +52,7 @@ class Trace(Protocol):
     """What a rule asks of the trace of a term in a group; slots are counted within the group."""
 
     kept: tuple[int, ...]
+    wanted: tuple[int, ...]
     weight_names: tuple[str, ...]
     is_outer: bool
 
@@ -93,6 +94,10 @@ class OnlineRule:
         The place of the group of each trace.
     owners : dict
         For each trace that is the same as that of another term, and not kept itself, the name of the other.
+    rows, columns : list of sets of int
+        For each group, the slots that signals meet a trace at, and those whose traces are kept.
+    jacobian_numbers : list of dicts
+        For each group, the entries of the Jacobian that are numbers, known beforehand.
     params : list of pairs
         Name and type of each parameter leaf.
     hidden_places : dict
@@ -118,9 +123,15 @@ class OnlineRule:
         self.groups = {trace.name: trace.tail.group for trace in plan.traces}
         self.owners = self._owners()
         self._jacobians = [GroupJacobian(group) for group in plan.groups]
-        self._columns: list[set[int]] = [set() for _ in plan.groups]
+        self.rows: list[set[int]] = [set() for _ in plan.groups]
+        self.columns: list[set[int]] = [set() for _ in plan.groups]
         for name, kept in self.traces.items():
-            self._columns[self.groups[name]].update(kept.kept)
+            self.rows[self.groups[name]].update(kept.wanted)
+            self.columns[self.groups[name]].update(kept.kept)
+        self.jacobian_numbers = [
+            run.numbers(rows, columns)
+            for run, rows, columns in zip(self._jacobians, self.rows, self.columns, strict=True)
+        ]
         states = list(program.state_inputs())
         params = {value.name for state, values in states if state.role == "param" for value in values}
         self.params = [(name, entry.type_of(name)) for name in entry.inputs if name in params]
@@ -163,9 +174,17 @@ class OnlineRule:
         """Return the leaves of the step's result."""
         return [_value(name, env) for name in self._results]
 
-    def jacobians(self, env: Environment) -> list[dict[tuple[int, int], Any]]:
+    def jacobians(self, env: Environment) -> list[Entries]:
         """Return the entries of the Jacobian of each group that its traces need."""
-        return [run(env, sorted(columns)) for run, columns in zip(self._jacobians, self._columns, strict=True)]
+        arrays = self.jacobian_arrays(env)
+        return [{**numbers, **found} for numbers, found in zip(self.jacobian_numbers, arrays, strict=True)]
+
+    def jacobian_arrays(self, env: Environment) -> list[Entries]:
+        """Return those of them that are no numbers, which are known beforehand."""
+        return [
+            run.arrays(env, rows, columns)
+            for run, rows, columns in zip(self._jacobians, self.rows, self.columns, strict=True)
+        ]
 
     def advance(self, old: Mapping[str, Environment], env: Environment) -> dict[str, dict[Any, Any]]:
         """Return the new traces."""

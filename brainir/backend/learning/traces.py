@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -67,6 +68,10 @@ class EligibilityTrace:
         has_complex = self._dtype in (jnp.float32, jnp.float64)
         self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()
 
+    def data(self, operands: Sequence[Any]) -> Any:
+        """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
+        return self.form.data(dict(zip(self.rule.operands, operands, strict=True)))
+
     def init(self) -> dict[str, Any]:
         """Return traces of zero."""
         vector, space = self.form.vector, self.form.space
@@ -97,8 +102,8 @@ class EligibilityTrace:
             number = a in self.vectors
             terms = [self.spread(jacobian[a, b], number=number) * before[b] for b in self.kept if (a, b) in jacobian]
             if a in direct:
-                terms.append((_number(direct[a]) if number else self.form.spread(direct[a])) * data)
-            new[a] = self.total(terms)
+                terms.append((_number(direct[a]) if number else self._spread(direct[a])) * data)
+            new[a] = self.total(a, terms)
         return new
 
     def gradient(
@@ -138,17 +143,24 @@ class EligibilityTrace:
 
     def spread(self, positions: Any, *, number: bool = False) -> Any:
         """Give a value for each position the axes of the trace; with `number`, the one that they all have."""
-        return _number(positions) if number else self.form.spread(self.pair(positions))
+        return _number(positions) if number else self._spread(self.pair(positions))
 
-    def total(self, terms: Sequence[Any]) -> Any:
-        """Sum the parts of a new trace."""
-        return sum(terms[1:], terms[0]).astype(self._dtype)
+    def _spread(self, pairs: Any) -> Any:
+        """Give a value for each pair the axes of the trace; one number keeps axes of length one."""
+        if math.prod(pairs.shape) == 1:
+            return pairs.reshape((1,) * len(self.form.space))
+        return self.form.spread(pairs)
+
+    def total(self, slot: int, terms: Sequence[Any]) -> Any:
+        """Sum the parts of the new trace of a slot."""
+        shape = self.form.vector if slot in self.vectors else self.form.space
+        return jnp.broadcast_to(sum(terms[1:], terms[0]).astype(self._dtype), shape)
 
     def outer(self, data: Any, pairs: Any, *, number: bool) -> Any:
         """Return the sum over a leading axis of steps of the outer products of data and values for each pair."""
         if number:
             return jnp.tensordot(pairs.reshape(pairs.shape[0], -1)[:, 0], data, axes=1)
-        spread = jax.vmap(self.form.spread)(pairs)
+        spread = jax.vmap(self._spread)(pairs)
         axes = range(len(self.form.space))
         of_data = [axis for axis in axes if data.shape[axis + 1] != 1]
         of_pairs = [axis for axis in axes if spread.shape[axis + 1] != 1]
@@ -160,7 +172,7 @@ class EligibilityTrace:
             [steps, *of_pairs],
             last,
         )
-        return found.reshape(self.form.space)
+        return found.reshape([size if axis in last else 1 for axis, size in enumerate(self.form.space)])
 
 
 def _pairs(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:

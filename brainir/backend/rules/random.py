@@ -11,7 +11,14 @@ from ..expressions import (
 )
 from .registry import Types, call, dtype, rule
 
-KEY_IMPLEMENTATIONS = {"fry": "threefry2x32", "rbg": "rbg", "urbg": "unsafe_rbg"}
+KEY_IMPLEMENTATIONS = {
+    "fry": "threefry2x32",
+    "fry4": "threefry4x32",
+    "phx2": "philox2x32",
+    "phx4": "philox4x32",
+    "rbg": "rbg",
+    "urbg": "unsafe_rbg",
+}
 """Tag of a PRNG implementation to the name by which JAX knows it."""
 
 

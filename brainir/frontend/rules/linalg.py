@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import Matrices
-from .registry import Attributes, absent, rule
+from .registry import Attributes, UnsupportedError, rule
 
 
 @rule(*Matrices.ops())
 def _matrices() -> Attributes:
     return {}
+
+
+@rule("geqp3")
+def _geqp3(*, use_magma: bool | None = None) -> Attributes:
+    return {"use_magma": None if use_magma is None else bool(use_magma)}
 
 
 @rule("eig")
@@ -60,7 +65,8 @@ def _qr(*, pivoting: bool, full_matrices: bool, use_magma: bool | None = None) -
 
 @rule("schur")
 def _schur(*, compute_schur_vectors: bool, sort_eig_vals: bool, select_callable: Any = None) -> Attributes:
-    absent(select_callable=select_callable)
+    if select_callable is not None:
+        raise UnsupportedError("a Python function selects eigenvalues, which JAX has on no platform; leave it out")
     return {"compute_schur_vectors": bool(compute_schur_vectors), "sort_eig_vals": bool(sort_eig_vals)}
 
 

@@ -1,0 +1,49 @@
+"""References (``jax.new_ref``) that live within a function, taken out as JAX itself does before it compiles.
+
+Nothing public does that; the names used here are there in all supported versions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from jax._src.state import discharge  # noqa: TID251  # see above
+
+__all__ = ["makes_references", "without_references"]
+
+_OWN_RULES = ("call_hi_primitive", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call")
+
+
+def makes_references(jaxpr: Any) -> bool:
+    """Whether equations of a jaxpr make references."""
+    return any(equation.primitive.name in ("new_ref", "empty_ref") for equation in jaxpr.eqns)
+
+
+def without_references(closed: Any) -> Any:
+    """Return a pure jaxpr that computes the same as one that makes references and works on them.
+
+    It is the given one where JAX has no rule for that, or would lose rules of derivatives on the way; then the
+    equations that work on references are refused, each with its line.
+    """
+    pure = getattr(discharge, "discharge_state2", None) or discharge.discharge_state
+    options = {"lower": False} if "lower" in inspect.signature(pure).parameters else {}
+    try:
+        found = pure(closed, **options)
+    except NotImplementedError:
+        return closed
+    return found if Counter(_own_rules(found)) == Counter(_own_rules(closed)) else closed
+
+
+def _own_rules(part: Any) -> Iterator[str]:
+    """Yield the names of the primitives with rules of their own in a jaxpr and in those that its equations hold."""
+    if isinstance(part, tuple | list):
+        for item in part:
+            yield from _own_rules(item)
+    elif hasattr(part, "eqns"):
+        for equation in part.eqns:
+            if equation.primitive.name in _OWN_RULES:
+                yield str(equation.primitive.name)
+            yield from _own_rules([*equation.params.values()])
