@@ -84,5 +84,5 @@ def check_every_value(program: Program, inputs: Sequence[Any], **options: Any) -
 
 def _by_position(mask: Mask, source: Source) -> Mask:
     """Join the columns of elements that share a position."""
-    joined: Mask = mask.reshape(len(mask), source.size, -1).any(axis=2)
+    joined: Mask = mask.reshape(len(mask), source.size, mask.shape[1] // source.size).any(axis=2)
     return joined
