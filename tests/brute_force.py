@@ -49,7 +49,14 @@ class Seen(NamedTuple):
 
 
 def seen(
-    fn: Callable[..., Arrays], args: Arrays, *, forward: bool = True, reverse: bool = True, changes: bool = True
+    fn: Callable[..., Arrays],
+    args: Arrays,
+    *,
+    forward: bool = True,
+    reverse: bool = True,
+    changes: bool = True,
+    count: int = POINTS,
+    by: Sequence[int] | None = None,
 ) -> Seen:
     """Find out what the results of a function depend on.
 
@@ -62,21 +69,27 @@ def seen(
         Which derivatives JAX has of the function.
     changes : bool
         Whether to change elements too.
+    count : int
+        At how many points.
+    by : sequence of int, optional
+        The numbers of the arguments to look at; all by default.
     """
-    points = [[np.asarray(each) for each in args], *(_near(args, seed) for seed in range(1, POINTS))]
+    points = [[_plain(each) for each in args], *(_near(args, seed) for seed in range(1, count))]
+    chosen = [*range(len(points[0]))] if by is None else [*by]
     kinds = jax.eval_shape(lambda *operands: tuple(fn(*operands)), *points[0])
     found = Seen(
         *([[np.zeros((kind.size, each.size), bool) for each in points[0]] for kind in kinds] for _ in range(2))
     )
     ways = [way for way, has in ((_Forward, forward), (_Reverse, reverse)) if has]
-    if any(map(_is_inexact, points[0])) and any(map(_is_inexact, kinds)):
-        takes = [way(fn, points[0], kinds) for way in ways]
+    sources = [number for number in chosen if _is_inexact(points[0][number])]
+    if sources and any(map(_is_inexact, kinds)):
+        takes = [way(fn, sources, kinds) for way in ways]
         for number, point in enumerate(points):
             takes[number % len(takes)].mark(point, found.slopes)
     if changes:
         run = _compiled(lambda *operands: [_words(each) for each in fn(*operands)])
         for point in points:
-            _mark_changes(run, point, found.values)
+            _mark_changes(run, point, chosen, found.values)
     return found
 
 
@@ -88,16 +101,26 @@ def _is_inexact(array: Any) -> bool:
     return jnp.issubdtype(array.dtype, jnp.inexact)
 
 
+def _is_key(array: Any) -> bool:
+    return jax.dtypes.issubdtype(jnp.result_type(array), jax.dtypes.extended)
+
+
+def _plain(array: Any) -> Any:
+    return array if _is_key(array) else np.asarray(array)
+
+
 def _words(array: Any) -> Any:
-    return jax.random.key_data(array) if jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended) else array
+    return jax.random.key_data(array) if _is_key(array) else array
 
 
 def _near(args: Arrays, seed: int) -> list[NDArray[Any]]:
     """Return arguments near the given ones: floats are scaled, integers change places, and single ones grow."""
     rng = np.random.default_rng(seed)
     near: list[NDArray[Any]] = []
-    for array in map(np.asarray, args):
-        if _is_inexact(array):
+    for array in map(_plain, args):
+        if _is_key(array):
+            near.append(array)
+        elif _is_inexact(array):
             near.append((array * rng.uniform(0.8, 1.2, array.shape)).astype(array.dtype))
         elif array.ndim:
             near.append(rng.permutation(array.reshape(-1)).reshape(array.shape))
@@ -124,8 +147,8 @@ def _nonzero(array: Any) -> Mask:
 class _Forward:
     """Marks what a unit tangent of each element of each argument reaches."""
 
-    def __init__(self, fn: Callable[..., Arrays], args: Arrays, kinds: Arrays) -> None:
-        self.sources = [number for number, each in enumerate(args) if _is_inexact(each)]
+    def __init__(self, fn: Callable[..., Arrays], sources: list[int], kinds: Arrays) -> None:
+        self.sources = sources
         self.targets = [number for number, each in enumerate(kinds) if _is_inexact(each)]
 
         def push(point: list[Any], tangents: list[Any]) -> list[Any]:
@@ -154,8 +177,8 @@ class _Forward:
 class _Reverse:
     """Marks what a unit cotangent of each element of each result reaches."""
 
-    def __init__(self, fn: Callable[..., Arrays], args: Arrays, kinds: Arrays) -> None:
-        self.sources = [number for number, each in enumerate(args) if _is_inexact(each)]
+    def __init__(self, fn: Callable[..., Arrays], sources: list[int], kinds: Arrays) -> None:
+        self.sources = sources
         self.targets = [number for number, each in enumerate(kinds) if _is_inexact(each)]
         self.kinds = kinds
 
@@ -198,9 +221,10 @@ def _changed(array: NDArray[Any], element: int) -> list[NDArray[Any]]:
     return changed
 
 
-def _mark_changes(run: Callable[..., Any], point: Arrays, values: list[list[Mask]]) -> None:
+def _mark_changes(run: Callable[..., Any], point: Arrays, by: list[int], values: list[list[Mask]]) -> None:
     base = [np.asarray(each) for each in run(*point)]
-    for number, array in enumerate(point):
+    for number in by:
+        array = point[number]
         for element in range(array.size):
             for changed in _changed(array, element):
                 others = run(*point[:number], changed, *point[number + 1 :])

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.sparse import BCOO
 
 Hook = Callable[[Any], Any]
 
@@ -214,6 +215,12 @@ def sparse(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+def sparse_matrix(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    places = jnp.asarray([[0, 0], [0, 3], [1, 1], [2, 2], [2, 0], [1, 4]])
+    v = 0.9 * h["v"] + at.weigh("w", lambda x, w: x @ BCOO((w, places), shape=(N_IN, N)), x, p["w"])
+    return {"v": v}, jnp.tanh(v)
+
+
 def events(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     if at.weigh is apply:
         y = jnp.where((x > 0)[:, None], p["w"], 0.0).sum(axis=0)
@@ -362,6 +369,7 @@ _CASES = (
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("branches", branches, {"w": (N_IN, N), "u": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("substeps", substeps, {"w": _W}, {"v": (N,)}),

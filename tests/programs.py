@@ -20,6 +20,7 @@ SINCE = {
     "stack": (0, 10),
     "tile": (0, 9),
     "unstack": (0, 10),
+    "geqp3": (0, 10),
     "log2": (0, 12),
     "mul_out_dtype": (0, 10),
     "mulhi": (0, 10),
@@ -385,9 +386,13 @@ PROGRAMS: dict[str, Case] = {
                 lax.linalg.symmetric_product(s, s, alpha=0.5, beta=2.0),
                 lax.linalg.lu(s)[1:],
                 lax.linalg.qr(s, pivoting=True),
+                jnp.linalg.qr(s, mode="raw"),
             )
         ),
         (S, X),
+    ),
+    "product with an orthogonal factor of permuted columns": Case(
+        _without_slope(lambda s, m: jax.scipy.linalg.qr_multiply(s, m, pivoting=True)), (S, M), since=(0, 10)
     ),
     "product with an orthogonal factor": Case(
         _without_slope(lambda s, x: lax.linalg.ormqr(s, x, s, left=False, transpose=True)), (S, X), since=(0, 10)

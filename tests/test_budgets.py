@@ -87,7 +87,8 @@ def pytest_run(folder: Path, gain: float, *options: str, ci: bool = False) -> su
     brainir.save(scaled(gain), folder / f"{gain}.json")
     (folder / "test_model.py").write_text(TEST.format(gain=gain))
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
-    environment |= {"PYTHONPATH": str(ROOT), **({"CI": "1"} if ci else {})}
+    # Without the plugins of other packages, some of which take seconds to load.
+    environment |= {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **({"CI": "1"} if ci else {})}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "brainir.pytest_plugin", "-p", "no:cacheprovider", *options]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

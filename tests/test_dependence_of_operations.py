@@ -11,17 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import brainir
 from brainir.analysis.flow import NOTHING, Dependence, DependenceFlow, Source
-from brainir.analysis.slices import extract
 from brainir.analysis.weights import WeightScan
-from brainir.ir.program import Function, Program
-from brainir.ir.types import TensorType, is_literal
+from brainir.ir.program import Function
 from tests.analysis_cases import array, leaves
 from tests.brute_force import Mask, seen
+from tests.dependence import check_every_value, wrong_zeros
 from tests.programs import PROGRAMS_HERE
 from tests.random_programs import FORWARD_ONLY, OPERATIONS, REVERSE_ONLY, Choices, evaluate, fitted
 
@@ -35,35 +34,6 @@ BY_DATA = {
     "reduce_window_min", "rng_bit_generator", "scatter_apply", "sort", "threefry2x32", "while",
 }  # fmt: skip
 """Operations that mix, as far as can be told beforehand."""
-
-
-def allowed(flow: DependenceFlow, dependence: Dependence, source: int, kind: TensorType) -> Mask:
-    """Return which elements of a source each element of a value may depend on."""
-    size = flow.sources[source].size
-    verdict = dependence.verdict(source)
-    mask = np.full((kind.size, size), verdict == "mixing")
-    if verdict == "elementwise":
-        (where,) = flow.maps(dependence, source, kind.shape)
-        where = where.reshape(-1)
-        mask[np.flatnonzero(where >= 0), where[where >= 0]] = True
-    return mask
-
-
-def wrong_zeros(
-    function: Function,
-    flow: DependenceFlow,
-    known: dict[str, Dependence],
-    names: Sequence[str],
-    found: list[list[Mask]],
-) -> list[str]:
-    """Return the values and sources for which the analysis claims a zero that is none."""
-    wrong = []
-    for name, row in zip(names, found, strict=True):
-        dependence = NOTHING if is_literal(name) else known.get(name, NOTHING)
-        for source, mask in enumerate(row[: len(flow.sources)]):
-            if (mask & ~allowed(flow, dependence, source, function.type_of(name))).any():
-                wrong.append(f"{name} by {source}: {dependence.verdict(source)}; {function.producers.get(name)}")
-    return wrong
 
 
 def coarse_operations(
@@ -113,29 +83,12 @@ def choices(draw: st.DrawFn) -> tuple[Choices, int, list[str]]:
     return Choices(draw), draw(st.integers(1, 4)), [name for name in OPERATIONS if name not in left_out]
 
 
-def check_every_value(program: Program, *inputs: Any) -> None:
-    """Compare, for all values of a step, what they depend on with brute force on the regenerated function."""
-    scan = WeightScan(program, opening=False)
-    function = scan.function
-    public = brainir.position_dependence(program)
-    constants = {constant.name for constant in function.constants}
-    names = [name for name in function.value_types if name not in constants]
-    probe, _ = extract("probe", function, scan.program, function.inputs, names)
-    run = brainir.to_callable(probe)
-    operations = {node.op for each in program.functions for node in each.nodes}
-    forward = "custom_vjp" not in operations
-    found = seen(lambda *operands: run(*operands), inputs, forward=forward, reverse=not forward)
-    assert wrong_zeros(function, *scan.dependence, names, found.slopes) == []
-    assert wrong_zeros(function, *scan.whole_dependence, names, found.either) == []
-    for name, row in zip(names, found.either, strict=True):
-        for path, mask in zip(public.states, row, strict=False):
-            if name in program.entry_function.value_types and public.of(name, path) == "elementwise":
-                where = public.index_map(name, path).reshape(-1)
-                element, position = np.nonzero(mask)
-                np.testing.assert_array_equal(where[element], position)
+# The suite draws the same programs each time. Shrinking takes minutes: it is for the long search.
+SEARCH = EXAMPLES > 100
+PHASES = [Phase.generate, Phase.shrink] if SEARCH else [Phase.generate]
 
 
-@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 100, database=None)
+@settings(max_examples=EXAMPLES, derandomize=not SEARCH, database=None, phases=PHASES)
 @given(choices())
 def test_values_of_random_programs_depend_on_what_the_analysis_says_and_on_nothing_else(
     drawn: tuple[Choices, int, list[str]],
@@ -149,4 +102,4 @@ def test_values_of_random_programs_depend_on_what_the_analysis_says_and_on_nothi
         return {"a": fitted(pool[-1], (6,)), "b": fitted(pool[-2], (2, 3))}, 0.0
 
     program = brainir.lower_step(run, {}, hidden, x, data)
-    check_every_value(program, *leaves({}, hidden, x, data))
+    check_every_value(program, leaves({}, hidden, x, data))

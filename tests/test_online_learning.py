@@ -59,6 +59,17 @@ def _step_by_step(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) 
     return jax.lax.scan(body, carry, (xs, targets))
 
 
+def _in_two_runs(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
+    """Return the carry, and losses and summed gradients of two halves, the second of which starts with traces."""
+
+    def body(carry: Any, given: Any) -> Any:
+        carry, losses, grads = learner.run(params, carry, *given)
+        return carry, (losses, grads)
+
+    halves = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), (xs, targets))
+    return jax.lax.scan(body, carry, halves)
+
+
 def _in_windows(learner: Any, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
     """Return losses and gradients of the windows."""
     xs, targets = (jnp.stack([leaves[start:stop] for start, stop in WINDOWS]) for leaves in (xs, targets))
@@ -76,7 +87,7 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
             windows = brainir.compile_learner(learner.plan.program, loss=loss, window=4)
             found["windows"] = _in_windows(windows, params, windows.init(hidden), xs, targets)
         if is_double:
-            found["run"] = learner.run(params, start, xs, targets)
+            found["run"] = _in_two_runs(learner, params, start, xs, targets)
             found["expected"] = backpropagated(case, params, hidden, xs, targets, WINDOWS)
         return found
 
@@ -90,10 +101,11 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
         {key: leaf[rows] for key, leaf in found["expected"].items()} for rows in (slice(STEPS), slice(STEPS, None))
     )
     assert min(np.abs(leaf).max() for leaf in steps.values()) > 1e-3
-    (last, (losses, each)), (carry, run_losses, total) = found["steps"], found["run"]
+    (last, (losses, each)), (carry, (run_losses, total)) = found["steps"], found["run"]
     _close_in_rows(each, steps, 1e-10)
-    _close(total, {key: leaf.sum(axis=0) for key, leaf in steps.items()}, 3e-10)
-    _close({"losses": run_losses}, {"losses": losses}, 1e-10)
+    halves = {key: leaf.reshape(2, STEPS // 2, *leaf.shape[1:]).sum(axis=1) for key, leaf in steps.items()}
+    _close(total, halves, 3e-10)
+    _close({"losses": run_losses.reshape(-1)}, {"losses": losses}, 1e-10)
     for one, two in zip(jax.tree.leaves(carry), jax.tree.leaves(last), strict=True):
         np.testing.assert_allclose(one, two, rtol=2e-9, atol=2e-9)
     if name in kinds:
@@ -116,13 +128,14 @@ def test_low_rank_gradients_are_those_of_their_definition(name: str) -> None:
         def everything(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
             start = learner.init(hidden)
             _, (_, found) = _step_by_step(learner, params, start, xs, targets)
-            total = learner.run(params, start, xs, targets)[2] if name in run else None
+            total = _in_two_runs(learner, params, start, xs, targets)[1][1] if name in run else None
             return found, total, low_rank(case, params, hidden, xs, targets, decay)
 
         found, total, expected = _compiled(everything, params, hidden, xs[:steps], targets[:steps])
     _close_in_rows(found, expected, 1e-10)
     if total is not None:
-        _close(total, {key: leaf.sum(axis=0) for key, leaf in expected.items()}, 1e-10)
+        halves = {key: leaf.reshape(2, steps // 2, *leaf.shape[1:]).sum(axis=1) for key, leaf in expected.items()}
+        _close(total, halves, 1e-10)
 
 
 def test_a_state_without_memory_is_learned_through_the_step_that_reads_it_next() -> None:
@@ -144,28 +157,55 @@ def test_a_state_without_memory_is_learned_through_the_step_that_reads_it_next()
     _close(_compiled(in_two_runs, params), _compiled(jax.grad(backward), params), 1e-6)
 
 
-def test_a_learner_works_under_vmap_as_with_a_batch_axis() -> None:
-    params, hidden = ONLINE_MODELS["batched_adaptive_plastic"].start(jnp.float32)
-    learner, _, _, xs, targets = _learned(ONLINE_MODELS["batched_adaptive_plastic"], jnp.float32)
-    single, _, _, _, _ = _learned(ONLINE_MODELS["adaptive_plastic"], jnp.float32)
-    weights = 1 + jnp.arange(targets[0].size).reshape(targets[0].shape) / targets[0].size
+def test_signals_of_the_exit_count_no_path_twice_where_those_of_perturbations_do() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        g = hidden["g"] / 2 + params["w"] * x
+        v = hidden["v"] / 4 + g
+        return {"g": g, "v": v}, v + hidden["g"]
 
-    def weighted(out: Any, given: Any) -> Any:
-        target, weight = given
-        return jnp.sum((out - target) ** 2 * weight)
+    params, hidden = {"w": jnp.ones(1)}, {"g": jnp.zeros(1), "v": jnp.zeros(1)}
+    program = brainir.lower_step(step, params, hidden, jnp.ones(1))
+    learner = brainir.compile_learner(program, loss=lambda out, target: target * jnp.sum(out))
+    carry, found = learner.init(hidden), []
+    for x in (1.0, 0.0, 0.0):
+        carry, _, grads = learner.step(params, carry, jnp.full(1, x), jnp.asarray(8.0))
+        found.append(grads["w"].item())
+    # From dg/dw = 1, 1/2, 1/4 and dv/dw = 1, 1/4 + 1/2, 3/16 + 1/4; the result reads v, and g of the step before.
+    assert found == [8 * 1, 8 * (3 / 4 + 1), 8 * (7 / 16 + 1 / 2)]
+    # Of the first step again: what is added to g goes to v too, and both traces are 1.
+    perturbation = brainir.add_hidden_perturbation(program)
+    run = brainir.to_callable(perturbation.program)
+    signals = jax.grad(lambda added: 8 * run(params, hidden, jnp.ones(1), *added)[1].sum())([jnp.zeros(1)] * 2)
+    assert [signal.item() for signal in signals] == [8, 8]
 
-    step = plain_step(ONLINE_MODELS["adaptive_plastic"])
-    one = jax.tree.map(lambda leaf: leaf[0], hidden)
-    single = brainir.compile_learner(brainir.lower_step(step, params, one, xs[0, 0]), loss=weighted)
 
-    def mapped(hidden: Any, xs: Any, targets: Any, weights: Any) -> Any:
-        each = jnp.broadcast_to(weights, (STEPS, *weights.shape))
-        return single.run(params, single.init(hidden), xs, (targets, each))
+@pytest.mark.parametrize("options", [{}, {"algorithm": "es_d_rtrl", "decay": 0.8}, {"window": 5}])
+def test_a_learner_works_under_vmap_as_with_a_batch_axis(options: dict[str, Any]) -> None:
+    case, single = ONLINE_MODELS["batched_adaptive_plastic"], ONLINE_MODELS["adaptive_plastic"]
+    params, hidden = case.start(jnp.float32)
+    xs, targets = case.inputs(10, jnp.float32), case.targets(10, jnp.float32)
 
-    _, losses, grads = _compiled(jax.vmap(mapped, in_axes=(0, 1, 1, 0)), hidden, xs, targets, weights)
-    _, expected_losses, expected = _compiled(learner.run, params, learner.init(hidden), xs, targets)
-    _close({"losses": losses.sum(axis=0)}, {"losses": expected_losses}, 1e-5)
-    _close(jax.tree.map(lambda leaf: leaf.sum(axis=0), grads), expected, 1e-5)
+    def squared(out: Any, target: Any) -> Any:
+        return jnp.sum((out - target) ** 2)
+
+    programs = [
+        brainir.lower_step(plain_step(each), params, states, x)
+        for each, states, x in ((case, hidden, xs[0]), (single, single.start(jnp.float32)[1], xs[0, 0]))
+    ]
+    batched, one = (brainir.compile_learner(program, loss=squared, **options) for program in programs)
+
+    def both(params: Any, hidden: Any, xs: Any, targets: Any) -> Any:
+        def mapped(hidden: Any, xs: Any, targets: Any) -> Any:
+            return one.run(params, one.init(hidden), xs, targets)[1:]
+
+        losses, grads = jax.vmap(mapped, in_axes=(0, 1, 1))(hidden, xs, targets)
+        summed = {name: leaf.sum(axis=0) for name, leaf in (("losses", losses), *grads.items())}
+        _, losses, grads = batched.run(params, batched.init(hidden), xs, targets)
+        return summed, {"losses": losses, **grads}
+
+    found, expected = _compiled(both, params, hidden, xs, targets)
+    assert min(np.abs(leaf).max() for leaf in expected.values()) > 1e-3
+    _close(found, expected, 1e-5)
 
 
 def test_traces_are_kept_only_where_they_reach_the_loss() -> None:
@@ -244,6 +284,31 @@ def test_memory_of_a_run_does_not_grow_with_its_steps() -> None:
     assert abs(sizes[1] - sizes[0]) < 4 * 10_000 + 4096, sizes
 
 
+def test_training_for_ten_thousand_steps_takes_the_memory_of_ten() -> None:
+    learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["adaptive_plastic"], jnp.float32)
+
+    def train(steps: int, params: Any, carry: Any, xs: Any, targets: Any) -> Any:
+        def body(number: Any, state: Any) -> Any:
+            params, carry = state
+            carry, _, grads = learner.step(params, carry, xs[number % STEPS], targets[number % STEPS])
+            return jax.tree.map(lambda leaf, grad: leaf - 1e-3 * grad, params, grads), carry
+
+        return jax.lax.fori_loop(0, steps, body, (params, carry))
+
+    given = (params, learner.init(hidden), xs, targets)
+    few, many = (
+        jax.jit(train, static_argnums=0, compiler_options=quick_options()).lower(steps, *given).compile()
+        for steps in (10, 10_000)
+    )
+    sizes = [each.memory_analysis() for each in (few, many)]
+    assert sizes[0].temp_size_in_bytes == sizes[1].temp_size_in_bytes
+    assert sizes[0].output_size_in_bytes == sizes[1].output_size_in_bytes
+    trained, carry = many(*given)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((trained, carry)))
+    for start, end in ((params, trained), (learner.init(hidden)["traces"], carry["traces"])):
+        assert any(np.abs(one - two).max() > 1e-2 for one, two in zip(*map(jax.tree.leaves, (start, end)), strict=True))
+
+
 def test_the_step_is_a_program_that_computes_the_same() -> None:
     learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["synaptic_current"], jnp.float32)
     program = brainir.loads(brainir.dumps(learner.program))
@@ -256,24 +321,6 @@ def test_the_step_is_a_program_that_computes_the_same() -> None:
         carry, value, grads = step(params, carry, x, target)
         expected = (learner.named(carry), value, learner.named(grads))
         jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7), found, expected)
-
-
-def test_a_weight_whose_trace_cannot_be_followed_is_reported_and_gets_the_gradient_of_the_step() -> None:
-    def step(params: Any, hidden: Any, x: Any) -> Any:
-        v = 0.9 * hidden["v"] + jax.nn.softmax(x @ params["w"])
-        return {"v": v}, v @ params["out"]
-
-    params = {"w": jnp.ones((3, 4)).at[0].set(2.0), "out": jnp.arange(8.0).reshape(4, 2)}
-    hidden = {"v": jnp.ones(4)}
-    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, jnp.ones(3)), loss=loss)
-    reasons = {each.path[-1]: each.reason for each in learner.report().excluded}
-    assert "mixes positions" in reasons["w"]
-    assert "no hidden state" in reasons["out"]
-    assert "mixes positions" in str(learner.report())
-    assert "<table>" in learner.report()._repr_html_()
-    _, _, grads = _compiled(learner.step, params, learner.init(hidden), jnp.arange(3.0), jnp.zeros(2))
-    expected = _compiled(jax.grad(lambda p: loss(step(p, hidden, jnp.arange(3.0))[1], jnp.zeros(2))), params)
-    _close(grads, expected, 1e-6)
 
 
 def test_control_flow_that_was_opened_is_reported() -> None:

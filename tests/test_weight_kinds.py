@@ -1,5 +1,6 @@
 """Weights as modellers write them with ordinary operations: kind, operands, chain, and the parts against the step."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import brainir
 from brainir.analysis import HiddenParamOpRelation, relation_diagnostics
 from tests.analysis_cases import N_IN, N, array, leaves, step, values_of
+from tests.quick_compile import quick_options
 
 X = array(N_IN, seed=6)
 ROWS, COLUMNS = np.array([0, 1, 1, 3, 2]), np.array([0, 2, 1, 1, 0])
@@ -43,7 +45,12 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...], Callable[[Any, Any], Any
         lambda p, x: x @ (p["w"] / jnp.linalg.norm(p["w"], axis=0)),
         [("w", "dense", True, 4)],
     ),
-    "shared in one step": ({"w": W}, (N,), lambda p, x: x @ p["w"] + (-x) @ p["w"], [("w", "dense", True, 0)] * 2),
+    "shared in one step": (
+        {"w": W},
+        (N,),
+        lambda p, x: x @ p["w"] + jnp.tanh(x[::-1]) @ p["w"],
+        [("w", "dense", True, 0)] * 2,
+    ),
     "sum of two": (
         {"v": W, "w": W},
         (N,),
@@ -83,6 +90,41 @@ KINDS: dict[str, tuple[dict[str, Any], tuple[int, ...], Callable[[Any, Any], Any
         [("e", "event", True, 0)],
     ),
     "written out": ({"w": W}, (N,), lambda p, x: jnp.sum(x[:, None] * p["w"], axis=0), [("w", "einsum", True, 0)]),
+    "convolution": (
+        {"w": array(2, 2, 3)},
+        (3, 4),
+        lambda p, x: jax.lax.conv_general_dilated(
+            jnp.outer(jnp.arange(1.0, 3.0), jnp.tile(x, 2)[:4])[None], p["w"].transpose(2, 1, 0), (1,), "SAME"
+        )[0],
+        [("w", "conv", True, 1)],
+    ),
+    "convolution in groups": (
+        {"w": array(2, 1, 3)},
+        (2, 4),
+        lambda p, x: jax.lax.conv_general_dilated(
+            jnp.outer(jnp.arange(1.0, 3.0), jnp.tile(x, 2)[:4])[None], p["w"], (1,), "SAME", feature_group_count=2
+        )[0],
+        [("w", "conv", True, 0)],
+    ),
+    "low rank, two states": (
+        {"a": array(N_IN, 2), "b": array(2, N)},
+        (N,),
+        lambda p, x: 0.5 * (x @ (p["a"] @ p["b"])),
+        [("a", "dense", True, 1), ("b", "dense", True, 1)],
+    ),
+    "in two operations of a kind each": (
+        {"q": Q},
+        (N,),
+        lambda p, x: p["q"] * x[0] + jnp.diag(p["q"]) @ jnp.tile(x, 2)[:N],
+        [("q", "elementwise", False, 0), ("q", "dense", True, 2)],
+    ),
+    "a part of it": ({"w": W}, (N,), lambda p, x: x[:2] @ p["w"][1:], [("w", "dense", True, 1)]),
+    "two of three gates": (
+        {"w": array(N_IN, 2, N)},
+        (N,),
+        lambda p, x: jnp.split(jnp.einsum("i,igo->go", x, p["w"]), 2)[0][0],
+        [("w", "einsum", True, 0)],
+    ),
     "recomputed for the derivative": (
         {"w": W},
         (N,),
@@ -106,47 +148,57 @@ def chain_length(relation: HiddenParamOpRelation) -> int:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_weight_is_found_with_its_kind_and_its_parts_compute_the_step(name: str) -> None:
+def test_weight_is_found_with_its_kind_and_its_parts_are_those_of_the_step(name: str) -> None:
+    """The parts compute the step; their gradients add up to its own; and theta moves the elements that they say."""
     program, params, hidden = lowered(name)
     relations = brainir.find_hidden_param_op_relations(program)
     found = [(each.path[0], each.kind, each.x is not None, chain_length(each)) for each in relations]
     assert found == KINDS[name][3]
-    inputs = leaves(params, hidden, X)
-    new = brainir.module_info(program).hidden_outvars[0].name
-    for relation in relations:
-        assert [path for path, _ in relation.how] == [("h",)]
-        for part, invars, result in (
-            (relation.operation, relation.operation_invars, relation.y.name),
-            (relation.y_to_hidden, relation.y_to_hidden_invars, new),
-        ):
-            operands = values_of(program, [value.name for value in invars], *inputs)
-            (got,) = brainir.to_callable(part)(*operands)
-            np.testing.assert_allclose(got, values_of(program, [result], *inputs)[0], rtol=1e-5)
+    assert all(each.how == ((("h",), "direct"),) for each in relations)
+    cotangent = array(*hidden["h"].shape, seed=8)
 
+    @functools.partial(jax.jit, compiler_options=quick_options())
+    def measured(p: Any, x: Any) -> Any:
+        inputs = leaves(p, hidden, x)
+        new, back = jax.vjp(lambda p: brainir.to_callable(program)(p, hidden, x)[0]["h"], p)
+        by_parts = {key: jnp.zeros_like(value) for key, value in p.items()}
+        steps, slopes = [], []
+        for relation in relations:
+            count = len(relation.leaves)
+            operands = values_of(program, [value.name for value in relation.operation_invars], *inputs)
+            further = values_of(program, [value.name for value in relation.y_to_hidden_invars], *inputs)
 
-@pytest.mark.parametrize("name", KINDS)
-def test_operations_and_tails_together_give_the_gradient_of_one_step(name: str) -> None:
-    """The gradients of all relations, each through its own operation and tail, add up to that of the step."""
-    program, params, hidden = lowered(name)
-    inputs = leaves(params, hidden, X)
-    weights = array(*hidden["h"].shape, seed=8)
+            def operation(own: Any, run: Any = brainir.to_callable(relation.operation), rest: Any = operands) -> Any:
+                return run(*own, *rest[len(own) :])[0]
 
-    def loss(p: Any) -> Any:
-        return jnp.sum(weights * brainir.to_callable(program)(p, hidden, X)[0]["h"])
+            y, to_leaves = jax.vjp(operation, operands[:count])
+            tail = brainir.to_callable(relation.y_to_hidden)
+            (after,), to_y = jax.vjp(lambda y, tail=tail, rest=further[1:]: tail(y, *rest), y)
+            for leaf, gradient in zip(relation.leaves, to_leaves(to_y((cotangent,))[0])[0], strict=True):
+                by_parts[leaf.value.name] += gradient
+            steps.append((y, values_of(program, [relation.y.name], *inputs)[0], after))
+            slopes.append(jax.jacrev(operation)(operands[:count]))
+        whole = jax.jacrev(lambda p: brainir.to_callable(program)(p, hidden, x)[0]["h"])(p)
+        return new, steps, by_parts, back(cotangent)[0], slopes, whole
 
-    total = {key: jnp.zeros_like(value) for key, value in params.items()}
-    for relation in brainir.find_hidden_param_op_relations(program):
-        count = len(relation.leaves)
-        operands = values_of(program, [value.name for value in relation.operation_invars], *inputs)
-        further = values_of(program, [value.name for value in relation.y_to_hidden_invars], *inputs)
-        run = brainir.to_callable(relation.operation)
-        (y,), back = jax.vjp(lambda *own, run=run, rest=operands[count:]: run(*own, *rest), *operands[:count])
-        tail = brainir.to_callable(relation.y_to_hidden)
-        _, to_y = jax.vjp(lambda y, tail=tail, rest=further[1:]: tail(y, *rest), y)
-        for leaf, gradient in zip(relation.leaves, back((to_y((weights,))[0],)), strict=True):
-            total[leaf.value.name] += gradient
-    for key, expected in jax.grad(loss)(params).items():
-        np.testing.assert_allclose(total[key], expected, rtol=1e-4, atol=1e-6)
+    moved = {key: np.zeros((cotangent.size, value.size), bool) for key, value in params.items()}
+    said = {key: np.zeros_like(mask) for key, mask in moved.items()}
+    for seed in (6, 7, 8):
+        p = {key: value + 0.1 * array(*value.shape, seed=seed) for key, value in params.items()}
+        new, steps, by_parts, expected, slopes, whole = measured(p, array(N_IN, seed=seed))
+        for y, in_step, after in steps:
+            np.testing.assert_allclose(y, in_step, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(after, new, rtol=1e-5, atol=1e-6)
+        for key, gradient in expected.items():
+            np.testing.assert_allclose(by_parts[key], gradient, rtol=1e-4, atol=1e-6)
+            moved[key] |= np.asarray(whole[key]).reshape(moved[key].shape) != 0
+        for relation, jacobians in zip(relations, slopes, strict=True):
+            (where,) = relation.index_maps(("h",)) or ()
+            for leaf, jacobian in zip(relation.leaves, jacobians, strict=True):
+                rows = np.asarray(jacobian).reshape(-1, p[leaf.value.name].size) != 0
+                said[leaf.value.name] |= rows[where.reshape(-1)] & (where.reshape(-1) >= 0)[:, None]
+    for key, mask in moved.items():
+        np.testing.assert_array_equal(said[key], mask)
 
 
 def test_recurrence_through_a_sparse_weight_is_a_weight_and_does_not_join() -> None:

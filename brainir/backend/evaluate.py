@@ -22,7 +22,7 @@ from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
 from ..ir.serialization import dump_bare_node
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
-from . import symbolic_zeros, wrapping
+from . import symbolic_zeros, unnamed, wrapping
 from .bindings import Bindings
 from .exact import bind, is_bound
 from .expressions import (
@@ -67,6 +67,7 @@ _MODULES: dict[str, Any] = {
     "lax": lax,
     "primitives": jax.extend.core.primitives,
     "symbolic_zeros": symbolic_zeros,
+    "unnamed": unnamed,
     "wrapping": wrapping,
 }
 _NO_SCOPE = contextlib.nullcontext()

@@ -151,6 +151,29 @@ def _custom_vjp(function, closed_over, kinds):
 
     return call
 ''',
+    "_traced": '''
+def _traced(name, function):
+    """Return what binds a primitive without a public name that a function of a matrix traces to."""
+
+    def equations(jaxpr):
+        for equation in jaxpr.eqns:
+            inner = [held.jaxpr for held in equation.params.values() if hasattr(held, "jaxpr")]
+            yield from (equation, *(each for part in inner for each in equations(part)))
+
+    traced = jax.make_jaxpr(function)(np.eye(2, dtype=np.float32))
+    return next(each.primitive for each in equations(traced.jaxpr) if each.primitive.name == name).bind
+''',
+    "_geqrf": '''
+def _geqrf(matrix):
+    """Return a QR decomposition as LAPACK gives it."""
+    return _traced("geqrf", lambda matrix: jnp.linalg.qr(matrix, mode="raw"))(matrix)
+''',
+    "_geqp3": '''
+def _geqp3(matrix, pivots, use_magma):
+    """Return a QR decomposition with pivots as LAPACK gives it."""
+    bind = _traced("geqp3", lambda matrix: jax.scipy.linalg.qr_multiply(matrix, matrix, pivoting=True))
+    return bind(matrix, pivots, use_magma=use_magma)
+''',
     "_composite": '''
 def _composite(function, name, version):
     """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""

@@ -67,6 +67,8 @@ _HELPERS = {
     "scan.with_constants": "_scan",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "unnamed.geqp3": "_geqp3",
+    "unnamed.geqrf": "_geqrf",
     "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
     "wrapping.composite": "_composite",

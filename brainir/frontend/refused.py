@@ -49,6 +49,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "vary_unreduced_cast",
         "vary_unreduced_cast_p",
     ),
+    "it works on tokens, which hold no value; order callbacks with ordered=True": ("after_all", "create_token"),
     "it sends between devices in pairs, which JAX has on GPUs only; use jax.lax.ppermute": ("precv", "psend"),
     "it tells the compiler where or how to run or to lay out, and changes no value; leave it out": (
         "compute_on",

@@ -87,6 +87,24 @@ def _parallel() -> Any:
     return lambda x: (run(x), checked(x))
 
 
+def _permuted_columns(s: Any) -> Any:
+    """Return what does not depend on the signs of vectors."""
+    product, upper, order = jax.scipy.linalg.qr_multiply(s, jnp.eye(4), pivoting=True)
+    return product @ upper, order
+
+
+def _across() -> Any:
+    """Return a function with exchanges that XLA has on GPUs only."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",))
+    place, one = jnp.zeros(1, jnp.int32), jnp.ones(1, jnp.int32)
+
+    def exchange(x: Any) -> Any:
+        moved = lax.ragged_all_to_all(x, 2 * x, place, one, place, one, axis_name="x")
+        return moved, lax.pbroadcast(x, "x", 0)
+
+    return jax.shard_map(exchange, mesh=mesh, in_specs=P("x"), out_specs=P("x"), check_vma=False)
+
+
 OPERATIONS: dict[str, Case] = {
     **{name.replace(" ", "_").replace(",", ""): PROGRAMS[name] for name in (
         "powers and rounding", "choices", "shapes", "cutting and joining", "new axes", "tiles", "counting",
@@ -98,13 +116,15 @@ OPERATIONS: dict[str, Case] = {
         "gradient of remat that saves a name", "symmetric solve", "linear function with a transpose of its own",
         "barrier", "scatters", "running combinations", "choice in a batch", "root",
         "a rule that is larger for every order", "code for each platform", "composite", "batching rules",
-        "calls with shardings",
+        "calls with shardings", "products of scaled blocks",
     )},
     "decompositions": Case(_decompositions, (S,)),
     "matrices": Case(_matrices, (S, X)),
     "memory": Case(_memory, (X,)),
     "external": Case(_external, (X,)),
     "parallel": Case(_parallel(), (X,)),
+    "parallel_on_GPUs": Case(_across(), (X,)),
+    "permuted_columns": Case(_permuted_columns, (S,), since=(0, 10)),
 }  # fmt: skip
 """By the name of the file."""
 

@@ -39,8 +39,6 @@ INTERNAL: dict[str, tuple[str, ...]] = {
         "dot_product_attention_fwd",
         "eigh_jacobi",
         "full_to_shard",
-        "geqp3",
-        "geqrf",
         "philox2x32",
         "philox4x32",
         "scaled_matmul",
@@ -57,9 +55,7 @@ INTERNAL: dict[str, tuple[str, ...]] = {
         "zeros_like",
     ),
     "made by no public function": (
-        "after_all",
         "broadcast_to",
-        "create_token",
         "from_edtype",
         "select_and_scatter",
         "to_edtype",

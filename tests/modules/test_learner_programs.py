@@ -1,5 +1,6 @@
 """The step of a learner as a program: run where the model's packages are not installed, and compared."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from brainir.brainscale import ALIF_STPExpCu_Dense_Layer
 from tests.quick_compile import quick_options
 
 ELSEWHERE = """
+import json
 import sys
 
 class Blocker:
@@ -38,7 +40,7 @@ with np.load(sys.argv[2]) as kept:
         for key in path:
             place = place.setdefault(key, {})
         place[last] = kept[name]
-step = jax.jit(brainir.to_callable(brainir.load(sys.argv[1])))
+step = jax.jit(brainir.to_callable(brainir.load(sys.argv[1])), compiler_options=json.loads(sys.argv[4]))
 carry, loss, grads = step(args["params"], args["carry"], args["x"], args["target"])
 np.savez(sys.argv[3], *jax.tree.leaves((carry["traces"], loss, grads["syn.comm.weight_op"])))
 """
@@ -84,7 +86,8 @@ def test_the_program_of_a_learner_runs_without_the_packages_of_the_model(built: 
     brainir.save(learner.program, tmp_path / "step.json")
     np.savez(tmp_path / "given.npz", **given, x=x, target=target)
     names = [str(tmp_path / name) for name in ("step.json", "given.npz", "found.npz")]
-    ran = subprocess.run([sys.executable, "-c", ELSEWHERE, *names], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", ELSEWHERE, *names, json.dumps(quick_options())]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     after, value, grads = step(params, carry, x, target)
     expected = jax.tree.leaves((after["traces"], value, *grads.values()))

@@ -27,18 +27,18 @@ def _split(program: brainir.Program, states: Any) -> tuple[Any, Any]:
     return {path: states[path] for path in params}, {path: states[path] for path in states if path not in params}
 
 
-def _losses(program: brainir.Program, states: Any, inputs: Any, targets: Any) -> Any:
+def _losses(program: brainir.Program, states: Any, xs: Any, targets: Any) -> Any:
     """Return the losses of all steps as a function of the parameters, and the parameters."""
     params, hidden = _split(program, states)
     step = brainir.to_callable(program)
 
     def losses(params: Any) -> Any:
-        now, found = hidden, []
-        for x, target in zip(inputs, targets, strict=True):
-            new, out = step({**params, **now}, *x)
-            found.append(loss(out, target))
-            now = {path: new[path] for path in now}
-        return jnp.stack(found)
+        def body(now: Any, given: Any) -> Any:
+            x, target = given
+            new, out = step({**params, **now}, x)
+            return {path: new[path] for path in now}, loss(out, target)
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1]
 
     return losses, params
 
@@ -81,13 +81,12 @@ def test_gradients_behind_a_layer_are_those_of_backpropagation(name: str) -> Non
     make, shape, hidden = LAYERS[name]
     module = _ready(FeedForward(make(), hidden))
     rng = np.random.default_rng(1)
-    inputs = [(jnp.asarray(rng.normal(size=shape), jnp.float32),) for _ in range(STEPS)]
-    program = brainir.lower_module(module, *inputs[0])
+    xs = jnp.asarray(rng.normal(size=(STEPS, *shape)), jnp.float32)
+    program = brainir.lower_module(module, xs[0])
     states = brainir.read_states(module, program)
-    xs = jnp.stack([x for (x,) in inputs])
     targets = jnp.asarray(rng.normal(size=(STEPS, *hidden[:-1], 2)), jnp.float32)
     learner = brainir.compile_learner(program, loss=loss)
-    losses, params = _losses(program, states, inputs, targets)
+    losses, params = _losses(program, states, xs, targets)
 
     def everything(params: Any) -> Any:
         def body(carry: Any, given: Any) -> Any:
@@ -110,7 +109,8 @@ def test_the_guide_network_learns_with_units_from_spikes() -> None:
     learner = brainir.compile_learner(program, loss=loss)
     carry = learner.init(hidden)
     xs = 4.0 * jax.random.bernoulli(jax.random.key(0), 0.5, (40, 5)).astype(jnp.float32)
-    carry, losses, grads = jax.jit(learner.run)(params, carry, xs, jnp.zeros((40, 6)))
+    run = jax.jit(learner.run, compiler_options=quick_options())
+    carry, losses, grads = run(params, carry, xs, jnp.zeros((40, 6)))
     (path,) = params
     assert grads[path]["weight"].unit == u.mS
     assert jax.tree.structure(grads) == jax.tree.structure(params)

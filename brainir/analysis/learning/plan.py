@@ -176,10 +176,10 @@ class _Planner:
         clusters = clusters_of(scan, groups)
         tails: list[Tail] = []
         covered: set[tuple[str, int]] = set()
-        lost: list[tuple[int, int]] = []
+        lost: list[tuple[int, int, bool]] = []
         for number, place, found in find_tails(scan, groups, clusters, terms):
-            if found is None:
-                lost.append((number, place))
+            if not found:
+                lost.append((number, place, found is None))
                 continue
             tails += found
             term = terms[number]
@@ -208,8 +208,9 @@ class _Planner:
                 scan,
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in each],
-                [(terms[number], [groups[index] for index in clusters[place]]) for number, place in lost],
+                [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
+                groups,
             ),
         )
 

@@ -9,7 +9,7 @@ from ...ir.model import StatePath
 from ...ir.printer import format_path
 from ..diagnostics import Diagnostic
 from ..facts import Facts, format_paths
-from ..groups import HiddenGroup
+from ..groups import Blocked, HiddenGroup
 from ..relation_diagnostics import diagnostics_of
 from ..weight_operations import WeightOperations
 from ..weights import WeightScan
@@ -81,6 +81,10 @@ class LearningReport(Facts):
         Weights with a trace.
     excluded : tuple of Excluded
         Parameters, or uses of them, without a trace. They get the ordinary gradient of each step.
+    dropped : tuple of Blocked
+        Paths from old to new states that no trace carries from step to step: recurrent weights, layers on layers, and
+        whatever else mixes positions. With none, gradients are those of backpropagation for what is learned; a window
+        follows these paths inside of it.
     diagnostics : tuple of Diagnostic
         What the analyses have to say about the states and parameters.
     """
@@ -90,12 +94,15 @@ class LearningReport(Facts):
     learned: tuple[Learned, ...]
     excluded: tuple[Excluded, ...]
     diagnostics: tuple[Diagnostic, ...]
+    dropped: tuple[Blocked, ...] = ()
 
     def __repr__(self) -> str:
         lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
         lines += [_indented(each) for each in self.learned] or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
         lines += [_indented(each) for each in self.excluded] or ["  nothing"]
+        lines += ["paths that no trace carries from step to step:"] if self.dropped else []
+        lines += [f"  {_path(each)}\n    at {each.node}" for each in self.dropped]
         rewrites = [each.message for each in self.diagnostics if not each.path]
         lines += ["rewritten first:", *(f"  {message}" for message in dict.fromkeys(rewrites))] if rewrites else []
         return "\n".join(lines)
@@ -106,6 +113,7 @@ class LearningReport(Facts):
             for each in self.learned
         ]
         rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
+        rows += [(_path(each), "not carried", "", each.node) for each in self.dropped]
         cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         head = "<tr><th>parameter</th><th>form</th><th>traces, or why none</th><th>operation</th></tr>"
         title = html.escape(f"{self.algorithm} of {self.program}")
@@ -116,8 +124,9 @@ def learning_report(
     scan: WeightScan,
     algorithm: str,
     learned: Iterable[Learned],
-    lost: Sequence[tuple[Term, Sequence[HiddenGroup]]],
+    lost: Sequence[tuple[Term, Sequence[HiddenGroup], bool]],
     followed: Sequence[Term],
+    groups: Sequence[HiddenGroup],
 ) -> LearningReport:
     """Put the report together.
 
@@ -126,21 +135,17 @@ def learning_report(
     scan : WeightScan
     algorithm : str
     learned : iterable of Learned
-    lost : sequence of pairs
-        Terms that reach hidden groups in a way that no trace can follow.
+    lost : sequence of triples
+        Terms that reach hidden groups in a way that no trace can follow, and whether that is since positions mix; if
+        not, they reach only states without a derivative.
     followed : sequence of Term
         Terms with a trace.
+    groups : sequence of HiddenGroup
     """
     diagnostics = diagnostics_of(WeightOperations.of(scan))
     excluded = [
-        Excluded(
-            path=path,
-            reason=f"reaches hidden group {', '.join(str(group.index) for group in groups)} through an operation that "
-            "mixes positions, which no trace follows",
-            node=term.node,
-            source=term.source,
-        )
-        for term, groups in lost
+        Excluded(path=path, reason=_not_followed(reached, mixes=mixes), node=term.node, source=term.source)
+        for term, reached, mixes in lost
         for path in term.paths
     ]
     products = {path for term in followed if term.form == "product" for path in term.paths}
@@ -157,7 +162,25 @@ def learning_report(
         learned=tuple(learned),
         excluded=tuple(dict.fromkeys(excluded)),
         diagnostics=diagnostics,
+        dropped=tuple(
+            dict.fromkeys(each for group in groups for each in group.blocked if each.kind != "stop_gradient")
+        ),
     )
+
+
+def _path(dropped: Blocked) -> str:
+    through = {"weight": "a weight", "moved": "a move of positions", "different_shape": "other positions"}
+    kind = through.get(dropped.kind, dropped.kind.replace("_", " "))
+    return f"{format_paths(dropped.from_paths)} -> {format_paths(dropped.to_paths)} through {kind}"
+
+
+def _not_followed(groups: Sequence[HiddenGroup], *, mixes: bool) -> str:
+    how = (
+        "through an operation that mixes positions, which no trace follows"
+        if mixes
+        else "only in integers or booleans, which have no derivative"
+    )
+    return f"reaches hidden group {', '.join(str(group.index) for group in groups)} {how}"
 
 
 def _reason(found: Diagnostic) -> str:

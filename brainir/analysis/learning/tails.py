@@ -124,7 +124,10 @@ def find_tails(
     clusters: Sequence[Sequence[int]],
     terms: Sequence[Term],
 ) -> Iterator[tuple[int, int, tuple[Tail, ...] | None]]:
-    """Yield, for each term and cluster that it reaches, its tails, or None if a trace cannot follow it there."""
+    """Yield, for each term and cluster that it reaches, its tails, or None if a trace cannot follow it there.
+
+    There are none where it reaches only states without a derivative.
+    """
     cuts = _Cuts(scan)
     hidden = {leaf.path: leaf for leaf in scan.states.hidden}
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
@@ -158,7 +161,11 @@ def _tail(
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
         return "apart", None
-    if any(found[place] is None or not members[place].kind.is_inexact for place in reached):
+    # What reaches a counter, or a spike that is kept as a boolean, has no derivative there.
+    reached = [place for place in reached if members[place].kind.is_inexact]
+    if not reached:
+        return "flat", None
+    if any(found[place] is None for place in reached):
         return "mixing", None
     pairs = _pairs([(found[place] or (), members[place]) for place in reached], y.aval.size)
     if pairs is None or (term.form == "product" and pairs[0] == "by_position"):

@@ -10,7 +10,17 @@ from ..expressions import Expression, Literal
 from .registry import Types, call, first_of, member, rule
 
 
-@rule(*Matrices.ops())
+@rule("geqrf")
+def _geqrf(node: Node, types: Types) -> Expression:
+    return call("unnamed.geqrf", node)
+
+
+@rule("geqp3")
+def _geqp3(node: Any, types: Types) -> Expression:
+    return call("unnamed.geqp3", node, use_magma=node.use_magma)
+
+
+@rule(*(op for op in Matrices.ops() if op != "geqrf"))
 def _matrices(node: Node, types: Types) -> Expression:
     # The public functions symmetrize and cut off a triangle, or do the same.
     return call(f"lax.linalg.{node.op}_p.bind", node)

@@ -13,6 +13,11 @@ def _matrices() -> Attributes:
     return {}
 
 
+@rule("geqp3")
+def _geqp3(*, use_magma: bool | None = None) -> Attributes:
+    return {"use_magma": None if use_magma is None else bool(use_magma)}
+
+
 @rule("eig")
 def _eig(
     *,

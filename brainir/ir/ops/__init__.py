@@ -61,6 +61,7 @@ from .indexing import DynamicSlice, DynamicUpdateSlice, Gather, GatherNumbers, S
 from .linalg import (
     Eig,
     Eigh,
+    Geqp3,
     LuPivotsToPermutation,
     Matrices,
     Ormqr,
@@ -170,6 +171,7 @@ __all__ = [
     "Fft",
     "Gather",
     "GatherNumbers",
+    "Geqp3",
     "IncompleteBeta",
     "IntegerPow",
     "Iota",
@@ -259,7 +261,7 @@ _AnySchema = (
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
     | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex | Composite | CustomVmap | ScaledDot
-    | RaggedAllToAll | Broadcast
+    | RaggedAllToAll | Broadcast | Geqp3
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -10,9 +10,12 @@ from ..node import Node, Traits
 
 
 class Matrices(Node):
-    """Decompositions and products without attributes."""
+    """Decompositions and products without attributes.
 
-    op: Literal["cholesky", "cholesky_update", "hessenberg", "householder_product", "lu"]
+    ``geqrf`` is a QR decomposition as LAPACK gives it: the upper factor, with reflectors below it, and their factors.
+    """
+
+    op: Literal["cholesky", "cholesky_update", "geqrf", "hessenberg", "householder_product", "lu"]
 
 
 class Eig(Node):
@@ -33,6 +36,16 @@ class Eigh(Node):
     sort_eigenvalues: bool = True
     subset_by_index: tuple[int, int] | None = None
     algorithm: str | None = None
+
+
+class Geqp3(Node):
+    """A QR decomposition as LAPACK gives it, like ``geqrf``, of a matrix with its columns permuted.
+
+    The operands are the matrix and which columns come first; the second result is the permutation, counted from 1.
+    """
+
+    op: Literal["geqp3"] = "geqp3"
+    use_magma: bool | None = None
 
 
 class LuPivotsToPermutation(Node):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import ops
 from ..types import TensorType
 from .checks import check_count, check_kind, list_types, same_dtype
-from .element_types import FLOAT, INEXACT, REAL_OF
+from .element_types import FLOAT, INEXACT, INTEGER, REAL_OF
 from .registry import Callees, Shape, TypeRuleError, Types, rule
 
 _COMPLEX_OF = {**{real: name for name, real in REAL_OF.items()}, **{name: name for name in REAL_OF}}
@@ -49,6 +49,9 @@ def _matrices(node: ops.Matrices, operands: Types, _: Callees) -> Types:
             if not rows == columns == length:
                 raise TypeRuleError(f"it takes a square matrix and a vector of its size, not {list_types(operands)}")
             return (operands[0],)
+        case "geqrf":
+            dtype, batch, ((rows, columns),) = _parts(operands, (2,))
+            return (operands[0], TensorType(dtype, (*batch, min(rows, columns))))
         case "householder_product":
             _dtype, _batch, ((rows, columns), (length,)) = _parts(operands, (2, 1))
             if not length <= columns <= rows:
@@ -57,6 +60,16 @@ def _matrices(node: ops.Matrices, operands: Types, _: Callees) -> Types:
     _dtype, batch, ((rows, columns),) = _parts(operands, (2,))
     pivots, permutation = (*batch, min(rows, columns)), (*batch, rows)
     return (operands[0], TensorType("int32", pivots), TensorType("int32", permutation))
+
+
+@rule(ops.Geqp3)
+def _geqp3(node: ops.Geqp3, operands: Types, _: Callees) -> Types:
+    check_count(operands, 2)
+    dtype, batch, ((rows, columns),) = _parts(operands[:1], (2,))
+    check_kind(operands[1].dtype, INTEGER, "the pivots")
+    if operands[1].shape != (*batch, columns):
+        raise TypeRuleError(f"it takes a pivot for each column, not {list_types(operands)}")
+    return (*operands, TensorType(dtype, (*batch, min(rows, columns))))
 
 
 @rule(ops.Eig)

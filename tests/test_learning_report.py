@@ -1,0 +1,123 @@
+"""What a learner says that it does not learn, or not wholly, and what such parameters get."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from tests.online_models import ONLINE_MODELS, loss, plain_step
+from tests.quick_compile import quick_options
+
+REASONS = {
+    "readout": "reaches no hidden state",
+    "gate": "only through another weight operation",
+    "both": "through another weight operation too",
+    "stopped": "only through stop_gradient",
+    "frozen": "behind a stop_gradient",
+    "mixed": "mixes positions",
+    "rounded": "no derivative",
+    "sorted": "several results",
+    "scanned": "too many to unroll",
+    "descended": "unroll it first",
+    "looped": "while loop",
+    "unused": "does not use",
+}
+LEARNED = {"both", "learned", "gated", "square"}
+
+
+def step(params: Any, hidden: Any, x: Any) -> Any:
+    """Use each parameter in the way that it is named for."""
+    p, v = params, hidden["v"]
+    y = x @ p["both"]
+    v = 0.9 * v + x @ p["learned"] + y + jnp.tanh(y) @ p["square"]
+    v += (x * jax.nn.sigmoid(x @ p["gate"])) @ p["gated"]
+    v += jax.lax.stop_gradient(x @ p["stopped"]) + x @ jax.lax.stop_gradient(p["frozen"])
+    v += jax.nn.softmax(x @ p["mixed"])
+    v += jax.lax.sort((x[:1] * jnp.arange(4.0), p["sorted"]), num_keys=1)[1]
+    v += jax.lax.scan(lambda u, _: (jnp.tanh(u + x @ p["scanned"]), None), jnp.zeros(4), None, length=17)[0]
+    zeros = (0, jnp.zeros(4))
+    looped = jax.lax.while_loop(lambda now: now[0] < 3, lambda now: (now[0] + 1, x @ p["looped"]), zeros)[1]
+    v += jax.lax.stop_gradient(looped)
+    w = jax.lax.scan(lambda w, _: (0.9 * w + 0.1 * (x @ p["descended"]), None), hidden["w"], None, length=17)[0]
+    count = hidden["count"] + jnp.round(x @ p["rounded"]).astype(jnp.int32)
+    return {"v": v, "w": w, "count": count}, (v + w) @ p["readout"]
+
+
+def test_each_exclusion_is_reported_with_its_reason_and_gets_the_gradient_of_the_step() -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"gate": (3, 3), "square": (4, 4), "sorted": (4,), "readout": (4, 2)}
+    params = {name: rng.normal(0, 0.5, shapes.get(name, (3, 4))).astype(np.float32) for name in {*REASONS, *LEARNED}}
+    hidden = {"v": jnp.ones(4), "w": jnp.ones(4), "count": jnp.zeros(4, jnp.int32)}
+    x, target = jnp.asarray([0.5, -1.0, 2.0]), jnp.ones(2)
+    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, x), loss=loss)
+    report = learner.report()
+    reasons = {each.path[-1]: each.reason for each in report.excluded}
+    assert set(reasons) == set(REASONS)
+    assert not [name for name, reason in REASONS.items() if reason not in reasons[name]]
+    assert {path[-1] for each in report.learned for path in each.paths} == LEARNED
+    for reason in reasons.values():
+        assert reason in str(report)
+        assert reason in report._repr_html_()
+
+    def second(params: Any) -> Any:
+        carry, _, _ = learner.step(params, learner.init(hidden), x, target)
+        of_the_step = jax.grad(lambda params: loss(step(params, carry["states"], x)[1], target))
+        return learner.step(params, carry, x, target)[2], of_the_step(params)
+
+    grads, expected = jax.jit(second, compiler_options=quick_options())(params)
+    for name in {*REASONS} - {"both"}:
+        np.testing.assert_allclose(grads[name], expected[name], rtol=1e-5, atol=1e-5)
+    # The first step left traces.
+    for name in LEARNED:
+        assert np.abs(grads[name] - expected[name]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [
+        ("linear_recurrent_unit", []),
+        ("gated", ["v -> v through a weight"] * 3),
+        ("adaptive_plastic", ["a, r, u, v -> g, v through a weight"]),
+        ("late_layer", ["low -> high through a weight"]),
+    ],
+)
+def test_paths_that_no_trace_carries_are_reported(name: str, paths: list[str]) -> None:
+    case = ONLINE_MODELS[name]
+    params, hidden = case.start(jnp.float32)
+    program = brainir.lower_step(plain_step(case), params, hidden, case.inputs(1, jnp.float32)[0])
+    report = brainir.compile_learner(program, loss=loss).report()
+    assert len(report.dropped) == len(paths)
+    _, _, said = str(report).partition("paths that no trace carries from step to step:\n")
+    assert said.splitlines()[::2] == [f"  {path}" for path in paths]
+
+
+def test_counters_and_spikes_that_are_kept_as_booleans_do_not_stop_a_trace() -> None:
+    def refractory(params: Any, hidden: Any, x: Any) -> Any:
+        v = jnp.where(hidden["wait"] > 0, 0.0, 0.9 * hidden["v"]) + x @ params["w"]
+        spike = v > 0.5
+        wait = jnp.where(spike, 2, jnp.maximum(hidden["wait"] - 1, 0))
+        return {"v": v, "wait": wait, "spike": spike}, jnp.tanh(v) + hidden["spike"]
+
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(0, 0.5, (3, 4)).astype(np.float32)}
+    hidden = {"v": jnp.zeros(4), "wait": jnp.zeros(4, jnp.int32), "spike": jnp.zeros(4, bool)}
+    xs, targets = jnp.asarray(rng.normal(0, 1, (12, 3)), jnp.float32), jnp.ones((12, 4))
+    program = brainir.lower_step(refractory, params, hidden, xs[0])
+    learner = brainir.compile_learner(program, loss=loss)
+    assert not learner.report().excluded
+
+    def both(params: Any) -> Any:
+        def backward(params: Any) -> Any:
+            def body(hidden: Any, given: Any) -> Any:
+                hidden, out = refractory(params, hidden, given[0])
+                return hidden, loss(out, given[1])
+
+            return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+        return learner.run(params, learner.init(hidden), xs, targets)[2]["w"], jax.grad(backward)(params)["w"]
+
+    found, expected = jax.jit(both, compiler_options=quick_options())(params)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
