@@ -21,10 +21,10 @@ extras_libraries := libraries,tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test harness libraries browser bench check docs fuzz jacobians clean
+.PHONY: help demo test harness attributes libraries browser bench check docs fuzz jacobians clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.for-demo ## run examples/guide.py
 	.venv/bin/python examples/guide.py
@@ -34,6 +34,9 @@ test: .venv/.for-test ## run the tests; arguments for pytest in ARGS, as in ARGS
 
 harness: .venv/.for-test ## JAX's primitive harness through brainir; ARGS='--per-group 2 --groups sort'
 	.venv/bin/python -m tests.harness $(ARGS)
+
+attributes: .venv/.for-test ## change each attribute of the programs of the tests: is it noticed?
+	.venv/bin/python -m tests.attributes $(ARGS)
 
 libraries: .venv/.for-libraries ## programs of Flax, Equinox, optax, numpyro, blackjax, Haiku, jax-md
 	$(PYTEST) tests/libraries

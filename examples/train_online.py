@@ -106,6 +106,7 @@ class DelayTask:
     """One of two channels is active for 20 ms; after a delay of noise, a third asks which it was."""
 
     n_in, n_out, answer = 3, 2, 20
+    training = 300
 
     def __init__(self, delay: int) -> None:
         self.steps = 20 + delay + self.answer
@@ -130,6 +131,7 @@ class DigitsTask:
 
     n_in, n_out, answer = 9, 10, 10
     steps = 8 * 5 + answer
+    training = 1500
 
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
@@ -243,7 +245,7 @@ class Trainer:
                 if checkpoint is not None:
                     self.save(checkpoint)
         bar.close()
-        return self.accuracy(10**6, 5)
+        return self.accuracy(10**6, 20)
 
     def save(self, path: Path) -> None:
         """Write parameters, state of the optimizer and history."""
@@ -288,7 +290,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["delay", "digits"])
     parser.add_argument("--algorithm", choices=["d_rtrl", "es_d_rtrl"], default="d_rtrl")
-    parser.add_argument("--steps", type=int, default=300, help="batches to train on")
+    parser.add_argument("--steps", type=int, help="batches to train on; by default 300 for delay, 1500 for digits")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--neurons", type=int, default=64)
     parser.add_argument("--rate", type=float, default=5e-3)
@@ -300,6 +302,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     task = DelayTask(given.delay) if given.task == "delay" else DigitsTask()
+    steps = task.training if given.steps is None else given.steps
 
     def trainer(algorithm: str) -> Trainer:
         return Trainer(task, given.neurons, given.batch, given.rate, algorithm)
@@ -310,10 +313,10 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     if given.resume and checkpoint.exists():
         online.load(checkpoint)
         print(f"goes on after batch {online.step}")
-    found = {given.algorithm: online.train(given.steps, given.every, checkpoint)}
+    found = {given.algorithm: online.train(steps, given.every, checkpoint)}
     plot(online, checkpoint.with_suffix(".png"))
     if given.compare_bptt:
-        found["bptt"] = trainer("bptt").train(given.steps, given.every, None)
+        found["bptt"] = trainer("bptt").train(steps, given.every, None)
     print(json.dumps({"accuracy": found, "files": [str(checkpoint), str(checkpoint.with_suffix(".png"))]}))
     if given.compare_bptt and found[given.algorithm] < found["bptt"] - MARGIN:
         raise SystemExit(f"{given.algorithm} ends more than {MARGIN:.0%} below backpropagation through time")

@@ -1,6 +1,6 @@
 """Brute force for the structure of per-position derivatives: the Jacobians that JAX computes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,15 +10,24 @@ import brainir
 from brainir.analysis import HiddenGroup, HiddenParamOpRelation, JacobianStructure
 from brainir.ir.program import Program
 from tests.analysis_cases import values_of
+from tests.quick_compile import quick_options
 
 
-def blocks(group: HiddenGroup, operands: Sequence[Any]) -> np.ndarray:
-    """Return ``D[k, a, b]`` of a group by JAX, and check that the transition does not mix positions."""
-    members = len(group.hidden_paths)
+def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function with as little work as XLA can do; it runs a few times only."""
+    return jax.jit(fn, compiler_options=quick_options())
+
+
+def jacobian_of_transition(group: HiddenGroup) -> Callable[..., Any]:
+    """Return the function that computes the Jacobian of the transition by the members of a group."""
     # A custom_vjp has no forward mode, a while loop no reverse mode.
     ops = {node.op for function in group.transition.functions for node in function.nodes}
-    jacobian_of = jax.jacrev if "custom_vjp" in ops else jax.jacfwd
-    jacobian = jacobian_of(brainir.to_callable(group.transition), argnums=tuple(range(members)))(*operands)
+    way = jax.jacrev if "custom_vjp" in ops else jax.jacfwd
+    return compiled(way(brainir.to_callable(group.transition), argnums=tuple(range(len(group.hidden_paths)))))
+
+
+def blocks(group: HiddenGroup, jacobian: Any) -> np.ndarray:
+    """Return ``D[k, a, b]`` out of the Jacobian of a group, and check that the transition does not mix positions."""
     size = int(np.prod(group.varshape))
     rows = []
     for row, state in zip(jacobian, group.hidden_states, strict=True):
@@ -32,14 +41,18 @@ def blocks(group: HiddenGroup, operands: Sequence[Any]) -> np.ndarray:
     return np.concatenate(rows, axis=1)
 
 
-def tail(relation: HiddenParamOpRelation, operands: Sequence[Any]) -> np.ndarray:
-    """Return ``F[k, a]``, the sum over y of the derivatives of each new value, by JAX."""
-    fn = brainir.to_callable(relation.y_to_hidden)
-    ones = [jax.numpy.ones_like(operands[0])]
-    zeros = [
-        np.zeros(np.shape(each), jax.dtypes.float0 if each.dtype.kind in "biu" else each.dtype) for each in operands[1:]
-    ]
-    _, tangents = jax.jvp(fn, list(operands), [*ones, *zeros])
+def tangents_of_tail(relation: HiddenParamOpRelation) -> Callable[..., Any]:
+    """Return the function that computes the sum over y of the derivatives of each new value."""
+    run = brainir.to_callable(relation.y_to_hidden)
+
+    def tangents(y: Any, *others: Any) -> Any:
+        return jax.jvp(lambda y: run(y, *others), (y,), (jax.numpy.ones_like(y),))[1]
+
+    return compiled(tangents)
+
+
+def tail(relation: HiddenParamOpRelation, tangents: Any) -> np.ndarray:
+    """Return ``F[k, a]``, the sum over y of the derivatives of each new value."""
     states = {state.path: state for group in relation.hidden_groups for state in group.hidden_states}
     parts = [
         np.asarray(tangent, np.float64).reshape(-1, states[path].num_state)
@@ -76,11 +89,14 @@ def check_structures(program: Program, several: Sequence[Sequence[Any]]) -> None
     needed = [value.name for group in groups for value in group.transition_invars]
     needed += [value.name for relation in relations for value in relation.y_to_hidden_invars]
     names = list(dict.fromkeys(needed))
-    known = [dict(zip(names, values_of(program, names, *inputs), strict=True)) for inputs in several]
+    probe = compiled(lambda *inputs: values_of(program, names, *inputs))
+    known = [dict(zip(names, probe(*inputs), strict=True)) for inputs in several]
     for group in groups:
-        found = [blocks(group, [values[value.name] for value in group.transition_invars]) for values in known]
-        check_blocks(group.jacobian_structure, found)
+        take = jacobian_of_transition(group)
+        found = [take(*(values[value.name] for value in group.transition_invars)) for values in known]
+        check_blocks(group.jacobian_structure, [blocks(group, each) for each in found])
     for relation in relations:
         if relation.elementwise_tail:
-            operands = [[values[value.name] for value in relation.y_to_hidden_invars] for values in known]
-            check_blocks(relation.tail_structure, [tail(relation, each) for each in operands])
+            take = tangents_of_tail(relation)
+            found = [take(*(values[value.name] for value in relation.y_to_hidden_invars)) for values in known]
+            check_blocks(relation.tail_structure, [tail(relation, each) for each in found])

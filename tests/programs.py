@@ -39,7 +39,8 @@ X, Y, M = _normal(4), _normal(4)[::-1] * 0.3, _normal(3, 4)
 UNIT = jnp.array([-0.7, -0.1, 0.3, 0.9])  # in the domain of acos and atanh
 ABOVE = jnp.array([0.2, 0.9, 1.7, 2.6])
 Z = lax.complex(X, Y)
-N, J = jnp.array([-5, 0, 3, 1000]), jnp.array([1, 2, 0, 3])
+N, J = jnp.array([-5, 0, -(2**31), 1000]), jnp.array([1, 2, 0, 3])
+OUTSIDE = jnp.array([1, 1, 0, 7])  # twice the same place, and one that there is not
 P = jnp.array([True, False, True, True])
 S = jnp.eye(4) * 5 + _normal(4, 4)  # far from singular
 IMAGE, KERNEL = _normal(2, 4, 6, 5), _normal(6, 2, 3, 2)
@@ -182,11 +183,11 @@ PROGRAMS: dict[str, Case] = {
             lambda x: lax.round(2.5 * x, lax.RoundingMethod.TO_NEAREST_EVEN),
             lambda x: lax.reduce_precision(x, 5, 10),
         ),
-        (ABOVE,),
+        (jnp.array([0.5, 1e-6, 1e5, 2.5]),),  # ties, and numbers out of range with 5 bits of exponent
     ),
     "arithmetic": Case(
         _mapped(lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min, lax.pow, lax.rem, lax.atan2, lax.complex),
-        (ABOVE, UNIT),
+        (jnp.array([0.2, -0.0, jnp.inf, jnp.nan]), jnp.array([-0.7, 0.0, 0.3, jnp.inf])),
     ),
     "Bessel functions": Case(_mapped(lax.bessel_i0e, lax.bessel_i1e), (X,)),
     "gamma functions": Case(
@@ -221,7 +222,8 @@ PROGRAMS: dict[str, Case] = {
     ),
     "sums of cotangents": Case(jax.grad(lambda x: jnp.sum(jnp.sin(x) * jnp.cos(x))), (X,)),
     "comparisons": Case(
-        _mapped(lax.eq, lax.ne, lax.ge, lax.gt, lax.le, lax.lt), (jnp.array([0.0, 1.0, -1.0, 2.0]), jnp.arange(4.0))
+        _mapped(lax.eq, lax.ne, lax.ge, lax.gt, lax.le, lax.lt),
+        (jnp.array([-0.0, 1.0, 0.0, -1.0]), jnp.array([0.0, 2.0, jnp.nan, -2.0])),
     ),
     "comparisons in total order": Case(
         _mapped(primitives.eq_to_p.bind, primitives.le_to_p.bind, primitives.lt_to_p.bind),
@@ -279,8 +281,11 @@ PROGRAMS: dict[str, Case] = {
         ),
         (M, J),
     ),
-    "scatters": Case(_mapped(_at("set"), _at("add"), _at("subtract"), _at("multiply", unique_indices=True)), (X, J, Y)),
-    "scatters of extremes": Case(_without_slope(_mapped(_at("min"), _at("max", mode="drop"))), (X, J, Y)),
+    "scatters": Case(
+        _mapped(_at("set"), _at("add"), _at("subtract"), _at("multiply", unique_indices=True)),
+        (X, jnp.array([2, -3, 0, 7]), Y),
+    ),
+    "scatters of extremes": Case(_without_slope(_mapped(_at("min"), _at("max", mode="drop"))), (X, OUTSIDE, Y)),
     "moving windows": Case(
         lambda m, x, i: (lax.dynamic_slice(m, (i, 1), (2, 2)), lax.dynamic_update_slice(m, x[None], (i, i))), (M, X, 1)
     ),
@@ -351,7 +356,8 @@ PROGRAMS: dict[str, Case] = {
             lax.top_k(m, 2),
             lax.approx_min_k(m, 2, recall_target=0.9),
         ),
-        (M, N),
+        # Ties of one key and of both, zeros of both signs, and what is not a number.
+        (M.at[0, 2].set(M[0, 0]).at[:, 3].set(jnp.array([-9.0, 0.0, -0.0])).at[1, 1].set(jnp.nan), N[J % 2]),
     ),
     "Fourier transforms": Case(
         lambda z, m: (jnp.fft.fft(z), jnp.fft.ifft(z), jnp.fft.rfft2(m), jnp.fft.irfft(z, 5)), (Z, M)

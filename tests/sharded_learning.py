@@ -54,12 +54,19 @@ def main(arguments: list[str]) -> None:
     hidden = {name: np.zeros((BATCH, N), np.float32) for name in ("v", "a", "g")}
     xs = rng.normal(0, 1.5, (STEPS, BATCH, N_IN)).astype(np.float32)
     targets = rng.normal(0, 1, (STEPS, BATCH, 2)).astype(np.float32)
-    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, xs[0]), loss=loss)
-    start = jax.tree.map(np.asarray, learner.init(hidden))
+    program = brainir.lower_step(step, params, hidden, xs[0])
+    learners = [
+        brainir.compile_learner(program, loss=loss),
+        brainir.compile_learner(program, "es_d_rtrl", loss=loss, decay=0.8),
+    ]
+    start = jax.tree.map(np.asarray, [learner.init(hidden) for learner in learners])
 
-    def both(params: Any, carry: Any, xs: Any, targets: Any) -> Any:
-        after, value, grads = learner.step(params, carry, xs[0], targets[0])
-        return (after, value, grads), learner.run(params, after, xs[1:], targets[1:])
+    def run(params: Any, carries: Any, xs: Any, targets: Any) -> Any:
+        found = []
+        for learner, carry in zip(learners, carries, strict=True):
+            after, value, grads = learner.step(params, carry, xs[0], targets[0])
+            found.append(((after, value, grads), learner.run(params, after, xs[1:], targets[1:])))
+        return found
 
     def placed(leaf: Any, spec: PartitionSpec) -> Any:
         return jax.make_array_from_callback(leaf.shape, NamedSharding(mesh, spec), lambda index: leaf[index])
@@ -73,16 +80,20 @@ def main(arguments: list[str]) -> None:
         "out": placed(params["out"], PartitionSpec()),
     }
     given = (weights, placed_all(start), placed_all(xs, 1), placed_all(targets, 1))
-    together = jax.jit(both, compiler_options=quick_options())
+    together = jax.jit(run, compiler_options=quick_options())
     found = together(*given)
-    traces = found[1][0]["traces"]
-    divided = max(jax.tree.leaves(traces), key=lambda leaf: leaf.size)
     expected = together(params, start, xs, targets)
     everywhere = jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))(found)
     for one, two in zip(jax.tree.leaves(everywhere), jax.tree.leaves(expected), strict=True):
         one = np.asarray(one.addressable_data(0))
         np.testing.assert_allclose(one, np.asarray(two), rtol=2e-5, atol=2e-5)
-    print("equal", len(devices), divided.shape, divided.addressable_data(0).shape)
+    print("equal", len(devices), *(_layout(carry["traces"]) for _, (carry, _, _) in found))
+
+
+def _layout(traces: Any) -> str:
+    """Return the shape of the largest trace, and of the part of it on one device."""
+    largest = max(jax.tree.leaves(traces), key=lambda leaf: leaf.size)
+    return f"{largest.shape} {largest.addressable_data(0).shape}"
 
 
 if __name__ == "__main__":

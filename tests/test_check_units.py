@@ -75,6 +75,21 @@ WRONG: dict[str, tuple[Callable[..., Any], tuple[str, ...], str]] = {
     "branches": (lambda v, i: lax.cond(X[0] > 0, lambda: v, lambda: i), ("mV", "mA"), "BIR303"),
     "inside a scan": (lambda v, i: lax.scan(lambda c, x: (c + x, c), v[0], i)[0], ("mV", "mA"), "BIR301"),
     "carry": (lambda v, g: lax.scan(lambda c, x: (c * x, c), v[0], g)[0], ("mV", "mS"), "BIR303"),
+    "product of all": (lambda v: jnp.prod(v) + v, ("mV",), "BIR301"),
+    "running product": (jnp.cumprod, ("mV",), "BIR304"),
+    "order": (lambda v, i: lax.sort((v, i), num_keys=1)[1] + v, ("mV", "mA"), "BIR301"),
+    "largest": (lambda v, i: lax.top_k(v, 2)[0] + i[:2], ("mV", "mA"), "BIR301"),
+    "window": (lambda v, i: lax.reduce_window(v, 0.0, lax.add, (2,), (1,), "SAME") + i, ("mV", "mA"), "BIR301"),
+    "barrier": (lambda v, i: sum(lax.optimization_barrier((v, i))), ("mV", "mA"), "BIR301"),
+    "factor in place": (lambda v, i: v.at[0].multiply(i[0]), ("mV", "mA"), "BIR304"),
+    "exponent": (lambda v: 2.0**v, ("mV",), "BIR304"),
+    "Bessel function": (lax.bessel_i0e, ("mV",), "BIR304"),
+    "gamma function": (lambda v, i: lax.igamma(v / v, i), ("mV", "mA"), "BIR304"),
+    "equations": (
+        lambda g, v: lax.linalg.triangular_solve(jnp.outer(g, g) / g, v[:, None], left_side=True)[:, 0] + v,
+        ("mS", "mV"),
+        "BIR301",
+    ),
     "while": (lambda v, g: lax.while_loop(lambda c: c[0] < 9, lambda c: c * g, v), ("mV", "mS"), "BIR303"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import json
 from collections.abc import Callable
 from random import Random
@@ -416,3 +417,18 @@ def test_a_long_chain_of_equal_nodes_grows_by_one() -> None:
 
     found = brainir.diff(long(3000), long(3001))
     assert sorted(change.kind for change in found.changes) == ["added", "operand"]
+
+
+def test_a_diff_leaves_no_garbage() -> None:
+    # The garbage collector rests meanwhile, and what only it could free would stay.
+    nodes = unary("sign", "x", "a"), unary("neg", "a", "b"), unary("ceil", "b", "c")
+    old, new = program(*nodes, outputs=("c",)), program(nodes[0], unary("neg", "x", "b"), nodes[2], outputs=("c",))
+    brainir.diff(old, new)
+    gc.collect()
+    gc.disable()
+    try:
+        found = brainir.diff(old, new)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert found.changes

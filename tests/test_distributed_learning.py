@@ -30,8 +30,8 @@ def _finish(process: subprocess.Popen[str]) -> str:
 
 def test_eight_devices_of_one_process_give_what_one_gives() -> None:
     out = _finish(_start(8))
-    # Two parts of the batch, four of the neurons.
-    assert "equal 8 (4, 11, 8) (2, 11, 2)" in out
+    # Two parts of the batch, four of the neurons; D-RTRL, then the data of ES-D-RTRL.
+    assert "equal 8 (4, 11, 8) (2, 11, 2) (4, 11) (2, 11)" in out
 
 
 def test_two_processes_give_what_one_gives() -> None:
@@ -39,4 +39,4 @@ def test_two_processes_give_what_one_gives() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     outs = [_finish(process) for process in [_start(2, number, 2, port) for number in range(2)]]
-    assert all("equal 4 (4, 11, 8) (2, 11, 4)" in out for out in outs)
+    assert all("equal 4 (4, 11, 8) (2, 11, 4) (4, 11) (2, 11)" in out for out in outs)

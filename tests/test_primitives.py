@@ -37,6 +37,8 @@ def test_a_refusal_says_why_and_what_to_do_at_every_place() -> None:
     with pytest.raises(brainir.BrainIRError, match=r"(?s)1\. ffi_call: .*register_primitive.*2\. ffi_call") as raised:
         brainir.lower(fn, jnp.ones(3))
     assert raised.value.args[0].count("test_primitives.py") == 2
+    kept = brainir.lower(fn, jnp.ones(3), keep=("ffi_call",))
+    assert [dict(node.params)["target_name"] for node in kept.entry_function.nodes] == ["first", "second"]
 
 
 def test_what_a_context_tells_the_compiler_is_refused_rather_than_dropped() -> None:

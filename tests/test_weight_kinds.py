@@ -168,7 +168,9 @@ def test_weight_is_found_with_its_kind_and_its_parts_are_those_of_the_step(name:
             operands = values_of(program, [value.name for value in relation.operation_invars], *inputs)
             further = values_of(program, [value.name for value in relation.y_to_hidden_invars], *inputs)
 
-            def operation(own: Any, run: Any = brainir.to_callable(relation.operation), rest: Any = operands) -> Any:
+            run = brainir.to_callable(relation.operation)
+
+            def operation(own: Any, run: Any = run, rest: Any = operands) -> Any:
                 return run(*own, *rest[len(own) :])[0]
 
             y, to_leaves = jax.vjp(operation, operands[:count])

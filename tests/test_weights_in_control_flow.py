@@ -11,7 +11,7 @@ from brainir.analysis import open_control_flow, relation_diagnostics
 from brainir.analysis.weights import WeightScan
 from brainir.ir.program import Program
 from tests.analysis_cases import N_IN, N, array, step, values_of
-from tests.jacobians import blocks, tail
+from tests.jacobians import blocks, jacobian_of_transition, tail, tangents_of_tail
 
 X = array(N_IN, seed=6)
 H = {"h": array(N)}
@@ -126,16 +126,20 @@ def test_a_long_scan_is_one_relation_whose_rounds_give_the_gradient() -> None:
     substep = WeightScan(descent.substep)
     h, trace = H["h"], np.zeros((N_IN, N))
     inputs = {("h",): h, ("w",): P["w"]}
+    transition, push = jacobian_of_transition(group), tangents_of_tail(relation)
     for number in range(length):
         flat = [inputs.get(state.path, jnp.int32(number)) for state in descent.substep.interface.states]
         flat += [X] * (len(substep.function.inputs) - len(flat))
         inside = values_of(descent.substep, [value.name for value in group.transition_invars], *flat)
         outside = values_of(descent.substep, [value.name for value in relation.y_to_hidden_invars], *flat)
         (x,) = values_of(descent.substep, [relation.x.name], *flat)
-        trace = blocks(group, inside)[:, 0, 0] * trace + np.outer(x, tail(relation, outside)[:, 0, 0])
+        trace = blocks(group, transition(*inside))[:, 0, 0] * trace + np.outer(
+            x, tail(relation, push(*outside))[:, 0, 0]
+        )
         (inputs["h",],) = values_of(descent.substep, [group.hidden_outvars[0].name], *flat)
     expected = jax.jacrev(lambda p: looping(length)(p, H, X)["h"])(P)["w"]
-    np.testing.assert_allclose(trace, np.einsum("kik->ik", expected), rtol=1e-4)
+    # 1 - tanh(a)**2 loses digits where tanh(a) is near 1, more of them as XLA compiles here.
+    np.testing.assert_allclose(trace, np.einsum("kik->ik", expected), rtol=1e-4, atol=1e-5)
     new, _ = brainir.to_callable(program)(P, H, X)
     np.testing.assert_allclose(inputs["h",], new["h"], rtol=1e-5)
 

@@ -173,3 +173,39 @@ def test_codes_are_distinct_and_every_one_is_documented() -> None:
         (finding.code, name, finding.meaning, finding.remedy or "—") for name, finding in FINDINGS.items()
     )
     assert sorted(rows) == expected
+
+
+def test_a_weight_operation_with_several_results_is_opaque() -> None:
+    @jax.custom_jvp
+    def both(w: Any, x: Any) -> Any:
+        return x @ w, jnp.cumsum(x @ w)
+
+    @both.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        (w, x), (dw, dx) = primals, tangents
+        slope = dx @ w + x @ dw
+        return both(w, x), (slope, 2.0 * slope)
+
+    found = brainir.why(one(lambda w, h, x: 0.5 * h + sum(both(w, x))), "w")
+    assert (found.code, found.name, found.learned) == ("BIR106", "opaque_weight_operation", False)
+    assert "custom_jvp" in found.node
+    assert found.source.startswith("test_why.py:")
+    assert found.remedy
+
+
+def test_states_that_are_neither_hidden_nor_parameters_are_named() -> None:
+    program = step(lambda params, hidden, x: {"h": hidden["h"] * 0.5 + x}, {}, H, X)
+    interface = program.interface
+    others = tuple(state.replace(role="other") for state in interface.states)
+    other = brainir.why(program.replace(interface=interface.replace(states=others)), "h")
+    assert (other.code, other.name) == ("BIR204", "other_state")
+    module = interface.replace(kind="module", params=None, hidden=None, unused=(("spare",),))
+    unused = brainir.why(program.replace(interface=module), "spare")
+    assert (unused.code, unused.name) == ("BIR203", "unused_state")
+    assert "HiddenState" in other.remedy
+
+
+def test_every_finding_is_the_subject_of_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
+    missing = [name for name, each in FINDINGS.items() if f'"{name}"' not in tests and f'"{each.code}"' not in tests]
+    assert missing == []

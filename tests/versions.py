@@ -6,6 +6,7 @@ says from or up to which version, and why.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import re
 from collections.abc import Callable
@@ -51,9 +52,13 @@ DIFFERENCES: dict[str, tuple[Callable[[Versions], bool], str]] = {
 """Programs for which JAX traces another computation: in which versions, and why."""
 
 
-def digest(program: brainir.Program) -> str:
-    """Return the hash of the text of a program without the model's lines."""
-    text = re.sub(r', "source": "[^"]*"', "", brainir.dumps(program))
+def without_lines(program: brainir.Program) -> str:
+    """Return the text of a program without the model's lines."""
+    return re.sub(r', "source": "[^"]*"', "", brainir.dumps(program))
+
+
+def digest(text: str) -> str:
+    """Return the hash of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,10 +68,42 @@ def differs(name: str, version: Versions = JAX) -> str:
     return reason if holds(version) else ""
 
 
+MODELS = Path(__file__).with_name("models") / "versions.json"
+_STACK = "before JAX 0.10, jnp.stack is not one operation"
+_WIDTH = "braintools 0.4 lets the gradient through the width of a surrogate"
+_STACKED = ("GroupedALIF_Delta", "GroupedALIF_ExpCu", "TwoTimescales")
+
+
+def model_differs(name: str, text: str, version: Versions = JAX) -> str:
+    """Return why a model is another program than for the versions that wrote the file; nothing if it is not."""
+    if name in _STACKED and version < (0, 10):
+        return _STACK
+    return _WIDTH if "surrogate" in text and _installed("braintools") >= (0, 4) else ""
+
+
+def _installed(package: str) -> Versions:
+    major, minor, *_ = importlib.metadata.version(package).split(".")
+    return int(major), int(minor)
+
+
+def model_texts() -> dict[str, str]:
+    """Return the text of every model that can be stored, without the model's lines."""
+    from tests.models import MODELS as models
+
+    # Dropout of brainstate checks its rate through a host callback.
+    cases = {name: case for name, case in models.items() if name != "dropout_RNN"}
+    return {
+        name: without_lines(brainir.lower_module(case.build(), *case.inputs(0))) for name, case in sorted(cases.items())
+    }
+
+
 if __name__ == "__main__":
     from tests.programs import PROGRAMS
 
     found = {
-        name: digest(brainir.lower(case.fn, *case.args)) for name, case in sorted(PROGRAMS.items()) if case.since <= JAX
+        name: digest(without_lines(brainir.lower(case.fn, *case.args)))
+        for name, case in sorted(PROGRAMS.items())
+        if case.since <= JAX
     }
     HASHES.write_text(json.dumps(found, indent=1) + "\n")
+    MODELS.write_text(json.dumps({name: digest(text) for name, text in model_texts().items()}, indent=1) + "\n")

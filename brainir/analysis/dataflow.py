@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from ..ir.errors import AnalysisError
-from ..ir.node import Node
 from ..ir.ops import (
     Call,
     Checkpoint,
@@ -27,11 +26,12 @@ from ..ir.ops import (
     While,
 )
 from ..ir.program import Constant, Function, Program
-from ..ir.types import TensorType, is_literal, literal_type
+from ..ir.types import TensorType, is_literal
 from .constants import Constants
-from .rearrange import Array, Known
+from .rearrange import Array
+from .sites import Site, constants_of, signature_of, signatures_of
 
-__all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site", "constants_of"]
+__all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site"]
 
 _PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
 """Nodes whose results are those of their function."""
@@ -40,36 +40,6 @@ Fact = TypeVar("Fact")
 
 _WIDEN_AFTER = 8
 _GIVE_UP_AFTER = 1000
-
-
-class Site(NamedTuple):
-    """A node where it stands.
-
-    Parameters
-    ----------
-    node : Node
-    operands, results : list of TensorType
-        Types of its operands and results.
-    constants : callable
-        Returns the value of an operand that depends on no input of the function, or None.
-    """
-
-    node: Node
-    operands: list[TensorType]
-    results: list[TensorType]
-    constants: Known
-
-    @staticmethod
-    def of(node: Node, function: Function, constants: Known | None = None) -> Site:
-        """Return the site of a node of a function."""
-        kinds = function.kinds
-        operands = [kinds[operand] if operand in kinds else literal_type(operand) for operand in node.inputs]
-        return Site(node, operands, [kinds[name] for name in node.outputs], constants or Constants(function))
-
-
-def constants_of(site: Site) -> list[Array | None]:
-    """Return the values of the operands of a node, where they depend on no input."""
-    return [site.constants(operand) for operand in site.node.inputs]
 
 
 class _Analysis(ABC, Generic[Fact]):
@@ -85,13 +55,19 @@ class _Analysis(ABC, Generic[Fact]):
     nothing : Fact
         The fact of a value about which there is nothing to say. What nodes make of nothing is nothing, so
         :meth:`transfer` is not asked, unless `eager` is set.
+    shares : bool
+        Whether most equal facts are one object. What an elementwise operation without attributes makes of the very
+        same facts is then worked out once.
     """
 
     nothing: Fact
     eager: ClassVar[bool] = False
+    shares: bool = False
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        # Facts are kept with what was made of them, so that no others get their identities.
+        self._made: dict[tuple[int, ...], tuple[list[Fact], Fact]] = {}
 
     @abstractmethod
     def join(self, first: Fact, second: Fact, kind: TensorType) -> Fact:
@@ -195,12 +171,26 @@ class ForwardAnalysis(_Analysis[Fact]):
         constants = Constants(function, self._given, self.program)
         # This loop runs for every node of every program: what it asks for is kept in local names.
         nothing, eager, is_nothing, get = self.nothing, self.eager, self.is_nothing, known.get
-        for node in function.nodes:
-            facts = [self.literal(name) if is_literal(name) else get(name, nothing) for name in node.inputs]
-            if eager or [fact for fact in facts if fact is not nothing and not is_nothing(fact)]:
-                results = self.visit(Site.of(node, function, constants), facts)
-                pairs = zip(node.outputs, results, strict=True)
-                known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
+        literal, visit, transfer, made = self.literal, self.visit, self.transfer, self._made if self.shares else None
+        direct = type(self).visit is ForwardAnalysis.visit
+        for node, signature in zip(function.nodes, signatures_of(function), strict=True):
+            facts = [literal(name) if ":" in name else get(name, nothing) for name in node.inputs]
+            if not eager and not [fact for fact in facts if fact is not nothing and not is_nothing(fact)]:
+                continue
+            if made is not None and signature.repeats:
+                key = (signature.number, *map(id, facts))
+                if key not in made:
+                    (fact,) = visit(Site.under(signature, node, constants), facts)
+                    made[key] = (facts, fact)
+                fact = made[key][1]
+                if fact is not nothing and not is_nothing(fact):
+                    known[node.outputs[0]] = fact
+                continue
+            operands, results, _, plain, in_place, _, _ = signature
+            ask = transfer if direct and plain else visit
+            found = ask(Site(node, operands, results, constants, in_place), facts)
+            pairs = zip(node.outputs, found, strict=True)
+            known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:
@@ -345,7 +335,7 @@ class BackwardAnalysis(_Analysis[Fact]):
         for node in reversed(function.nodes):
             facts = [known.get(name, self.nothing) for name in node.outputs]
             if self.eager or any(not self.is_nothing(fact) for fact in facts):
-                site = Site.of(node, function, constants)
+                site = Site.under(signature_of(node, function), node, constants)
                 for operand, kind, fact in zip(node.inputs, site.operands, self.visit(site, facts), strict=True):
                     if not self.is_nothing(fact) and not is_literal(operand):
                         known[operand] = self.join(known[operand], fact, kind) if operand in known else fact

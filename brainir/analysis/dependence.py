@@ -160,11 +160,15 @@ def position_dependence(program: Program) -> PositionDependence:
     flow = _flow(program)
     known = flow[2]
     rows = []
+    # Most values see what another one sees: the numbers are written once for all of them.
+    numbers: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     for name in program.entry_function.value_types:
         dependence = known.get(name, NOTHING)
         if dependence is not NOTHING:
-            elementwise, mixing = (tuple(bits(mask)) for mask in dependence.masks())
-            rows.append((name, elementwise, mixing))
+            if id(dependence) not in numbers:
+                elementwise, mixing = dependence.masks()
+                numbers[id(dependence)] = tuple(bits(elementwise)), tuple(bits(mixing))
+            rows.append((name, *numbers[id(dependence)]))
     found = PositionDependence(states=tuple(state.path for state in states), found=tuple(rows), program=program)
     found.__dict__["_flow"] = flow
     return found

@@ -27,8 +27,9 @@ from ..ir.ops import (
 )
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, literal_array
-from .dataflow import ForwardAnalysis, Site
+from .dataflow import ForwardAnalysis
 from .rearrange import Known
+from .sites import Site
 from .variation import PARAMETERS, TIME, Variation, along, moved, total
 
 __all__ = ["Derivatives", "Slope", "VariationFlow"]
@@ -96,13 +97,16 @@ class VariationFlow(ForwardAnalysis[Slope]):
     Parameters
     ----------
     program : Program
+    derivatives : bool
+        Whether any input has derivatives. If not, most values vary like others.
     """
 
     nothing = Slope(Variation.constant(np.zeros(())))
     eager = True
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, derivatives: bool = True) -> None:
         super().__init__(program)
+        self.shares = not derivatives
         self._open: set[str] = set()
         self._alike: dict[tuple[object, ...], tuple[list[Variation], Slope]] = {}
 
@@ -163,13 +167,14 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     def transfer(self, site: Site, facts: Sequence[Slope]) -> Sequence[Slope]:
         """See :meth:`ForwardAnalysis.transfer`."""
-        operands = [fact.value for fact in facts]
-        mine = [fact.slopes for fact in facts]
-        if site.node.traits.elementwise:
+        operands = [fact[0] for fact in facts]
+        mine = [fact[1] for fact in facts]
+        traits = site.node.traits
+        if traits.elementwise:
             value = self._elementwise_value(site, operands)
-            if not any(mine) or not site.results[0].is_inexact or site.node.traits.blocks_gradient:
+            if not any(mine) or not site.results[0].is_inexact or traits.blocks_gradient:
                 return (value,)
-            return (Slope(value.value, self._elementwise(site, operands, mine)),)
+            return (Slope(value[0], self._elementwise(site, operands, mine)),)
         values = self._values(site, operands)
         if not any(mine):
             return [Slope(value) for value in values]
@@ -199,10 +204,10 @@ class VariationFlow(ForwardAnalysis[Slope]):
         Most operations of a program meet operands that vary like those of another one; they are worked out once.
         """
         node, result = site.node, site.results[0]
-        if node.attribute_names() or not all(each.is_alike for each in operands):
+        if node.attribute_names() or any(each[0].ndim or each[1].ndim for each in operands):
             spread = [each.on(kind, result.shape) for each, kind in zip(operands, site.operands, strict=True)]
             return Slope(self._computed(node, spread))
-        key = (node.op, result, *map(id, operands))
+        key = (node.op, node.types, *map(id, operands))
         found = self._alike.get(key)
         if found is None:
             # The operands are kept, so that no others get their identities.
@@ -252,19 +257,21 @@ class VariationFlow(ForwardAnalysis[Slope]):
         return self._combined(node, operands, mine)
 
     def _elementwise(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> Derivatives:
-        kinds, shape = site.operands, site.results[0].shape
-        spread = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
-        parts: dict[int, list[Variation]] = {}
+        node, kinds, shape = site.node, site.operands, site.results[0].shape
+        in_place = site.in_place
+        if not in_place:
+            operands = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
+        found: dict[int, Variation] = {}
         for index, slopes in enumerate(mine):
-            partial = _partial(site.node, spread, index) if slopes else None
+            partial = _partial(node, operands, index) if slopes else None
             if partial is None:
                 continue
             for source, slope in slopes.items():
-                here = slope.on(kinds[index], shape)
+                here = slope if in_place else slope.on(kinds[index], shape)
                 product = here if partial is _ONE else partial.times(here)
                 if product.flags:
-                    parts.setdefault(source, []).append(product)
-        return {source: several[0] if len(several) == 1 else total(several) for source, several in parts.items()}
+                    found[source] = total((found[source], product)) if source in found else product
+        return found
 
     def _moved(
         self, node: Node, mine: Sequence[Derivatives], kinds: Sequence[TensorType], constants: Known
@@ -392,15 +399,15 @@ def _partial(node: Node, operands: list[Variation], index: int) -> Variation | N
 
     The operands have the shape of the result, or are the same for all elements.
     """
+    if node.op == "mul":
+        return operands[1 - index]
+    if node.op in ("add", "add_any"):
+        return _ONE
     if node.op in _FLAT or isinstance(node, Compare | Round):
         return None
     match node:
-        case Binary() if node.op in ("add", "add_any"):
-            return _ONE
         case Binary() if node.op == "sub":
             return _MINUS_ONE if index else _ONE
-        case Binary() if node.op == "mul":
-            return operands[1 - index]
         case Binary() if node.op == "div" and index == 0:
             divisor = operands[1]
             if not divisor.is_known:

@@ -101,7 +101,7 @@ FINDINGS: dict[FindingName, Finding] = {
     "other_state": Finding(
         "BIR204",
         "the state is neither a parameter nor hidden, and carries no derivative",
-        "",
+        "make it a HiddenState, if credit should pass through it from step to step",
     ),
     "hidden_group": Finding(
         "BIR210",

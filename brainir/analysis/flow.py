@@ -11,10 +11,11 @@ from ..ir.node import Node
 from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .dataflow import ForwardAnalysis, Site, constants_of
+from .dataflow import ForwardAnalysis
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Array, Known, is_order_preserving, product_layouts, rearrange, writes_in_place
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
+from .sites import Site, constants_of
 
 __all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "local_maps", "mixing_kind"]
 
@@ -52,6 +53,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     """
 
     nothing = NOTHING
+    shares = True
 
     def __init__(self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True) -> None:
         super().__init__(program)
@@ -62,6 +64,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
         self._blocking: frozenset[str] = frozenset()
+        self._plains: dict[tuple[int, int], Dependence] = {(0, 0): NOTHING}
 
     def start(self, number: int) -> Dependence:
         """Return how a source depends on itself."""
@@ -256,7 +259,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def _pack(self, aligned: int, mixing: int, found: list[tuple[int, IndexMap]]) -> Dependence:
         """Join index maps: those that fit together become one, the aligned ones a bit."""
         if not found:
-            return Dependence(aligned, NO_MAPS, mixing) if aligned or mixing else NOTHING
+            return self._plain(aligned, mixing)
         lists: dict[int, list[IndexMap]] = {}
         for mask, each in found:
             for source, alike in self.alike.items():
@@ -293,6 +296,14 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         if not (aligned or mixing or maps):
             return NOTHING
         return Dependence(aligned, maps or NO_MAPS, mixing)
+
+    def _plain(self, aligned: int, mixing: int) -> Dependence:
+        """Return dependence without index maps, the same object each time."""
+        key = aligned, mixing
+        found = self._plains.get(key)
+        if found is None:
+            found = self._plains[key] = Dependence(aligned, NO_MAPS, mixing)
+        return found
 
     @staticmethod
     def _is_aligned(source: Source, each: IndexMap) -> bool:
@@ -385,7 +396,7 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    site = Site(node, list(kinds), [TensorType.parse(kind) for kind in node.types], lambda operand: None)
+    site = Site(node, tuple(kinds), tuple(TensorType.parse(kind) for kind in node.types), lambda operand: None)
     for result in flow.visit(site, inputs):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):

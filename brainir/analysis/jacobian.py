@@ -135,7 +135,8 @@ def input_variations(program: Program, function: Function, states: StepStates) -
         if before.name == after.name
     ]
     inputs.update((value.name, Variation.of(value.shape, PARAMETERS)) for value in fixed)
-    known = VariationFlow(program).run(function, {name: Slope(value) for name, value in inputs.items()})
+    flow = VariationFlow(program, derivatives=False)
+    known = flow.run(function, {name: Slope(value) for name, value in inputs.items()})
     return {name: fact.value for name, fact in known.items()}
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from ..ir.node import Node
 from ..ir.ops import Cond, Scan
 from ..ir.program import Function, Program
-from .dataflow import Site
 from .diagnostics import Diagnostic, diagnostic, place_of
 from .facts import Facts
 from .flow import local_maps
 from .inline import inline_calls
 from .passes.cond_to_select import CondToSelect
 from .passes.unroll_scans import UnrollScans
+from .sites import Site
 from .slices import reached, reaching
 from .states import StepStates
 

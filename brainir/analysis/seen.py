@@ -68,8 +68,9 @@ class Dependence(NamedTuple):
     def mapped(self) -> int:
         """Sources that are seen element by element, perhaps among other ways."""
         found = self.aligned
-        for source in self.maps:
-            found |= 1 << source
+        if self.maps:
+            for source in self.maps:
+                found |= 1 << source
         return found
 
     def masks(self) -> tuple[int, int]:

@@ -13,12 +13,13 @@ from .inline import Names, fresh_name
 __all__ = ["Cutting", "extract", "identifiers", "reached", "reaching", "use_count"]
 
 _MAX_RECOMPUTED = 64
+_LEAF = LeafTree()
 
 
 def reached(
     function: Function,
     seeds: Mapping[str, int],
-    stops: Callable[[Node, str], bool] = lambda node, name: False,
+    stops: Callable[[Node, str], bool] | None = None,
 ) -> dict[str, int]:
     """Carry bit sets forward: return, for each value, the seeds that it depends on.
 
@@ -26,18 +27,19 @@ def reached(
     ----------
     function : Function
     seeds : mapping of str to int
-    stops : callable
+    stops : callable, optional
         ``stops(node, result)`` is true where dependence ends at a result of a node.
     """
     found = dict(seeds)
     for node in function.nodes:
         mask = 0
         for operand in node.inputs:
-            mask |= found.get(operand, 0)
+            if operand in found:
+                mask |= found[operand]
         if mask:
             for name in node.outputs:
-                if not stops(node, name):
-                    found[name] = found.get(name, 0) | mask
+                if stops is None or not stops(node, name):
+                    found[name] = found[name] | mask if name in found else mask
     return found
 
 
@@ -47,11 +49,16 @@ def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
     for node in reversed(function.nodes):
         mask = 0
         for name in node.outputs:
-            mask |= found.get(name, 0)
+            if name in found:
+                mask |= found[name]
         if mask:
             for operand in node.inputs:
-                if not is_literal(operand):
-                    found[operand] = found.get(operand, 0) | mask
+                if operand in found:
+                    # The same number where nothing is new: it can have as many digits as there are seeds.
+                    if found[operand] | mask != found[operand]:
+                        found[operand] |= mask
+                elif not is_literal(operand):
+                    found[operand] = mask
     return found
 
 
@@ -138,8 +145,9 @@ class Cutting:
 
     def add(self, node: Node, operands: Iterable[str]) -> None:
         """Append a node with other operands; results whose names are inputs already get other names."""
-        inputs = tuple(operands)
-        outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in node.outputs)
+        inputs, outputs = tuple(operands), node.outputs
+        if not self.sources.keys().isdisjoint(outputs):
+            outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in outputs)
         if (inputs, outputs) != (node.inputs, node.outputs):
             node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
         self.nodes.append(node)
@@ -149,22 +157,23 @@ class Cutting:
         """Return the program, whose result is a tuple, and the old values that its inputs stand for."""
         functions = self._callees()
         name = fresh_name(self.name, {function.name for function in functions})
-        used = {operand for node in self.nodes for operand in node.inputs} | {*outputs}
+        used = {operand for node in self.nodes for operand in node.inputs} | {*outputs} if self.constants else set()
+        types = self.function.value_types
         entry = Function(
             name=name,
             inputs=tuple(self.sources),
-            types=tuple(self.function.value_types[source] for source in self.sources.values()),
-            constants=tuple(each for name, each in self.constants.items() if name in used) if self.constants else (),
+            types=tuple([types[source] for source in self.sources.values()]),
+            constants=tuple(each for name, each in self.constants.items() if name in used),
             nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
             outputs=tuple(outputs),
         )
         interface = Interface(
             kind="function",
-            arguments=tuple(Argument(name=argument, tree=LeafTree()) for argument in identifiers(self.sources)),
-            result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(outputs)),
+            arguments=tuple([Argument.checked({"name": each, "tree": _LEAF}) for each in identifiers(self.sources)]),
+            result=SequenceTree(kind="tuple", children=(_LEAF,) * len(outputs)),
         )
         program = Program(entry=name, interface=interface, functions=(entry, *functions))
-        return program, tuple(self.function.value(source) for source in self.sources.values())
+        return program, tuple([self.function.value(source) for source in self.sources.values()])
 
     def _callees(self) -> list[Function]:
         needed: set[str] = set()
@@ -218,19 +227,20 @@ def extract(
         The values of `function` that its inputs stand for.
     """
     between = _between(function, sources, targets, cut, stop)
-    dependent = set(sources)
+    given = {*sources}
+    dependent = set(given)
     for node in between:
         if not dependent.isdisjoint(node.inputs):
-            dependent.update(output for output in node.outputs if output not in stop)
-    needed = {target for target in targets if target in dependent}
+            dependent.update([output for output in node.outputs if output not in stop] if stop else node.outputs)
+    needed = {target for target in targets if target in dependent} - given
     kept: list[Node] = []
     for node in reversed(between):
-        if not needed.isdisjoint({*node.outputs} - {*sources}):
+        if not needed.isdisjoint(node.outputs):
             kept.append(node)
-            needed.update(operand for operand in node.inputs if operand in dependent)
+            needed.update([each for each in node.inputs if each in dependent and each not in given])
     cutting = Cutting(name, function, program, sources)
     for part in reversed(kept):
-        cutting.add(part, [cutting.operand(operand) for operand in part.inputs])
+        cutting.add(part, [each if each in cutting.defined else cutting.operand(each) for each in part.inputs])
     return cutting.finish([cutting.operand(target) for target in targets])
 
 
@@ -246,15 +256,16 @@ def _between(
     for source in given:
         users = function.users.get(source, ())
         first = min([first, *(function.places[user.outputs[0]] for user in users[:1] if user.outputs)])
+    nodes, place_of = function.nodes, function.places.get
     found: set[int] = set()
     pending = [*targets]
     while pending:
         value = pending.pop()
-        place = function.places.get(value, -1)
+        place = place_of(value, -1)
         if place < first or place in found or value in given or value in stop:
             continue
-        node = function.nodes[place]
+        node = nodes[place]
         if node.outputs[0] not in cut:
             found.add(place)
             pending += node.inputs
-    return [function.nodes[place] for place in sorted(found)]
+    return [nodes[place] for place in sorted(found)]

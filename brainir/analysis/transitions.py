@@ -12,10 +12,10 @@ from ..ir.ops import BitcastConvertType, DotGeneral
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
-from .dataflow import Site
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, local_maps
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .rearrange import product_layouts, rearrange, writes_in_place
+from .sites import Site, signatures_of
 from .slices import Cutting
 from .states import HiddenLeaf
 from .weights import WeightScan
@@ -39,8 +39,12 @@ class AlignedSlice:
         self.known = known
         self.members = sum(1 << number for number in members)
         self.wanted: dict[str, IndexMap] = {}
+        self.signatures = signatures_of(scan.function)
         self.constants = Constants(scan.function)
         self.inside: dict[int, list[list[IndexMap | None]]] = {}
+        # Most values share what they see with others. What has an identity in a key is kept with what was found.
+        self.fitting: dict[tuple[int, ...], tuple[IndexMap, tuple[bool, ...]]] = {}
+        self.agreeing: dict[tuple[int, int], tuple[Dependence, IndexMap, bool]] = {}
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
@@ -48,26 +52,29 @@ class AlignedSlice:
             self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
         ]
         live: dict[int, list[bool]] = {}
-        places = self.function.places
+        nodes, places = self.function.nodes, self.function.places
         # The last node first, so that each is asked for at all wanted positions before its operands are.
-        pending = [-places[name] for name in self.wanted if name in places]
+        queued = {places[name] for name in self.wanted if name in places}
+        pending = [-place for place in queued]
         heapq.heapify(pending)
         while pending:
             index = -heapq.heappop(pending)
-            if index not in live:
-                node = self.function.nodes[index]
-                live[index] = self._operands(node)
-                for operand in node.inputs:
-                    if operand in self.wanted and operand in places and places[operand] not in live:
-                        heapq.heappush(pending, -places[operand])
+            live[index] = self._operands(index)
+            for operand, keep in zip(nodes[index].inputs, live[index], strict=True):
+                if keep and operand in places and places[operand] not in queued:
+                    queued.add(places[operand])
+                    heapq.heappush(pending, -places[operand])
         cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
         sees = {*(member.old for member in members), *self.wanted}
+        defined, operand_of = cutting.defined, cutting.operand
         for index in sorted(live):
-            node = self.function.nodes[index]
-            operands = zip(node.inputs, live[index], strict=True)
+            node = nodes[index]
             cutting.add(
                 node,
-                [cutting.operand(operand, live=keep or operand not in sees) for operand, keep in operands],
+                [
+                    each if keep and each in defined else operand_of(each, live=keep or each not in sees)
+                    for each, keep in zip(node.inputs, live[index], strict=True)
+                ],
             )
         results = zip(members, live_results, strict=True)
         return cutting.finish(
@@ -78,47 +85,64 @@ class AlignedSlice:
         """Ask for a value at some positions; false if it does not see the group there."""
         if is_literal(operand):
             return False
-        dependence = self.known.get(operand, NOTHING)
-        seen = dependence.mapped & self.members
-        if not seen:
-            return False
-        shape = self.function.kinds[operand].shape
         # The same array where it can be: that it agrees with itself is known without looking.
+        shape = self.function.kinds[operand].shape
         positions = positions if positions.shape == shape else positions.reshape(shape)
-        if self.wanted.get(operand) is positions:
-            return True
-        layouts = self.flow.layouts(dependence, shape)
-        if not any(mask & seen and agrees(each, positions) for mask, each in layouts):
-            return False
+        return self._agrees(self.known.get(operand, NOTHING), positions) and self._add(operand, positions)
+
+    def _add(self, operand: str, positions: IndexMap) -> bool:
+        """Ask for a value at positions at which it sees the group; false if it is wanted at others already."""
         before = self.wanted.get(operand)
+        if before is positions:
+            return True
         both = positions if before is None else merge(before, positions)
         if both is None:
             return False
         self.wanted[operand] = both
         return True
 
-    def _sees(self, operand: str) -> bool:
-        return not is_literal(operand) and bool(self.known.get(operand, NOTHING).mapped & self.members)
+    def _agrees(self, dependence: Dependence, positions: IndexMap) -> bool:
+        """Whether a value sees a member at some positions."""
+        key = id(dependence), id(positions)
+        found = self.agreeing.get(key)
+        if found is None:
+            seen = dependence.mapped & self.members
+            layouts = self.flow.layouts(dependence, positions.shape) if seen else ()
+            fits = any(mask & seen and agrees(each, positions) for mask, each in layouts)
+            found = self.agreeing[key] = (dependence, positions, fits)
+        return found[2]
 
-    def _operands(self, node: Node) -> list[bool]:
+    def _fits(
+        self, kinds: Sequence[TensorType], seen: Sequence[Dependence | None], positions: IndexMap
+    ) -> tuple[bool, ...]:
+        """Return which operands see the group at some positions; nothing if one that sees it has another shape."""
+        live = [each if each is not None and each.mapped & self.members else None for each in seen]
+        if any(each is not None and kind.shape != positions.shape for kind, each in zip(kinds, live, strict=True)):
+            return ()
+        return tuple([each is not None and self._agrees(each, positions) for each in live])
+
+    def _operands(self, index: int) -> list[bool]:
         """Ask for each operand of a node at the positions at which its results are wanted; whether it sees them."""
-        live = [self._sees(operand) for operand in node.inputs]
+        node, signature = self.function.nodes[index], self.signatures[index]
+        seen = [self.known.get(operand) for operand in node.inputs]
+        positions = self.wanted.get(node.outputs[0])
+        if positions is not None and signature.traits.elementwise:
+            # Most operands have the shape of the result, and are wanted at the very same positions.
+            key = (signature.number, id(positions), *map(id, seen))
+            if key not in self.fitting:
+                self.fitting[key] = positions, self._fits(signature.operands, seen, positions)
+            if fits := self.fitting[key][1]:
+                return [fit and self._add(operand, positions) for operand, fit in zip(node.inputs, fits, strict=True)]
+        live = [each is not None and bool(each.mapped & self.members) for each in seen]
         if not any(live):
             return live
-        results = [self.wanted.get(name) for name in node.outputs]
-        if node.traits.elementwise:
-            # Most operands have the shape of the result, and are wanted at the very same positions.
-            (wanted,), types = results, self.function.kinds
-            shapes = [types[operand].shape if each else None for operand, each in zip(node.inputs, live, strict=True)]
-            if wanted is not None and all(shape in (None, wanted.shape) for shape in shapes):
-                return [each and self._want(operand, wanted) for operand, each in zip(node.inputs, live, strict=True)]
-        kinds = [self.function.type_of(operand) for operand in node.inputs]
+        kinds, results = signature.operands, [self.wanted.get(name) for name in node.outputs]
         in_place = not isinstance(node, DotGeneral) and acts_elementwise(node, kinds, self.scan.program)
-        for index, operand in enumerate(node.inputs):
-            if live[index]:
-                find = self._in_place if in_place or self._is_cast(node, kinds[index]) else self._moved
-                positions = find(node, results, kinds, index)
-                live[index] = positions is not None and self._want(operand, positions)
+        for place, operand in enumerate(node.inputs):
+            if live[place]:
+                find = self._in_place if in_place or self._is_cast(node, kinds[place]) else self._moved
+                found = find(node, results, kinds, place)
+                live[place] = found is not None and self._want(operand, found)
         return live
 
     @staticmethod

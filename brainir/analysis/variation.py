@@ -82,7 +82,8 @@ class Variation(NamedTuple):
     @property
     def flags(self) -> int:
         """The bits of all elements together."""
-        return int(self.code if self.code.ndim == 0 else np.bitwise_or.reduce(self.code, axis=None))
+        code = self[0]
+        return int(np.bitwise_or.reduce(code, axis=None) if code.ndim else code)
 
     @property
     def is_alike(self) -> bool:
@@ -160,13 +161,13 @@ class Variation(NamedTuple):
 
     def times(self, other: Variation) -> Variation:
         """Return the variation of the products of elements."""
-        first, second = self.code, other.code
+        (first, number), (second, factor) = self, other
         if first.ndim == second.ndim == 0:
             one, two = int(first), int(second)
             flags = one | two if one & two & NONZERO else 0
-            if flags & _UNKNOWN and self.number.ndim == other.number.ndim == 0:
+            if flags & _UNKNOWN and number.ndim == factor.ndim == 0:
                 return _unknown(flags)
-            return Variation(_code(flags), np.asarray(self.number * other.number))
+            return Variation(_code(flags), number * factor)
         return Variation(np.where(first & second & NONZERO, first | second, 0), np.asarray(self.number * other.number))
 
 
@@ -184,10 +185,11 @@ def total(parts: Sequence[Variation]) -> Variation:
     """Return the variation of the sums of elements."""
     result = parts[0]
     for part in parts[1:]:
-        if result.is_alike and part.is_alike and (result.flags | part.flags) & _UNKNOWN:
-            result = _unknown(result.flags | part.flags)
+        (one, number), (two, other) = result, part
+        if not (one.ndim or two.ndim or number.ndim or other.ndim) and (flags := int(one) | int(two)) & _UNKNOWN:
+            result = _unknown(flags)
         else:
-            result = Variation(np.asarray(result.code | part.code), np.asarray(result.number + part.number))
+            result = Variation(np.asarray(result.code | part.code), number + other)
     return result
 
 

@@ -20,7 +20,16 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "spsolve",
     ),
     "it calls compiled code, which is no JAX program; a file can only name it: lower with keep= and give the operation"
-    " with brainir.register_primitive": ("buffer_callback", "call_exported", "ffi_call"),
+    " with brainir.register_primitive": ("ffi_call",),
+    "it calls a program that was exported, of which only StableHLO is left; lower the function that was exported": (
+        "call_exported",
+    ),
+    "it calls a Python function that works on buffers of the device; use jax.pure_callback": ("buffer_callback",),
+    "it is a kernel of Pallas, a language of its own; lower a function of JAX operations that computes the same": (
+        "core_map",
+        "mpmd_map",
+        "pallas_call",
+    ),
     "it works on a reference that does not live within the function, or where JAX would lose a derivative rule in"
     " taking it out; give the function the value and return the new one": (
         "accum_grad_in_ref",

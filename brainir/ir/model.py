@@ -27,7 +27,7 @@ class Model(BaseModel):
 
     @classmethod
     def checked(cls, fields: dict[str, Any]) -> Self:
-        """Make a record from all its fields, checked as the constructor checks them, in half of its time.
+        """Make a record from its fields, checked as the constructor checks them, in half of its time.
 
         Raises
         ------

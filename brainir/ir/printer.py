@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .interface import Interface, State, Tree, leaf_paths
 from .model import StatePath
@@ -19,17 +19,22 @@ def format_path(path: StatePath) -> str:
     return ".".join(text if len(text := str(key)) <= 24 else f"<{text[:20].strip()}…>" for key in path) or "()"
 
 
-def format_node(node: Node) -> str:
-    """Write one node on one line, as ``y: f32[4] = dot_general[...] x W``."""
-    results = ", ".join(f"{name}: {kind}" for name, kind in zip(node.outputs, node.types, strict=False)) or "()"
+def format_node(node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> str:
+    """Write one node on one line, as ``y: f32[4] = dot_general[...] x W``, with its operands and results or others."""
+    inputs, outputs = node.inputs if inputs is None else inputs, node.outputs if outputs is None else outputs
+    results = ", ".join([f"{name}: {kind}" for name, kind in zip(outputs, node.types, strict=False)]) or "()"
+    attributes = _attributes(node) if node.attribute_names() else ""
+    operands = " ".join([operand.partition(":")[0] if is_literal(operand) else operand for operand in inputs])
+    return f"{results} = {node.op}{attributes} {operands}".rstrip()
+
+
+def _attributes(node: Node) -> str:
     shown = [
         f"{name}={_attribute(value)}"
         for name, value in node.attributes().items()
         if value is not None and value is not False and value != () and not _is_default_zero(node, name, value)
     ]
-    attributes = f"[{', '.join(shown)}]" if shown else ""
-    operands = " ".join(operand.partition(":")[0] if is_literal(operand) else operand for operand in node.inputs)
-    return f"{results} = {node.op}{attributes} {operands}".rstrip()
+    return f"[{', '.join(shown)}]" if shown else ""
 
 
 def _is_default_zero(node: Node, name: str, value: object) -> bool:

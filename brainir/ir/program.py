@@ -236,7 +236,8 @@ class Function(Model):
         """Return name and type of a value or literal."""
         found = self._values.get(operand)
         if found is None:
-            found = self._values[operand] = Value(name=operand, type=str(self.type_of(operand)))
+            text = self.value_types.get(operand) or str(self.type_of(operand))
+            found = self._values[operand] = Value.checked({"name": operand, "type": text})
         return found
 
     @functools.cached_property

@@ -125,7 +125,7 @@ class TensorType:
     @property
     def is_inexact(self) -> bool:
         """Whether the elements are real or complex floating point numbers, so that they can carry a derivative."""
-        return self.dtype.startswith("complex") or ("float" in self.dtype and self.dtype != "float0")
+        return _is_inexact(self.dtype)
 
     @property
     def is_integer(self) -> bool:
@@ -151,6 +151,11 @@ class TensorType:
     def with_shape(self, shape: tuple[int, ...]) -> TensorType:
         """Return the same element type with another shape."""
         return TensorType(self.dtype, shape, self.weak_type)
+
+
+@functools.lru_cache(maxsize=256)
+def _is_inexact(dtype: str) -> bool:
+    return dtype.startswith("complex") or ("float" in dtype and dtype != "float0")
 
 
 @functools.lru_cache(maxsize=1 << 16)

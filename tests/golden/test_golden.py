@@ -17,8 +17,9 @@ from tests.compare import JAX
 from tests.golden.run import changed, checksums, edited, run
 
 ROOT = Path(__file__).parent
-FILES = sorted(ROOT.glob("version_*/*.json"))
-FOLDERS = sorted(ROOT.glob("version_*"))
+VERSIONS = sorted(ROOT.glob("version_*"))
+FOLDERS = [*VERSIONS, *sorted(ROOT.glob("jax_*"))]
+FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.json"))
 golden = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 
 
@@ -62,7 +63,7 @@ def test_stored_program_gives_the_recorded_results(path: Path) -> None:
 
 @golden
 def test_stored_program_of_this_version_is_written_as_it_was(path: Path, tmp_path: Path) -> None:
-    if path.parent.name == f"version_{SCHEMA_VERSION}":
+    if json.loads(path.read_text())["version"] == SCHEMA_VERSION:
         brainir.save(brainir.load(path), tmp_path / path.name)
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
@@ -101,8 +102,14 @@ def test_every_schema_is_in_a_golden_file() -> None:
     assert [schema.__name__ for schema in SCHEMAS if schema not in found] == []
 
 
+def test_every_supported_jax_version_has_golden_files_of_what_it_traces_in_its_own_way() -> None:
+    assert {folder.name for folder in FOLDERS} >= {"jax_0.8", "jax_0.9", "jax_0.10", "jax_0.12"}
+    assert any(path.stem == "gradient_of_a_loop" for path in (ROOT / "jax_0.12").iterdir())
+    assert any(path.stem == "module_IF_Delta" for path in (ROOT / "jax_0.9").iterdir())
+
+
 def test_every_version_has_golden_files_and_a_schema() -> None:
     versions = [f"version_{version}" for version in range(1, SCHEMA_VERSION + 1)]
-    assert [folder.name for folder in FOLDERS] == versions
+    assert [folder.name for folder in VERSIONS] == versions
     for version in range(1, SCHEMA_VERSION + 1):
         assert (ROOT.parents[1] / f"docs/schema/brainir-{version}.schema.json").is_file()

@@ -1,13 +1,15 @@
 """Write golden files that are not there yet: ``python -m tests.golden.write`` in the root of the repository.
 
 A file that exists is never written again. It shows that programs which were stored once are still read, have the same
-fingerprint and give the same results. What the installed JAX does not have, another one writes.
+fingerprint and give the same results. What the installed JAX does not have, another one writes. Of programs that JAX
+versions trace in different ways, each JAX version keeps a file of its own, which the others run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -27,7 +29,8 @@ from brainir.ir.types import DTYPES, USED_BITS, TensorType
 from tests.compare import JAX
 from tests.golden.operations import KEPT, OPERATIONS
 from tests.golden.run import changed, checksums, run
-from tests.models.cases import MODELS
+from tests.programs import PROGRAMS_HERE
+from tests.versions import differs
 
 FOLDER = Path(__file__).parent
 
@@ -169,6 +172,20 @@ def _programs() -> Iterator[tuple[str, Callable[[], Made]]]:
         yield f"module_{name}", functools.partial(_module, name)
 
 
+WRITTEN_BY_ALL = ("GroupedALIF_Delta", "IF_Delta", "LRU")
+"""Models of which each JAX version keeps a file."""
+
+
+def _programs_of_this_jax() -> Iterator[tuple[str, Callable[[], Made]]]:
+    """Yield what makes each program that this JAX writes in another way than others, and of some models."""
+    for name, case in PROGRAMS_HERE.items():
+        if differs(name):
+            yield name.replace(" ", "_"), functools.partial(_function, name, case.fn, case.args, {})
+    if importlib.util.find_spec("brainpy") is not None:
+        for name in WRITTEN_BY_ALL:
+            yield f"module_{name}", functools.partial(_module, name)
+
+
 def _function(name: str, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Made:
     program = brainir.lower(fn, *args, keep=KEPT.get(name, ()), **kwargs).replace(metadata=(("model", name),))
     return program, tuple(jax.tree.leaves((args, kwargs)))
@@ -180,6 +197,9 @@ def _step() -> Made:
 
 
 def _module(name: str) -> Made:
+    # Needs brainstate and brainpy, which the oldest JAX does not have.
+    from tests.models.cases import MODELS
+
     case = MODELS[name]
     module = case.build()
     program = brainir.lower_module(module, *case.inputs(0))
@@ -207,12 +227,16 @@ def _write(folder: Path, name: str, program: Program, inputs: tuple[Any, ...]) -
     (folder / f"{name}.results").write_text(json.dumps(record, indent=1) + "\n")
 
 
-if __name__ == "__main__":
-    version = FOLDER / f"version_{SCHEMA_VERSION}"
-    version.mkdir(exist_ok=True)
-    if (version / "SHA256SUMS").exists() and (edited := changed(version)):
+def _write_all(folder: Path, programs: Iterator[tuple[str, Callable[[], Made]]]) -> None:
+    folder.mkdir(exist_ok=True)
+    if (folder / "SHA256SUMS").exists() and (edited := changed(folder)):
         raise SystemExit(f"golden files are never edited; restore these: {edited}")
-    for title, make in _programs():
-        if not (version / f"{title}.json").exists():
-            _write(version, title, *make())
-    (version / "SHA256SUMS").write_text(checksums(version))
+    for title, make in programs:
+        if not (folder / f"{title}.json").exists():
+            _write(folder, title, *make())
+    (folder / "SHA256SUMS").write_text(checksums(folder))
+
+
+if __name__ == "__main__":
+    _write_all(FOLDER / f"version_{SCHEMA_VERSION}", _programs())
+    _write_all(FOLDER / f"jax_{JAX[0]}.{JAX[1]}", _programs_of_this_jax())

@@ -139,7 +139,7 @@ In one error with all places, and the way out.
 
 ## In no program that public functions trace
 
-Kernels of Pallas and Mosaic have primitives of their own; a kernel is refused as a whole. Besides:
+Kernels of Pallas and Mosaic have primitives of their own. Besides:
 
 {_rows(INTERNAL)}
 """

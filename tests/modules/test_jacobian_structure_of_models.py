@@ -30,8 +30,7 @@ def inputs_at(case: ModelCase, program: brainir.Program, t: int) -> list[Any]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_structure_agrees_with_the_jacobians_of_two_steps(case: ModelCase) -> None:
     program = brainir.lower_module(case.build(), *case.inputs(0))
-    with jax.disable_jit():  # operation by operation: nothing is compiled twice
-        check_structures(program, [inputs_at(case, program, t) for t in range(2)])
+    check_structures(program, [inputs_at(case, program, t) for t in range(2)])
 
 
 def structure_of(name: str) -> Any:

@@ -101,6 +101,52 @@ def test_gradients_behind_a_layer_are_those_of_backpropagation(name: str) -> Non
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)
 
 
+class TwoInARow(brainstate.nn.Module):
+    """Two weights in a row, ``x @ one @ two``, each a state of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = np.random.default_rng(2).normal(0, 0.6, (2, 4, 4)).astype(np.float32)
+        self.one, self.two = (brainstate.ParamState(jnp.asarray(weight)) for weight in weights)
+
+    def update(self, x: Any) -> Any:
+        return x @ self.one.value @ self.two.value
+
+
+def test_of_two_weights_in_a_row_the_last_has_a_trace_and_the_first_the_gradient_of_the_step() -> None:
+    module = _ready(FeedForward(TwoInARow(), (4,)))
+    rng = np.random.default_rng(1)
+    xs = jnp.asarray(rng.normal(size=(STEPS, 4)), jnp.float32)
+    targets = jnp.asarray(rng.normal(size=(STEPS, 2)), jnp.float32)
+    program = brainir.lower_module(module, xs[0])
+    states = brainir.read_states(module, program)
+    learner = brainir.compile_learner(program, loss=loss)
+    first, last = ("layer", "one"), ("layer", "two")
+    assert [(each.paths, each.form) for each in learner.report().learned] == [((last,), "dot")]
+    reasons = {each.path: each.reason for each in learner.report().excluded}
+    assert "only through another weight" in reasons[first]
+    assert last not in reasons
+    losses, params = _losses(program, states, xs, targets)
+    step = brainir.to_callable(program)
+
+    def everything(params: Any) -> Any:
+        def body(carry: Any, given: Any) -> Any:
+            now = jax.lax.stop_gradient(carry["states"])
+
+            def of_the_step(params: Any) -> Any:
+                return loss(step({**params, **now}, given[0])[1], given[1])
+
+            after, _, grads = learner.step(params, carry, *given)
+            return after, (grads, jax.grad(of_the_step)(params)[first])
+
+        return jax.lax.scan(body, learner.init(states), (xs, targets))[1], jax.jacrev(losses)(params)
+
+    (found, at_once), through_time = jax.jit(everything, compiler_options=quick_options())(params)
+    for one, two in ((found[first], at_once), (found[last], through_time[last])):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5 * float(jnp.abs(two).max()))
+    assert float(jnp.abs(at_once - through_time[first]).max()) > 1e-2
+
+
 def test_the_guide_network_learns_with_units_from_spikes() -> None:
     module = _ready(ALIF_STPExpCu_Dense_Layer(5, 6))
     program = brainir.lower_module(module, jnp.ones(5))

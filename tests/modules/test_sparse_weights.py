@@ -114,3 +114,34 @@ def test_products_are_relations_with_the_gradient_of_the_full_matrix(name: str) 
 
     for one, two in zip(*both(w), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["events", "vector and matrix", "a number of targets", "of brainunit"])
+def test_products_are_learned_online_as_backpropagation_through_the_full_matrix_learns_them(name: str) -> None:
+    shape, size, product, meaning, _ = PRODUCTS[name]
+    params, xs = {"w": array(*shape, seed=1)}, array(6, size, seed=2)
+    hidden = {"h": jnp.zeros(jax.eval_shape(meaning, params["w"], xs[0]).shape)}
+    targets = array(6, *hidden["h"].shape, seed=3)
+
+    def cell(op: Product) -> Callable[..., Any]:
+        def run(params: Any, hidden: Any, x: Any) -> Any:
+            h = 0.9 * hidden["h"] + jnp.tanh(op(params["w"], x))
+            return {"h": h}, h
+
+        return run
+
+    def loss(out: Any, target: Any) -> Any:
+        return jnp.sum((out - target) ** 2)
+
+    def both(params: Any) -> Any:
+        def backward(params: Any) -> Any:
+            outs = jax.lax.scan(lambda hidden, x: cell(meaning)(params, hidden, x), hidden, xs)[1]
+            return jax.vmap(loss)(outs, targets).sum()
+
+        return [learner.run(params, learner.init(hidden), xs, targets)[2], jax.grad(backward)(params)]
+
+    program = brainir.lower_step(cell(product), params, hidden, xs[0])
+    learner = brainir.compile_learner(program, loss=loss)
+    assert not learner.report().excluded
+    found, expected = jax.jit(both, compiler_options=quick_options())(params)
+    np.testing.assert_allclose(found["w"], expected["w"], rtol=1e-5, atol=1e-5 * float(jnp.abs(expected["w"]).max()))

@@ -4,10 +4,13 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
+
+from tests.quick_compile import quick_options
 
 PATH = Path(__file__).parents[2] / "examples" / "train_online.py"
 SMALL = ["digits", "--neurons", "8", "--batch", "4", "--every", "2"]
@@ -20,6 +23,15 @@ def example() -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+
+    class QuicklyCompiled(module.Trainer):  # type: ignore[misc, name-defined]  # a class of a file that is no module
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.update, self.evaluate = (
+                jax.jit(function, compiler_options=quick_options()) for function in (self._update, self._evaluate)
+            )
+
+    module.Trainer = QuicklyCompiled
     return module
 
 

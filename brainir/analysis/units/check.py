@@ -148,7 +148,7 @@ class _Checker:
             if node.traits.control:
                 results = self._inner(function, index, node, operands)
             else:
-                results, conflict = results_of(node, operands)
+                results, conflict = results_of(node, operands, [function.type_of(operand) for operand in node.inputs])
                 if conflict is not None:
                     self._report(function, index, conflict)
             for name, unit in zip(node.outputs, results, strict=True):

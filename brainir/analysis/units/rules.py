@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
@@ -9,7 +10,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ...ir.node import Node
-from ...ir.types import is_literal, literal_array
+from ...ir.ops import Reduce
+from ...ir.types import TensorType, is_literal, literal_array
 from ..diagnostics import FindingName
 from .dimensions import Dimension
 
@@ -37,23 +39,28 @@ _SAME: dict[str, FindingName] = {
 }
 _KEEP = frozenset(
     {
-        "abs", "ceil", "conj", "convert_element_type", "copy", "cummax", "cummin", "cumsum", "dynamic_slice", "floor",
-        "gather", "imag", "name", "neg", "real", "reduce_max", "reduce_min", "reduce_precision", "reduce_sum", "round",
-        "stop_gradient",
+        "abs", "ceil", "conj", "convert_element_type", "copy", "cummax", "cummin", "cumsum", "dynamic_slice",
+        "floor", "gather", "imag", "name", "neg", "real", "reduce_max", "reduce_min", "reduce_precision", "reduce_sum",
+        "reduce_window_max", "reduce_window_min", "reduce_window_sum", "reshape_dimensions", "round", "stop_gradient",
     }
 )  # fmt: skip
 _NUMBERS_ONLY = frozenset(
     {
-        "acos", "acosh", "asin", "asinh", "atan", "atanh", "cos", "cosh", "cumlogsumexp", "digamma", "erf", "erf_inv",
-        "erfc", "exp", "exp2", "expm1", "lgamma", "log", "log1p", "logistic", "sin", "sinh", "tan", "tanh",
+        "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cos", "cosh", "cumlogsumexp",
+        "cumprod", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "igamma", "igammac", "lgamma", "log",
+        "log1p", "log2", "logistic", "polygamma", "regularized_incomplete_beta", "sin", "sinh", "tan", "tanh", "zeta",
     }
 )  # fmt: skip
 _POWERS = {"square": Fraction(2), "sqrt": Fraction(1, 2), "cbrt": Fraction(1, 3), "rsqrt": Fraction(-1, 2)}
+_EACH = frozenset({"device_put", "optimization_barrier", "sort"})
+"""Operations whose results are their operands, moved."""
 _PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "mul"})
 _UPDATES = frozenset({"dynamic_update_slice", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_sub"})
 
 
-def results_of(node: Node, operands: Sequence[Known]) -> tuple[list[Known], Conflict | None]:
+def results_of(
+    node: Node, operands: Sequence[Known], kinds: Sequence[TensorType]
+) -> tuple[list[Known], Conflict | None]:
     """Return the units of the results of a node that runs no function, and a conflict of its operands.
 
     Parameters
@@ -61,7 +68,16 @@ def results_of(node: Node, operands: Sequence[Known]) -> tuple[list[Known], Conf
     node : Node
     operands : sequence of Dimension or None
         None where no unit is known.
+    kinds : sequence of TensorType
+        Types of the operands.
     """
+    if node.op in _EACH:
+        return list(operands), None
+    if node.op == "top_k":
+        return [operands[0], NUMBER], None
+    if isinstance(node, Reduce) and node.op == "reduce_prod":
+        count = math.prod(kinds[0].shape[axis] for axis in node.axes)
+        return [operands[0] and operands[0].power(Fraction(count))], None
     found, conflict = _result(node, operands)
     return [found] * len(node.outputs), conflict
 
@@ -73,25 +89,34 @@ def _result(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | No
         return (FREE if _SAME[op] == "units_compared" else unit), conflict
     if op == "select_n":
         return joined(operands[1:], "units_joined", op)
+    if op == "scatter_mul":
+        return operands[0], _not_numbers("factors of scatter_mul", operands[2:])
     if op in _UPDATES:
         return joined((operands[0], operands[1 if op == "dynamic_update_slice" else 2]), "units_joined", op)
     if op in _KEEP or (node.traits.structural and len(operands) == 1):
         return operands[0], None
-    if op in _PRODUCTS or op == "div":
-        first, second = operands[0], operands[1]
+    if op in ("sign", "argmax", "argmin"):
+        return NUMBER, None
+    if op in _PRODUCTS or op in ("div", "triangular_solve"):
+        # A system of equations is divided by its matrix, which comes first.
+        first, second = (operands[1], operands[0]) if op == "triangular_solve" else operands[:2]
         if first is None or second is None:
             return FREE, None
-        return first.times(second, -1 if op == "div" else 1), None
+        return first.times(second, 1 if op in _PRODUCTS else -1), None
     if op in _POWERS or op in ("integer_pow", "pow"):
         return _power(node, operands)
     if op in _NUMBERS_ONLY:
-        given = operands[0]
-        if given is not None and not given.is_number:
-            return NUMBER, Conflict(
-                "units_in_function", f"{op} of a quantity in {given}, where only numbers make sense"
-            )
-        return NUMBER, None
+        return NUMBER, _not_numbers(op, operands)
     return FREE, None
+
+
+def _not_numbers(what: str, operands: Sequence[Known]) -> Conflict | None:
+    """Return a conflict if any of the operands is known not to be a pure number."""
+    for given in operands:
+        if given is not None and not given.is_number:
+            message = f"{what} of a quantity in {given}, where only numbers make sense"
+            return Conflict("units_in_function", message)
+    return None
 
 
 def joined(operands: Sequence[Known], name: FindingName, what: str) -> tuple[Known, Conflict | None]:
@@ -109,6 +134,9 @@ def joined(operands: Sequence[Known], name: FindingName, what: str) -> tuple[Kno
 def _power(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | None]:
     base = operands[0]
     if node.op == "pow":
+        conflict = _not_numbers("power with an exponent", operands[1:])
+        if conflict is not None:
+            return FREE, conflict
         exponent = node.inputs[1]
         if is_literal(exponent):
             value = float(np.real(literal_array(exponent)))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import jax
 
 from ...ir.node import Node
 from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy
@@ -29,13 +32,35 @@ _PRIMITIVES = {
 }
 
 
+def _one_minus_square(x: Operand) -> Expression:
+    one = Apply(Name("lax.full_like"), (x, Literal(1)))
+    return Apply(Name("lax.mul"), (Apply(Name("lax.add"), (one, x)), Apply(Name("lax.sub"), (one, x))))
+
+
+def _log2(x: Operand) -> Expression:
+    scale = Apply(Name("lax.full_like"), (x, Literal(1 / math.log(2))))
+    return Apply(Name("lax.mul"), (Apply(Name("lax.log"), (x,)), scale))
+
+
+# What JAX computes for operations that became primitives in JAX 0.12, so that older versions run what it wrote.
+_WRITTEN_OUT = {"one_minus_square": _one_minus_square, "log2": _log2}
+
+
+def _is_written_out(op: str) -> bool:
+    return op in _WRITTEN_OUT and not hasattr(jax.lax, op)
+
+
 @rule(*Unary.ops(), *Binary.ops(), *Compare.ops(), "select_n", "clamp")
 def _same_name(node: Node, types: Types) -> Expression:
+    if _is_written_out(node.op):
+        return _WRITTEN_OUT[node.op](Operand(node.inputs[0], as_array=is_literal(node.inputs[0])))
     return call(_PRIMITIVES.get(node.op) or f"lax.{_LAX_NAMES.get(node.op, node.op)}", node)
 
 
 @rule(*UnaryAccuracy.ops())
 def _unary_accuracy(node: Any, types: Types) -> Expression:
+    if _is_written_out(node.op):
+        return _WRITTEN_OUT[node.op](Operand(node.inputs[0], as_array=is_literal(node.inputs[0])))
     if node.accuracy is None:
         return call(f"lax.{node.op}", node)
     return call(f"lax.{node.op}", node, accuracy=member("lax.AccuracyMode", node.accuracy))

@@ -106,11 +106,10 @@ class _FunctionChanges:
 
     def _text(self, node: Node) -> str:
         """Write a node of the new function in the names of the old one."""
-        changes = {
-            "inputs": tuple([self.values.get(name, name) for name in node.inputs]),
-            "outputs": tuple([self.values[name] for name in node.outputs]),
-        }
-        return format_node(node.model_copy(update=changes).with_callees(self.shown))
+        values = self.values
+        shown = node.with_callees(self.shown) if node.reference_names() else node
+        inputs = [values.get(name, name) for name in node.inputs]
+        return format_node(shown, inputs, [values[name] for name in node.outputs])
 
     # Inputs, constants and outputs
 
@@ -193,17 +192,18 @@ class _FunctionChanges:
         for index, node in enumerate(pair.old.nodes):
             if pair.nodes[index] < 0 and id(node) not in self.moves.gone:
                 name = ", ".join(node.outputs)
-                yield Change(
-                    kind="removed", function=self.name, name=name, old_name=name, node=format_node(node),
-                    source=node.source, before=node.scope,
+                yield Change.checked(
+                    dict(kind="removed", function=self.name, name=name, old_name=name, node=format_node(node),
+                         source=node.source, before=node.scope)
                 )  # fmt: skip
         for index, node in enumerate(pair.new.nodes):
             if (origin := self.moves.origin.get(id(node))) is not None:
                 yield _moved(*origin, node, self.name, self._text(node))
             elif pair.old_nodes[index] < 0:
-                yield Change(
-                    kind="added", function=self.name, name=", ".join(map(self._show, node.outputs)),
-                    new_name=", ".join(node.outputs), node=self._text(node), source=node.source, after=node.scope,
+                yield Change.checked(
+                    dict(kind="added", function=self.name, name=", ".join(map(self._show, node.outputs)),
+                         new_name=", ".join(node.outputs), node=self._text(node), source=node.source,
+                         after=node.scope)
                 )  # fmt: skip
             elif not self._same(pair.old_nodes[index], index):
                 yield from self._changed(pair.old.nodes[pair.old_nodes[index]], node)
@@ -289,15 +289,17 @@ class _FunctionChanges:
 
     def _change(self, kind: str, names: tuple[str, str], aspect: str, before: str, after: str) -> Change:
         old, new = names
-        return Change(
-            kind=kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
-            function=self.name,
-            name=old or self._show(new),
-            old_name=old,
-            new_name=new,
-            aspect=aspect,
-            before=before,
-            after=after,
+        return Change.checked(
+            {
+                "kind": kind,
+                "function": self.name,
+                "name": old or self._show(new),
+                "old_name": old,
+                "new_name": new,
+                "aspect": aspect,
+                "before": before,
+                "after": after,
+            }
         )
 
 

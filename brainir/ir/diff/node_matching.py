@@ -156,8 +156,8 @@ class _Matching:
     def _spread(self, *, past: bool) -> bool:
         if self.spreading is None:
             # Not before most nodes are matched, which it then need not look at.
-            self.spreading = Spreading(self.old, self.new, self.intern, self._settle)
-        found = self.spreading.spread(past=past)
+            self.spreading = Spreading(self.old, self.new, self.intern)
+        found = self.spreading.spread(self._settle, past=past)
         self._forget_matched()
         return found
 

@@ -34,13 +34,10 @@ class Spreading:
     ----------
     old, new : Numbered
     intern : Interner
-    settle : callable
-        Makes partners of an old and a new node, and calls :meth:`settled`.
     """
 
-    def __init__(self, old: Numbered, new: Numbered, intern: Interner, settle: Callable[[int, int], None]) -> None:
+    def __init__(self, old: Numbered, new: Numbered, intern: Interner) -> None:
         self._intern = intern
-        self._settle = settle
         self._sides = _Front(old), _Front(new)
         self._changed: list[Hashable] = []
         for front in self._sides:
@@ -60,21 +57,28 @@ class Spreading:
             else:
                 self._give(front, index)
 
-    def spread(self, *, past: bool) -> bool:
-        """Match what can be matched, with or without looking past nodes; return whether that was anything."""
-        found = self._match()
+    def spread(self, settle: Callable[[int, int], None], *, past: bool) -> bool:
+        """Match what can be matched, with or without looking past nodes; return whether that was anything.
+
+        Parameters
+        ----------
+        settle : callable
+            Makes partners of an old and a new node, and calls :meth:`settled`.
+        past : bool
+        """
+        found = self._match(settle)
         while past and self._pass():
-            found |= self._match()
+            found |= self._match(settle)
         return found
 
-    def _match(self) -> bool:
+    def _match(self, settle: Callable[[int, int], None]) -> bool:
         old, new = self._sides
         found = False
         while self._changed:
             key = self._changed.pop()
             before, after = old.waiting(key), new.waiting(key)
             if len(before) == len(after) == 1:
-                self._settle(before[0], after[0])
+                settle(before[0], after[0])
                 found = True
         return found
 

@@ -98,6 +98,8 @@ def _seen_by_rules(node: ops.CustomJvp | ops.CustomVjp, operands: Types, count: 
     """Return the types of the operands that the rules of cases see."""
     if not 0 <= node.closed_over <= len(operands):
         raise TypeRuleError(f"closed_over {node.closed_over} must not exceed {len(operands)} operands")
+    if node.closed_over and not node.cases:
+        raise TypeRuleError(f"closed_over is for rules of cases; without cases it must be 0, not {node.closed_over}")
     if len(node.cases) != count:
         raise TypeRuleError(f"there must be a rule for each case, not {count} for {len(node.cases)}")
     keys = [(case.perturbed, getattr(case, "asked", ())) for case in node.cases]
@@ -215,8 +217,39 @@ def _predicate(cond: Function, carry: Types) -> None:
         raise TypeRuleError(f"the axes of {cond.name}'s batched predicate {found[0]} must lead every carried value")
 
 
+_TAKEN_BY_POLICIES = {
+    "everything_saveable": (),
+    "nothing_saveable": (),
+    "dots_saveable": (),
+    "dots_with_no_batch_dims_saveable": (),
+    "save_only_these_names": ("names",),
+    "save_any_names_but_these": ("names",),
+    "save_anything_except_these_names": ("names",),
+    "save_from_both_policies": ("policies",),
+    "save_and_offload_only_these_names": ("names", "offloaded", "source", "destination"),
+    "offload_dot_with_no_batch_dims": ("source", "destination"),
+}
+
+
+def _check_policy(policy: ops.RematPolicy) -> None:
+    if policy.name not in _TAKEN_BY_POLICIES:
+        raise TypeRuleError(f"{policy.name!r} is not a policy; there are {', '.join(_TAKEN_BY_POLICIES)}")
+    for field in ("names", "offloaded", "source", "destination", "policies"):
+        if getattr(policy, field) and field not in _TAKEN_BY_POLICIES[policy.name]:
+            raise TypeRuleError(f"the policy {policy.name} takes no {field}")
+    for names in (policy.names, policy.offloaded):
+        if list(names) != sorted(set(names)):
+            raise TypeRuleError(f"the names of a policy are sorted, each there once, not {names}")
+    if policy.name == "save_from_both_policies" and len(policy.policies) != 2:
+        raise TypeRuleError(f"save_from_both_policies combines two policies, not {len(policy.policies)}")
+    for part in policy.policies:
+        _check_policy(part)
+
+
 @rule(ops.Checkpoint)
 def _checkpoint(node: ops.Checkpoint, operands: Types, callees: Callees) -> Types:
+    if node.policy is not None:
+        _check_policy(node.policy)
     function = callees[node.function]
     match_types(operands, _inputs(function), f"the operands (inputs of {function.name})")
     return _outputs(function)

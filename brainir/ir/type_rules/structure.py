@@ -314,6 +314,9 @@ def _device_put(node: ops.DevicePut, operands: Types, _: Callees) -> Types:
     for places in (node.targets, node.sources):
         if places and len(places) != len(operands):
             raise TypeRuleError(f"there must be a place for each operand, not {len(places)} for {len(operands)}")
+        for place in places:
+            if isinstance(place, ops.Device) and place.id < 0:
+                raise TypeRuleError(f"devices are counted from 0, not {place.id}")
     return operands
 
 
