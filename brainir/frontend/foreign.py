@@ -36,7 +36,14 @@ class ForeignPrimitives:
                     return custom_call(equation)
                 self._lower(lowering, equation, key, traced)
             else:
-                known = memory.lowered(lowering, behaviour, lambda inner: inner.foreign._references(inner, equation))
+                try:
+                    known = memory.lowered(
+                        lowering, behaviour, lambda inner: inner.foreign._references(inner, equation)
+                    )
+                except NoRuleError as error:
+                    # The function that it names is not in the table of this program.
+                    function = lowering.shared(self._implementation(equation), equation.primitive.name)
+                    raise NoRuleError(function, str(error)) from error
                 if not known:
                     return custom_call(equation)
                 self._known[key] = (known["function"], known.get("jvp"))
