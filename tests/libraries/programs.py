@@ -219,7 +219,7 @@ def diffrax_direct() -> LibraryProgram:
     def solve(y: Any, decay: Any) -> Any:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, decay: -decay * y + jnp.sin(t)),
-            diffrax.Euler(),
+            diffrax.Tsit5(),
             t0=0.0,
             t1=1.0,
             dt0=0.5,
