@@ -193,7 +193,7 @@ def convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
 
 def strided_convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     def convolve(x: Any, w: Any) -> Any:
-        return jax.lax.conv_general_dilated(x, w, (2, 1), ((1, 0), (2, 1)), (1, 1), (1, 2))
+        return jax.lax.conv_general_dilated(x, w, (2, 1), ((1, 0), (2, 1)), (1, 1), (1, 2), feature_group_count=2)
 
     v = 0.9 * h["v"] + at.weigh("w", convolve, x, p["w"])
     return {"v": v}, jnp.tanh(v)
@@ -365,7 +365,7 @@ _CASES = (
     OnlineModel("convolution_by_hand", convolution_by_hand, {"w": (3, 2, N)}, {"v": (4, 2, N)}, (6,)),
     OnlineModel("convolution", convolution, {"w": (3, 4, 2)}, {"v": (BATCH, 6, 2)}, (BATCH, 6, 2)),
     OnlineModel(
-        "strided_convolution", strided_convolution, {"w": (3, 2, 2, 3)}, {"v": (BATCH, 3, 3, 5)}, (BATCH, 2, 6, 6), True
+        "strided_convolution", strided_convolution, {"w": (4, 2, 2, 3)}, {"v": (BATCH, 4, 3, 5)}, (BATCH, 4, 6, 6), True
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),

@@ -258,3 +258,31 @@ def test_cost_prints_writes_json_and_html() -> None:
     assert "<table>" in found._repr_html_()
     if JAX >= (0, 9):
         assert found.traces[0].path == ("w",)
+
+
+def _factorization_operations(n: int) -> tuple[int, int, int]:
+    """Count the operations of Cholesky, LU, and a triangular system with three sides, written out as loops."""
+    cholesky = lu = solve = 0
+    for j in range(n):
+        for _ in range(j, n):
+            cholesky += 2 * j + 1  # a product and a difference for each column before, and a root or division
+        for _ in range(j + 1, n):
+            lu += 1  # the factor of the row
+            for _ in range(j + 1, n):
+                lu += 2
+        solve += 3 * (2 * j + 1)
+    return cholesky, lu, solve
+
+
+def test_factorizations_count_the_operations_of_their_loops() -> None:
+    n = 7
+    matrix, sides = jnp.eye(n), jnp.ones((n, 3))
+
+    def every(a: Any, b: Any) -> Any:
+        lower = jax.lax.linalg.cholesky(a, symmetrize_input=False)
+        return lower, jax.lax.linalg.lu(a)[0], jax.lax.linalg.triangular_solve(a, b, left_side=True, lower=True)
+
+    found = brainir.cost(brainir.lower(every, matrix, sides))
+    flops = {part.name: part.flops for part in found.by_operation}
+    assert (flops["cholesky"], flops["lu"], flops["triangular_solve"]) == _factorization_operations(n)
+    assert not found.caveats

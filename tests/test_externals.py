@@ -288,3 +288,30 @@ def test_names_that_python_does_not_write_as_keywords_are_given_in_a_dict() -> N
     module["PRIMITIVES"]["brainir_tests_double"] = bound
     assert_same_bits(module[program.entry](X), 2 * X)
     assert seen == [dict(zip(names, range(5), strict=True))] * 2
+
+
+@jax.tree_util.register_pytree_node_class
+class Reading:
+    """A pytree of its own kind, which a file cannot hold."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def tree_flatten(self) -> Any:
+        return (self.value,), None
+
+    @classmethod
+    def tree_unflatten(cls, _: Any, children: Any) -> Any:
+        return cls(*children)
+
+
+def test_an_argument_that_a_file_cannot_hold_is_given_as_the_list_of_its_leaves() -> None:
+    def doubled(reading: Any, offset: Any) -> Any:
+        (value,) = reading if isinstance(reading, list) else (reading.value,)
+        return 2 * np.asarray(value) + np.asarray(offset)
+
+    def fn(x: Any) -> Any:
+        return jax.pure_callback(doubled, x, Reading(x), x[::-1])
+
+    back = brainir.to_callable(stored(fn, X), externals={"doubled": doubled})
+    assert_same_bits(jax.jit(back)(X), jax.jit(fn)(X))

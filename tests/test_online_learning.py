@@ -223,6 +223,34 @@ def test_traces_are_kept_only_where_they_reach_the_loss() -> None:
     ]
 
 
+def test_uses_of_a_weight_over_the_same_positions_have_one_trace() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        v = jnp.tanh(0.9 * hidden["v"] + x @ params["w"]) + jnp.sin(x**2 @ params["w"])
+        return {"v": v}, v + 0.1 * hidden["v"]
+
+    params, hidden = {"w": 0.3 * jnp.arange(12.0).reshape(3, 4)}, {"v": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, xs[0]), loss=loss)
+    assert [leaf.shape for leaf in jax.tree.leaves(learner.init(hidden)["traces"])] == [(3, 4)]
+    assert len(learner.report().learned) == 2
+
+    def both(params: Any) -> Any:
+        carry, _, first = learner.run(params, learner.init(hidden), xs[:3], targets[:3])
+        _, (_, rest) = _step_by_step(learner, params, carry, xs[3:], targets[3:])
+        return jax.tree.map(lambda one, steps: one + steps.sum(axis=0), first, rest)
+
+    def backward(params: Any) -> Any:
+        outs = jax.lax.scan(lambda hidden, x: step(params, hidden, x), hidden, xs)[1]
+        return jax.vmap(loss)(outs, targets).sum()
+
+    _close(_compiled(both, params), _compiled(jax.grad(backward), params), 1e-5)
+
+
+def test_a_convolution_with_groups_keeps_patches() -> None:
+    learner, _, hidden, _, _ = _learned(ONLINE_MODELS["strided_convolution"], jnp.float32)
+    assert [leaf.shape for leaf in jax.tree.leaves(learner.init(hidden)["traces"])] == [(2, 3, 5, 4, 2, 2, 3)]
+
+
 def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
         v = 0.9 * hidden["v"] + x @ params["w"]

@@ -11,12 +11,14 @@ import pytest
 
 import brainir
 from brainir.analysis.passes import PASSES, CondToSelect, InlineCalls, Pass, UnrollScans, apply_passes
+from brainir.analysis.sites import signatures_of
 from brainir.ir.errors import AnalysisError, PassError
 from brainir.ir.node import Traits
 from brainir.ir.ops import Call, Cond, Scan, Unary, UnaryAccuracy, While
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
 from tests.programs import PROGRAMS
+from tests.strategies import chain
 
 EVERY = [UnrollScans(max_length=40) if cls is UnrollScans else cls() for cls in PASSES.values()]
 
@@ -384,3 +386,10 @@ def test_rewritten_programs_lower_again_to_what_they_were_rewritten_to() -> None
         after = brainir.run_passes(lowered(name))
         again = brainir.lower(brainir.to_callable(after), *PROGRAMS[name].args)
         assert brainir.fingerprint(brainir.run_passes(again)) == brainir.fingerprint(after), name
+
+
+def test_a_changed_copy_of_a_function_knows_its_own_values_only() -> None:
+    function = chain(2).entry_function
+    assert len(function.places) == len(signatures_of(function)) == 2
+    shorter = function.model_copy(update={"nodes": function.nodes[:1]})
+    assert len(shorter.places) == len(signatures_of(shorter)) == 1

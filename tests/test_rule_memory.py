@@ -6,9 +6,11 @@ import weakref
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.interpreters import ad, mlir
 
 import brainir
 from brainir.frontend.rule_memory import RULES
@@ -157,3 +159,42 @@ def test_memory_keeps_neither_rules_nor_what_they_close_over_alive() -> None:
     jax.clear_caches()
     gc.collect()
     assert [each() for each in gone] == [None] * 4
+
+
+def test_a_primitive_of_a_package_whose_rule_fails_runs_and_says_so_when_differentiated() -> None:
+    def fail(primals: Any, tangents: Any) -> Any:
+        raise RuntimeError("not differentiable here")
+
+    halved = jax.extend.core.Primitive("halved")
+    halved.def_impl(lambda x: x / 2)
+    halved.def_abstract_eval(lambda x: x)
+    ad.primitive_jvps[halved] = fail
+    mlir.register_lowering(halved, mlir.lower_fun(lambda x: x / 2, multiple_results=False))
+    program = brainir.lower(lambda x: halved.bind(x) + halved.bind(x[:2]).sum(), jnp.arange(3.0))
+    assert [node.op for node in program.entry_function.nodes].count("no_derivative") == 2
+    back = brainir.to_callable(program)
+    np.testing.assert_array_equal(back(jnp.arange(3.0)), [0.5, 1.0, 1.5])
+    with pytest.raises(NotImplementedError, match="not differentiable here"):
+        jax.grad(lambda x: back(x).sum())(jnp.arange(3.0))
+
+
+def test_a_primitive_whose_rule_uses_it_with_new_parameters_ends_after_a_few_orders() -> None:
+    sine = jax.extend.core.Primitive("sine")
+    sine.def_impl(lambda x, note: jnp.sin(x))
+    sine.def_abstract_eval(lambda x, note: x)
+    mlir.register_lowering(sine, mlir.lower_fun(lambda x, note: jnp.sin(x), multiple_results=False))
+    ad.primitive_jvps[sine] = lambda xs, dxs, note: (
+        sine.bind(xs[0], note=object()),
+        2 * sine.bind(xs[0] + 1, note=object()) * dxs[0],
+    )
+
+    def fn(x: Any) -> Any:
+        return sine.bind(x, note=object())
+
+    def third(fn: Any) -> Any:
+        return jax.grad(jax.grad(jax.grad(fn)))
+
+    back = brainir.to_callable(brainir.lower(fn, X[0]))
+    assert_same_bits(jax.jit(third(back))(X[0]), jax.jit(third(fn))(X[0]))
+    with pytest.raises(NotImplementedError, match="derivatives of order 4 and above are not stored"):
+        jax.grad(third(back))(X[0])

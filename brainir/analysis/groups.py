@@ -258,15 +258,16 @@ class _GroupFinder:
         for number, hidden in enumerate(self.hidden):
             if not is_literal(hidden.new):
                 targets[hidden.new] = targets.get(hidden.new, 0) | 1 << number
-        reach = reaching(self.function, targets)
-        for node in self.function.nodes:
+        mixing = [each for each in self.function.nodes if any(self._mixes(name) for name in each.outputs)]
+        reach = reaching(self.function, targets) if mixing else {}
+        for node in mixing:
             mixed = lost = to = 0
             for name in node.outputs:
                 result = self.known.get(name, NOTHING)
                 mixed |= result.mixing
                 lost |= result.mixing & ~result.mapped
                 to |= reach.get(name, 0)
-            if not (mixed and to):
+            if not to:
                 continue
             before = seen = 0
             for operand in node.inputs:
@@ -277,6 +278,9 @@ class _GroupFinder:
             if new:
                 blocking = node.outputs[0] in self.scan.blocking
                 yield self._blocked("weight" if blocking else mixing_kind(node), node, new, to)
+
+    def _mixes(self, name: str) -> bool:
+        return name in self.known and bool(self.known[name].mixing)
 
     def _stopped(self) -> Iterator[Blocked]:
         """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""

@@ -123,7 +123,7 @@ def _without_unused_functions(program: Program) -> Program:
     needed = {program.entry}
     pending = [program.entry]
     while pending:
-        callees = {callee for node in program.function(pending.pop()).nodes for callee in node.callees()} - needed
+        callees = {*program.function(pending.pop()).callees} - needed
         needed |= callees
         pending += callees
     return program.replace(functions=tuple(each for each in program.functions if each.name in needed))
@@ -166,7 +166,7 @@ class _Rewriter:
         function = self._open_calls(function, outputs)
         taken = set(function.value_types)
         names = [fresh_name(name, taken) for name in wanted]
-        made = {name for node in function.nodes for name in node.outputs}
+        made = function.places
         shared: dict[str, list[int]] = {}
         for index, which in outputs.items():
             shared.setdefault(function.outputs[index], []).append(which)
@@ -175,9 +175,13 @@ class _Rewriter:
         nodes: list[Node] = []
         inside: set[str] = set()
         for node in function.nodes:
-            inputs = tuple(sums.get(operand, operand) for operand in node.inputs)
-            current = node if inputs == node.inputs else node.model_copy(update={"inputs": inputs})
-            mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
+            current = node
+            if not sums.keys().isdisjoint(node.inputs):
+                inputs = tuple([sums.get(operand, operand) for operand in node.inputs])
+                current = node.model_copy(update={"inputs": inputs})
+            mine = {}
+            if not shared.keys().isdisjoint(node.outputs):
+                mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
             if not mine:
                 nodes.append(current)
                 continue

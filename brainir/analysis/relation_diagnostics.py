@@ -117,6 +117,8 @@ def _of_control_flow(operations: WeightOperations) -> Iterator[Diagnostic]:
 def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     """Find states that are not hidden but carry a derivative into the next step."""
     others = scan.states.others
+    if not others:
+        return
     sources = [
         *(hidden.old for hidden in scan.states.hidden),
         *(leaf.value.name for leaf in scan.states.params),

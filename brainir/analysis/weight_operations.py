@@ -131,6 +131,8 @@ class WeightOperations:
 
     def _pass_on(self, node: Node) -> None:
         """Follow the result of an operation through nodes that only move, convert or scale it."""
+        if self._ends.keys().isdisjoint(node.inputs):
+            return
         data = [operand for operand in node.inputs if operand in self.scan.data]
         if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or self._uses[data[0]] != 1:
             return
@@ -217,7 +219,7 @@ class WeightOperations:
         for index in range(len(scan.function.nodes) - 1, -1, -1):
             node = scan.function.nodes[index]
             if index in marked or not leads.isdisjoint(node.outputs):
-                leads.update(name for name in node.inputs if scan.is_param(name))
+                leads.update([name for name in node.inputs if scan.is_param(name)])
         met_by: dict[int, list[Meeting]] = {}
         for meeting in self._elementwise:
             for number in bits(union(scan.leaves, meeting.weights)):
@@ -260,23 +262,36 @@ class WeightOperations:
     def _reach(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Carry the results forward: directly, through another weight operation, or stopped."""
         scan = self.scan
-        direct = dict(self._seeds)
+        seeds, blocks = self._seeds, scan.blocking
+        direct = dict(seeds)
         through: dict[str, int] = {}
         stopped: dict[str, int] = {}
         for node in scan.function.nodes:
-            blocking = bool(node.outputs) and node.outputs[0] in scan.blocking
-            operands = [name for name in node.inputs if not (blocking and scan.is_param(name))]
-            first, second, third = union(direct, operands), union(through, operands), union(stopped, operands)
+            blocking = bool(node.outputs) and node.outputs[0] in blocks
+            first = second = third = 0
+            for name in node.inputs:
+                if blocking and scan.is_param(name):
+                    continue
+                if name in direct:
+                    first |= direct[name]
+                if name in through:
+                    second |= through[name]
+                if name in stopped:
+                    third |= stopped[name]
             if not (first or second or third):
                 continue
             if node.traits.blocks_gradient:
                 first, second, third = 0, 0, first | second | third
             elif blocking:
                 first, second = 0, first | second
+            # What nothing reaches has no entry: most values are reached in one way only.
             for name in node.outputs:
-                direct[name] = self._seeds.get(name, 0) | first
-                through[name] = second
-                stopped[name] = third
+                if first:
+                    direct[name] = first | seeds[name] if name in seeds else first
+                if second:
+                    through[name] = second
+                if third:
+                    stopped[name] = third
         return direct, through, stopped
 
     def reaches(self, operation: Operation, value: str) -> tuple[bool, bool]:

@@ -91,10 +91,16 @@ class WeightScan:
         self.frozen: dict[str, int] = {}
         self.data = {name for name in self.function.inputs if name not in self.leaves}
         meetings: list[Meeting] = []
+        leaves, frozen, data = self.leaves, self.frozen, self.data
         for index, node in enumerate(self.function.nodes):
+            # No value is both: most nodes have no operand made of parameters.
+            if leaves.keys().isdisjoint(node.inputs) and frozen.keys().isdisjoint(node.inputs):
+                if not data.isdisjoint(node.inputs):
+                    data.update(node.outputs)
+                continue
             operands = tuple(dict.fromkeys(node.inputs))
-            weights = tuple(name for name in operands if self.leaves.get(name) or self.frozen.get(name))
-            seen = tuple(name for name in operands if name in self.data)
+            weights = tuple(name for name in operands if leaves.get(name) or frozen.get(name))
+            seen = tuple(name for name in operands if name in data)
             if seen:
                 self.data.update(node.outputs)
                 if weights:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ..ir.errors import LoweringError
-from ..ir.interface import Tree, leaves
+from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
 from .literals import literal
 from .rules import Attributes, UnsupportedError
@@ -60,7 +60,7 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
     args, kwargs = jax.tree.unflatten(tree, [0] * tree.num_leaves)
     return CALLBACKS[primitive], dict(
         name=names.of(function),
-        arguments=_tree(args),
+        arguments=SequenceTree(kind="tuple", children=tuple(map(_tree, args))),
         keywords=tuple((name, _tree(kwargs[name])) for name in sorted(kwargs)),
         vmap_method=params.get("vmap_method"),
         ordered=jax_compat.is_ordered(equation),
@@ -70,10 +70,11 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
 
 
 def _tree(value: Any) -> Tree:
+    """Return the structure of an argument; one that a file cannot hold is given as the list of its leaves."""
     try:
         tree = TreeReader().read(value, "an argument of the callback")
-    except LoweringError as error:
-        raise UnsupportedError(str(error)) from error
+    except LoweringError:
+        tree = TreeReader().read(jax.tree.leaves(value), "the leaves of an argument of the callback")
     if any(leaf.unit is not None for leaf in leaves(tree)):
         raise UnsupportedError("an argument of the callback is a quantity; give it the mantissa")
     return tree

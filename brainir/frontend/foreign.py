@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["ForeignPrimitives"]
 
 
+_MOST_ORDERS = 3
+
+
 class ForeignPrimitives:
     """Lowers such primitives in one program."""
 
     def __init__(self) -> None:
         self._known: dict[Any, tuple[str, str | None]] = {}
         self._kept: list[Any] = []
+        self._open: list[Any] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule."""
@@ -36,7 +40,14 @@ class ForeignPrimitives:
                     return custom_call(equation)
                 self._lower(lowering, equation, key, traced)
             else:
-                known = memory.lowered(lowering, behaviour, lambda inner: inner.foreign._references(inner, equation))
+                try:
+                    known = memory.lowered(
+                        lowering, behaviour, lambda inner: inner.foreign._references(inner, equation)
+                    )
+                except NoRuleError as error:
+                    # The function that it names is not in the table of this program.
+                    function = lowering.shared(self._implementation(equation), equation.primitive.name)
+                    raise NoRuleError(function, str(error)) from error
                 if not known:
                     return custom_call(equation)
                 self._known[key] = (known["function"], known.get("jvp"))
@@ -70,9 +81,14 @@ class ForeignPrimitives:
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
         function = lowering.shared(traced, equation.primitive.name)
+        # A rule that makes new parameters for every order of derivative would be lowered without end.
+        orders = self._open.count(equation.primitive)
+        if orders == _MOST_ORDERS:
+            raise NoRuleError(function, f"derivatives of order {orders + 1} and above are not stored")
         jvp = table.new_rule_name(f"{table.wanted[function]}_jvp")
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = (function, jvp)
+        self._open.append(equation.primitive)
         try:
             rule = jax_compat.open_jaxpr(jax_rules.trace_primitive_jvp(equation))
             table.functions[jvp] = lowering.function(rule, jvp)
@@ -86,6 +102,8 @@ class ForeignPrimitives:
         else:
             if _is_derivative(lowering, table.functions[jvp], equation):
                 self._known[key] = (function, None)
+        finally:
+            self._open.pop()
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:

@@ -210,3 +210,39 @@ def diffrax_solve() -> LibraryProgram:
     # Its rules refuse some cases of symbolic zeros, so the gradient is taken before lowering.
     gradient = jax.value_and_grad(lambda y, decay: jnp.sum(jnp.sin(solve(y, decay))), (0, 1))
     return LibraryProgram(gradient, (normal(3), jnp.float32(0.7)), ())
+
+
+@program("a solve of diffrax with its direct adjoint", "diffrax")
+def diffrax_direct() -> LibraryProgram:
+    import diffrax
+
+    def solve(y: Any, decay: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, decay: -decay * y + jnp.sin(t)),
+            diffrax.Tsit5(),
+            t0=0.0,
+            t1=1.0,
+            dt0=0.5,
+            y0=y,
+            args=decay,
+            max_steps=2,
+            throw=False,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+
+    return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
+
+
+@program("a root of optimistix with its gradient", "optimistix")
+def optimistix_root() -> LibraryProgram:
+    import optimistix
+
+    def root(guess: Any, cube: Any) -> Any:
+        solver = optimistix.Newton(rtol=1e-5, atol=1e-5)
+        return optimistix.root_find(
+            lambda y, cube: y**3 - cube, solver, guess, args=cube, throw=False, max_steps=20
+        ).value
+
+    # The linear solve of lineax asserts which operands are perturbed, so the gradient is taken before lowering.
+    gradient = jax.value_and_grad(lambda guess, cube: jnp.sum(jnp.sin(root(guess, cube))), 1)
+    return LibraryProgram(gradient, (jnp.array([1.0, 2.0, 3.0]), jnp.float32(0.7)), ())

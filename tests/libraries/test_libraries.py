@@ -13,7 +13,16 @@ from tests.compare import assert_same_bits
 from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
 
 NAMES = [name for name in PROGRAMS if installed(name)]
+WITHOUT_GRADIENTS = (
+    "a step of NUTS of blackjax",
+    "a solve of diffrax with its gradient",
+    "a root of optimistix with its gradient",
+)
 built = functools.cache(lambda name: PROGRAMS[name][1]())
+
+
+def never(*args: Any) -> Any:
+    raise AssertionError("a check failed")
 
 
 @functools.cache
@@ -22,7 +31,10 @@ def regenerated(name: str) -> Callable[..., Any]:
     program = brainir.lower(case.fn, *case.args)
     loaded = brainir.loads(brainir.dumps(program))
     assert loaded == program
-    return brainir.to_callable(loaded)
+    # Equinox checks at run time through callbacks, which here are never called.
+    nodes = [node for function in loaded.functions for node in function.nodes]
+    externals = {node.name: never for node in nodes if node.op == "pure_callback"}
+    return brainir.to_callable(loaded, externals=externals)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +52,7 @@ def total(fn: Callable[..., Any]) -> Callable[..., Any]:
     return summed
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not {"blackjax", "diffrax"} & {*name.split()}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_GRADIENTS])
 def test_gradients_are_the_same_to_the_bit(name: str) -> None:
     case: LibraryProgram = built(name)
     got, wanted = (jax.jit(jax.grad(total(fn), case.along))(*case.args) for fn in (regenerated(name), case.fn))

@@ -11,6 +11,7 @@ from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..passes.rewriting import runs, runs_first
+from ..sites import signatures_of
 from .memory import peak_live_bytes
 from .report import Cost, Part
 from .rules import node_cost
@@ -105,7 +106,7 @@ class _Counter:
         self.tallies: dict[str, dict[_Key, _Tally]] = {}
         self.caveats: list[Diagnostic] = []
         self._guessed: set[str] = set()
-        self._known: dict[tuple[str, ...], _Tally] = {}
+        self._known: dict[int, _Tally] = {}
         run = _reached(program)
         for function in runs_first(program):
             if function.name in run:
@@ -113,15 +114,14 @@ class _Counter:
 
     def _count(self, function: Function) -> dict[_Key, _Tally]:
         found: dict[_Key, _Tally] = {}
-        places: dict[_Key, dict[_Tally, int]] = {}
-        types = function.value_types
+        places: dict[tuple[str, str, _Tally], int] = {}
         fixed = {constant.name for constant in function.constants}
-        for node in function.nodes:
+        for node, signature in zip(function.nodes, signatures_of(function), strict=True):
             if _is_fixed(node, fixed):
                 fixed.update(node.outputs)
                 continue
             place = node.scope or node.source
-            if node.traits.control:
+            if signature.traits.control:
                 for (inner, op), tally in self._inner(node).items():
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
@@ -129,15 +129,13 @@ class _Counter:
             if node.attribute_names():
                 tally = self._cost(node, function)
             else:
-                kinds = (node.op, *[types.get(operand, operand) for operand in node.inputs], *node.types)
-                if kinds not in self._known:
-                    self._known[kinds] = self._cost(node, function)
-                tally = self._known[kinds]
-            same = places.setdefault((place, node.op), {})
-            same[tally] = same.get(tally, 0) + 1
-        for key, tallies in places.items():
-            for tally, times in tallies.items():
-                found[key] = found.get(key, _NOTHING).plus(tally, times)
+                if signature.number not in self._known:
+                    self._known[signature.number] = self._cost(node, function)
+                tally = self._known[signature.number]
+            spot = (place, node.op, tally)
+            places[spot] = places.get(spot, 0) + 1
+        for (place, op, tally), times in places.items():
+            found[place, op] = found.get((place, op), _NOTHING).plus(tally, times)
         return found
 
     def _cost(self, node: Node, function: Function) -> _Tally:
@@ -191,7 +189,7 @@ def _reached(program: Program) -> set[str]:
     found, pending = {program.entry}, [program.entry]
     while pending:
         for node in program.table[pending.pop()].nodes:
-            for name in runs(node):
+            for name in runs(node) if node.reference_names() else ():
                 if name not in found:
                     found.add(name)
                     pending.append(name)

@@ -32,11 +32,11 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
     """Return the most bytes of results of nodes that are live at once inside a function."""
     last: dict[str, int] = {}
     for index, node in enumerate(function.nodes):
-        for operand in node.inputs:
-            if not is_literal(operand):
-                last[operand] = index
+        # A value is used after it is made, so the last one written is its last use.
         for name in node.outputs:
-            last.setdefault(name, index)
+            last[name] = index
+        for operand in node.inputs:
+            last[operand] = index
     end = len(function.nodes)
     last.update((name, end) for name in function.outputs if not is_literal(name))
     sizes: dict[str, int] = {}
@@ -48,7 +48,9 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
                 sizes[kind] = TensorType.parse(kind).nbytes
             live += sizes[kind]
             ending[last[name]] += sizes[kind]
-        peak = max(peak, live + _inner(node, inside) if node.reference_names() else live)
+        most = live + _inner(node, inside) if node.reference_names() else live
+        if most > peak:
+            peak = most
         live -= ending[index]
     return peak
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...ir.node import Node
 from ...ir.types import TensorType
+from .decompositions import FINITE, ITERATIVE
 
 __all__ = ["NodeCost", "node_cost"]
 
@@ -72,6 +73,10 @@ def node_cost(node: Node, operands: Types, results: Types) -> NodeCost:
     rule = _RULES.get(node.op)
     if rule is not None:
         return rule(node, operands, results, moved)
+    if node.op in FINITE:
+        return NodeCost(FINITE[node.op](node, operands), 0, moved)
+    if node.op in ITERATIVE:
+        return NodeCost(ITERATIVE[node.op](node, operands), 0, moved, estimated=True)
     traits = node.traits
     elements = sum(kind.size for kind in results)
     if node.op in _SERIES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from ...ir.errors import AnalysisError
 from ...ir.interface import Argument, Interface, LeafTree, SequenceTree
@@ -54,7 +54,7 @@ class GroupPlan(Facts):
 
 
 class TracePlan(Facts):
-    """The eligibility trace of one term in one group.
+    """The eligibility trace of one term in one group, or the sum of those of several uses of one weight.
 
     Parameters
     ----------
@@ -67,12 +67,16 @@ class TracePlan(Facts):
         What is kept for each slot: ``none``, since no signal can reach it or nothing reaches it; ``passing``:
         computed within the step and not kept; ``vector``: equal at all positions, so that one number for each
         input is kept; ``full``.
+    others : tuple of TracePlan
+        Of further terms of the same weight that lie in the same way over the positions. All traces of a group follow
+        the same Jacobian, and all that is asked of them is linear, so their sum is kept instead; for D-RTRL.
     """
 
     name: str
     tail: Tail
     direct: tuple[Derivative, ...]
     roles: tuple[Role, ...]
+    others: tuple[TracePlan, ...] = ()
 
     def slots(self, *roles: Role) -> tuple[int, ...]:
         """Return the slots with one of these roles."""
@@ -188,7 +192,8 @@ class _Planner:
         form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
         traces = tuple(self._trace(terms, group_plans, tail) for tail in tails)
-        traces = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
+        each = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
+        traces = _summed(terms, each) if self.algorithm == "d_rtrl" else each
         return LearningPlan(
             algorithm=self.algorithm,
             window=self.window,
@@ -202,7 +207,7 @@ class _Planner:
             report=learning_report(
                 scan,
                 self.algorithm,
-                [self._learned(terms, group_plans, trace) for trace in traces],
+                [self._learned(terms, group_plans, trace) for trace in each],
                 [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
                 groups,
@@ -284,6 +289,27 @@ class _Planner:
             entry=function.name, interface=interface, functions=(function.replace(outputs=wanted), *others)
         )
         return Forward(program=program, names=wanted)
+
+
+def _summed(terms: Sequence[Term], traces: Sequence[TracePlan]) -> tuple[TracePlan, ...]:
+    """Put traces of one weight together that lie in the same way over weight and positions."""
+    found: dict[tuple[object, ...], TracePlan] = {}
+    for trace in traces:
+        term, tail = terms[trace.tail.term], trace.tail
+        key: tuple[object, ...] = (trace.name,)
+        if term.form in ("dot", "embedding", "conv") and term.x is not None:
+            node = term.main_node
+            attributes = tuple(repr(getattr(node, name)) for name in node.attribute_names())
+            operands = (term.weights[0].name, term.weight_operand, term.x.type, term.y.type)
+            key = (tail.group, tail.pairing, tail.places, term.form, *operands, *attributes)
+        first = found.get(key)
+        if first is None:
+            found[key] = trace
+            continue
+        pairs = zip(first.roles, trace.roles, strict=True)
+        roles = tuple(max(pair, key=get_args(Role).index) for pair in pairs)
+        found[key] = first.model_copy(update={"roles": roles, "others": (*first.others, trace)})
+    return tuple(found.values())
 
 
 def _name(term: Term) -> str:

@@ -162,35 +162,15 @@ class _Finder:
         results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
         if len(results) != 1:
             return
-        chain, chain_invars, paths = self._chain(name, [weight])
-        x = meeting.data[0]
-        stop = {*node.inputs} - {weight, x}
-        operation, invars = extract(
-            f"{name}_operation", scan.function, scan.program, [weight, x], [results[0]], stop=stop
-        )
         once = node.inputs.count(weight) == 1 and len(node.inputs) == 2
-        yield Term(
-            form=self._form(node, weight) if once else "jacobian",
-            paths=paths,
-            weights=(scan.function.value(weight),),
-            x=scan.function.value(x),
-            y=scan.function.value(results[0]),
-            chain=chain,
-            chain_invars=chain_invars,
-            operation=operation,
-            operation_invars=invars,
-            weight_operand=node.inputs.index(weight),
-            node_indices=(meeting.index,),
-            node=format_node(node),
-            source=node.source,
-        )
+        form = self._form(node, weight) if once else "jacobian"
+        yield self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
 
     def _form(self, node: Node, weight: str) -> Form:
         if isinstance(node, DotGeneral):
             return "dot"
         if isinstance(node, ConvGeneralDilated):
-            ungrouped = node.feature_group_count == node.batch_group_count == 1
-            return "conv" if ungrouped and node.inputs[1] == weight else "jacobian"
+            return "conv" if node.batch_group_count == 1 and node.inputs[1] == weight else "jacobian"
         table = self.scan.function.type_of(weight).shape
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
@@ -206,23 +186,34 @@ class _Finder:
         return "jacobian"
 
     def _sum(self, name: str, meeting: Meeting, total: Node, weight: str) -> Term:
-        scan, node = self.scan, meeting.node
-        chain, chain_invars, paths = self._chain(name, [weight])
-        x, y = meeting.data[0], total.outputs[0]
-        stop = {*node.inputs} - {weight, x}
-        operation, invars = extract(f"{name}_operation", scan.function, scan.program, [weight, x], [y], stop=stop)
+        y = total.outputs[0]
+        return self._operation(name, "sum", meeting, [weight], y, (meeting.index, self.scan.index_of[y]))
+
+    def _product(self, name: str, row: tuple[Meeting, ...]) -> Term:
+        weights = list(dict.fromkeys(weight for each in row for weight in each.weights if self.scan.is_param(weight)))
+        y, indices = row[-1].node.outputs[0], tuple(each.index for each in row)
+        return self._operation(name, "product", row[0], weights, y, indices)
+
+    def _operation(
+        self, name: str, form: Form, first: Meeting, weights: list[str], y: str, indices: tuple[int, ...]
+    ) -> Term:
+        """Return the term of the nodes from where the data meets the first weight to the result."""
+        scan, node, x = self.scan, first.node, first.data[0]
+        chain, chain_invars, paths = self._chain(name, weights)
+        stop = {*node.inputs} - {*weights, x}
+        operation, invars = extract(f"{name}_operation", scan.function, scan.program, [*weights, x], [y], stop=stop)
         return Term(
-            form="sum",
+            form=form,
             paths=paths,
-            weights=(scan.function.value(weight),),
+            weights=tuple(scan.function.value(weight) for weight in weights),
             x=scan.function.value(x),
             y=scan.function.value(y),
             chain=chain,
             chain_invars=chain_invars,
             operation=operation,
             operation_invars=invars,
-            weight_operand=node.inputs.index(weight),
-            node_indices=(meeting.index, scan.index_of[y]),
+            weight_operand=node.inputs.index(weights[0]),
+            node_indices=indices,
             node=format_node(node),
             source=node.source,
         )
@@ -240,28 +231,6 @@ class _Finder:
             chain_invars=invars,
             node=format_node(meeting.node) if meeting is not None else "the new value of a hidden state",
             source=meeting.node.source if meeting is not None else "",
-        )
-
-    def _product(self, name: str, blocking: tuple[Meeting, ...]) -> Term:
-        scan = self.scan
-        weights = list(dict.fromkeys(weight for each in blocking for weight in each.weights if scan.is_param(weight)))
-        chain, chain_invars, paths = self._chain(name, weights)
-        x, y = blocking[0].data[0], blocking[-1].node.outputs[0]
-        operation, invars = extract(f"{name}_operation", scan.function, scan.program, [*weights, x], [y])
-        first = blocking[0].node
-        return Term(
-            form="product",
-            paths=paths,
-            weights=tuple(scan.function.value(weight) for weight in weights),
-            x=scan.function.value(x),
-            y=scan.function.value(y),
-            chain=chain,
-            chain_invars=chain_invars,
-            operation=operation,
-            operation_invars=invars,
-            node_indices=tuple(each.index for each in blocking),
-            node=format_node(first),
-            source=first.source,
         )
 
     def _belong_together(self, one: Meeting, two: Meeting) -> bool:

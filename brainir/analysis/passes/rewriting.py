@@ -34,7 +34,9 @@ def runs_first(program: Program) -> list[Function]:
                 order[function.name] = function
             elif function.name not in order:
                 stack.append((function, True))
-                callees = dict.fromkeys(name for node in function.nodes for name in runs(node))
+                callees = dict.fromkeys(
+                    name for node in function.nodes if node.reference_names() for name in runs(node)
+                )
                 stack += [(program.table[name], False) for name in callees if name not in order]
     return list(order.values())
 

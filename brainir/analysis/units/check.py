@@ -144,6 +144,9 @@ class _Checker:
         if self.strict:
             known.update((constant.name, NUMBER) for constant in function.constants)
         for index, node in enumerate(function.nodes):
+            if not self.strict and known.keys().isdisjoint(node.inputs) and not node.traits.control:
+                # Of operands whose units are not known, only what is always a number is known, and it may be anything.
+                continue
             operands = [self._operand(known, operand) for operand in node.inputs]
             if node.traits.control:
                 results = self._inner(function, index, node, operands)
@@ -152,7 +155,7 @@ class _Checker:
                 if conflict is not None:
                     self._report(function, index, conflict)
             for name, unit in zip(node.outputs, results, strict=True):
-                if (kept := self._kept(unit)) is not None:
+                if unit is not None and (kept := self._kept(unit)) is not None:
                     known[name] = kept
         if function.name == self.program.entry:
             self.entry_units = known

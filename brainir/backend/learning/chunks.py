@@ -29,7 +29,7 @@ from jax import numpy as jnp
 from .derivatives import Entries
 from .low_rank import LowRankTrace, without_steps
 from .rules import OnlineRule, PieceState, Steps, by_slot
-from .traces import EligibilityTrace
+from .traces import EligibilityTrace, TraceUse
 
 __all__ = ["ChunkedRule", "chunk_length"]
 
@@ -99,7 +99,7 @@ class ChunkedRule:
             signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
             jacobians = rule.jacobian_arrays(env)
             kept = {
-                name: (trace.direct.arrays(env), [env[operand] for operand in trace.rule.operands])
+                name: [(use.direct.arrays(env), [env[each] for each in use.rule.operands]) for use in trace.uses]
                 for name, trace in self.full.items()
             }
             factors, advanced = {}, {}
@@ -121,13 +121,13 @@ class ChunkedRule:
             for place, (jacobian, signals) in enumerate(zip(*blocks, strict=True))
         ]
         for name, trace in self.full.items():
-            arrays, operands = kept[name]
-            direct = {**_over_all(trace.direct.numbers(), len(losses)), **arrays}
-            weights = rule.chains[name].weights(env)
-            after = backward[rule.groups[name]]
-            rule.add(gradients, name, _gradient(trace, traces[name], direct, operands, weights, after), env)
-            data = jax.vmap(trace.data, axis_size=len(losses))(operands)
-            new[name] = _roll(trace, traces[name], direct, data, after)
+            uses = [
+                _SeenUse(use, len(losses), arrays, operands)
+                for use, (arrays, operands) in zip(trace.uses, kept[name], strict=True)
+            ]
+            weights, after = rule.chains[name].weights(env), backward[rule.groups[name]]
+            rule.add(gradients, name, _gradient(trace, traces[name], uses, weights, after), env)
+            new[name] = _roll(trace, traces[name], uses, after)
         for name, low_rank in self.low_rank.items():
             owner = rule.owners.get(name, name)
             weights, before = rule.chains[name].weights(env), traces[owner]["steps"]
@@ -139,11 +139,6 @@ class ChunkedRule:
                 new[name] = {**new[name], "steps": before + len(losses)}
         found = rule.in_order(gradients)
         return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
-
-
-def _over_all(numbers: dict[int, Any], steps: int) -> dict[int, Any]:
-    """Give numbers, which are the same in all steps, a leading axis of steps."""
-    return {slot: jnp.broadcast_to(number, (steps, *number.shape)) for slot, number in numbers.items()}
 
 
 class _Backward:
@@ -226,19 +221,30 @@ def _reachable(jacobian: Collection[tuple[int, int]], slots: Sequence[int]) -> l
     return sorted(found)
 
 
+class _SeenUse:
+    """One use of a weight in the steps of a chunk; all has a leading axis of steps."""
+
+    def __init__(self, use: TraceUse, steps: int, arrays: dict[int, Any], operands: Sequence[Any]) -> None:
+        self.use, self.operands = use, operands
+        numbers = use.direct.numbers()
+        self.direct = {slot: jnp.broadcast_to(each, (steps, *each.shape)) for slot, each in numbers.items()} | arrays
+        self.data = jax.vmap(use.data, axis_size=steps)(operands)
+
+
 def _gradient(
     trace: EligibilityTrace,
     old: Mapping[str, Any],
-    direct: Mapping[int, Any],
-    operands: Sequence[Any],
+    uses: Sequence[_SeenUse],
     weights: Sequence[Any],
     backward: _Backward,
 ) -> list[Any]:
     adjoint, first = backward.adjoint, backward.first_adjoint
-    terms = [direct[slot] * jax.vmap(trace.pair)(adjoint[slot]) for slot in direct if slot in adjoint]
     found = [jnp.zeros_like(weight) for weight in weights]
-    if terms:
-        found = trace.rule.over_steps(weights, operands, sum(terms[1:], terms[0]))
+    for seen in uses:
+        terms = [each * jax.vmap(trace.pair)(adjoint[slot]) for slot, each in seen.direct.items() if slot in adjoint]
+        if terms:
+            added = seen.use.rule.over_steps(weights, seen.operands, sum(terms[1:], terms[0]))
+            found = [one + two for one, two in zip(found, added, strict=True)]
     traces = trace.by_slot(old)
     before = {slot: first[slot] for slot in trace.kept if slot in first}
     if before:
@@ -248,7 +254,7 @@ def _gradient(
 
 
 def _roll(
-    trace: EligibilityTrace, old: Mapping[str, Any], direct: Mapping[int, Any], data: Any, backward: _Backward
+    trace: EligibilityTrace, old: Mapping[str, Any], uses: Sequence[_SeenUse], backward: _Backward
 ) -> dict[str, Any]:
     products, first = backward.products, backward.first_products
     before = trace.by_slot(old)
@@ -256,8 +262,9 @@ def _roll(
     for a in trace.kept:
         number = a in trace.vectors
         terms = [trace.spread(first[a, b], number=number) * before[b] for b in trace.kept if (a, b) in first]
-        passed = [jax.vmap(trace.pair)(products[a, b]) * direct[b] for b in direct if (a, b) in products]
-        if passed:
-            terms.append(trace.outer(data, sum(passed[1:], passed[0]), number=number))
+        for seen in uses:
+            passed = [jax.vmap(trace.pair)(products[a, b]) * seen.direct[b] for b in seen.direct if (a, b) in products]
+            if passed:
+                terms.append(trace.outer(seen.data, sum(passed[1:], passed[0]), number=number))
         new[a] = trace.total(a, terms)
     return trace.keep(new)

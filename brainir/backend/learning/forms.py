@@ -124,14 +124,20 @@ class _EmbeddingForm(_Dot):
 
 
 class _ConvolutionForm:
-    """A convolution is a product with patches: the axes of the result but its features, then those of the weight."""
+    """A convolution is a product with patches: the axes of the result but its features, then those of the weight.
+
+    With groups of features, a feature of the result sees the patches of its group.
+    """
 
     def __init__(self, term: Term, node: ConvGeneralDilated) -> None:
         numbers, result, weight = node.dimension_numbers, term.y.shape, term.weights[0].shape
         self._features, self._out = numbers.out_spec[1], numbers.rhs_spec[0]
         lead = tuple(size for axis, size in enumerate(result) if axis != self._features)
         self.space = (*lead, *weight)
-        self.vector = (*lead, *(1 if axis == self._out else size for axis, size in enumerate(weight)))
+        groups, features = node.feature_group_count, weight[self._out]
+        self._repeats = features // groups if groups > 1 else 1
+        seen = features if groups > 1 else 1
+        self.vector = (*lead, *(seen if axis == self._out else size for axis, size in enumerate(weight)))
         self._x, self._lead, self._weight = _name(term), len(lead), weight
         window = tuple(weight[axis] for axis in numbers.rhs_spec[2:])
         # Patches have their features in the order of the input features, then of the places in the window.
@@ -146,17 +152,18 @@ class _ConvolutionForm:
             dimension_numbers=lax.ConvDimensionNumbers(*specs),
             precision=lax.Precision.HIGHEST,
         )
-        self._window = (weight[numbers.rhs_spec[1]], *window)
+        self._window = (groups, weight[numbers.rhs_spec[1]], *window)
         # Where the axes before the features are in the result: the batch, then the spatial ones.
         axes = [axis for axis in range(len(result)) if axis != self._features]
         self._lead_order = [(numbers.out_spec[0], *numbers.out_spec[2:]).index(axis) for axis in axes]
-        placed = {axis: place for place, axis in enumerate(numbers.rhs_spec[1:])}
-        self._weight_order = [len(lead) + placed[axis] for axis in range(len(weight)) if axis != self._out]
+        placed = {axis: place for place, axis in enumerate(numbers.rhs_spec)}
+        self._weight_order = [len(lead) + placed[axis] for axis in range(len(weight))]
 
     def data(self, env: Environment) -> Any:
         patches = self._patches(env[self._x])
         split = patches.reshape(*patches.shape[:-1], *self._window)
-        return jnp.transpose(split, (*self._lead_order, *self._weight_order)).reshape(self.vector)
+        each = jnp.repeat(split, self._repeats, axis=self._lead)
+        return jnp.transpose(each, (*self._lead_order, *self._weight_order))
 
     def spread(self, pairs: Any) -> Any:
         last = jnp.moveaxis(pairs, self._features, -1)

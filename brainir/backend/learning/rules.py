@@ -115,7 +115,7 @@ class OnlineRule:
         for trace in plan.traces:
             group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
             self.traces[trace.name] = (
-                EligibilityTrace(group, trace, term)
+                EligibilityTrace(group, trace, plan.terms)
                 if plan.algorithm == "d_rtrl"
                 else LowRankTrace(group, trace, term, decay)
             )

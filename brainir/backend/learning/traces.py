@@ -18,13 +18,33 @@ from .forms import form_of
 from .operations import OperationRule
 from .settling import settled
 
-__all__ = ["EligibilityTrace"]
+__all__ = ["EligibilityTrace", "TraceUse"]
 
 Environment = Mapping[str, Any]
 
 
+class TraceUse:
+    """One use of a weight: what it adds to a trace.
+
+    Attributes
+    ----------
+    direct : DirectDerivative
+    form : Form
+    rule : OperationRule
+    """
+
+    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term) -> None:
+        self.direct = DirectDerivative(plan, trace)
+        self.form = form_of(term, trace.tail, plan.group.varshape)
+        self.rule = OperationRule(term, trace.tail, self.form)
+
+    def data(self, operands: Sequence[Any]) -> Any:
+        """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
+        return self.form.data(dict(zip(self.rule.operands, operands, strict=True)))
+
+
 class EligibilityTrace:
-    """The trace of one term in one hidden group.
+    """The trace of one term in one hidden group, or the sum of those of several uses of one weight.
 
     ``e[i, k, a] <- sum_b D[k, a, b] e[i, k, b] + x[i] F[k, a]``, with one array for each slot a that is kept, or
     one vector over i where the trace is equal at all positions k. The sum over b is written out over the entries
@@ -38,10 +58,13 @@ class EligibilityTrace:
     ----------
     plan : GroupPlan
     trace : TracePlan
-    term : Term
+    terms : sequence of Term
+        All terms of the plan.
 
     Attributes
     ----------
+    uses : tuple of TraceUse
+        The uses of the weight.
     kept, wanted, vectors : tuple of int
         Slots that go on to the next step, slots that are computed, and slots whose trace is a vector.
     is_large : bool
@@ -52,11 +75,10 @@ class EligibilityTrace:
         Whether each step adds an outer product with data.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term) -> None:
-        self.term = term
-        self.direct = DirectDerivative(plan, trace)
-        self.form = form_of(term, trace.tail, plan.group.varshape)
-        self.rule = OperationRule(term, trace.tail, self.form)
+    def __init__(self, plan: GroupPlan, trace: TracePlan, terms: Sequence[Term]) -> None:
+        self.term = term = terms[trace.tail.term]
+        self.uses = tuple(TraceUse(plan, each, terms[each.tail.term]) for each in (trace, *trace.others))
+        self._pairing, self.form = self.uses[0].direct, self.uses[0].form
         self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")
@@ -67,10 +89,6 @@ class EligibilityTrace:
         self.is_large = self.form.space != plan.group.varshape
         has_complex = self._dtype in (jnp.float32, jnp.float64)
         self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()
-
-    def data(self, operands: Sequence[Any]) -> Any:
-        """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
-        return self.form.data(dict(zip(self.rule.operands, operands, strict=True)))
 
     def init(self) -> dict[str, Any]:
         """Return traces of zero."""
@@ -94,15 +112,18 @@ class EligibilityTrace:
 
     def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
         """Return the new traces by slot, those included that are not kept."""
-        direct, data, before = self.direct(env), self.form.data(env), self.by_slot(old)
+        given, before = [(use.direct(env), use.form.data(env)) for use in self.uses], self.by_slot(old)
         if self.is_large:
-            direct, data, jacobian = jax.tree.map(settled, (direct, data, dict(jacobian)))
+            given, jacobian = jax.tree.map(settled, (given, dict(jacobian)))
         new: dict[Any, Any] = {}
         for a in self.wanted:
             number = a in self.vectors
             terms = [self.spread(jacobian[a, b], number=number) * before[b] for b in self.kept if (a, b) in jacobian]
-            if a in direct:
-                terms.append((_number(direct[a]) if number else self._spread(direct[a])) * data)
+            terms += [
+                (_number(direct[a]) if number else self._spread(direct[a])) * data
+                for direct, data in given
+                if a in direct
+            ]
             new[a] = self.total(a, terms)
         return new
 
@@ -139,7 +160,7 @@ class EligibilityTrace:
 
     def pair(self, positions: Any) -> Any:
         """Take a value for each position to one for each pair of result and position."""
-        return self.direct.pair(positions, self.term.y.shape)
+        return self._pairing.pair(positions, self.term.y.shape)
 
     def spread(self, positions: Any, *, number: bool = False) -> Any:
         """Give a value for each position the axes of the trace; with `number`, the one that they all have."""
