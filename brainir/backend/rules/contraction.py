@@ -40,7 +40,7 @@ def _scaled_dot(node: Any, types: Types) -> Expression:
     options = as_keywords(
         {
             "dimension_numbers": node.dimension_numbers,
-            "preferred_element_type": _optional_dtype(node.preferred_element_type),
+            "preferred_element_type": dtype(node.preferred_element_type),
         }
     )
     return Apply(Name("lax.scaled_dot"), (left, right), {"lhs_scale": scales[0], "rhs_scale": scales[1], **options})

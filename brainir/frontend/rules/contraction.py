@@ -47,10 +47,10 @@ def _ragged_dot_general(
 
 
 @rule("scaled_dot")
-def _scaled_dot(*, dimension_numbers: Any, preferred_element_type: Any = None) -> Attributes:
+def _scaled_dot(*, dimension_numbers: Any, preferred_element_type: Any) -> Attributes:
     return {
         "dimension_numbers": _dot_numbers(dimension_numbers),
-        "preferred_element_type": _optional_dtype(preferred_element_type),
+        "preferred_element_type": dtype_name(preferred_element_type),
     }
 
 

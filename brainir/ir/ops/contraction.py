@@ -58,13 +58,12 @@ class RaggedDotGeneral(Node):
 class ScaledDot(Node):
     """Sum of products of operands of few bits, each times its scale (``jax.lax.scaled_dot``).
 
-    The third and fourth operand scale the first and second; one scale is for a block along a contracting axis. Without
-    ``preferred_element_type``, the result is of the type ``bfloat16``.
+    The third and fourth operand scale the first and second; one scale is for a block along a contracting axis.
     """
 
     op: Literal["scaled_dot"] = "scaled_dot"
     dimension_numbers: DimensionNumbers
-    preferred_element_type: str | None = None
+    preferred_element_type: str
     family_traits: ClassVar[Traits] = Traits(contraction=True, linear=(0, 1))
 
 

@@ -46,7 +46,7 @@ def _scaled_dot(node: ops.ScaledDot, operands: Types, _: Callees) -> Types:
         )
         if not fits:
             raise TypeRuleError(f"{scale} must scale blocks of two or more elements along the summed axes of {kind}")
-    return (TensorType(node.preferred_element_type or "bfloat16", shape),)
+    return (TensorType(node.preferred_element_type, shape),)
 
 
 @rule(ops.ConvGeneralDilated)
