@@ -28,7 +28,8 @@ def test_a_change_of_each_attribute_is_refused_or_gives_another_computation() ->
     verdicts = {attribute: first_notice(list(each.values())[:4]) for attribute, each in found.items()}
     assert len(verdicts) > 150
     assert {attribute for attribute, verdict in verdicts.items() if verdict == "nothing"} <= UNNOTICED.keys()
-    assert {attribute for attribute, verdict in verdicts.items() if verdict == "trace"} <= TRACED.keys()
+    traced = {attribute for attribute, verdict in verdicts.items() if verdict == "trace"}
+    assert traced <= TRACED.keys() | UNNOTICED.keys()
     assert sum(verdict == "StableHLO" for verdict in verdicts.values()) > 50
 
 
