@@ -16,6 +16,7 @@ from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan
 from .exits import ExitForm, exit_form
+from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
 from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
@@ -153,7 +154,7 @@ def plan_learning(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = WeightScan.of(program)
+    scan = repeat_weights(WeightScan.of(program))
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")

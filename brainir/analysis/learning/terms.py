@@ -7,7 +7,7 @@ from typing import Literal
 
 from ...ir.model import StatePath
 from ...ir.node import Node
-from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, Gather, Scan, While
+from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather, Scan, While
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
@@ -162,8 +162,7 @@ class _Finder:
         results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
         if len(results) != 1:
             return
-        once = node.inputs.count(weight) == 1 and len(node.inputs) == 2
-        form = self._form(node, weight) if once else "jacobian"
+        form = self._form(node, weight) if node.inputs.count(weight) == 1 else "jacobian"
         yield self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
 
     def _form(self, node: Node, weight: str) -> Form:
@@ -172,6 +171,9 @@ class _Finder:
         if isinstance(node, ConvGeneralDilated):
             return "conv" if node.batch_group_count == 1 and node.inputs[1] == weight else "jacobian"
         table = self.scan.function.type_of(weight).shape
+        if isinstance(node, DynamicSlice) and node.inputs[0] == weight:
+            # A whole row: the starts along its own axes are clamped to zero.
+            return "embedding" if node.slice_sizes == (1, *table[1:]) and node.inputs[1] in self.scan.data else "jacobian"
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
             result = len(self.scan.function.type_of(node.outputs[0]).shape)
