@@ -123,7 +123,7 @@ class _Finder:
         seen: set[str] = set()
         done: set[tuple[Meeting, ...]] = set()
         for meeting in scan.meetings:
-            weights = [name for name in meeting.weights if scan.leaves.get(name)]
+            weights = [name for name in meeting.weights if scan.leaves.get(name) and self._has_derivative(name)]
             product = self.products.get(meeting.index)
             if not weights or isinstance(meeting.node, Cond | Scan | While):
                 continue
@@ -145,17 +145,20 @@ class _Finder:
                     yield self._elementwise(f"term_{count}", weight, meeting)
                     count += 1
         for hidden in scan.states.hidden:
-            if scan.is_param(hidden.new) and hidden.new not in seen:
+            if scan.is_param(hidden.new) and self._has_derivative(hidden.new) and hidden.new not in seen:
                 seen.add(hidden.new)
                 yield self._elementwise(f"term_{count}", hidden.new, None)
                 count += 1
+
+    def _has_derivative(self, name: str) -> bool:
+        return self.scan.function.type_of(name).is_inexact
 
     def _chain(self, name: str, weights: list[str]) -> tuple[Program, tuple[Value, ...], tuple[StatePath, ...]]:
         mask = union(self.scan.leaves, weights)
         leaves = [leaf for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1]
         sources = [leaf.value.name for leaf in leaves]
         chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
-        return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves))
+        return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.value.aval.is_inexact))
 
     def _single(self, name: str, meeting: Meeting, weight: str) -> Iterator[Term]:
         scan, node = self.scan, meeting.node
@@ -173,7 +176,9 @@ class _Finder:
         table = self.scan.function.type_of(weight).shape
         if isinstance(node, DynamicSlice) and node.inputs[0] == weight:
             # A whole row: the starts along its own axes are clamped to zero.
-            return "embedding" if node.slice_sizes == (1, *table[1:]) and node.inputs[1] in self.scan.data else "jacobian"
+            return (
+                "embedding" if node.slice_sizes == (1, *table[1:]) and node.inputs[1] in self.scan.data else "jacobian"
+            )
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
             result = len(self.scan.function.type_of(node.outputs[0]).shape)
