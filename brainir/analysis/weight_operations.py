@@ -333,9 +333,10 @@ class WeightOperations:
         """The values from which a derivative passes to a hidden state through no weight operation."""
         found = {hidden.new for hidden in self.scan.states.hidden}
         for node in reversed(self.scan.function.nodes):
-            if not found.isdisjoint(node.outputs) and node.outputs[0] not in self.scan.blocking:
-                if any(name in found and has_derivative(node, name) for name in node.outputs):
-                    found.update(node.inputs)
+            if found.isdisjoint(node.outputs) or node.outputs[0] in self.scan.blocking:
+                continue
+            if any(name in found and has_derivative(node, name) for name in node.outputs):
+                found.update(node.inputs)
         return found
 
     @functools.cached_property
