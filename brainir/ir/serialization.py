@@ -155,7 +155,7 @@ def check_limit(where: str, what: str, found: int, limit: int, name: str) -> Non
     """Refuse `found` of something if that is more than the field `name` of the limits."""
     if found > limit:
         raise FormatError(
-            f"{where} holds {found} {what}, more than the limit of {limit}; "
+            f"{where} holds {found:,} {what}, more than the limit of {limit:,}; "
             f"if you trust it, give limits=Limits({name}=...)"
         )
 
