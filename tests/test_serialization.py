@@ -346,7 +346,7 @@ def test_an_old_file_that_cannot_be_upgraded_is_refused(monkeypatch: pytest.Monk
         (Limits(text_bytes=100), r"bytes of text, more than the limit of 100; .*Limits\(text_bytes=...\)"),
         (Limits(nodes=3), r"holds 4 nodes, more than the limit of 3"),
         (Limits(depth=1), r"2 levels of nested pytrees, more than the limit of 1"),
-        (Limits(constant_bytes=99), r"80000 bytes of constants, more than the limit of 99"),
+        (Limits(constant_bytes=99), r"80,000 bytes of constants, more than the limit of 99"),
     ],
 )
 def test_limits_are_kept(limits: Limits, message: str, tmp_path: Path) -> None:
