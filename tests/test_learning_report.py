@@ -18,7 +18,7 @@ REASONS = {
     "stopped": "only through stop_gradient",
     "frozen": "behind a stop_gradient",
     "mixed": "mixes positions",
-    "rounded": "no derivative",
+    "rounded": "whose derivative is zero",
     "sorted": "several results",
     "scanned": "too many to unroll",
     "descended": "unroll it first",
