@@ -161,16 +161,20 @@ def learning_report(
         for term, group in unseen
         for path in term.paths
     ]
+    counted = dict.fromkeys(leaf.path for leaf in scan.states.params)
+    for leaf in scan.states.params:
+        if leaf.value.aval.is_inexact:
+            counted.pop(leaf.path, None)
     excluded += [
-        Excluded(path=leaf.path, reason="holds integers or booleans, which have no derivative: its gradient is zero")
-        for leaf in scan.states.params
-        if not leaf.value.aval.is_inexact
+        Excluded(path=path, reason="holds integers or booleans, which have no derivative: its gradient is zero")
+        for path in counted
     ]
     products = {path for term in followed if term.form == "product" for path in term.paths}
     excluded += [
         Excluded(path=each.path, reason=_reason(each), node=each.node, source=each.source)
         for each in diagnostics
         if each.path
+        and each.path not in counted
         and each.name not in ("recurrence_through_other_state", "unreachable_state")
         and not (each.name == "only_through_another_weight" and each.path in products)
     ]
