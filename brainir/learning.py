@@ -99,7 +99,7 @@ def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> t
     return tuple(place for place in range(count) if not found >> place & 1)
 
 
-def _decay(algorithm: str, decay: float | int | None) -> float:
+def _decay(algorithm: str, decay: Any) -> float:
     if algorithm == "d_rtrl":
         if decay is not None:
             raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
@@ -248,7 +248,7 @@ class Learner:
     def _open(self, carry: Carry, params: list[Any]) -> PieceState:
         return *self._taken(carry), [jnp.zeros_like(leaf) for leaf in params]
 
-    def _taken(self, carry: Carry) -> tuple[list[Any], Traces]:
+    def _taken(self, carry: Any) -> tuple[list[Any], Traces]:
         """Take a carry apart.
 
         Raises

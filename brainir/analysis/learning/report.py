@@ -161,10 +161,8 @@ def learning_report(
         for term, group in unseen
         for path in term.paths
     ]
-    counted = dict.fromkeys(leaf.path for leaf in scan.states.params)
-    for leaf in scan.states.params:
-        if leaf.value.aval.is_inexact:
-            counted.pop(leaf.path, None)
+    smooth = {leaf.path for leaf in scan.states.params if leaf.value.aval.is_inexact}
+    counted = dict.fromkeys(leaf.path for leaf in scan.states.params if leaf.path not in smooth)
     excluded += [
         Excluded(path=path, reason="holds integers or booleans, which have no derivative: its gradient is zero")
         for path in counted
