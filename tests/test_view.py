@@ -70,6 +70,14 @@ def test_without_graphviz_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         view.to_svg(_program())
 
 
+def test_a_notebook_shows_the_beginning_of_a_long_function() -> None:
+    shown = _chain(1500)._repr_html_()
+    assert "1,500 nodes</summary>" in shown
+    assert "... 503 more lines; print shows all</pre>" in shown  # of the nodes, def, return and the brace
+    assert "more lines" not in _chain(900)._repr_html_()
+    assert repr(_chain(1)) == "<brainir.Program chain: 1 function, 1 node>"
+
+
 def test_mermaid_is_for_small_graphs() -> None:
     text = view.to_mermaid(_program())
     assert text.startswith("flowchart TD\n")

@@ -19,6 +19,7 @@ from ..ir.errors import BrainIRError, FormatError
 from ..ir.files import save
 from ..ir.program import Program
 from ..ir.serialization import dumps
+from ..ir.wording import counted
 
 __all__ = [
     "AsJson",
@@ -127,7 +128,7 @@ def write_program(program: Program, output: str) -> None:
         print_text(dumps(program))
         return
     save(program, output)
-    note(f"wrote {output}: {program.entry}, {program.node_count():,} nodes")
+    note(f"wrote {output}: {program.entry}, {counted(program.node_count(), 'node')}")
 
 
 def note(text: str) -> None:
