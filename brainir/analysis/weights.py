@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from ..ir.node import Node
 from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
-from ..ir.program import Program
+from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
 from .flow import Dependence, DependenceFlow, acts_elementwise, bits
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .slices import use_count
+from .reachability import use_count
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ...ir.node import Node
 from ...ir.ops import Cond
 from ...ir.program import Constant, Function, Program
-from ...ir.types import TensorType, is_literal, literal_array
+from ...ir.types import TensorType, literal_array
 from ..dataflow import ForwardAnalysis, Site
 from ..rearrange import Array
 from .rules import FREE, NUMBER, Conflict, Known, joined, kept, results_of
@@ -83,9 +83,7 @@ class UnitFlow(ForwardAnalysis[UnitFact]):
         finally:
             self._function = outer
 
-    def enter(
-        self, name: str, facts: Sequence[UnitFact], constants: Sequence[Array | None] = ()
-    ) -> list[UnitFact]:
+    def enter(self, name: str, facts: Sequence[UnitFact], constants: Sequence[Array | None] = ()) -> list[UnitFact]:
         """See :meth:`ForwardAnalysis.enter`."""
         key = name, *facts
         if key not in self._results:
