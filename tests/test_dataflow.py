@@ -1,4 +1,4 @@
-"""The dataflow framework: reachability against a plain search and as a lattice, scans round by round and all at once."""
+"""The dataflow framework: reachability against a search and as a lattice, scans round by round and all at once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
