@@ -73,7 +73,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         ``fn(params, hidden, *inputs) -> (hidden, out)``.
     params, hidden : pytree
         Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path and strongly
-        typed.
+        typed. If a parameter and a hidden state have one path, all paths begin with ``"params"`` or ``"hidden"``.
     *inputs : pytree
 
     Returns
@@ -102,7 +102,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
             "the step must return hidden with the structure and units that it takes\n"
             f"  in:  {hidden_tree}\n  out: {new_tree}"
         )
-    states = (*_leaf_states(param_tree, "param"), *_leaf_states(hidden_tree, "hidden"))
+    states = _leaf_states(param_tree, hidden_tree)
     check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
     interface = Interface(
         kind="step",
@@ -116,10 +116,19 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     return build_program(open_jaxpr(closed), function_name(fn), interface)
 
 
-def _leaf_states(tree: Tree, role: Role) -> tuple[State, ...]:
+def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
+    trees: tuple[tuple[Role, str, Tree], ...] = (("param", "params", params), ("hidden", "hidden", hidden))
+    shared = {path for path, _ in leaf_paths(params)} & {path for path, _ in leaf_paths(hidden)}
     return tuple(
-        State(path=path, role=role, type=role, tree=LeafTree(unit=leaf.unit), returned=role == "hidden")
-        for path, leaf in leaf_paths(tree)
+        State(
+            path=path,
+            role=role,
+            type=role,
+            tree=LeafTree(unit=leaf.unit),
+            returned=role == "hidden",
+        )
+        for role, root, tree in trees
+        for path, leaf in leaf_paths(tree, (root,) if shared else ())
     )
 
 
