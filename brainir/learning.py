@@ -13,7 +13,7 @@ from jax import numpy as jnp
 
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
-from .analysis.slices import reached
+from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.chunks import ChunkedRule, chunk_length
 from .backend.learning.rules import OnlineRule, PieceState, Steps

@@ -19,7 +19,7 @@ from .facts import Facts, format_paths
 from .flow import NOTHING, bits, mixing_kind
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .slices import reaching
+from .reachability import reaching
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan

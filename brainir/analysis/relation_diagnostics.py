@@ -14,8 +14,8 @@ from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .flow import bits
+from .reachability import reached
 from .routes import has_derivative, route
-from .slices import reached
 from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 

@@ -158,7 +158,7 @@ class WeightOperations:
             before.nodes.append(meeting.index)
             self._ends[results[0]] = before
             return
-        kind = weight_kind(node, scan.function.type_of(meeting.weights[0]), scan.program)
+        kind = weight_kind(node, meeting.weights[0], scan.function, scan.program)
         for path in paths:
             leaves = self._leaves(meeting, path)
             self.operations.append(Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index]))

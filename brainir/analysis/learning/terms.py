@@ -11,7 +11,8 @@ from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
-from ..slices import extract, use_count
+from ..reachability import use_count
+from ..slices import extract
 from ..weights import Meeting, WeightScan, union
 
 __all__ = ["Form", "Term", "find_terms"]
