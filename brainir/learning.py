@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
 import jax
+import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
@@ -106,13 +106,13 @@ def _decay(algorithm: str, decay: Any) -> float:
         return 0.0
     if _is_integer(decay) and decay >= 1:
         return (int(decay) - 1) / (int(decay) + 1)
-    if isinstance(decay, numbers.Real) and not isinstance(decay, numbers.Integral) and 0 <= decay < 1:
+    if isinstance(decay, float | np.floating) and 0 <= decay < 1:
         return float(decay)
     raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
 
 
 def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class Learner:
