@@ -89,6 +89,11 @@ def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits
     constants : bool
         Whether to read the ``.safetensors`` file beside it. If not, large constants have a hash but no data.
     limits : Limits
+        How much the files may hold.
+
+    Returns
+    -------
+    Program
 
     Raises
     ------
