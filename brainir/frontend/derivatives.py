@@ -13,7 +13,7 @@ from ..ir.ops import JvpCase, VjpCase
 from . import jax_rules
 from .rules import Attributes
 
-__all__ = ["UNTRACEABLE", "NoRuleError", "TracedRules", "jvp_rules", "traced_rules", "vjp_rules"]
+__all__ = ["UNTRACEABLE", "HigherOrderError", "NoRuleError", "TracedRules", "jvp_rules", "traced_rules", "vjp_rules"]
 
 UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
 """What JAX raises for a function that it cannot trace."""
@@ -30,6 +30,10 @@ class NoRuleError(Exception):
     def __init__(self, function: str, reason: str) -> None:
         super().__init__(reason)
         self.function = function
+
+
+class HigherOrderError(NoRuleError):
+    """The rule is another one for every order of derivative, and orders as high as this are not stored."""
 
 
 @dataclass
@@ -96,8 +100,10 @@ def vjp_rules(equation: Any) -> TracedRules:
     return _with_cases(rules, own, cases, fwds=fwds, bwds=bwds)
 
 
-def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
-    """Trace the rules of a function of the program.
+def traced_rules(
+    function: str, trace: Callable[[], TracedRules], covering: Callable[[], TracedRules] | None = None
+) -> TracedRules:
+    """Trace the rules of a function of the program; if they cannot be traced for every case, those that `covering` has.
 
     Raises
     ------
@@ -108,7 +114,9 @@ def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules
         rules = trace()
     except RecursionError:
         raise  # that Python's stack is full says nothing of the rule
-    except (*UNTRACEABLE, RuntimeError) as error:
+    except (*UNTRACEABLE, RuntimeError, AssertionError) as error:
+        if covering is not None:
+            return traced_rules(function, covering)
         given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise NoRuleError(function, reason) from error

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..ir.program import Function
 from . import jax_compat, jax_rules
-from .derivatives import UNTRACEABLE, NoRuleError
+from .covering import covering_primitive_jvp
+from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, traced_rules
 from .externals import custom_call
+from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 
 if TYPE_CHECKING:
@@ -19,46 +21,63 @@ __all__ = ["ForeignPrimitives"]
 _MOST_ORDERS = 3
 
 
+Active = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 class ForeignPrimitives:
     """Lowers such primitives in one program."""
 
     def __init__(self) -> None:
-        self._known: dict[Any, tuple[str, str | None]] = {}
+        self._known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
         self._open: list[Any] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
-        """Lower a primitive that another package defines, from its implementation and its JVP rule."""
+        """Lower a primitive that another package defines, from its implementation and its JVP rule.
+
+        A rule that cannot be traced with all operands perturbed is traced with those that can be in the program.
+        """
+        try:
+            attributes = self._attributes(lowering, equation)
+        except HigherOrderError:
+            raise
+        except NoRuleError:
+            active = lowering.activity(equation)
+            if active is None:
+                raise
+            attributes = self._attributes(lowering, equation, active)
+        if not attributes:
+            return custom_call(equation)
+        return "custom_jvp" if "jvp" in attributes else "call", attributes
+
+    def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
+        """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
-        key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
+        params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
+        key = (equation.primitive, params, kinds, active)
         if key not in self._known:
             memory = lowering.memory
-            behaviour = None if lowering.only_rules else memory.behaviour(equation, dict(equation.params))
+            behaviour = None if lowering.only_rules else memory.behaviour(equation, (dict(equation.params), active))
             if behaviour is None:
                 traced = self._implementation(equation)
                 if traced is None:
-                    return custom_call(equation)
+                    return {}
                 self._lower(lowering, equation, key, traced)
             else:
                 try:
                     known = memory.lowered(
-                        lowering, behaviour, lambda inner: inner.foreign._references(inner, equation)
+                        lowering, behaviour, lambda inner: inner.foreign._attributes(inner, equation, active)
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
                     function = lowering.shared(self._implementation(equation), equation.primitive.name)
-                    raise NoRuleError(function, str(error)) from error
+                    raise type(error)(function, str(error)) from error
                 if not known:
-                    return custom_call(equation)
-                self._known[key] = (known["function"], known.get("jvp"))
+                    return {}
+                self._known[key] = known
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
-        function, jvp = self._known[key]
-        return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
-
-    def _references(self, lowering: Lowering, equation: Any) -> Attributes:
-        op, attributes = self.lower(lowering, equation)
-        return {} if op == "custom_call" else attributes
+        return self._known[key]
 
     @staticmethod
     def _implementation(equation: Any) -> Any:
@@ -84,24 +103,33 @@ class ForeignPrimitives:
         # A rule that makes new parameters for every order of derivative would be lowered without end.
         orders = self._open.count(equation.primitive)
         if orders == _MOST_ORDERS:
-            raise NoRuleError(function, f"derivatives of order {orders + 1} and above are not stored")
-        jvp = table.new_rule_name(f"{table.wanted[function]}_jvp")
+            raise HigherOrderError(function, f"derivatives of order {orders + 1} and above are not stored")
+        *_, active = key
+        base = table.wanted[function]
+        if active is not None:
+            rules = traced_rules(function, lambda: covering_primitive_jvp(equation, active[0]))
+            attributes, bodies = named_rules(table, base, rules)
+        else:
+            jvp = table.new_rule_name(f"{base}_jvp")
+            attributes, bodies = {"jvp": jvp}, {}
         # Known before its rule is lowered, because the rule may use the primitive.
-        self._known[key] = (function, jvp)
+        self._known[key] = {"function": function, **attributes}
         self._open.append(equation.primitive)
         try:
-            rule = jax_compat.open_jaxpr(jax_rules.trace_primitive_jvp(equation))
-            table.functions[jvp] = lowering.function(rule, jvp)
+            if active is None:
+                bodies[jvp] = jax_rules.trace_primitive_jvp(equation)
+            for name, body in bodies.items():
+                table.functions[name] = lowering.root(jax_compat.open_jaxpr(body), name)
         except NotImplementedError:
-            self._known[key] = (function, None)
+            self._known[key] = {"function": function}
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
             del self._known[key]
-            raise NoRuleError(function, str(error)) from error
+            raise NoRuleError(function, str(error) or "the derivative rule of the primitive fails") from error
         else:
-            if _is_derivative(lowering, table.functions[jvp], equation):
-                self._known[key] = (function, None)
+            if active is None and _is_derivative(lowering, table.functions[jvp], equation):
+                self._known[key] = {"function": function}
         finally:
             self._open.pop()
 
