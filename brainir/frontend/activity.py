@@ -41,16 +41,18 @@ class Activity:
     Parameters
     ----------
     root : OpenJaxpr
-        What is differentiated: along any of its inexact inputs, for any of its inexact results.
+        What is differentiated, for any of its inexact results.
+    varied : sequence of bool
+        The inputs along which it can be.
     """
 
-    def __init__(self, root: OpenJaxpr) -> None:
+    def __init__(self, root: OpenJaxpr, varied: Sequence[bool]) -> None:
         self._perturbed: dict[int, set[int]] = {}
         self._asked: dict[int, set[int]] = {}
         self._opened: dict[int, tuple[Any, OpenJaxpr]] = {}
         self._forward_known: dict[tuple[int, Flags], Flags] = {}
         self._backward_known: dict[tuple[int, Flags], Flags] = {}
-        self._forward(root, [True] * len(root.invars))
+        self._forward(root, varied)
         self._backward(root, [True] * len(root.outvars))
 
     def of(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
@@ -150,15 +152,33 @@ class Activity:
 
 
 class LazyActivity:
-    """The activity of a jaxpr, found when it is asked for: few programs have rules that depend on it."""
+    """The activity of a jaxpr, found when it is asked for: few programs have rules that depend on it.
 
-    def __init__(self, root: OpenJaxpr) -> None:
-        self._root = root
+    Parameters
+    ----------
+    jaxpr : OpenJaxpr
+    still : frozenset of int
+        The inputs along which it is never differentiated.
+    tangents : frozenset of int
+        The inputs that are tangents, if it is a JVP rule.
+    """
+
+    def __init__(
+        self, jaxpr: OpenJaxpr, still: frozenset[int] = frozenset(), tangents: frozenset[int] = frozenset()
+    ) -> None:
+        self.jaxpr = jaxpr
+        self.tangents = tangents
+        self._still = still
 
     @functools.cached_property
     def activity(self) -> Activity:
-        """What can move."""
-        return Activity(self._root)
+        """What can be perturbed, and be asked for."""
+        return Activity(self.jaxpr, [place not in self._still for place in range(len(self.jaxpr.invars))])
+
+    @functools.cached_property
+    def linear(self) -> Activity:
+        """What comes from tangents."""
+        return Activity(self.jaxpr, [place in self.tangents for place in range(len(self.jaxpr.invars))])
 
 
 def _body(params: Any) -> Any:

@@ -45,10 +45,9 @@ def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tup
         return [*values[: len(results)], *_all_moving(found, results)]
 
     jvp = jax.make_jaxpr(whole)(_specs(kinds), [spec for spec in _specs(kinds) if moves(spec)])
-    case = JvpCase(perturbed=seen, moved=moved)
-    return TracedRules(
-        {"jvp": jvp}, {"jvps": [("jvp_covering", closed)]}, {"closed_over": own, "cases": (case,), "covering": True}
-    )
+    attributes = {"closed_over": own, "cases": (JvpCase(perturbed=seen, moved=moved),), "covering": True}
+    several = {"jvps": [("jvp_covering", closed)]}
+    return TracedRules({"jvp": jvp}, several, attributes, len(kinds), _others(kinds, own, seen))
 
 
 def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
@@ -73,7 +72,13 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
     whole = {"fwd": jax.make_jaxpr(fwd)(*_specs(kinds)), "bwd": jax.make_jaxpr(bwd)(_specs(residuals), moving)}
     case = VjpCase(perturbed=seen, asked=tuple(asked), returned=returned)
     several = {"fwds": [("fwd_covering", forward)], "bwds": [("bwd_covering", backward)]}
-    return TracedRules(whole, several, {"closed_over": own, "cases": (case,), "covering": True})
+    attributes = {"closed_over": own, "cases": (case,), "covering": True}
+    return TracedRules(whole, several, attributes, still=_others(kinds, own, seen))
+
+
+def _others(kinds: Sequence[Any], own: int, seen: Sequence[int]) -> frozenset[int]:
+    """Return the operands that are never perturbed."""
+    return frozenset(range(len(kinds))) - {own + place for place in seen}
 
 
 def _kinds(equation: Any) -> tuple[list[Any], list[Any]]:

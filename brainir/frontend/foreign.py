@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..ir.program import Function
 from . import jax_compat, jax_rules
 from .covering import covering_primitive_jvp
-from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, traced_rules
+from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
+from .transposes import can_be_transposed, has_transpose, trace_with_transpose
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -41,8 +43,10 @@ class ForeignPrimitives:
             attributes = self._attributes(lowering, equation)
         except HigherOrderError:
             raise
-        except NoRuleError:
+        except NoRuleError as error:
             active = lowering.activity(equation)
+            if active is None and isinstance(error.__cause__, AssertionError):
+                raise RefusedError(error.function) from error
             if active is None:
                 raise
             attributes = self._attributes(lowering, equation, active)
@@ -54,12 +58,14 @@ class ForeignPrimitives:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
         params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
-        key = (equation.primitive, params, kinds, active)
+        linear = lowering.linear_operands(equation) if has_transpose(equation.primitive) else ()
+        key = (equation.primitive, params, kinds, linear, active)
         if key not in self._known:
             memory = lowering.memory
-            behaviour = None if lowering.only_rules else memory.behaviour(equation, (dict(equation.params), active))
+            parts = dict(equation.params), linear, active
+            behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
             if behaviour is None:
-                traced = self._implementation(equation)
+                traced = self._implementation(equation, linear)
                 if traced is None:
                     return {}
                 self._lower(lowering, equation, key, traced)
@@ -70,8 +76,9 @@ class ForeignPrimitives:
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
-                    function = lowering.shared(self._implementation(equation), equation.primitive.name)
-                    raise type(error)(function, str(error)) from error
+                    function = lowering.shared(self._implementation(equation, linear), equation.primitive.name)
+                    error.function = function
+                    raise
                 if not known:
                     return {}
                 self._known[key] = known
@@ -80,8 +87,11 @@ class ForeignPrimitives:
         return self._known[key]
 
     @staticmethod
-    def _implementation(equation: Any) -> Any:
-        """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
+    def _implementation(equation: Any, linear: Sequence[int] = ()) -> Any:
+        """Trace what computes a primitive; None if it has code of its own, which cannot be traced.
+
+        Where it is linear in some operands, it has to be transposed by its own rule if JAX cannot do it without.
+        """
         if equation.effects:
             raise UnsupportedError("brainir cannot store a primitive with side effects")
         if jax_compat.implementation(equation) is None:
@@ -95,7 +105,11 @@ class ForeignPrimitives:
         except UNTRACEABLE:
             return None
         # One that only runs the primitive says nothing.
-        return None if jax_rules.uses(traced, equation.primitive) else traced
+        if jax_rules.uses(traced, equation.primitive):
+            return None
+        if not linear or can_be_transposed(traced, linear):
+            return traced
+        return trace_with_transpose(equation, traced, linear)
 
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
@@ -105,33 +119,33 @@ class ForeignPrimitives:
         if orders == _MOST_ORDERS:
             raise HigherOrderError(function, f"derivatives of order {orders + 1} and above are not stored")
         *_, active = key
-        base = table.wanted[function]
-        if active is not None:
-            rules = traced_rules(function, lambda: covering_primitive_jvp(equation, active[0]))
-            attributes, bodies = named_rules(table, base, rules)
-        else:
-            jvp = table.new_rule_name(f"{base}_jvp")
-            attributes, bodies = {"jvp": jvp}, {}
+        try:
+            rules = _rules(equation, active)
+        except NotImplementedError:
+            self._known[key] = {"function": function}
+            return
+        except RecursionError:
+            raise  # that Python's stack is full says nothing of the rule
+        except (RuntimeError, AssertionError) as error:
+            raise NoRuleError(function, str(error) or "its derivative rule fails") from error
+        attributes, bodies = named_rules(table, table.wanted[function], rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = {"function": function, **attributes}
         self._open.append(equation.primitive)
         try:
-            if active is None:
-                bodies[jvp] = jax_rules.trace_primitive_jvp(equation)
             for name, body in bodies.items():
-                table.functions[name] = lowering.root(jax_compat.open_jaxpr(body), name)
-        except NotImplementedError:
-            self._known[key] = {"function": function}
-        except RecursionError:
-            raise  # that Python's stack is full says nothing of the rule
-        except (RuntimeError, AssertionError) as error:
-            del self._known[key]
-            raise NoRuleError(function, str(error) or "the derivative rule of the primitive fails") from error
-        else:
-            if active is None and _is_derivative(lowering, table.functions[jvp], equation):
-                self._known[key] = {"function": function}
+                table.functions[name] = lowering.rule(body, name)
         finally:
             self._open.pop()
+        if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
+            self._known[key] = {"function": function}
+
+
+def _rules(equation: Any, active: Active | None) -> TracedRules:
+    """Trace the derivative rule of a primitive, for all operands or for those that are active."""
+    if active is not None:
+        return covering_primitive_jvp(equation, active[0])
+    return TracedRules({"jvp": jax_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:

@@ -19,6 +19,7 @@ from jax.interpreters import ad
 from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr
 
 __all__ = [
+    "instantiate",
     "leaks",
     "num_closed_over",
     "rule_functions",
@@ -127,7 +128,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
         results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
         given = iter(results[len(outputs) :])
         full = [None if zero else next(given) for zero in zero_tangents]
-        moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
+        moved = [instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
@@ -172,7 +173,7 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         values = iter(cotangents)
         full = [next(values) if moves(kind) else still(kind) for kind in outputs]
         returned = _backward(equation, own, residuals.filled(given), full)
-        moved = [_instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
+        moved = [instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
         closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
         return [*closed_over, *(ct for ct, kind in zip(moved, kinds[own:], strict=True) if moves(kind))]
 
@@ -395,7 +396,8 @@ def _float0(kind: Any) -> Any:
     return np.zeros(kind.shape, jax.dtypes.float0)
 
 
-def _instantiate(cotangent: Any, kind: Any) -> Any:
+def instantiate(cotangent: Any, kind: Any) -> Any:
+    """Return a tangent or cotangent as an array, zeros if it is none."""
     if cotangent is None or isinstance(cotangent, ad.Zero):
         return jnp.zeros(kind.shape, kind.dtype if moves(kind) else jax.dtypes.float0)
     return cotangent

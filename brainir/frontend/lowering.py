@@ -17,7 +17,7 @@ from .foreign import ForeignPrimitives
 from .jax_compat import OpenJaxpr
 from .refused import refusal
 from .remembering import Remembering
-from .rule_lowering import RuleLowering
+from .rule_lowering import RuleBody, RuleLowering
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .table import Table, identifier
 
@@ -89,7 +89,7 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = self.root(jaxpr, name, inputs, outputs)
+            self.table.functions[name] = self._root(LazyActivity(jaxpr), name, inputs, outputs)
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
@@ -97,13 +97,17 @@ class Lowering:
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
         return self.table.finished(name)
 
-    def root(
-        self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
+    def rule(self, body: RuleBody, name: str) -> Function:
+        """Lower a derivative rule, without storing the function."""
+        return self._root(LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents), name)
+
+    def _root(
+        self, root: LazyActivity, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
     ) -> Function:
-        """Lower what is differentiated along any of its inputs: the outermost jaxpr, or a derivative rule."""
-        self._open_roots.append(LazyActivity(jaxpr))
+        """Lower what is differentiated by itself: the outermost jaxpr, or a rule."""
+        self._open_roots.append(root)
         try:
-            return self.function(jaxpr, name, inputs, outputs)
+            return self.function(root.jaxpr, name, inputs, outputs)
         finally:
             self._open_roots.pop()
 
@@ -111,6 +115,11 @@ class Lowering:
         """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""
         met = (root.activity.of(equation) for root in reversed(self._open_roots))
         return next((found for found in met if found is not None), None)
+
+    def linear_operands(self, equation: Any) -> tuple[int, ...]:
+        """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
+        met = (root.linear.of(equation) for root in reversed(self._open_roots) if root.tangents)
+        return next((found[0] for found in met if found is not None), ())
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ir.canonical import structural_key
-from . import jax_compat, jax_rules
+from . import jax_rules
 from .covering import covering_jvp, covering_vjp
-from .derivatives import HigherOrderError, NoRuleError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .rules import Attributes
 from .table import Table
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["RuleLowering", "named_rules"]
+__all__ = ["RuleBody", "RuleLowering", "named_rules"]
 
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
@@ -58,16 +58,22 @@ class RuleLowering:
         active = lowering.activity(equation) if equation.params["symbolic_zeros"] else None
         behaviour = lowering.memory.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
 
+        def covering() -> TracedRules:
+            if active is None:
+                raise RefusedError(base)
+            return trace_covering(equation, *active)
+
         def traced() -> TracedRules:
-            covering = None if active is None else functools.partial(trace_covering, equation, *active)
-            return traced_rules(base, functools.partial(trace, equation), covering)
+            some = covering if equation.params["symbolic_zeros"] else None
+            return traced_rules(base, functools.partial(trace, equation), some)
 
         def lower(chosen: Lowering) -> Attributes:
             try:
-                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)}"
+                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)} {active}"
                 return chosen.rules._lowered(chosen, base, occasion, traced, behaviour)
             except NoRuleError as error:
-                raise type(error)(function, str(error)) from error
+                error.function = function
+                raise
 
         known = None if behaviour is None else self._by_behaviour.get(behaviour)
         if known is None:
@@ -97,9 +103,9 @@ class RuleLowering:
         if len(levels) == 2:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
+        rules = trace()
         if not levels and orders > _MOST_ORDERS:
             raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
-        rules = trace()
         table = lowering.table
         attributes, bodies = named_rules(table, base, rules)
         if behaviour is not None:
@@ -108,7 +114,7 @@ class RuleLowering:
         self._open_orders.append(base)
         try:
             for name, body in bodies.items():
-                table.functions[name] = lowering.root(jax_compat.open_jaxpr(body), name)
+                table.functions[name] = lowering.rule(body, name)
         finally:
             levels.pop()
             self._open_orders.pop()
@@ -128,16 +134,28 @@ class RuleLowering:
         return self._blind_keys[name]
 
 
-def named_rules(table: Table, base: str, rules: TracedRules) -> tuple[Attributes, dict[str, Any]]:
-    """Name the rules of a function; return the attributes that refer to them, and each rule by its name."""
-    bodies: dict[str, Any] = {}
+class RuleBody(NamedTuple):
+    """A traced rule, with the inputs that are never perturbed and those that are tangents."""
 
-    def named(wanted: str, closed: Any) -> str:
+    closed: Any
+    still: frozenset[int]
+    tangents: frozenset[int]
+
+
+def named_rules(table: Table, base: str, rules: TracedRules) -> tuple[Attributes, dict[str, RuleBody]]:
+    """Name the rules of a function; return the attributes that refer to them, and each rule by its name."""
+    bodies: dict[str, RuleBody] = {}
+    own = rules.attributes.get("closed_over", 0)
+
+    def named(wanted: str, closed: Any, first: int) -> str:
         name = table.new_rule_name(f"{base}_{wanted}")
-        bodies[name] = closed
+        still = frozenset() if wanted.startswith("bwd") else frozenset(at - first for at in rules.still if at >= first)
+        count = len(closed.in_avals)
+        tangents = frozenset(range(rules.operands - first, count)) if rules.operands else frozenset[int]()
+        bodies[name] = RuleBody(closed, still, tangents)
         return name
 
-    attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
+    attributes: Attributes = {attribute: named(attribute, body, 0) for attribute, body in rules.single.items()}
     for attribute, cases in rules.several.items():
-        attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
+        attributes[attribute] = tuple(named(wanted, body, own) for wanted, body in cases)
     return {**attributes, **rules.attributes}, bodies
