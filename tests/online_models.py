@@ -333,7 +333,7 @@ def gated(p: Any, h: Any, x: Any, at: Hooks) -> Any:
 
 def long_short_term(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     y = at.weigh("w", _product, _joined(x, at.cut(h["h"])), p["w"]) + at.weigh("b", identity, None, p["b"])
-    i, f, o, g = jnp.split(y, 4)
+    i, f, o, g = jnp.split(y, 4, axis=-1)
     c = jax.nn.sigmoid(f) * h["c"] + jax.nn.sigmoid(i) * jnp.tanh(g)
     new = jax.nn.sigmoid(o) * jnp.tanh(c)
     return {"h": new, "c": c}, new
@@ -403,6 +403,13 @@ _CASES = (
     ),
     OnlineModel("gated", gated, {"z": _W, "bz": (N,), "r": _W, "h": _W, "bh": (N,)}, {"v": (N,)}),
     OnlineModel("long_short_term", long_short_term, {"w": (N_IN + N, 4 * N), "b": (4 * N,)}, {"h": (N,), "c": (N,)}),
+    OnlineModel(
+        "batched_long_short_term",
+        long_short_term,
+        {"w": (N_IN + N, 4 * N), "b": (4 * N,)},
+        {"h": (BATCH, N), "c": (BATCH, N)},
+        (BATCH, N_IN),
+    ),
 )
 
 ONLINE_MODELS = {case.name: case for case in _CASES}

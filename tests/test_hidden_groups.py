@@ -78,6 +78,10 @@ DIAGONAL = {
         "b": h["a"] + h["b"],
     },
     "reset": lambda p, h, x: {"a": jnp.zeros(N) + x @ p["w"], "b": h["b"]},
+    "a column of an outer product": lambda p, h, x: {"a": jnp.outer(h["b"], x)[:, 1], "b": h["a"] + h["b"]},
+    "behind a barrier": lambda p, h, x: dict(
+        zip("ab", jax.lax.optimization_barrier((0.5 * h["a"] + h["b"], h["a"][::-1][::-1])), strict=True)
+    ),
 }
 
 

@@ -22,8 +22,8 @@ WINDOWS = ((0, 4), (4, 8))
 OF_EACH_KIND = (
     "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
-    "batched_adaptive_plastic", "gated", "long_short_term", "linear_recurrent_unit", "branches", "substeps",
-    "old_state_readout",
+    "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
+    "branches", "substeps", "old_state_readout",
 )  # fmt: skip
 
 
@@ -251,6 +251,14 @@ def test_a_convolution_with_groups_keeps_patches() -> None:
     assert [leaf.shape for leaf in jax.tree.leaves(learner.init(hidden)["traces"])] == [(2, 3, 5, 4, 2, 2, 3)]
 
 
+@pytest.mark.parametrize("options", [{}, {"algorithm": "es_d_rtrl", "decay": 0.8}])
+@pytest.mark.parametrize("name", ["embedding", "batched_embedding"])
+def test_traces_of_rows_of_a_table_have_no_jacobian(name: str, options: dict[str, Any]) -> None:
+    learner, params, hidden, _, _ = _learned(ONLINE_MODELS[name], jnp.float32, **options)
+    kept = jax.tree.leaves(learner.init(hidden)["traces"])
+    assert max(leaf.size for leaf in kept) <= hidden["v"].size * len(params["table"])
+
+
 def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
         v = 0.9 * hidden["v"] + x @ params["w"]
@@ -362,12 +370,38 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
         ({"algorithm": "es_d_rtrl", "decay": 1.5}, "in \\[0, 1\\)"),
         ({"decay": 0.5}, "has no decay"),
         ({"window": 0}, "at least 1"),
+        ({"window": 2.5}, "number of steps"),
+        ({"window": True}, "number of steps"),
         ({"algorithm": "es_d_rtrl", "decay": 0.5, "window": 3}, "needs the traces"),
     ],
 )
 def test_wrong_options_say_what_to_do(options: dict[str, Any], message: str) -> None:
     with pytest.raises(brainir.BrainIRError, match=message):
         _learned(ONLINE_MODELS["leaky"], jnp.float32, **options)
+
+
+def test_options_may_be_numbers_of_numpy() -> None:
+    for decay, plain in ((np.float32(0.5), 0.5), (np.int64(3), 0.5)):
+        learners = [
+            _learned(ONLINE_MODELS["leaky"], jnp.float32, algorithm="es_d_rtrl", decay=each)[0]
+            for each in (decay, plain)
+        ]
+        assert learners[0].program == learners[1].program
+    assert _learned(ONLINE_MODELS["leaky"], jnp.float32, window=np.int64(3))[0].window == 3
+
+
+def test_a_carry_of_another_learner_is_refused() -> None:
+    learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    other, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32, algorithm="es_d_rtrl", decay=0.5)
+    for carry, message in (
+        (hidden, "carry must be a dict of 'states' and 'traces'"),
+        (None, "not NoneType"),
+        (other.init(hidden), r"are not those of this learner: .* start from learner\.init"),
+    ):
+        with pytest.raises(brainir.BrainIRError, match=message):
+            learner.step(params, carry, xs[0], targets[0])
+        with pytest.raises(brainir.BrainIRError, match=message):
+            learner.run(params, carry, xs, targets)
 
 
 def test_wrong_calls_say_what_to_do() -> None:

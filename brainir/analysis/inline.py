@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..ir.errors import AnalysisError
 from ..ir.node import Node
 from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Unary
 from ..ir.program import Constant, Function, Program
@@ -13,6 +14,7 @@ from ..ir.types import is_literal
 __all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]
 
 _LONGEST_STEM = 60
+_MOST_NODES = 1_000_000
 
 
 class Names(set[str]):
@@ -70,6 +72,12 @@ def inline_calls(
     -------
     Function
         `function` itself if there is nothing to inline.
+
+    Raises
+    ------
+    AnalysisError
+        If more than a million nodes would come from bodies. Twenty functions that each call the next one ten times
+        would be a hundred million million million.
     """
     kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp, NoDerivative)
     kinds += (Checkpoint,) if checkpoints else ()
@@ -112,6 +120,7 @@ class Splicer:
         self.nodes: list[Node] = []
         self.constants: list[Constant] = list(function.constants)
         self._shared: dict[tuple[str, str], str] = {}
+        self._spliced = 0
 
     def fresh(self, wanted: str) -> str:
         """Return a name that no value of the function has, and take it."""
@@ -185,6 +194,12 @@ class Splicer:
         self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str, scope: str
     ) -> dict[str, str]:
         """Append the nodes of a body; return the new names of its values. It takes `results` where it can."""
+        self._spliced += 1 + len(body.nodes)
+        if self._spliced > _MOST_NODES:
+            raise AnalysisError(
+                f"{self.function.name} would have more than {_MOST_NODES:,} nodes with its calls replaced by what they "
+                "run; write a loop with scan in place of functions that run each other many times"
+            )
         inner = dict(zip(body.inputs, operands, strict=True))
         for constant in body.constants:
             inner[constant.name] = self._constant(body, constant, stem)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from ..ir.node import Node
 from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
-from ..ir.program import Program
+from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
 from .flow import Dependence, DependenceFlow, acts_elementwise, bits
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .slices import use_count
+from .reachability import use_count
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 
@@ -247,14 +247,16 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
 _KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
 
 
-def weight_kind(node: Node, weight: TensorType, program: Program) -> str:
+def weight_kind(node: Node, weight: str, function: Function, program: Program) -> str:
     """Name the kind of a weight operation that mixes positions.
 
     Parameters
     ----------
     node : Node
-    weight : TensorType
-        Type of the operand that is made of parameters.
+    weight : str
+        The operand that is made of parameters.
+    function : Function
+        The function that the node is in.
     program : Program
         Holds the functions of a node with a derivative rule.
     """
@@ -262,10 +264,22 @@ def weight_kind(node: Node, weight: TensorType, program: Program) -> str:
         (left, _), (batch, _) = node.dimension_numbers
         if batch:
             return "grouped"
-        return "dense" if len(left) == 1 and weight.ndim == 2 else "einsum"
+        return "dense" if len(left) == 1 and function.type_of(weight).ndim == 2 else "einsum"
     if isinstance(node, CustomJvp | CustomVjp):
-        # Products of sparse matrices are written so: brainevent's, and those of jax.experimental.sparse.
-        function = inline_calls(program.function(node.function), program, keep_rules=False)
-        added = [each for each in function.nodes if each.op == "scatter_add"]
-        return "sparse" if any(TensorType.parse(each.types[0]).is_inexact for each in added) else "custom"
+        return _custom_kind(node, weight, program)
     return _KINDS.get(node.op, "other")
+
+
+def _custom_kind(node: CustomJvp | CustomVjp, weight: str, program: Program) -> str:
+    """Name the kind of an operation with a derivative rule of its own, by what its function does with the weight.
+
+    Products of sparse matrices are written so (brainevent's, and those of ``jax.experimental.sparse``), and the
+    embedding of brainstate.
+    """
+    body = inline_calls(program.function(node.function), program, keep_rules=False)
+    if any(each.op == "scatter_add" and TensorType.parse(each.types[0]).is_inexact for each in body.nodes):
+        return "sparse"
+    inside = body.inputs[node.inputs.index(weight)]
+    users = body.users.get(inside, ())
+    picked = bool(users) and all(_KINDS.get(user.op) == "embedding" and user.inputs[0] == inside for user in users)
+    return "embedding" if picked else "custom"

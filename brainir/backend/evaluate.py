@@ -17,10 +17,10 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from ..ir.encoding import dump_bare_node
 from ..ir.errors import EmissionError
 from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
-from ..ir.serialization import dump_bare_node
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
 from . import symbolic_zeros, unnamed, wrapping
 from .bindings import Bindings

@@ -14,11 +14,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from .effects import effectful_functions
+from .encoding import dump_bare_function, dump_bare_node, dump_interface
 from .interface import Interface
 from .node_order import Walk, content_hash
 from .ops import AnyNode
 from .program import Constant, Function, Program
-from .serialization import dump_bare_function, dump_bare_node, dump_interface
 
 __all__ = [
     "canonical_interface",

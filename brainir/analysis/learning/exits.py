@@ -23,7 +23,8 @@ from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..facts import Facts
 from ..inline import fresh_name
-from ..slices import identifiers, reached
+from ..reachability import reached
+from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan, union
 

@@ -16,6 +16,7 @@ from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan
 from .exits import ExitForm, exit_form
+from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
 from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
@@ -77,6 +78,11 @@ class TracePlan(Facts):
     direct: tuple[Derivative, ...]
     roles: tuple[Role, ...]
     others: tuple[TracePlan, ...] = ()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a signal can meet it."""
+        return any(role != "none" for role in self.roles)
 
     def slots(self, *roles: Role) -> tuple[int, ...]:
         """Return the slots with one of these roles."""
@@ -153,7 +159,7 @@ def plan_learning(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = WeightScan.of(program)
+    scan = repeat_weights(WeightScan.of(program))
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
@@ -191,8 +197,9 @@ class _Planner:
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
         form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
-        traces = tuple(self._trace(terms, group_plans, tail) for tail in tails)
-        each = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
+        planned = [self._trace(terms, group_plans, tail) for tail in tails]
+        each = tuple(trace for trace in planned if trace.is_needed)
+        unseen = [trace for trace in planned if not trace.is_needed]
         traces = _summed(terms, each) if self.algorithm == "d_rtrl" else each
         return LearningPlan(
             algorithm=self.algorithm,
@@ -209,6 +216,7 @@ class _Planner:
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in each],
                 [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
+                [(terms[trace.tail.term], groups[trace.tail.group]) for trace in unseen],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
                 groups,
             ),

@@ -125,6 +125,7 @@ def learning_report(
     algorithm: str,
     learned: Iterable[Learned],
     lost: Sequence[tuple[Term, Sequence[HiddenGroup], bool]],
+    unseen: Sequence[tuple[Term, HiddenGroup]],
     followed: Sequence[Term],
     groups: Sequence[HiddenGroup],
 ) -> LearningReport:
@@ -138,6 +139,8 @@ def learning_report(
     lost : sequence of triples
         Terms that reach hidden groups in a way that no trace can follow, and whether that is since positions mix; if
         not, they reach only states without a derivative.
+    unseen : sequence of pairs
+        Terms that reach a hidden group from which nothing that they reach gets to the loss.
     followed : sequence of Term
         Terms with a trace.
     groups : sequence of HiddenGroup
@@ -148,11 +151,28 @@ def learning_report(
         for term, reached, mixes in lost
         for path in term.paths
     ]
+    excluded += [
+        Excluded(
+            path=path,
+            reason=f"reaches hidden group {group.index}, but no loss sees what it does there",
+            node=term.node,
+            source=term.source,
+        )
+        for term, group in unseen
+        for path in term.paths
+    ]
+    smooth = {leaf.path for leaf in scan.states.params if leaf.value.aval.is_inexact}
+    counted = dict.fromkeys(leaf.path for leaf in scan.states.params if leaf.path not in smooth)
+    excluded += [
+        Excluded(path=path, reason="holds integers or booleans, which have no derivative: its gradient is zero")
+        for path in counted
+    ]
     products = {path for term in followed if term.form == "product" for path in term.paths}
     excluded += [
         Excluded(path=each.path, reason=_reason(each), node=each.node, source=each.source)
         for each in diagnostics
         if each.path
+        and each.path not in counted
         and each.name not in ("recurrence_through_other_state", "unreachable_state")
         and not (each.name == "only_through_another_weight" and each.path in products)
     ]
