@@ -308,6 +308,13 @@ def test_the_runner_refuses_a_pass_that_breaks_the_program_or_its_promise() -> N
         brainir.run_passes(program, [Broken(with_other_argument)])
     with pytest.raises(AnalysisError, match="there is no pass 'inlin'; there are inline"):
         brainir.run_passes(program, ["inlin"])
+    with pytest.raises(AnalysisError, match="there is no pass 'inlin'; there are inline"):
+        brainir.run_passes(program, "inlin")
+
+
+def test_one_pass_need_not_be_in_a_list() -> None:
+    program = lowered("JVP rule")
+    assert brainir.run_passes(program, "inline") == brainir.run_passes(program, ["inline"]) != program
 
 
 def test_what_passes_did_is_recorded_without_changing_the_fingerprint() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import brainir
 from brainir.ir import ops
 from brainir.ir.errors import VerificationError
 from brainir.ir.interface import (
@@ -526,6 +527,12 @@ def chain(length: int, last: str) -> Program:
     interface = Interface(kind="function", arguments=(Argument(name="x", tree=LEAF),), result=LEAF)
     used = (leaf,) if last == "leaf" else ()
     return Program(entry="f0", interface=interface, functions=(*functions, *used))
+
+
+@pytest.mark.parametrize("use", [verify, brainir.to_callable, brainir.to_source])
+def test_what_is_no_program_is_refused_with_the_way_to_one(use):
+    with pytest.raises(VerificationError, match=r"not a brainir\.Program but str; .*brainir\.load reads one"):
+        use("model.json")
 
 
 def test_chains_of_calls_may_have_200_levels_and_cycles_none():

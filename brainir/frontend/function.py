@@ -27,7 +27,7 @@ __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 
 @collector_paused()
-def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs: Any) -> Program:
+def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
     Parameters
@@ -36,7 +36,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs
         Any function that JAX can trace.
     *args, **kwargs
         Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
-    keep : sequence of str
+    keep : str or sequence of str
         Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
         :func:`~brainir.register_primitive`.
 
@@ -60,7 +60,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs
     interface = Interface(
         kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
     )
-    return build_program(open_jaxpr(closed), function_name(fn), interface, keep)
+    return build_program(open_jaxpr(closed), function_name(fn), interface, (keep,) if isinstance(keep, str) else keep)
 
 
 @collector_paused()
@@ -198,8 +198,11 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     def flat(*operands: Any) -> list[Any]:
         inner_args, inner_kwargs = jax.tree.unflatten(structure, operands)
         result = fn(*inner_args, **inner_kwargs)
-        results.append(jax.tree.structure(result))
-        return jax.tree.leaves(result)
+        values, shape = jax.tree.flatten(result)
+        if odd := [value for value in values if not _is_array_like(value)]:
+            raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
+        results.append(shape)
+        return values
 
     closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
     return closed, jax.tree.unflatten(results[-1], shapes)

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-from .errors import BrainIRError, FormatError
+from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
 from .node import Node
 from .program import Constant, Function, Program
@@ -38,6 +38,9 @@ def verify(program: Program) -> None:
         At the first invariant that does not hold. The message names the function and node, shows the lines of
         IR around it and the model's line, and says what to do.
     """
+    if not isinstance(program, Program):
+        given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
+        raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
     _check_table(program)
     environments = {function.name: _check_values(function) for function in program.functions}
     for function in program.functions:
