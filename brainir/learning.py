@@ -223,6 +223,16 @@ class Learner:
     def run(self, params: Any, carry: Carry, xs: Any, targets: Any) -> tuple[Carry, Any, Any]:
         """Take a step for each entry of the leading axis of `xs` and `targets`, with the same parameters.
 
+        Parameters
+        ----------
+        params : dict or pytree
+        carry : dict
+            From :meth:`init`, or from the step or run before.
+        xs : Any
+            The inputs, with a leading axis of steps.
+        targets : Any
+            What goes to the loss, with a leading axis of steps.
+
         Returns
         -------
         carry : dict

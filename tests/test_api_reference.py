@@ -1,6 +1,7 @@
 """The page of the API names everything public, and nothing that is not there."""
 
 import importlib
+import inspect
 import re
 import types
 from pathlib import Path
@@ -25,3 +26,22 @@ def test_every_public_name_is_on_the_page() -> None:
 def test_what_the_page_names_is_there_and_has_a_docstring(entry: str) -> None:
     home, _, name = entry.rpartition(".")
     assert getattr(importlib.import_module(home), name).__doc__.strip()
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_docstrings_of_functions_say_what_goes_in_and_what_comes_out(entry: str) -> None:
+    home, _, name = entry.rpartition(".")
+    function = inspect.unwrap(getattr(importlib.import_module(home), name))
+    if not inspect.isfunction(function):
+        return
+    sections = dict(
+        re.findall(r"^(\w+)\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", inspect.getdoc(function), re.MULTILINE | re.DOTALL)
+    )
+    signature = inspect.signature(function)
+    told = {
+        each
+        for line in re.findall(r"^(\S.*)$", sections.get("Parameters", ""), re.MULTILINE)
+        for each in re.findall(r"\w+", line.partition(" : ")[0])
+    }
+    assert {*signature.parameters} <= told
+    assert ("Returns" in sections) == (signature.return_annotation != "None")

@@ -23,7 +23,7 @@ OF_EACH_KIND = (
     "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
     "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
-    "branches", "substeps", "old_state_readout",
+    "products_with_rules", "branches", "substeps", "old_state_readout",
 )  # fmt: skip
 
 
@@ -257,6 +257,17 @@ def test_traces_of_rows_of_a_table_have_no_jacobian(name: str, options: dict[str
     learner, params, hidden, _, _ = _learned(ONLINE_MODELS[name], jnp.float32, **options)
     kept = jax.tree.leaves(learner.init(hidden)["traces"])
     assert max(leaf.size for leaf in kept) <= hidden["v"].size * len(params["table"])
+
+
+def test_products_with_a_rule_are_seen_through_where_the_rule_is_linear_in_the_weight() -> None:
+    learner, _, hidden, _, _ = _learned(ONLINE_MODELS["products_with_rules"], jnp.float32)
+    assert {each.paths[0]: each.form for each in learner.report().learned} == {
+        ("w",): "dot",
+        ("s",): "sum",
+        ("d",): "jacobian",
+    }
+    sizes = {name.split("/")[0]: leaf["0"].size for name, leaf in learner.init(hidden)["traces"].items()}
+    assert sizes == {"w": 3, "s": 6, "d": 5 * 3 * 5}
 
 
 def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:

@@ -50,7 +50,19 @@ def reached(
 
 
 def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
-    """Carry bit sets backward: return, for each value, the seeds that depend on it; see :func:`reached`."""
+    """Carry bit sets backward: return, for each value, the seeds that depend on it; see :func:`reached`.
+
+    Parameters
+    ----------
+    function : Function
+    seeds : mapping of str to int
+        For each value that the walk starts at, its bits; several can share one.
+
+    Returns
+    -------
+    dict of str to int
+        Values that no seed depends on are left out.
+    """
     found = dict(seeds)
     for node in reversed(function.nodes):
         mask = 0

@@ -57,6 +57,8 @@ _HELPERS = {
     "lax.switch": "_switch",
     "platforms.index": "_platform_index",
     "scan.with_constants": "_scan",
+    "symbolic_zeros.covering_jvp": "_covering_jvp",
+    "symbolic_zeros.covering_vjp": "_covering_vjp",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
     "unnamed.geqp3": "_geqp3",

@@ -40,6 +40,7 @@ __all__ = [
     "jit_inlines",
     "literal_operand",
     "marks",
+    "moves",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
@@ -134,6 +135,11 @@ def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorT
 @functools.lru_cache(maxsize=1 << 14)
 def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
     return str(_tensor_type(dtype, shape, weak_type))
+
+
+def moves(aval: Any) -> bool:
+    """Whether a value of this type can have a tangent."""
+    return hasattr(aval, "dtype") and bool(jnp.issubdtype(aval.dtype, np.inexact))
 
 
 def marks(equation: Equation) -> tuple[str, ...]:

@@ -80,6 +80,11 @@ def dumps(program: Program, *, constants: bool = True) -> str:
         Whether to write large constants. If not, the text has their hashes only, as :func:`strip_constants` leaves
         them.
 
+    Returns
+    -------
+    str
+        ASCII but for text of the model; it ends with a line break.
+
     Raises
     ------
     FormatError
@@ -112,6 +117,11 @@ def loads(text: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Program:
     text : str or bytes
         What :func:`dumps` wrote; bytes are UTF-8.
     limits : Limits
+        How much the text may hold.
+
+    Returns
+    -------
+    Program
 
     Raises
     ------

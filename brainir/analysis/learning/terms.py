@@ -11,9 +11,11 @@ from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
+from ..inline import inline_calls
 from ..reachability import use_count
 from ..slices import extract
 from ..weights import Meeting, WeightScan, union
+from .linear_rules import product_behind_rule
 
 __all__ = ["Form", "Term", "find_terms"]
 
@@ -167,7 +169,28 @@ class _Finder:
         if len(results) != 1:
             return
         form = self._form(node, weight) if node.inputs.count(weight) == 1 else "jacobian"
-        yield self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
+        term = self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
+        yield self._opened(term, meeting) if form == "jacobian" else term
+
+    def _opened(self, term: Term, meeting: Meeting) -> Term:
+        """See through the rule of a product that has one of its own."""
+        node, values = meeting.node, term.operation_invars
+        if term.operation is None or len(values) != 2 or not values[1].aval.is_inexact:
+            return term
+        weight, data = (node.inputs.index(value.name) for value in values)
+        form = product_behind_rule(node, weight, data, self.scan.program)
+        if form is None:
+            return term
+        entry = inline_calls(term.operation.entry_function, term.operation, keep_rules=False)
+        operation = Program(entry=entry.name, interface=term.operation.interface, functions=(entry,))
+        last = entry.nodes[-1]
+        return term.model_copy(
+            update={
+                "form": form,
+                "operation": operation,
+                "weight_operand": last.inputs.index(entry.inputs[0]) if form == "dot" else 0,
+            }
+        )
 
     def _form(self, node: Node, weight: str) -> Form:
         if isinstance(node, DotGeneral):

@@ -113,7 +113,22 @@ def run_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = DEF
 
 
 def apply_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = DEFAULT_PASSES) -> PassRun:
-    """Do what :func:`run_passes` does, and return what each pass did as data."""
+    """Do what :func:`run_passes` does, and return what each pass did as data.
+
+    Parameters
+    ----------
+    program : Program
+    passes : iterable of str or Pass
+
+    Returns
+    -------
+    PassRun
+
+    Raises
+    ------
+    AnalysisError, PassError, VerificationError
+        As :func:`run_passes`.
+    """
     chosen = [_find(each) for each in ((passes,) if isinstance(passes, str | Pass) else passes)]
     verify(program)
     results = []
