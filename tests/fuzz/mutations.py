@@ -106,6 +106,8 @@ def mutated(random: Random, corpus: Sequence[str]) -> bytes:
     try:
         for _ in range(random.choice((1, 1, 1, 2, 3, 5))):
             random.choice(CHANGES)(random, data, corpus)
+        if random.random() < 0.002:
+            _multiply(random, data)  # Last, and seldom: what comes after would be slow.
         written = json.dumps(data, ensure_ascii=random.random() < 0.5)
     except RecursionError:
         written = f"{text.rstrip()[:-1]}, {'[' * 5000}"
@@ -222,6 +224,14 @@ def _double(random: Random, data: Any, corpus: Sequence[str]) -> None:
         ] = copy.deepcopy(container[key])
 
 
+def _multiply(random: Random, data: Any) -> None:
+    """Make a list so long that to describe each of its items would take gigabytes."""
+    container, key = _place(random, data, lambda value: isinstance(value, list))
+    items = container[key] if isinstance(container[key], list) else []
+    item = random.choice([*items, _junk(random), {"op": "novelty"}])
+    container[key] = [item] * (3_000_000 // (2 + len(json.dumps(item))))
+
+
 def _swap(random: Random, data: Any, corpus: Sequence[str]) -> None:
     """Exchange two values, more often of one kind: two operands, two types, two trees."""
     container, key = _place(random, data)
@@ -294,6 +304,6 @@ def _place(random: Random, data: Any, wanted: Callable[[Any], bool] | None = Non
 
 
 CHANGES = (
-    _replace, _tweak, _tweak, _tweak, _delete, _double, _swap, _swap, _shuffle, _wrap, _transplant, _another_operation,
-    _rewire,
+    _replace, _tweak, _tweak, _tweak, _delete, _double, _swap, _swap, _shuffle, _wrap, _transplant,
+    _another_operation, _rewire,
 )  # fmt: skip
