@@ -39,8 +39,8 @@ def check_backward(function: Function, starts: Iterable[str], ends: Iterable[str
         if carried and isinstance(node, While):
             where = f", {node.source}" if node.source else ""
             raise AnalysisError(
-                "the gradient of the step would have to go backward through a while loop, whose number of rounds is not "
-                "known"
+                "the gradient of the step would have to go backward through a while loop, whose rounds nobody knows "
+                "beforehand"
                 f"\n  at {format_node(node)}{where}"
                 "\nwrite it as a scan of as many rounds as there can be, in which those after the end change nothing, "
                 "or put stop_gradient around it"
