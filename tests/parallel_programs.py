@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import brainir
+from brainir.analysis import inline_calls
 from brainir.ir.ops import SCHEMAS
 from tests import alone
 from tests.compare import JAX, assert_same_bits
@@ -164,7 +165,29 @@ def check_source(folder: Path) -> None:
     assert [*alone.differences(folder, cases)] == []
 
 
+def check_inlined_shardings() -> None:
+    """What a call says of places on a mesh, its inlined body says too."""
+    cut, across = (NamedSharding(MESH, spec) for spec in (P("x"), P(None, "y")))
+
+    def inner(x: Any, y: Any) -> Any:
+        return x, jax.jit(lambda z: z * 2.0, in_shardings=cut)(y), 3.0
+
+    def fn(x: Any) -> Any:
+        return jax.jit(inner, in_shardings=(None, across), out_shardings=(across, cut, None))(x, jnp.sin(x))
+
+    program = brainir.lower(fn, X)
+    flat = program.replace(functions=(inline_calls(program.entry_function, program),))
+    got, wanted = (jax.jit(f)(X) for f in (brainir.to_callable(flat), fn))
+    assert_same_bits(got, wanted)
+    assert [str(value.sharding) for value in got] == [str(value.sharding) for value in wanted]
+    ours, original = (
+        jax.jit(f).lower(X).as_text().count("sharding_constraint") for f in (brainir.to_callable(flat), fn)
+    )
+    assert ours == original > 0
+
+
 def main() -> None:
+    check_inlined_shardings()
     found = set().union(*map(check, PROGRAMS), *map(check_elsewhere, ELSEWHERE))
     wanted = {op for schema in SCHEMAS if schema.__module__ == "brainir.ir.ops.parallel" for op in schema.ops()}
     assert wanted - LACKING <= found, wanted - found

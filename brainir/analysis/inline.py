@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
-from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Unary
+from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Sharding, ShardingConstraint, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
@@ -53,7 +53,7 @@ def inline_calls(
 
     The function's own values keep their names, so facts about the result are facts about `function`. Values
     that come from a body are named after the first result of the call and their name there. The same program
-    gives the same names.
+    gives the same names. How a call lays out operands and results on a mesh, sharding constraints say in its place.
 
     Parameters
     ----------
@@ -184,11 +184,34 @@ class Splicer:
         stem: str,
         scope: str,
     ) -> None:
-        inner = self._append_body(call, body, operands, results, stem, scope)
-        for name, result, kind in zip(body.outputs, results, kinds, strict=True):
+        taken, given = _shardings(call, body)
+        placed = [
+            operand
+            if sharding is None
+            else self._lay_out(operand, sharding, self.fresh(f"{stem}.laid"), kind, call, scope)
+            for operand, sharding, kind in zip(operands, taken, body.types, strict=True)
+        ]
+        free = [
+            result if sharding is None else self.fresh(f"{stem}.free")
+            for result, sharding in zip(results, given, strict=True)
+        ]
+        inner = self._append_body(call, body, placed, free, stem, scope)
+        for name, wanted, kind in zip(body.outputs, free, kinds, strict=True):
             value = name if is_literal(name) else inner[name]
-            if value != result:
-                self.copy(value, result, kind, call, scope)
+            if value != wanted:
+                self.copy(value, wanted, kind, call, scope)
+        for wanted, result, sharding, kind in zip(free, results, given, kinds, strict=True):
+            if sharding is not None:
+                self._lay_out(wanted, sharding, result, kind, call, scope)
+
+    def _lay_out(self, value: str, sharding: Sharding, result: str, kind: str, like: Node, scope: str) -> str:
+        """Append a value laid out on a mesh as a call has it; return its name."""
+        self.nodes.append(
+            ShardingConstraint(
+                sharding=sharding, inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=like.source
+            )
+        )
+        return result
 
     def _append_body(
         self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str, scope: str
@@ -233,6 +256,14 @@ class Splicer:
             self._shared[key] = self.fresh(f"{stem}.{constant.name[-_LONGEST_STEM:]}")
             self.constants.append(constant.replace(name=self._shared[key]))
         return self._shared[key]
+
+
+def _shardings(call: Node, body: Function) -> tuple[Sequence[Sharding | None], Sequence[Sharding | None]]:
+    """Return how a call lays out the operands and the results of a body; None where the compiler chooses."""
+    free = (None,) * len(body.inputs), (None,) * len(body.outputs)
+    if not isinstance(call, Call):
+        return free
+    return call.in_shardings or free[0], call.out_shardings or free[1]
 
 
 def _stem(results: Sequence[str], body: Function) -> str:
