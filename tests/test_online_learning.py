@@ -375,13 +375,10 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
     _close(found, _compiled(jax.grad(backward), params), 1e-5)
 
 
-def _while_small(v: Any, drive: Any) -> Any:
-    return jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + drive, v)
-
-
 def test_a_while_loop_on_a_hidden_state_takes_traces_forward() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
-        v = 0.3 * _while_small(hidden["v"], 0.5) + 0.1 * x @ params["w"]
+        y = 0.1 * x @ params["w"]
+        v = 0.3 * jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + 0.5 + 0.1 * y, hidden["v"] + y)
         return {"v": v}, jnp.tanh(v)
 
     params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
@@ -404,7 +401,7 @@ def test_a_while_loop_on_a_hidden_state_takes_traces_forward() -> None:
 
 def test_a_weight_in_a_while_loop_is_refused_unless_no_gradient_goes_through() -> None:
     def step(params: Any, hidden: Any, x: Any, stop: bool) -> Any:
-        v = 0.9 * hidden["v"] + _while_small(x @ params["w"], 0.5)
+        v = jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + x @ params["w"], hidden["v"])
         return {"v": jax.lax.stop_gradient(v) if stop else v}, v if not stop else hidden["v"]
 
     params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
