@@ -16,7 +16,7 @@ from jax import numpy as jnp
 from ..ir.ops import JvpCase, VjpCase
 from . import jax_rules
 from .derivatives import TracedRules
-from .jax_compat import moves
+from .jax_compat import moves, spec_of
 
 __all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
 
@@ -86,7 +86,7 @@ def _kinds(equation: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _specs(kinds: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    return [jax_rules.spec_of(kind) for kind in kinds]
+    return [spec_of(kind) for kind in kinds]
 
 
 def _all_moving(found: dict[int, Any], kinds: Sequence[Any]) -> list[Any]:

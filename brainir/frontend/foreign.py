@@ -56,7 +56,7 @@ class ForeignPrimitives:
 
     def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
-        kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
+        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
         linear = lowering.linear_operands(equation) if has_transpose(equation.primitive) else ()
         key = (equation.primitive, params, kinds, linear, active)

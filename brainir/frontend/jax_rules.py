@@ -16,7 +16,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr
+from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr, spec_of
 
 __all__ = [
     "instantiate",
@@ -24,7 +24,6 @@ __all__ = [
     "num_closed_over",
     "rule_functions",
     "rule_operands",
-    "spec_of",
     "trace_custom_jvp",
     "trace_implementation_jvp",
     "trace_jvp_case",
@@ -401,8 +400,3 @@ def instantiate(cotangent: Any, kind: Any) -> Any:
     if cotangent is None or isinstance(cotangent, ad.Zero):
         return jnp.zeros(kind.shape, kind.dtype if moves(kind) else jax.dtypes.float0)
     return cotangent
-
-
-def spec_of(aval: Any) -> jax.ShapeDtypeStruct:
-    """Return what is traced for a value of this type."""
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))

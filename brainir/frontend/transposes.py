@@ -10,8 +10,8 @@ from jax import lax
 from jax.custom_derivatives import linear_call
 from jax.interpreters import ad
 
-from .jax_compat import moves
-from .jax_rules import instantiate, spec_of
+from .jax_compat import moves, spec_of
+from .jax_rules import instantiate
 
 __all__ = ["can_be_transposed", "has_transpose", "trace_with_transpose"]
 
