@@ -118,8 +118,17 @@ class Lowering:
 
     def linear_operands(self, equation: Any) -> tuple[int, ...]:
         """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
-        met = (root.linear.of(equation) for root in reversed(self._open_roots) if root.tangents)
-        return next((found[0] for found in met if found is not None), ())
+        root = self._open_roots[-1]
+        found = root.linear.of(equation) if root.tangents else None
+        return () if found is None else found[0]
+
+    def own(self, closed: Any, name: str) -> str:
+        """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function."""
+        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed)))
+        try:
+            return self.shared(closed, name)
+        finally:
+            self._open_roots.pop()
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
