@@ -15,6 +15,8 @@ from jax import lax
 from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
+from ..ir.errors import NotStoredError
+
 __all__ = ["covering_jvp", "covering_vjp", "custom_jvp", "custom_vjp"]
 
 Function = Callable[..., tuple[Any, ...]]
@@ -193,7 +195,7 @@ def covering_vjp(
 def _filled(values: Sequence[Any], places: Sequence[int], covered: Places) -> list[Any]:
     """Return the tangents or cotangents that a rule takes, with arrays of zeros for symbolic ones."""
     if not {*places} <= {*covered}:
-        raise TypeError(f"the derivative rule was stored for {covered} only, not for {places}")
+        raise NotStoredError(f"the derivative rule was stored for {covered} only, not for {places}")
     taken = [values[place] for place in covered]
     return [jnp.zeros(value.shape, value.dtype) if isinstance(value, SymbolicZero) else value for value in taken]
 
@@ -219,7 +221,9 @@ def _moving(values: Sequence[Any]) -> Places:
 
 def _case(rules: Mapping[Places, Found], places: Places) -> Found:
     if places not in rules:
-        raise TypeError(f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere")
+        raise NotStoredError(
+            f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere"
+        )
     return rules[places]
 
 
