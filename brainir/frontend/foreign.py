@@ -32,7 +32,7 @@ class ForeignPrimitives:
     def __init__(self) -> None:
         self._known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
-        self._open: list[Any] = []
+        self._open: list[tuple[Any, Attributes]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -112,11 +112,15 @@ class ForeignPrimitives:
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
         function = lowering.own(traced, equation.primitive.name)
-        # A rule that makes new parameters for every order of derivative would be lowered without end.
-        orders = self._open.count(equation.primitive)
-        if orders == _MOST_ORDERS:
-            raise HigherOrderError(function, f"derivatives of order {orders + 1} and above are not stored")
         *_, active = key
+        # A rule that makes new parameters for every order of derivative would be lowered without end. Where it has come
+        # to the function that it belongs to, it refers to itself.
+        around = [attributes for primitive, attributes in self._open if primitive is equation.primitive]
+        if len(around) == _MOST_ORDERS:
+            if around[-1]["function"] != function or active is not None or "covering" in around[-1]:
+                raise HigherOrderError(function, f"derivatives of order {_MOST_ORDERS + 1} and above are not stored")
+            self._known[key] = around[-1]
+            return
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
@@ -129,7 +133,7 @@ class ForeignPrimitives:
         attributes, bodies = named_rules(table, table.wanted[function], rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = {"function": function, **attributes}
-        self._open.append(equation.primitive)
+        self._open.append((equation.primitive, self._known[key]))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
