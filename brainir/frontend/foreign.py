@@ -21,6 +21,7 @@ __all__ = ["ForeignPrimitives"]
 
 
 _MOST_ORDERS = 3
+_TOO_HIGH = f"derivatives of order {_MOST_ORDERS + 1} and above are not stored"
 
 
 Active = tuple[tuple[int, ...], tuple[int, ...]]
@@ -32,7 +33,7 @@ class ForeignPrimitives:
     def __init__(self) -> None:
         self._known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
-        self._open: list[tuple[Any, Attributes]] = []
+        self._open: list[tuple[Any, Attributes, Any]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -113,14 +114,13 @@ class ForeignPrimitives:
         table = lowering.table
         function = lowering.own(traced, equation.primitive.name)
         *_, active = key
-        # A rule that makes new parameters for every order of derivative would be lowered without end. Where it has come
-        # to the function that it belongs to, it refers to itself.
-        around = [attributes for primitive, attributes in self._open if primitive is equation.primitive]
-        if len(around) == _MOST_ORDERS:
-            if around[-1]["function"] != function or active is not None or "covering" in around[-1]:
-                raise HigherOrderError(function, f"derivatives of order {_MOST_ORDERS + 1} and above are not stored")
-            self._known[key] = around[-1]
-            return
+        # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
+        # the same in the last three orders but for the parameters, it refers to itself.
+        around = [
+            (attributes, outlines) for primitive, attributes, outlines in self._open if primitive is equation.primitive
+        ]
+        if len(around) == _MOST_ORDERS and around[-1][0]["function"] != function:
+            raise HigherOrderError(function, _TOO_HIGH)
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
@@ -130,10 +130,19 @@ class ForeignPrimitives:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
+        traced_rules = [*rules.bodies()]
+        if len(around) == _MOST_ORDERS:
+            first, *others = (
+                [*map(jax_rules.outline, bodies)] for bodies in (traced_rules, *(b for _, b in around[-2:]))
+            )
+            if others != [first, first]:
+                raise HigherOrderError(function, _TOO_HIGH)
+            self._known[key] = around[-1][0]
+            return
         attributes, bodies = named_rules(table, table.wanted[function], rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = {"function": function, **attributes}
-        self._open.append((equation.primitive, self._known[key]))
+        self._open.append((equation.primitive, self._known[key], traced_rules))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)

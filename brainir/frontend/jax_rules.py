@@ -16,12 +16,23 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr, spec_of
+from .jax_compat import (
+    Equation,
+    OpenJaxpr,
+    constant_array,
+    implementation,
+    is_literal,
+    moves,
+    open_jaxpr,
+    spec_of,
+    tensor_type,
+)
 
 __all__ = [
     "instantiate",
     "leaks",
     "num_closed_over",
+    "outline",
     "rule_functions",
     "rule_operands",
     "trace_custom_jvp",
@@ -364,6 +375,24 @@ def trace_vjp_case(
 def _symbolic_zero(kind: Any) -> Any:
     moves = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
     return jax.custom_derivatives.SymbolicZero(moves())
+
+
+def outline(closed: Any) -> Any:
+    """Return what a jaxpr does, but for parameters that are no jaxprs; equal for jaxprs that do the same."""
+    numbers: dict[Any, int] = {}
+
+    def named(atom: Any) -> Any:
+        return repr(atom.val) if is_literal(atom) else numbers.setdefault(atom, len(numbers))
+
+    opened = open_jaxpr(closed)
+    lines = [[named(var) for var in (*opened.invars, *opened.constvars)]]
+    for equation in opened.equations:
+        inner = [held for held in equation.params.values() if hasattr(held, "jaxpr") and hasattr(held, "consts")]
+        operands, results = map(named, equation.invars), map(named, equation.outvars)
+        lines.append([equation.primitive.name, *operands, *results, *map(outline, inner)])
+    held = zip(opened.constvars, opened.consts, strict=True)
+    consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
+    return [*lines, [named(atom) for atom in opened.outvars], consts]
 
 
 def leaks(closed: Any) -> bool:
