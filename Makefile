@@ -85,6 +85,6 @@ clean: ## remove what the other targets and .ci/run made
 	fi
 
 .venv/.for-%: pyproject.toml | .venv/bin/python
-	@echo "Installing brainir with the extras $(extras_$*) into .venv"
+	@echo "Installing brainir with the extras $(extras_$*) into .venv; this can take some minutes"
 	@$(PIP_INSTALL) --editable '.[$(extras_$*)]'
 	@touch $@

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import brainscale, view
+    from . import analysis, brainscale, testing, view
     from .analysis import (
         add_hidden_perturbation,
         check_units,
@@ -73,6 +73,7 @@ _HOMES = {
     ".ir.verifier": ("verify",),
     ".learning": ("Learner", "compile_learner"),
 }
+_MODULES = ("analysis", "brainscale", "testing", "view")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "Learner",
     "Program",
     "add_hidden_perturbation",
+    "analysis",
     "brainscale",
     "check_units",
     "compile_learner",
@@ -105,6 +107,7 @@ __all__ = [
     "save",
     "save_source",
     "strip_constants",
+    "testing",
     "to_callable",
     "to_source",
     "upgrade_file",
@@ -116,7 +119,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("brainscale", "view"):
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

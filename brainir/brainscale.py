@@ -21,6 +21,7 @@ from .analysis import (
     module_info,
 )
 from .frontend.module import lower_module
+from .ir.errors import BrainIRError
 from .ir.model import StatePath
 
 __all__ = [
@@ -130,6 +131,11 @@ class ALIF_STPExpCu_Dense_Layer(brainstate.nn.Module):
     spk_reset : {"soft", "hard"}
     rec_init, ff_init : callable, optional
         Initialisers of the recurrent and the input block; ``braintools.init.KaimingNormal()`` by default.
+
+    Raises
+    ------
+    BrainIRError
+        If brainpy or braintools is not installed.
     """
 
     def __init__(
@@ -150,8 +156,13 @@ class ALIF_STPExpCu_Dense_Layer(brainstate.nn.Module):
         rec_init: Any = None,
         ff_init: Any = None,
     ) -> None:
-        import brainpy
-        import braintools
+        try:
+            import brainpy
+            import braintools
+        except ModuleNotFoundError as error:
+            raise BrainIRError(
+                f"ALIF_STPExpCu_Dense_Layer needs {error.name}, which is not installed: pip install 'brainir[models]'"
+            ) from error
         import brainunit as u
         import jax.numpy as jnp
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeGuard
 
 import jax
+import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
-from .analysis.slices import reached
+from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.chunks import ChunkedRule, chunk_length
 from .backend.learning.rules import OnlineRule, PieceState, Steps
@@ -26,6 +27,7 @@ from .ir.program import Program
 __all__ = ["Learner", "compile_learner"]
 
 Carry = dict[str, Any]
+Traces = dict[str, dict[str, Any]]
 
 
 def compile_learner(
@@ -65,7 +67,8 @@ def compile_learner(
     Raises
     ------
     AnalysisError
-        If the program has no hidden states or no parameters.
+        If the program has no hidden states or no parameters, or if the gradient of a step would have to go backward
+        through a ``while`` loop.
     EmissionError
         If an option does not fit.
 
@@ -77,14 +80,14 @@ def compile_learner(
         raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
     if not callable(loss):
         raise EmissionError(f"loss must be a function loss(out, target) -> scalar, not {type(loss).__name__}")
-    if window is not None and window < 1:
+    if window is not None and (not _is_integer(window) or window < 1):
         raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
     if window is not None and algorithm != "d_rtrl":
         raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
     rate = _decay(algorithm, decay)
     unread = () if target is None else _unread(program, loss, target)
     plan = plan_learning(program, algorithm, window=window is not None, unread=unread)
-    return Learner(plan, loss, decay=rate, window=window, target=target)
+    return Learner(plan, loss, decay=rate, window=None if window is None else int(window), target=target)
 
 
 def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
@@ -97,16 +100,20 @@ def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> t
     return tuple(place for place in range(count) if not found >> place & 1)
 
 
-def _decay(algorithm: str, decay: float | int | None) -> float:
+def _decay(algorithm: str, decay: Any) -> float:
     if algorithm == "d_rtrl":
         if decay is not None:
             raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
         return 0.0
-    if isinstance(decay, int) and not isinstance(decay, bool) and decay >= 1:
-        return (decay - 1) / (decay + 1)
-    if isinstance(decay, float) and 0 <= decay < 1:
-        return decay
+    if _is_integer(decay) and decay >= 1:
+        return (int(decay) - 1) / (int(decay) + 1)
+    if isinstance(decay, float | np.floating) and 0 <= decay < 1:
+        return float(decay)
     raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
+
+
+def _is_integer(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class Learner:
@@ -195,8 +202,9 @@ class Learner:
         return new, value, self._boundary.gradients(gradients)
 
     def _step(self, params: list[Any], carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, list[Any]]:
-        leaves = self._leaves(params, self._boundary.carried_leaves(carry["states"]), x)
-        carried, traces, value, gradients = self._rule.step(leaves, carry["traces"], self._loss_of(target))
+        carried, traces = self._taken(carry)
+        leaves = self._leaves(params, carried, x)
+        carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
         return {"states": self._boundary.states(carried), "traces": traces}, value, gradients
 
     def _leaf_loss(self, results: Any, *, target: Any) -> Any:
@@ -215,6 +223,16 @@ class Learner:
 
     def run(self, params: Any, carry: Carry, xs: Any, targets: Any) -> tuple[Carry, Any, Any]:
         """Take a step for each entry of the leading axis of `xs` and `targets`, with the same parameters.
+
+        Parameters
+        ----------
+        params : dict or pytree
+        carry : dict
+            From :meth:`init`, or from the step or run before.
+        xs : Any
+            The inputs, with a leading axis of steps.
+        targets : Any
+            What goes to the loss, with a leading axis of steps.
 
         Returns
         -------
@@ -239,8 +257,33 @@ class Learner:
         return carry, losses, self._boundary.gradients(gradients)
 
     def _open(self, carry: Carry, params: list[Any]) -> PieceState:
-        zeros = [jnp.zeros_like(leaf) for leaf in params]
-        return self._boundary.carried_leaves(carry["states"]), carry["traces"], zeros
+        return *self._taken(carry), [jnp.zeros_like(leaf) for leaf in params]
+
+    def _taken(self, carry: Any) -> tuple[list[Any], Traces]:
+        """Take a carry apart.
+
+        Raises
+        ------
+        EmissionError
+            If it is not from this learner.
+        """
+        if not isinstance(carry, Mapping) or carry.keys() != {"states", "traces"}:
+            raise EmissionError(
+                "carry must be a dict of 'states' and 'traces', from init or from the step before, not "
+                f"{sorted(map(str, carry)) if isinstance(carry, Mapping) else type(carry).__name__}"
+            )
+        wanted, given = self._trace_types, _types(carry["traces"])
+        wrong = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+        if wrong:
+            raise EmissionError(
+                f"carry['traces'] are not those of this learner: {wrong[0]} is {given.get(wrong[0], 'missing')}, not "
+                f"{wanted.get(wrong[0], 'one of them')}; start from learner.init(states)"
+            )
+        return self._boundary.carried_leaves(carry["states"]), carry["traces"]
+
+    @functools.cached_property
+    def _trace_types(self) -> dict[str, str]:
+        return _types(jax.eval_shape(self._rule.init))
 
     def _close(self, state: PieceState) -> tuple[Carry, list[Any]]:
         carried, traces, gradients = state
@@ -311,6 +354,14 @@ class Learner:
     def report(self) -> LearningReport:
         """Return what is learned how, and what is not and why."""
         return self.plan.report
+
+
+def _types(traces: Any) -> dict[str, str]:
+    """Return the type of each array by its keys."""
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
+        for path, leaf in jax.tree_util.tree_leaves_with_path(traces)
+    }
 
 
 def _in_pieces(

@@ -221,6 +221,57 @@ def sparse_matrix(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+@jax.custom_jvp
+def event_product(w: Any, x: Any) -> Any:
+    """Return a product whose rule has a derivative of its own for the data, as event-driven operations have."""
+    return x @ w
+
+
+@event_product.defjvp
+def _event_product_jvp(primals: Any, tangents: Any) -> Any:
+    (w, x), (dw, dx) = primals, tangents
+    return event_product(w, x), event_product(dw, x) + 0.5 * (dx @ w)
+
+
+_ROWS, _COLUMNS = np.asarray([0, 2, 1, 0, 1, 1]), np.asarray([4, 0, 2, 2, 1, 0])
+
+
+def _scattered(w: Any, rows: Any, columns: Any, x: Any) -> Any:
+    return jnp.zeros(N, w.dtype).at[columns].add(w * x[rows])
+
+
+@jax.custom_jvp
+def sparse_product(w: Any, rows: Any, columns: Any, x: Any) -> Any:
+    """Return a product with a sparse matrix, with a rule of its own."""
+    return _scattered(w, rows, columns, x)
+
+
+@sparse_product.defjvp
+def _sparse_product_jvp(primals: Any, tangents: Any) -> Any:
+    (w, rows, columns, x), (dw, _, _, dx) = primals, tangents
+    moved = sparse_product(dw, rows, columns, x) + 0.5 * _scattered(w, rows, columns, dx)
+    return sparse_product(w, rows, columns, x), moved
+
+
+@jax.custom_jvp
+def doubled_product(w: Any, x: Any) -> Any:
+    """Return a product whose rule says of the weight what the computation does not."""
+    return x @ w
+
+
+@doubled_product.defjvp
+def _doubled_product_jvp(primals: Any, tangents: Any) -> Any:
+    (w, x), (dw, dx) = primals, tangents
+    return doubled_product(w, x), 2 * doubled_product(dw, x) + dx @ w
+
+
+def products_with_rules(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    low = 0.8 * h["low"] + at.weigh("w", lambda x, w: event_product(w, x), x, p["w"])
+    high = 0.9 * h["high"] + at.weigh("s", lambda x, w: sparse_product(w, _ROWS, _COLUMNS, x), x, p["s"])
+    last = 0.7 * h["last"] + at.weigh("d", lambda x, w: doubled_product(w, x), x, p["d"])
+    return {"low": low, "high": high, "last": last}, jnp.tanh(low + high + last)
+
+
 def events(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     if at.weigh is apply:
         y = jnp.where((x > 0)[:, None], p["w"], 0.0).sum(axis=0)
@@ -333,7 +384,7 @@ def gated(p: Any, h: Any, x: Any, at: Hooks) -> Any:
 
 def long_short_term(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     y = at.weigh("w", _product, _joined(x, at.cut(h["h"])), p["w"]) + at.weigh("b", identity, None, p["b"])
-    i, f, o, g = jnp.split(y, 4)
+    i, f, o, g = jnp.split(y, 4, axis=-1)
     c = jax.nn.sigmoid(f) * h["c"] + jax.nn.sigmoid(i) * jnp.tanh(g)
     new = jax.nn.sigmoid(o) * jnp.tanh(c)
     return {"h": new, "c": c}, new
@@ -371,6 +422,13 @@ _CASES = (
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel(
+        "products_with_rules",
+        products_with_rules,
+        {"w": (N_IN, N), "s": (6,), "d": (N_IN, N)},
+        {"low": (N,), "high": (N,), "last": (N,)},
+        exact_bptt=True,
+    ),
     OnlineModel("branches", branches, {"w": (N_IN, N), "u": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("substeps", substeps, {"w": _W}, {"v": (N,)}),
     OnlineModel("shared_result", shared_result, {"w1": (N_IN, N), "w2": (N, N)}, {"low": (N,), "high": (N,)}),
@@ -403,6 +461,13 @@ _CASES = (
     ),
     OnlineModel("gated", gated, {"z": _W, "bz": (N,), "r": _W, "h": _W, "bh": (N,)}, {"v": (N,)}),
     OnlineModel("long_short_term", long_short_term, {"w": (N_IN + N, 4 * N), "b": (4 * N,)}, {"h": (N,), "c": (N,)}),
+    OnlineModel(
+        "batched_long_short_term",
+        long_short_term,
+        {"w": (N_IN + N, 4 * N), "b": (4 * N,)},
+        {"h": (BATCH, N), "c": (BATCH, N)},
+        (BATCH, N_IN),
+    ),
 )
 
 ONLINE_MODELS = {case.name: case for case in _CASES}

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import brainir
+from brainir.analysis import inline_calls
 from brainir.ir.ops import SCHEMAS
 from tests import alone
 from tests.compare import JAX, assert_same_bits
@@ -73,6 +74,37 @@ def constrained(x: Any) -> Any:
     return lax.with_sharding_constraint(z, NamedSharding(MESH, P(P.UNCONSTRAINED, "y"))) * 2
 
 
+@jax.custom_jvp
+def shared(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+@shared.defjvp
+def _shared_jvp(primals: Any, tangents: Any) -> Any:
+    """Move every device by the mean of all, which is not the derivative."""
+    return shared(*primals), lax.pmean(tangents[0], "x") * primals[0] + 0.0 * tangents[0]
+
+
+@jax.custom_vjp
+def weighted(x: Any, w: Any) -> Any:
+    return x * w
+
+
+weighted.defvjp(
+    lambda x, w: (weighted(x, w), (x, w)),
+    lambda held, ct: (ct * held[1] * lax.axis_index("x"), lax.psum(ct * held[0], ("x", "y")).sum()),
+)
+
+
+def with_rules(x: Any) -> Any:
+    x, _ = lax.scan(lambda c, _: (shared(c), None), jax.nn.relu(x), None, 2)
+    return x * jax.nn.logsumexp(x, axis=0)
+
+
+def weighted_everywhere(x: Any) -> Any:
+    return mapped(lambda x, w: weighted(x, w) + jax.nn.silu(x), (CUT, P()), CUT)(x, x[0, 0])
+
+
 CUT = P(("x",), "y")
 FREE = dict(check_vma=False)
 PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
@@ -82,6 +114,8 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
     "loops": (mapped(looping, CUT, (CUT, P(None, None, "y"))), False),
     "some axes": (mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P(), axis_names={"x"}), True),
     "gradient": (jax.grad(lambda x: mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P())(x).sum()), True),
+    "rules": (mapped(with_rules, CUT, CUT), True),
+    "rules without checks": (mapped(with_rules, CUT, CUT, **FREE), True),
     "collectives of vmap": (
         jax.vmap(lambda x: (x - lax.pmean(x, "batch"), lax.axis_index("batch")), axis_name="batch"),
         True,
@@ -164,7 +198,38 @@ def check_source(folder: Path) -> None:
     assert [*alone.differences(folder, cases)] == []
 
 
+def check_inlined_shardings() -> None:
+    """What a call says of places on a mesh, its inlined body says too."""
+    cut, across = (NamedSharding(MESH, spec) for spec in (P("x"), P(None, "y")))
+
+    def inner(x: Any, y: Any) -> Any:
+        return x, jax.jit(lambda z: z * 2.0, in_shardings=cut)(y), 3.0
+
+    def fn(x: Any) -> Any:
+        return jax.jit(inner, in_shardings=(None, across), out_shardings=(across, cut, None))(x, jnp.sin(x))
+
+    program = brainir.lower(fn, X)
+    flat = program.replace(functions=(inline_calls(program.entry_function, program),))
+    got, wanted = (jax.jit(f)(X) for f in (brainir.to_callable(flat), fn))
+    assert_same_bits(got, wanted)
+    assert [str(value.sharding) for value in got] == [str(value.sharding) for value in wanted]
+    ours, original = (
+        jax.jit(f).lower(X).as_text().count("sharding_constraint") for f in (brainir.to_callable(flat), fn)
+    )
+    assert ours == original > 0
+
+
+def check_backward_rule() -> None:
+    """JAX does not push tangents through ``custom_vjp``, so it is apart from the other programs."""
+    program = brainir.loads(brainir.dumps(brainir.lower(weighted_everywhere, X)))
+    ours = brainir.to_callable(program)
+    assert_same_bits(*(jax.jit(gradient(f))(X) for f in (ours, weighted_everywhere)))
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+
+
 def main() -> None:
+    check_backward_rule()
+    check_inlined_shardings()
     found = set().union(*map(check, PROGRAMS), *map(check_elsewhere, ELSEWHERE))
     wanted = {op for schema in SCHEMAS if schema.__module__ == "brainir.ir.ops.parallel" for op in schema.ops()}
     assert wanted - LACKING <= found, wanted - found

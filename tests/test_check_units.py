@@ -178,3 +178,34 @@ def test_calls_in_calls_take_no_more_time_than_there_are_kinds_of_calls() -> Non
     for _ in range(60):  # 2**60 calls
         fn = jax.jit(lambda v, inner=fn: inner(v) + inner(v))
     assert brainir.check_units(program_of(fn, "mV")).ok
+
+
+def test_a_value_of_several_units_is_reported_once_and_asked_nothing_more() -> None:
+    def chosen(v: Any, i: Any, g: Any) -> Any:
+        one = lax.switch(jnp.int32(X[0]), [lambda: v, lambda: i, lambda: g])
+        return one + v, jnp.exp(one)
+
+    assert codes(program_of(chosen, "mV", "mA", "mS")) == ["BIR303"]
+
+    def looped(v: Any, g: Any) -> Any:
+        last, rows = lax.scan(lambda c, _: (c * g, c), v, None, length=100)
+        return last + v, rows[0] + g
+
+    assert codes(program_of(looped, "mV", "mS")) == ["BIR303"]
+
+
+def test_conflicts_in_loops_inside_calls_name_the_function_once() -> None:
+    @jax.jit
+    def run(v: Any, i: Any) -> Any:
+        return lax.fori_loop(0, 3, lambda _, c: jnp.maximum(c, v + i), v)
+
+    (problem,) = brainir.check_units(program_of(lambda v, i: run(v, i) + run(v, i), "mV", "mA")).problems
+    assert problem.code == "BIR301"
+    assert " in " in problem.message
+
+
+def test_a_scan_of_rows_has_the_units_of_every_round() -> None:
+    program = program_of(lambda v, g: lax.scan(lambda c, row: (c, c * row), v[0], g), "mV", "mS")
+    report = brainir.check_units(program)
+    last, rows = program.entry_function.outputs
+    assert (report.unit_of(last), report.unit_of(rows)) == ("mV", "1e-06 A")

@@ -151,7 +151,7 @@ brainir relabel perturbed.json --like shell.json -o relabelled.json
 brainir source shell.json | grep 'def leaky(params, hidden, x):'
 brainir run shell.json --zeros --json | grep '"h"'
 brainir view shell.json -o page.html --against perturbed.json
-brainir export shell.json -f svg | grep '<svg'
+brainir export shell.json -f dot | grep 'digraph'
 brainir schema | grep '"title"'
 brainir upgrade shell.json
 """
@@ -173,6 +173,17 @@ def test_every_command_has_help() -> None:
         assert f"Usage: brainir {command}" in shown.replace("Usage: root", "Usage: brainir")
         assert "--json" in shown
     assert set(COMMANDS) == {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+def test_the_list_of_commands_cuts_no_description_short() -> None:
+    assert "..." not in call("--help").output.partition("Commands:")[2]
+
+
+def test_output_that_cannot_be_written_is_an_error_of_one_line() -> None:
+    for command in ("show leaky.json", "stats leaky.json", "verify leaky.json --json"):
+        done = shell(f"brainir {command} > /dev/full")
+        assert done.returncode == 2
+        assert done.stderr == "error: cannot write to standard output: No space left on device\n"
 
 
 def test_usage_errors_give_two() -> None:
@@ -232,7 +243,14 @@ def test_show_and_stats_print_what_is_stored() -> None:
     facts = json.loads(call("stats", "leaky.json", "--json").stdout)
     assert (facts["nodes"], facts["parameters"], facts["fingerprint"]) == (4, 12, brainir.fingerprint(program))
     assert sum(facts["operations"].values()) == 4
-    assert "dot_general" in call("stats", "leaky.json").stdout
+    counted = call("stats", "leaky.json").stdout
+    assert "dot_general" in counted
+    assert f"  {brainir.fingerprint(program)}\n" in counted  # whole, and no spaces behind
+
+
+def test_text_from_a_pipe_that_is_no_text_is_refused() -> None:
+    result = CliRunner().invoke(app, ["show", "-"], input=b"\xff\xfe")
+    assert (result.exit_code, "not UTF-8" in result.stderr) == (2, True)
 
 
 def test_verify_gives_one_for_a_program_that_breaks_an_invariant() -> None:
@@ -252,7 +270,9 @@ def test_analyses_print_what_the_functions_return() -> None:
     assert json.loads(call("groups", "leaky.json", "--json").stdout) == [json.loads(group.to_json())]
     assert call("relations", "leaky.json").stdout == f"{relation}\n"
     assert json.loads(call("relations", "leaky.json", "--json").stdout)["relations"] == [json.loads(relation.to_json())]
-    assert "no hidden states" in call("groups", "energy.json").stdout
+    hint = "energy is a plain function; lower a module, or a pure step with lower --step"
+    assert call("groups", "energy.json").stdout == f"the program has no hidden states: {hint}\n"
+    assert call("relations", "energy.json").stdout == f"no parameter reaches a hidden state: {hint}\n"
 
 
 def test_why_is_that_of_the_library() -> None:
@@ -309,6 +329,16 @@ def test_learner_reports_what_it_learns() -> None:
     assert json.loads(call("learner", "leaky.json", "--json").stdout) == json.loads(report.to_json())
     assert "decay" in call("learner", "leaky.json", "-a", "es_d_rtrl", code=2).stderr
     call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
+
+
+def test_the_decay_of_a_learner_can_be_a_rank() -> None:
+    # Rank r is the decay (r - 1) / (r + 1), so 3 is 0.5; as a decay it would be refused.
+    ranked, decayed = (
+        call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", each).stdout for each in ("3", "0.5")
+    )
+    assert ranked == decayed
+    assert "integer rank" in call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "3.0", code=2).stderr
+    assert "'much' is no number" in call("learner", "leaky.json", "--decay", "much", code=2).stderr
 
 
 def test_cost_and_units_are_those_of_the_library() -> None:
@@ -385,7 +415,8 @@ def test_run_says_what_is_wrong_with_its_inputs(values: Any, message: str) -> No
 
 
 def test_source_runs_and_export_writes_for_other_tools() -> None:
-    call("source", "energy.json", "-o", "energy_source.py")
+    told = json.loads(call("source", "energy.json", "-o", "energy_source.py", "--json").stdout)
+    assert told == {"entry": "energy", "module": "energy_source.py"}
     namespace: dict[str, Any] = {}
     exec(Path("energy_source.py").read_text(), namespace)
     assert namespace["energy"](jnp.ones(3), jnp.ones((4, 3))) == jnp.sum(jnp.tanh(jnp.full(4, 3.0)) ** 2)
@@ -393,7 +424,8 @@ def test_source_runs_and_export_writes_for_other_tools() -> None:
     assert "stablehlo.tanh" in exported
     assert str(ROOT) not in exported
     assert call("export", "energy.json", "-f", "dot").stdout.startswith('digraph "energy" {')
-    assert call("export", "energy.json", "-f", "mermaid", "-o", "energy.mmd").stdout == ""
+    told = json.loads(call("export", "energy.json", "-f", "mermaid", "-o", "energy.mmd", "--json").stdout)
+    assert told == {"entry": "energy", "format": "mermaid", "file": "energy.mmd"}
     assert Path("energy.mmd").read_text().startswith("flowchart TD")
     explored = json.loads(call("export", "energy.json", "-f", "model-explorer").stdout)
     assert [graph["id"] for graph in explored["graphs"]] == ["energy"]

@@ -154,3 +154,9 @@ def test_literals_keep_their_weak_type() -> None:
     before, now = (jax.eval_shape(brainir.to_callable(each), jnp.ones(2, jnp.bfloat16)) for each in (program, after))
     assert (before.dtype, before.weak_type) == (now.dtype, now.weak_type)
     assert TensorType.parse(after.entry_function.nodes[-1].types[0]).weak_type == before.weak_type
+
+
+def test_what_depends_on_the_platform_is_left() -> None:
+    after, found = folded(lambda x: jnp.diag(jnp.diag(x)), np.arange(4, dtype=np.float32))
+    assert "platform_index" in [node.op for node in after.entry_function.nodes]
+    assert_same_bits(found, jnp.arange(4, dtype=jnp.float32))

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
@@ -14,8 +15,10 @@ import brainir
 from brainir.analysis.cost.rules import node_cost
 from brainir.analysis.passes import UnrollScans
 from brainir.ir.types import TensorType
+from tests import lapack_loops as loops
 from tests.analysis_cases import array, step
 from tests.compare import JAX
+from tests.lapack_loops import Counted
 
 X = array(8, 16)
 UNIT = jnp.tanh(X)
@@ -286,3 +289,69 @@ def test_factorizations_count_the_operations_of_their_loops() -> None:
     flops = {part.name: part.flops for part in found.by_operation}
     assert (flops["cholesky"], flops["lu"], flops["triangular_solve"]) == _factorization_operations(n)
     assert not found.caveats
+
+
+def _loops(name: str, m: int, n: int) -> tuple[int, int]:
+    """Return products and sums of LAPACK's loops, after a look at whether they compute what they should."""
+    a = loops.matrix(m, n)
+    before = loops.values(a)
+    loops.reset()
+    if name == "hessenberg":
+        loops.gehrd(a)
+        got = Counted.products, Counted.sums
+        np.testing.assert_allclose(np.trace(loops.values(a)), np.trace(before), rtol=1e-6)
+        return got
+    reflectors = loops.geqrf(a)
+    if name == "geqrf":
+        got = Counted.products, Counted.sums
+        np.testing.assert_allclose(loops.values(a).T @ loops.values(a), before.T @ before, rtol=1e-6, atol=1e-9)
+        return got
+    loops.reset()
+    if name == "ormqr":
+        c = loops.matrix(m, 3)
+        loops.ormqr(reflectors, c)
+        return Counted.products, Counted.sums
+    q = loops.orgqr(reflectors, m, n)
+    got = Counted.products, Counted.sums
+    np.testing.assert_allclose(loops.values(q) @ loops.values(a)[:n], before, rtol=1e-6, atol=1e-9)
+    return got
+
+
+DECOMPOSITIONS: dict[str, tuple[Callable[..., Any], tuple[int, int]]] = {
+    "hessenberg": (lambda a, tau, c: lax.linalg.hessenberg(a), (7, 7)),
+    "geqrf": (lambda a, tau, c: jnp.linalg.qr(a, mode="raw"), (8, 5)),
+    "householder_product": (lambda a, tau, c: lax.linalg.householder_product(a, tau), (8, 5)),
+    **({"ormqr": (lambda a, tau, c: lax.linalg.ormqr(a, tau, c), (8, 5))} if hasattr(lax.linalg, "ormqr") else {}),
+}
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
+@pytest.mark.parametrize("name", DECOMPOSITIONS)
+def test_decompositions_count_the_operations_of_lapack(name: str, dtype: Any) -> None:
+    fn, (m, n) = DECOMPOSITIONS[name]
+    operands = (jnp.ones(shape, dtype) for shape in ((m, n), (min(m, n),), (m, 3)))
+    found = brainir.cost(brainir.lower(fn, *operands))
+    products, sums = _loops(name, m, n)
+    # The note has n (n + 1) / 2 - 3 sums more for the Hessenberg form than its loops make.
+    sums += n * (n + 1) // 2 - 3 if name == "hessenberg" else 0
+    flops = {part.name: part.flops for part in found.by_operation}
+    assert flops[name] == (products + sums if dtype == jnp.float32 else 6 * products + 2 * sums)
+    assert not found.caveats
+
+
+def test_iterated_decompositions_are_estimates_and_a_long_matrix_is_made_short_first() -> None:
+    def svd(m: int, n: int, **options: Any) -> Any:
+        return brainir.cost(brainir.lower(lambda a: jnp.linalg.svd(a, **options), jnp.ones((m, n))))
+
+    def flops(found: Any) -> int:
+        return {part.name: part.flops for part in found.by_operation}["svd"]
+
+    n = 6
+    assert flops(svd(n, n)) == 21 * n**3  # 4 + 8 + 9, Golub and Van Loan
+    assert flops(svd(n, n, full_matrices=False)) == 22 * n**3  # 14 + 8
+    assert flops(svd(n, n, compute_uv=False)) == round(8 * n**3 / 3)
+    assert flops(svd(100, n, full_matrices=False)) == 6 * 100 * n**2 + 20 * n**3
+    (caveat,) = svd(n, n).caveats
+    assert (caveat.code, "converges" in caveat.message) == ("BIR502", True)
+    general = brainir.cost(brainir.lower(lambda a: jnp.linalg.eig(a), jnp.ones((n, n))))
+    assert {part.name: part.flops for part in general.by_operation}["eig"] == 25 * n**3

@@ -255,6 +255,16 @@ def test_kept_primitives_trace_to_the_same_program() -> None:
     assert brainir.fingerprint(again) == brainir.fingerprint(program)
 
 
+def test_one_kept_primitive_need_not_be_in_a_list() -> None:
+    assert stored(jnp.sin, X, keep="sin") == stored(jnp.sin, X, keep=["sin"])
+    assert [node.op for node in stored(jnp.sin, X, keep="sin").entry_function.nodes] == ["custom_call"]
+
+
+def test_what_a_primitive_computes_must_be_callable() -> None:
+    with pytest.raises(EmissionError, match="'sin' needs a primitive or a function that says what it computes, not 4"):
+        brainir.register_primitive("sin", 4)
+
+
 def test_files_with_named_operations_load_and_are_analysed_without_jax(tmp_path: Path) -> None:
     path = tmp_path / "program.json"
     brainir.save(stored(lambda x: jnp.sin(double(x)), X, keep=["brainir_tests_double"]), path)

@@ -9,6 +9,7 @@ import pytest
 
 import brainir
 from brainir.analysis import HiddenGroup
+from brainir.ir.errors import AnalysisError
 from brainir.ir.program import Program
 from tests.analysis_cases import N_IN, N, array, jacobian_of, leaves, step, values_of
 
@@ -78,6 +79,10 @@ DIAGONAL = {
         "b": h["a"] + h["b"],
     },
     "reset": lambda p, h, x: {"a": jnp.zeros(N) + x @ p["w"], "b": h["b"]},
+    "a column of an outer product": lambda p, h, x: {"a": jnp.outer(h["b"], x)[:, 1], "b": h["a"] + h["b"]},
+    "behind a barrier": lambda p, h, x: dict(
+        zip("ab", jax.lax.optimization_barrier((0.5 * h["a"] + h["b"], h["a"][::-1][::-1])), strict=True)
+    ),
 }
 
 
@@ -244,3 +249,11 @@ def test_facts_print_and_give_the_same_json_each_time() -> None:
         texts.add(group.to_json())
         assert "hidden group 0: 2 states" in repr(group)
     assert len(texts) == 1
+
+
+def test_states_with_more_positions_than_memory_holds_are_refused() -> None:
+    huge = jax.ShapeDtypeStruct((1 << 20, 1 << 20), jnp.float32)
+    program = brainir.lower_step(lambda params, hidden, x: ({"h": jnp.tanh(hidden["h"])}, x), {}, {"h": huge}, 1.0)
+    with pytest.raises(AnalysisError, match="a value has 1,099,511,627,776 elements"):
+        brainir.find_hidden_groups(program)
+    assert brainir.cost(program, traces=False).hidden_bytes == 1 << 42

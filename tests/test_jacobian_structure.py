@@ -74,6 +74,13 @@ STEPS: dict[str, tuple[Callable[..., Any], list[str]]] = {
     "divided by what the positions share": (lambda p, a, b, x: (a / (1.0 + jnp.sum(a**2)) + b, b + a), ["~ 1", "1 1"]),
     "chosen by the input": (lambda p, a, b, x: (jnp.where(x[1] > 0, 2.0 * a, a) + b, b + a), ["~ 1", "1 1"]),
     "stopped": (lambda p, a, b, x: (0.5 * a + jax.lax.stop_gradient(a) + b, b + a), ["0.5 1", "1 1"]),
+    "the positions one by one": (lambda p, a, b, x: (jax.lax.map(lambda v: 2.0 * v, a) + b, b + a), ["2 1", "1 1"]),
+    "a nonlinearity one by one": (lambda p, a, b, x: (jax.lax.map(jnp.tanh, a) + b, b + a), ["~* 1", "1 1"]),
+    "rounded on the way": (lambda p, a, b, x: ((0.9 * a).astype(jnp.bfloat16) * 1.0 + b, b + a), ["0.898 1", "1 1"]),
+    "of reduced precision": (
+        lambda p, a, b, x: (jax.lax.reduce_precision(0.9 * a, 8, 7) + b, b + a),
+        ["c 1", "1 1"],
+    ),
     "through the other state": (
         lambda p, a, b, x: (0.5 * a + x @ p["w"], 0.1 * (0.5 * a + x @ p["w"]) + b),
         ["0.5 .", "0.05 1"],

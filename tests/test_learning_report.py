@@ -18,7 +18,7 @@ REASONS = {
     "stopped": "only through stop_gradient",
     "frozen": "behind a stop_gradient",
     "mixed": "mixes positions",
-    "rounded": "no derivative",
+    "rounded": "whose derivative is zero",
     "sorted": "several results",
     "scanned": "too many to unroll",
     "descended": "unroll it first",
@@ -94,16 +94,27 @@ def test_paths_that_no_trace_carries_are_reported(name: str, paths: list[str]) -
     assert said.splitlines()[::2] == [f"  {path}" for path in paths]
 
 
+def test_what_has_no_derivative_is_no_path_that_is_cut() -> None:
+    def inhibited(params: Any, hidden: Any, x: Any) -> Any:
+        v = jnp.where(jnp.any(hidden["v"] > 1), 0.5, 0.9) * hidden["v"] + x @ params["w"]
+        return {"v": v}, v
+
+    program = brainir.lower_step(inhibited, {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}, jnp.ones(3))
+    assert not brainir.compile_learner(program, loss=loss).report().dropped
+    assert brainir.position_dependence(program).of(program.entry_function.outputs[0], ("v",)) == "mixing"
+
+
 def test_counters_and_spikes_that_are_kept_as_booleans_do_not_stop_a_trace() -> None:
     def refractory(params: Any, hidden: Any, x: Any) -> Any:
         v = jnp.where(hidden["wait"] > 0, 0.0, 0.9 * hidden["v"]) + x @ params["w"]
         spike = v > 0.5
         wait = jnp.where(spike, 2, jnp.maximum(hidden["wait"] - 1, 0))
-        return {"v": v, "wait": wait, "spike": spike}, jnp.tanh(v) + hidden["spike"]
+        new = {"v": v, "wait": wait, "spike": spike, "clock": hidden["clock"] + 1}
+        return new, jnp.tanh(v) + hidden["spike"]
 
     rng = np.random.default_rng(0)
     params = {"w": rng.normal(0, 0.5, (3, 4)).astype(np.float32)}
-    hidden = {"v": jnp.zeros(4), "wait": jnp.zeros(4, jnp.int32), "spike": jnp.zeros(4, bool)}
+    hidden = {"v": jnp.zeros(4), "wait": jnp.zeros(4, jnp.int32), "spike": jnp.zeros(4, bool), "clock": jnp.int32(0)}
     xs, targets = jnp.asarray(rng.normal(0, 1, (12, 3)), jnp.float32), jnp.ones((12, 4))
     program = brainir.lower_step(refractory, params, hidden, xs[0])
     learner = brainir.compile_learner(program, loss=loss)
@@ -121,3 +132,31 @@ def test_counters_and_spikes_that_are_kept_as_booleans_do_not_stop_a_trace() -> 
 
     found, expected = jax.jit(both, compiler_options=quick_options())(params)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_each_parameter_is_in_the_report_and_integers_get_no_gradient() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        y = x @ params["w"][:, params["order"]]
+        return {"v": 0.9 * hidden["v"] + y, "unread": hidden["unread"] + x @ params["u"]}, hidden["v"]
+
+    params = {"w": jnp.ones((3, 2)), "order": jnp.asarray([1, 0]), "u": jnp.ones((3, 2))}
+    hidden = {"v": jnp.zeros(2), "unread": jnp.zeros(2)}
+    learner = brainir.compile_learner(brainir.lower_step(step, params, hidden, jnp.ones(3)), loss=loss)
+    report = learner.report()
+    assert [each.paths for each in report.learned] == [(("w",),)]
+    reasons = {each.path[-1]: each.reason for each in report.excluded}
+    assert "no derivative: its gradient is zero" in reasons.pop("order")
+    assert "no loss sees what it does there" in reasons.pop("u")
+    assert not reasons
+
+    def grads(*given: Any) -> Any:
+        carry = learner.step(*given)[0]
+        return learner.step(params, carry, *given[2:])[2]
+
+    found = jax.jit(grads, compiler_options=quick_options())(params, learner.init(hidden), jnp.ones(3), jnp.ones(2))
+    # The result is the old state: 3 at both places, after one step.
+    expected = np.broadcast_to(2 * 2.0 * np.asarray([1.0, 1.5])[np.asarray([1, 0])], (3, 2))
+    np.testing.assert_allclose(found["w"], expected, rtol=1e-6)
+    assert not found["u"].any()
+    assert found["order"].dtype == params["order"].dtype
+    assert not found["order"].any()

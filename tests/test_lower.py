@@ -411,6 +411,12 @@ def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) ->
         brainir.lower(lambda x, how: x, X, value)
 
 
+@pytest.mark.parametrize("value", ["relu", object(), jnp.tanh])
+def test_a_result_that_is_no_array_is_refused(value: Any) -> None:
+    with pytest.raises(LoweringError, match=r"the result holds .*, which is not an array"):
+        brainir.lower(lambda x: {"y": x, "how": value}, X)
+
+
 def test_example_arguments_must_fit_the_signature() -> None:
     with pytest.raises(LoweringError, match=r"combine cannot be called .*'gain'"):
         brainir.lower(combine, X)

@@ -181,6 +181,25 @@ def test_arguments_that_do_not_fit_the_step_are_named(index: int, value: Any, me
         brainir.to_callable(lowered())(*args)
 
 
+@pytest.mark.parametrize(
+    ("params", "hidden", "paths"),
+    [
+        ([normal(N)], [normal(N)], [("params", 0), ("hidden", 0)]),
+        (normal(N), normal(N), [("params",), ("hidden",)]),
+        ({"v": normal(N)}, {"v": normal(N)}, [("params", "v"), ("hidden", "v")]),
+        ([normal(N)], {"v": normal(N)}, [(0,), ("v",)]),
+    ],
+)
+def test_paths_that_params_and_hidden_share_begin_with_their_role(params: Any, hidden: Any, paths: list[Any]) -> None:
+    def step(params: Any, hidden: Any) -> Any:
+        return jax.tree.map(jnp.add, hidden, jax.tree.unflatten(jax.tree.structure(hidden), jax.tree.leaves(params))), 0
+
+    program = brainir.lower_step(step, params, hidden)
+    assert [state.path for state in program.interface.states] == paths
+    new, _ = brainir.to_callable(program)(params, hidden)
+    jax.tree.map(np.testing.assert_array_equal, new, step(params, hidden)[0])
+
+
 # Analyses of a cell in plain JAX
 
 

@@ -1,5 +1,6 @@
 """Online gradients against reverse differentiation of models written by hand."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,8 @@ WINDOWS = ((0, 4), (4, 8))
 OF_EACH_KIND = (
     "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
-    "batched_adaptive_plastic", "gated", "long_short_term", "linear_recurrent_unit", "branches", "substeps",
-    "old_state_readout",
+    "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
+    "products_with_rules", "branches", "substeps", "old_state_readout",
 )  # fmt: skip
 
 
@@ -251,6 +252,25 @@ def test_a_convolution_with_groups_keeps_patches() -> None:
     assert [leaf.shape for leaf in jax.tree.leaves(learner.init(hidden)["traces"])] == [(2, 3, 5, 4, 2, 2, 3)]
 
 
+@pytest.mark.parametrize("options", [{}, {"algorithm": "es_d_rtrl", "decay": 0.8}])
+@pytest.mark.parametrize("name", ["embedding", "batched_embedding"])
+def test_traces_of_rows_of_a_table_have_no_jacobian(name: str, options: dict[str, Any]) -> None:
+    learner, params, hidden, _, _ = _learned(ONLINE_MODELS[name], jnp.float32, **options)
+    kept = jax.tree.leaves(learner.init(hidden)["traces"])
+    assert max(leaf.size for leaf in kept) <= hidden["v"].size * len(params["table"])
+
+
+def test_products_with_a_rule_are_seen_through_where_the_rule_is_linear_in_the_weight() -> None:
+    learner, _, hidden, _, _ = _learned(ONLINE_MODELS["products_with_rules"], jnp.float32)
+    assert {each.paths[0]: each.form for each in learner.report().learned} == {
+        ("w",): "dot",
+        ("s",): "sum",
+        ("d",): "jacobian",
+    }
+    sizes = {name.split("/")[0]: leaf["0"].size for name, leaf in learner.init(hidden)["traces"].items()}
+    assert sizes == {"w": 3, "s": 6, "d": 5 * 3 * 5}
+
+
 def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
         v = 0.9 * hidden["v"] + x @ params["w"]
@@ -342,6 +362,7 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
     assert "unroll it first" in str(report)
     unrolled = brainir.run_passes(program, [UnrollScans(max_length=17)])
     learner = brainir.compile_learner(unrolled, loss=loss)
+    assert "17 uses" in str(learner.report())
 
     def backward(params: Any) -> Any:
         def body(hidden: Any, given: Any) -> Any:
@@ -354,6 +375,43 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
     _close(found, _compiled(jax.grad(backward), params), 1e-5)
 
 
+def test_a_while_loop_on_a_hidden_state_takes_traces_forward() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        y = 0.1 * x @ params["w"]
+        v = 0.3 * jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + 0.5 + 0.1 * y, hidden["v"] + y)
+        return {"v": v}, jnp.tanh(v)
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    program = brainir.lower_step(step, params, hidden, xs[0])
+    learner = brainir.compile_learner(program, loss=loss)
+
+    def summed(params: Any) -> Any:
+        def body(hidden: Any, given: Any) -> Any:
+            hidden, out = step(params, hidden, given[0])
+            return hidden, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    found = _compiled(lambda params: learner.run(params, learner.init(hidden), xs, targets)[2], params)
+    _close(found, _compiled(jax.jacfwd(summed), params), 1e-5)
+    with pytest.raises(brainir.BrainIRError, match="backward through a while loop"):
+        brainir.compile_learner(program, loss=loss, window=3)
+
+
+def test_a_weight_in_a_while_loop_is_refused_unless_no_gradient_goes_through() -> None:
+    def step(params: Any, hidden: Any, x: Any, stop: bool) -> Any:
+        v = jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + x @ params["w"], hidden["v"])
+        return {"v": jax.lax.stop_gradient(v) if stop else v}, v if not stop else hidden["v"]
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    program = brainir.lower_step(functools.partial(step, stop=False), params, hidden, jnp.ones(3))
+    with pytest.raises(brainir.BrainIRError, match=r"while\[.*test_online_learning.*\n.*scan of as many rounds"):
+        brainir.compile_learner(program, loss=loss)
+    program = brainir.lower_step(functools.partial(step, stop=True), params, hidden, jnp.ones(3))
+    assert "is used inside a while loop" in str(brainir.compile_learner(program, loss=loss).report())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -362,12 +420,38 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
         ({"algorithm": "es_d_rtrl", "decay": 1.5}, "in \\[0, 1\\)"),
         ({"decay": 0.5}, "has no decay"),
         ({"window": 0}, "at least 1"),
+        ({"window": 2.5}, "number of steps"),
+        ({"window": True}, "number of steps"),
         ({"algorithm": "es_d_rtrl", "decay": 0.5, "window": 3}, "needs the traces"),
     ],
 )
 def test_wrong_options_say_what_to_do(options: dict[str, Any], message: str) -> None:
     with pytest.raises(brainir.BrainIRError, match=message):
         _learned(ONLINE_MODELS["leaky"], jnp.float32, **options)
+
+
+def test_options_may_be_numbers_of_numpy() -> None:
+    for decay, plain in ((np.float32(0.5), 0.5), (np.int64(3), 0.5)):
+        learners = [
+            _learned(ONLINE_MODELS["leaky"], jnp.float32, algorithm="es_d_rtrl", decay=each)[0]
+            for each in (decay, plain)
+        ]
+        assert learners[0].program == learners[1].program
+    assert _learned(ONLINE_MODELS["leaky"], jnp.float32, window=np.int64(3))[0].window == 3
+
+
+def test_a_carry_of_another_learner_is_refused() -> None:
+    learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    other, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32, algorithm="es_d_rtrl", decay=0.5)
+    for carry, message in (
+        (hidden, "carry must be a dict of 'states' and 'traces'"),
+        (None, "not NoneType"),
+        (other.init(hidden), r"are not those of this learner: .* start from learner\.init"),
+    ):
+        with pytest.raises(brainir.BrainIRError, match=message):
+            learner.step(params, carry, xs[0], targets[0])
+        with pytest.raises(brainir.BrainIRError, match=message):
+            learner.run(params, carry, xs, targets)
 
 
 def test_wrong_calls_say_what_to_do() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.analysis import inline
 from brainir.analysis.passes import PASSES, CondToSelect, InlineCalls, Pass, UnrollScans, apply_passes
 from brainir.analysis.sites import signatures_of
 from brainir.ir.errors import AnalysisError, PassError
@@ -149,6 +150,18 @@ def test_inlining_reaches_the_bodies_of_loops_and_branches() -> None:
     program = brainir.lower(fn, True, jnp.ones(3))
     assert "call" in ops(program)
     assert "call" not in ops(brainir.run_passes(program, ["inline"]))
+
+
+@pytest.mark.parametrize("analyse", [lambda p: brainir.run_passes(p, ["inline"]), brainir.position_dependence])
+def test_calls_that_unfold_without_bounds_are_refused(analyse: Callable[[Program], object], monkeypatch: Any) -> None:
+    def double(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return jax.jit(lambda x: f(x) + f(2 * x))
+
+    monkeypatch.setattr(inline, "_MOST_NODES", 1000)
+    small, large = (brainir.lower(functools.reduce(lambda f, _: double(f), range(n), jnp.sin), 1.0) for n in (6, 10))
+    analyse(small)  # the innermost functions run 64 times
+    with pytest.raises(AnalysisError, match="more than 1,000 nodes with its calls replaced"):
+        analyse(large)
 
 
 def test_a_call_stays_where_its_function_would_grow_too_much() -> None:
@@ -295,6 +308,13 @@ def test_the_runner_refuses_a_pass_that_breaks_the_program_or_its_promise() -> N
         brainir.run_passes(program, [Broken(with_other_argument)])
     with pytest.raises(AnalysisError, match="there is no pass 'inlin'; there are inline"):
         brainir.run_passes(program, ["inlin"])
+    with pytest.raises(AnalysisError, match="there is no pass 'inlin'; there are inline"):
+        brainir.run_passes(program, "inlin")
+
+
+def test_one_pass_need_not_be_in_a_list() -> None:
+    program = lowered("JVP rule")
+    assert brainir.run_passes(program, "inline") == brainir.run_passes(program, ["inline"]) != program
 
 
 def test_what_passes_did_is_recorded_without_changing_the_fingerprint() -> None:

@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainir.ir import schema as schema_module
+from brainir.ir.encoding import dump_node
 from brainir.ir.errors import BrainIRError
 from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS
 from brainir.ir.program import Program
 from brainir.ir.schema import COMMAND, json_schema, schema_change, schema_text
-from brainir.ir.serialization import dump_node, dumps, loads
+from brainir.ir.serialization import dumps, loads
 
 from .strategies import attribute_values, chain, programs
 

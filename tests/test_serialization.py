@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from brainir.ir import serialization
+from brainir.ir.encoding import dump_node
 from brainir.ir.errors import BrainIRError, FormatError, VerificationError
 from brainir.ir.files import load, save
 from brainir.ir.interface import DataclassTree, Interface, LeafTree, SequenceTree, Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS, AnyNode
 from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
-from brainir.ir.serialization import Limits, dump_node, dumps, loads
+from brainir.ir.serialization import Limits, dumps, loads
 
 from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike, weights
 
@@ -183,6 +184,8 @@ def test_numbers_of_units_keep_every_bit(scale: float) -> None:
             rf"newer brainir: it has version 7.* up to {SCHEMA_VERSION}; upgrade .*pip install -U brainir",
         ),
         ('{"format": "brainir", "version": 1, "version": 1}', "the key 'version' occurs twice"),
+        (json.dumps({"format": "brainir", "version": 1} | dict.fromkeys(map(str, range(1000)))), "1002 keys"),
+        ('\ufeff{"format": "brainir", "version": 1}', "starts with a byte order mark"),
         ('{"format": "brainir", "version": 1}', r"field 'entry': is missing"),
         ('{"format": "brainir", "version": 1, "functions": 3}', "field 'functions'"),
         ('{"format": "brainir", "version": 1, "functions": [3]}', "function 0"),
@@ -250,14 +253,30 @@ def test_attributes_of_a_union_type_are_named_without_its_members() -> None:
 
 
 def test_at_most_five_problems_are_listed() -> None:
-    def change(data: dict[str, Any]) -> None:
-        for node in data["functions"][0]["nodes"]:
-            node.update(inputs=1, outputs=2)
-
     with pytest.raises(FormatError) as caught:
-        loads(edited(change))
+        loads(edited(lambda data: _node(data, **{f"novelty{index}": 0 for index in range(8)})))
     assert len(str(caught.value).splitlines()) == 7
     assert str(caught.value).endswith("and 3 more")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["functions"][0].update(nodes=[{"op": "ad"}] * 1000),
+        lambda data: data["functions"][0].update(outputs=[1] * 1000),
+        lambda data: data.update(functions=[3] * 1000),
+        lambda data: data.update(metadata=[3] * 1000),
+        lambda data: data["interface"].update(arguments=[3] * 1000),
+        lambda data: data["interface"].update(result={"kind": "tuple", "children": [{"kind": "leaf"}, 3, 3]}),
+        lambda data: _node(data, op="reduce_sum", axes=[0.5] * 1000),
+    ],
+)
+def test_a_thousand_wrong_items_are_one_problem(change: Any) -> None:
+    # A description takes kilobytes, and a file of a few megabytes could ask for as many gigabytes.
+    with pytest.raises(FormatError) as caught:
+        loads(edited(change))
+    assert isinstance(caught.value.__context__, ValidationError)
+    assert caught.value.__context__.error_count() == 1
 
 
 def test_a_well_formed_program_that_breaks_an_invariant_is_refused_by_the_verifier() -> None:
@@ -327,7 +346,7 @@ def test_an_old_file_that_cannot_be_upgraded_is_refused(monkeypatch: pytest.Monk
         (Limits(text_bytes=100), r"bytes of text, more than the limit of 100; .*Limits\(text_bytes=...\)"),
         (Limits(nodes=3), r"holds 4 nodes, more than the limit of 3"),
         (Limits(depth=1), r"2 levels of nested pytrees, more than the limit of 1"),
-        (Limits(constant_bytes=99), r"80000 bytes of constants, more than the limit of 99"),
+        (Limits(constant_bytes=99), r"80,000 bytes of constants, more than the limit of 99"),
     ],
 )
 def test_limits_are_kept(limits: Limits, message: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import brainir
 from brainir.ir import ops
 from brainir.ir.errors import VerificationError
 from brainir.ir.interface import (
@@ -528,8 +529,16 @@ def chain(length: int, last: str) -> Program:
     return Program(entry="f0", interface=interface, functions=(*functions, *used))
 
 
-def test_long_chains_of_calls_pass_and_long_cycles_do_not():
-    verify(chain(5000, "leaf"))
+@pytest.mark.parametrize("use", [verify, brainir.to_callable, brainir.to_source])
+def test_what_is_no_program_is_refused_with_the_way_to_one(use):
+    with pytest.raises(VerificationError, match=r"not a brainir\.Program but str; .*brainir\.load reads one"):
+        use("model.json")
+
+
+def test_chains_of_calls_may_have_200_levels_and_cycles_none():
+    verify(chain(199, "leaf"))
+    with pytest.raises(VerificationError, match="nest more than 200 levels deep"):
+        verify(chain(5000, "leaf"))
     with pytest.raises(VerificationError, match="the functions run each other without end"):
         verify(chain(5000, "f0"))
 

@@ -2,7 +2,9 @@
 
 import html
 import json
+import os
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -40,17 +42,40 @@ def test_dot_has_a_box_for_each_input_node_and_output_and_a_cluster_for_each_sco
     assert 'subgraph "cluster_cell/dense" {' in dot
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
-def test_graphviz_draws_the_dot() -> None:
-    svg = view.to_svg(_program())
-    assert svg.count('class="node"') == 9
-    assert svg.count('class="edge"') == 8
+def _stand_in_for_graphviz(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    command = folder / "dot"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_svg_is_what_graphviz_draws_of_the_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = _program()
+    if shutil.which("dot") is not None:
+        svg = view.to_svg(program)
+        assert (svg.count('class="node"'), svg.count('class="edge"')) == (9, 8)
+    _stand_in_for_graphviz(tmp_path, monkeypatch, 'echo "<svg $*>"; cat; echo "</svg>"')
+    assert view.to_svg(program) == f"<svg -Tsvg>\n{view.to_dot(program)}</svg>\n"
+
+
+def test_what_graphviz_complains_of_is_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _stand_in_for_graphviz(tmp_path, monkeypatch, 'cat > /dev/null; echo "syntax error in line 1" >&2; exit 1')
+    with pytest.raises(brainir.BrainIRError, match="Graphviz failed: syntax error in line 1"):
+        view.to_svg(_program())
 
 
 def test_without_graphviz_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(brainir.BrainIRError, match="needs Graphviz"):
         view.to_svg(_program())
+
+
+def test_a_notebook_shows_the_beginning_of_a_long_function() -> None:
+    shown = _chain(1500)._repr_html_()
+    assert "1,500 nodes</summary>" in shown
+    assert "... 503 more lines; print shows all</pre>" in shown  # of the nodes, def, return and the brace
+    assert "more lines" not in _chain(900)._repr_html_()
+    assert repr(_chain(1)) == "<brainir.Program chain: 1 function, 1 node>"
 
 
 def test_mermaid_is_for_small_graphs() -> None:

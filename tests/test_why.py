@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from brainir.analysis import relation_diagnostics
 from brainir.analysis.diagnostics import FINDINGS
 from brainir.ir.errors import AnalysisError
 from brainir.ir.program import Program
@@ -82,6 +83,42 @@ def test_an_operation_without_a_derivative_is_named(flat: Any, op: str) -> None:
     assert not jnp.any(jax.grad(lambda w: jnp.sum(fn(w, H["h"], X)))(W)), "JAX agrees that the gradient is zero"
     with_slope = brainir.why(one(lambda w, h, x: fn(w, h, x) + 0.1 * jnp.tanh(x @ w)), "w")
     assert with_slope.learned
+
+
+def test_a_weight_that_is_rounded_before_it_is_used_has_no_derivative() -> None:
+    def fn(w: Any, h: Any, x: Any) -> Any:
+        return h * 0.5 + x @ jnp.round(w)
+
+    found = brainir.why(one(fn), "w")
+    assert (found.code, found.learned) == ("BIR108", False)
+    assert "= round" in found.node
+    assert found.findings == ()
+    assert not jnp.any(jax.grad(lambda w: jnp.sum(fn(w, H["h"], X)))(W)), "JAX agrees that the gradient is zero"
+
+    def straight(w: Any, h: Any, x: Any) -> Any:
+        return fn(w + jax.lax.stop_gradient(jnp.round(w) - w), h, x) + x @ w
+
+    assert brainir.why(one(straight), "w").learned
+
+
+def test_a_rounded_leaf_beside_one_that_is_learned_is_named() -> None:
+    def fn(p: Any, hidden: Any, x: Any) -> Any:
+        return {"h": hidden["h"] * 0.5 + x @ jnp.round(p["layer"]["weight"]) + p["layer"]["bias"]}
+
+    params = {"layer": {"weight": W, "bias": array(4, seed=2)}}
+    program = brainir.lower_step(lambda p, h, x: (fn(p, h, x), x), params, H, X)
+    codes = {each.path: each.code for each in relation_diagnostics(program)}
+    assert codes == {("layer", "weight"): "BIR108"}
+    assert brainir.why(program, ("layer", "bias")).learned
+    assert brainir.why(program, ("layer", "weight")).code == "BIR108"
+
+
+@pytest.mark.parametrize("flat", [jnp.round, jnp.sign, lambda y: (y > 0) * 1.0])
+def test_relation_diagnostics_name_a_weight_without_derivative(flat: Any) -> None:
+    program = one(lambda w, h, x: h * 0.5 + flat(x @ w))
+    assert [(each.code, each.path) for each in relation_diagnostics(program)] == [("BIR108", ("w",))]
+    with_slope = one(lambda w, h, x: h * 0.5 + flat(x @ w) + jnp.tanh(x @ w))
+    assert [each.code for each in relation_diagnostics(with_slope)] == ["BIR108"], "one of its two products"
 
 
 def test_a_surrogate_derivative_makes_a_step_function_learnable() -> None:

@@ -21,6 +21,12 @@ FACTS = (
     "check_units",
 )
 
+NAMES = """
+import brainir
+brainir.analysis.relation_diagnostics, brainir.testing.assert_program, brainir.view.to_html
+assert all(name in dir(brainir) for name in brainir.__all__)
+"""
+
 BLOCK = """
 import sys
 
@@ -86,6 +92,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_importing_brainir_does_not_import_jax() -> None:
     code = "import sys, brainir; print(sorted({'jax', 'jaxlib', 'brainstate', 'saiunit'} & set(sys.modules)))"
     assert run(code).strip() == "[]"
+
+
+def test_public_modules_are_there_without_being_imported() -> None:
+    run(BLOCK + NAMES)
 
 
 def test_what_needs_jax_says_so_where_it_is_missing() -> None:

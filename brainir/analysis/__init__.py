@@ -14,6 +14,7 @@ from .module_info import ModuleInfo, module_info
 from .opening import OpenedProgram, open_control_flow
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
+from .reachability import reached, reaching
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
 from .units import UnitCheck, check_units
@@ -61,6 +62,8 @@ __all__ = [
     "module_info",
     "open_control_flow",
     "position_dependence",
+    "reached",
+    "reaching",
     "relation_diagnostics",
     "run_passes",
     "why",

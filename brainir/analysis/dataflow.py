@@ -61,7 +61,7 @@ class _Analysis(ABC, Generic[Fact]):
     """
 
     nothing: Fact
-    eager: ClassVar[bool] = False
+    eager: bool = False
     shares: bool = False
 
     def __init__(self, program: Program) -> None:
@@ -199,8 +199,13 @@ class ForwardAnalysis(_Analysis[Fact]):
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts of the results of any node."""
         node = site.node
-        if not node.traits.control:
-            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+        if node.traits.control:
+            return self.control(site, facts)
+        return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+
+    def control(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the results of a node that runs functions."""
+        node = site.node
         if isinstance(node, _PLAIN):
             return self.enter(node.function, facts, constants_of(site))
         if isinstance(node, CustomJvp | CustomVjp):
@@ -247,7 +252,7 @@ class ForwardAnalysis(_Analysis[Fact]):
         # What every step sees of arrays without facts is the same; of others it is looked at step by step.
         plain = all(self.is_nothing(fact) for fact in arrays)
         rows: list[list[Fact]] = []
-        while len(rows) < (node.length if short or plain else 0):
+        while len(rows) < (min(node.length, self.max_steps) if short or plain else 0):
             step = node.length - 1 - len(rows) if node.reverse else len(rows)
             results = self.enter(node.body, [*consts, *carry, *self._items(arrays, kinds, step)], given)
             rows.append(results[node.num_carry :])
@@ -255,8 +260,6 @@ class ForwardAnalysis(_Analysis[Fact]):
             carry = results[: node.num_carry]
             if settled:
                 return self._scanned(node, site, carry, [*rows[:-1], *[rows[-1]] * (node.length - len(rows) + 1)])
-            if len(rows) == self.max_steps < node.length:
-                break
         if len(rows) == node.length:
             return self._scanned(node, site, carry, rows)
         carry, row = self._any_step(node, site, facts)

@@ -10,6 +10,7 @@ from ..ir.errors import AnalysisError
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program
+from ..ir.wording import counted
 from .facts import Facts
 from .flow import NOTHING, Dependence, DependenceFlow, bits
 from .index_maps import IndexMap
@@ -122,7 +123,8 @@ class PositionDependence(Facts):
 
     def __repr__(self) -> str:
         width = max((len(name) for name, _ in self.rows), default=0)
-        lines = [f"position dependence on {len(self.states)} hidden states (. none, e elementwise, m mixing)"]
+        states = counted(len(self.states), "hidden state")
+        lines = [f"position dependence on {states} (. none, e elementwise, m mixing)"]
         lines += [f"  {number}: {format_path(path)}" for number, path in enumerate(self.states)]
         return "\n".join([*lines, *(f"  {name:<{width}}  {letters}" for name, letters in self.rows)])
 

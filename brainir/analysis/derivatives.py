@@ -3,76 +3,29 @@
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..ir.node import Node
-from ..ir.ops import (
-    ArgReduce,
-    Binary,
-    Compare,
-    ConvertElementType,
-    CustomJvp,
-    CustomVjp,
-    DotGeneral,
-    IntegerPow,
-    Iota,
-    Reduce,
-    Round,
-    SelectN,
-)
+from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, literal_array
 from .dataflow import ForwardAnalysis
+from .partials import ONE, partial_of, rounded
 from .rearrange import Known
 from .sites import Site
-from .variation import PARAMETERS, TIME, Variation, along, moved, total
+from .value_variation import computed, time_of, variations_of
+from .variation import TIME, Variation, moved, total
 
 __all__ = ["Derivatives", "Slope", "VariationFlow"]
 
-Array: TypeAlias = NDArray[Any]
 Derivatives: TypeAlias = Mapping[int, Variation]
 """For each source, by number, that a value sees: how the derivative of its elements varies."""
 
 _NONE: Derivatives = {}
-_ONE = Variation.constant(np.ones((), np.float32))
-_MINUS_ONE = Variation.constant(-np.ones((), np.float32))
-_FLAT = {"ceil", "floor", "is_finite", "nextafter", "not", "sign", "stop_gradient"}
 _MAX_CONSTANT = 1 << 22
-_COMPUTED: dict[str, Callable[..., Array]] = {
-    "abs": np.abs,
-    "add": np.add,
-    "add_any": np.add,
-    "and": np.bitwise_and,
-    "copy": np.asarray,
-    "cos": np.cos,
-    "eq": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "ge": np.greater_equal,
-    "gt": np.greater,
-    "le": np.less_equal,
-    "log": np.log,
-    "log1p": np.log1p,
-    "lt": np.less,
-    "max": np.maximum,
-    "min": np.minimum,
-    "mul": np.multiply,
-    "ne": np.not_equal,
-    "neg": np.negative,
-    "not": np.invert,
-    "or": np.bitwise_or,
-    "sin": np.sin,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "stop_gradient": np.asarray,
-    "sub": np.subtract,
-    "tanh": np.tanh,
-}
 
 
 class Slope(NamedTuple):
@@ -148,7 +101,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     def chosen(self, fact: Slope, index: Slope, kind: TensorType) -> Slope:
         """See :meth:`ForwardAnalysis.chosen`."""
-        flags = _time([index.value.flags])
+        flags = time_of([index.value.flags])
         return Slope(fact.value.plus(flags), {source: each.plus(flags) for source, each in fact.slopes.items()})
 
     def item(self, fact: Slope, kind: TensorType, step: int | None) -> Slope:
@@ -175,7 +128,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
             if not any(mine) or not site.results[0].is_inexact or traits.blocks_gradient:
                 return (value,)
             return (Slope(value[0], self._elementwise(site, operands, mine)),)
-        values = self._values(site, operands)
+        values = variations_of(site, operands)
         if not any(mine):
             return [Slope(value) for value in values]
         return self._paired(site, values, self._slopes(site, operands, mine))
@@ -206,43 +159,13 @@ class VariationFlow(ForwardAnalysis[Slope]):
         node, result = site.node, site.results[0]
         if node.attribute_names() or any(each[0].ndim or each[1].ndim for each in operands):
             spread = [each.on(kind, result.shape) for each, kind in zip(operands, site.operands, strict=True)]
-            return Slope(self._computed(node, spread))
+            return Slope(computed(node, spread))
         key = (node.op, node.types, *map(id, operands))
         found = self._alike.get(key)
         if found is None:
             # The operands are kept, so that no others get their identities.
-            found = self._alike[key] = (operands, Slope(self._computed(node, operands)))
+            found = self._alike[key] = (operands, Slope(computed(node, operands)))
         return found[1]
-
-    def _values(self, site: Site, operands: list[Variation]) -> list[Variation]:
-        node, kinds, constants = site.node, site.operands, site.constants
-        shapes = [kind.shape for kind in site.results]
-        if isinstance(node, Iota):
-            return [Variation.of(node.shape, 0, along([node.dimension]))]
-        if node.traits.structural or node.op in ("gather", "scatter"):
-            results = moved(node, operands, kinds, constants)
-            if results is not None:
-                flags = [each.flags for each in operands[1:]] if node.op in ("gather", "scatter") else []
-                return [each.plus(_time(flags)) for each in results]
-        mask = _time([each.flags for each in operands])
-        if isinstance(node, Reduce | ArgReduce):
-            kept = [axis for axis in range(kinds[0].ndim) if axis not in node.axes]
-            axes = along(new for new, axis in enumerate(kept) if operands[0].axes & along([axis]))
-            return [Variation.of(shape, mask, axes) for shape in shapes]
-        if isinstance(node, DotGeneral):
-            return [Variation.of(shapes[0], mask, _product_axes(node, operands, kinds))]
-        return [Variation.of(shape, mask) for shape in shapes]
-
-    def _computed(self, node: Node, operands: list[Variation]) -> Variation:
-        """Return the variation of the result of an elementwise operation, with its value where that is simple."""
-        if all(each.is_known for each in operands):
-            kind = TensorType.parse(node.types[0])
-            result = _number(node, [each.number for each in operands], kind)
-            if result is not None:
-                return Variation.constant(np.asarray(result).astype(kind.storage[0]))
-        if node.op == "mul":
-            return operands[0].times(operands[1])
-        return _mixture(operands)
 
     # -- derivatives
 
@@ -261,14 +184,17 @@ class VariationFlow(ForwardAnalysis[Slope]):
         in_place = site.in_place
         if not in_place:
             operands = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
+        converts = isinstance(node, ConvertElementType) or node.op == "reduce_precision"
         found: dict[int, Variation] = {}
         for index, slopes in enumerate(mine):
-            partial = _partial(node, operands, index) if slopes else None
+            partial = partial_of(node, operands, index) if slopes else None
             if partial is None:
                 continue
             for source, slope in slopes.items():
                 here = slope if in_place else slope.on(kinds[index], shape)
-                product = here if partial is _ONE else partial.times(here)
+                product = here if partial is ONE else partial.times(here)
+                if converts:
+                    product = rounded(node, product, site.results[0])
                 if product.flags:
                     found[source] = total((found[source], product)) if source in found else product
         return found
@@ -293,7 +219,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
             linear = index in node.traits.linear
             others = [each.flags for place, each in enumerate(operands) if not linear or place != index]
             for source, slope in slopes.items():
-                found[source] = found.get(source, 0) | _time([slope.flags, *others])
+                found[source] = found.get(source, 0) | time_of([slope.flags, *others])
         shapes = [TensorType.parse(kind).shape for kind in node.types]
         return [{source: Variation.of(shape, flags) for source, flags in found.items()} for shape in shapes]
 
@@ -327,7 +253,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
         residuals = [fact.value for fact in self.enter(node.fwd, list(map(Slope, operands)))[len(results) :]]
         cotangents = [Variation.of(results[index].shape, TIME) for index in inexact]
         starts: list[Derivatives] = [_NONE] * len(residuals)
-        starts += [{index: _ONE} for index in inexact]
+        starts += [{index: ONE} for index in inexact]
         self._open.add(node.bwd)
         rule = self._differentiate(node.bwd, [*residuals, *cotangents], starts)
         self._open.remove(node.bwd)
@@ -341,92 +267,3 @@ class VariationFlow(ForwardAnalysis[Slope]):
                         parts.setdefault(source, []).append(partials[index].times(slope))
             found[index] = {source: total(several) for source, several in parts.items()}
         return found
-
-
-def _mixture(operands: Sequence[Variation]) -> Variation:
-    """Return the variation of elements that are made of those of all operands, in a way that is not known."""
-    if all(operand.code.ndim == 0 for operand in operands):
-        return operands[0].unknown(functools.reduce(operator.or_, (int(operand.code) for operand in operands)))
-    code = operands[0].code
-    for operand in operands[1:]:
-        code = code | operand.code
-    return Variation(code, operands[0].number).unknown()
-
-
-def _number(node: Node, numbers: list[Array], kind: TensorType) -> Array | None:
-    """Compute an elementwise operation on known numbers; None if it is not one of the simple ones."""
-    if node.op in _COMPUTED:
-        return _COMPUTED[node.op](*numbers)
-    match node:
-        case Binary() if node.op == "div" and kind.is_inexact:
-            return np.asarray(np.divide(*numbers))
-        case IntegerPow() if kind.is_inexact:
-            return np.asarray(numbers[0] ** node.y)
-        case ConvertElementType() if kind.is_inexact:
-            return numbers[0]
-        case SelectN() if len(numbers) == 3:
-            return np.where(numbers[0], numbers[2], numbers[1])
-        case _:
-            return None
-
-
-def _time(flags: Sequence[int]) -> int:
-    """Return the bits that say what numbers depend on, without those that say which elements differ."""
-    mask = 0
-    for each in flags:
-        mask |= each
-    return mask & (TIME | PARAMETERS)
-
-
-def _product_axes(node: DotGeneral, operands: list[Variation], kinds: Sequence[TensorType]) -> int:
-    """Return the bits of the axes of a product along which it may vary."""
-    (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
-    left, right = operands[0].axes, operands[1].axes
-    after = [
-        bool((left & along([first])) or (right & along([second])))
-        for first, second in zip(left_batch, right_batch, strict=True)
-    ]
-    for flags, kind, gone in (
-        (left, kinds[0], (*left_sum, *left_batch)),
-        (right, kinds[1], (*right_sum, *right_batch)),
-    ):
-        after += [bool(flags & along([axis])) for axis in range(kind.ndim) if axis not in gone]
-    return along(axis for axis, varies in enumerate(after) if varies)
-
-
-def _partial(node: Node, operands: list[Variation], index: int) -> Variation | None:
-    """Return the derivative of an elementwise operation by one of its operands; None if it is zero.
-
-    The operands have the shape of the result, or are the same for all elements.
-    """
-    if node.op == "mul":
-        return operands[1 - index]
-    if node.op in ("add", "add_any"):
-        return _ONE
-    if node.op in _FLAT or isinstance(node, Compare | Round):
-        return None
-    match node:
-        case Binary() if node.op == "sub":
-            return _MINUS_ONE if index else _ONE
-        case Binary() if node.op == "div" and index == 0:
-            divisor = operands[1]
-            if not divisor.is_known:
-                return divisor.unknown()
-            return Variation.constant(np.asarray(1 / divisor.number, divisor.number.dtype))
-        case Binary() if node.op == "rem" and index == 0:
-            return _ONE
-        case SelectN():
-            which = operands[0]
-            if index == 0:
-                return None
-            if not which.is_known:
-                return which.unknown()
-            return Variation.constant(np.asarray(which.number == index - 1, np.float32))
-        case ConvertElementType():
-            return _ONE
-        case _ if node.op == "neg":
-            return _MINUS_ONE
-        case _ if node.op in ("copy", "reduce_precision"):
-            return _ONE
-        case _:
-            return Variation.of((), 0) if index in node.traits.linear else _mixture(operands)

@@ -14,7 +14,8 @@ from ..ir.sharing import reachable_functions
 from ..ir.types import is_literal
 from .facts import Facts
 from .inline import fresh_name
-from .slices import identifiers, reached
+from .reachability import reached
+from .slices import identifiers
 from .states import HiddenLeaf, ParamLeaf, StepStates
 
 __all__ = ["Descent", "descend"]

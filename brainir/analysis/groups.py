@@ -13,12 +13,13 @@ from ..ir.node import Node
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
 from ..ir.types import is_literal
+from ..ir.wording import counted
 from .descents import Descent
 from .facts import Facts, format_paths
 from .flow import NOTHING, bits, mixing_kind
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .slices import reaching
+from .reachability import reaching
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan
@@ -123,12 +124,12 @@ class HiddenGroup(Facts):
 
     def __repr__(self) -> str:
         shape = ",".join(map(str, self.varshape))
-        lines = [f"hidden group {self.index}: {len(self.hidden_paths)} states at positions [{shape}]"]
+        lines = [f"hidden group {self.index}: {counted(len(self.hidden_paths), 'state')} at positions [{shape}]"]
         rows = zip(self.hidden_paths, self.hidden_invars, self.hidden_outvars, strict=True)
         lines += [f"  {format_path(path)}: {old} -> {new.name}" for path, old, new in rows]
         nodes = len(self.transition.entry_function.nodes)
         further = len(self.transition_invars) - len(self.hidden_paths)
-        lines.append(f"  transition: {nodes} nodes, {further} further inputs")
+        lines.append(f"  transition: {counted(nodes, 'node')}, {counted(further, 'further input')}")
         lines += [f"  not joined by {each!r}" for each in self.blocked]
         return "\n".join(lines)
 

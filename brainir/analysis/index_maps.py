@@ -8,10 +8,13 @@ value itself.
 from __future__ import annotations
 
 import functools
+import math
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..ir.errors import AnalysisError
 
 __all__ = [
     "MAX_MAP_SIZE",
@@ -28,11 +31,24 @@ IndexMap: TypeAlias = NDArray[np.int64]
 MAX_MAP_SIZE = 1 << 22
 """Values with more elements than this get no map of their own: their dependence counts as mixing."""
 
+_MOST_POSITIONS = 1 << 30
+
 
 @functools.lru_cache(maxsize=256)
 def canonical(shape: tuple[int, ...], members: int = 1) -> IndexMap:
-    """Return the map in which flat element ``e`` comes from position ``e // members``."""
-    size = int(np.prod(shape, dtype=np.int64))
+    """Return the map in which flat element ``e`` comes from position ``e // members``.
+
+    Raises
+    ------
+    AnalysisError
+        If there are so many elements that their positions would take more than 8 GiB.
+    """
+    size = math.prod(shape)
+    if size > _MOST_POSITIONS:
+        raise AnalysisError(
+            f"a value has {size:,} elements, and analyses keep the positions of up to {_MOST_POSITIONS:,}; "
+            "analyse the model with smaller states, which has the same groups and relations"
+        )
     array = (np.arange(size, dtype=np.int64) // members).reshape(shape)
     array.flags.writeable = False
     return array

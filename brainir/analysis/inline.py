@@ -5,14 +5,16 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..ir.errors import AnalysisError
 from ..ir.node import Node
-from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Unary
+from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Sharding, ShardingConstraint, Unary
 from ..ir.program import Constant, Function, Program
 from ..ir.types import is_literal
 
 __all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]
 
 _LONGEST_STEM = 60
+_MOST_NODES = 1_000_000
 
 
 class Names(set[str]):
@@ -51,7 +53,7 @@ def inline_calls(
 
     The function's own values keep their names, so facts about the result are facts about `function`. Values
     that come from a body are named after the first result of the call and their name there. The same program
-    gives the same names.
+    gives the same names. How a call lays out operands and results on a mesh, sharding constraints say in its place.
 
     Parameters
     ----------
@@ -70,6 +72,12 @@ def inline_calls(
     -------
     Function
         `function` itself if there is nothing to inline.
+
+    Raises
+    ------
+    AnalysisError
+        If more than a million nodes would come from bodies. Twenty functions that each call the next one ten times
+        would be a hundred million million million.
     """
     kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp, NoDerivative)
     kinds += (Checkpoint,) if checkpoints else ()
@@ -112,6 +120,7 @@ class Splicer:
         self.nodes: list[Node] = []
         self.constants: list[Constant] = list(function.constants)
         self._shared: dict[tuple[str, str], str] = {}
+        self._spliced = 0
 
     def fresh(self, wanted: str) -> str:
         """Return a name that no value of the function has, and take it."""
@@ -175,16 +184,45 @@ class Splicer:
         stem: str,
         scope: str,
     ) -> None:
-        inner = self._append_body(call, body, operands, results, stem, scope)
-        for name, result, kind in zip(body.outputs, results, kinds, strict=True):
+        taken, given = _shardings(call, body)
+        placed = [
+            operand
+            if sharding is None
+            else self._lay_out(operand, sharding, self.fresh(f"{stem}.laid"), kind, call, scope)
+            for operand, sharding, kind in zip(operands, taken, body.types, strict=True)
+        ]
+        free = [
+            result if sharding is None else self.fresh(f"{stem}.free")
+            for result, sharding in zip(results, given, strict=True)
+        ]
+        inner = self._append_body(call, body, placed, free, stem, scope)
+        for name, wanted, kind in zip(body.outputs, free, kinds, strict=True):
             value = name if is_literal(name) else inner[name]
-            if value != result:
-                self.copy(value, result, kind, call, scope)
+            if value != wanted:
+                self.copy(value, wanted, kind, call, scope)
+        for wanted, result, sharding, kind in zip(free, results, given, kinds, strict=True):
+            if sharding is not None:
+                self._lay_out(wanted, sharding, result, kind, call, scope)
+
+    def _lay_out(self, value: str, sharding: Sharding, result: str, kind: str, like: Node, scope: str) -> str:
+        """Append a value laid out on a mesh as a call has it; return its name."""
+        self.nodes.append(
+            ShardingConstraint(
+                sharding=sharding, inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=like.source
+            )
+        )
+        return result
 
     def _append_body(
         self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str, scope: str
     ) -> dict[str, str]:
         """Append the nodes of a body; return the new names of its values. It takes `results` where it can."""
+        self._spliced += 1 + len(body.nodes)
+        if self._spliced > _MOST_NODES:
+            raise AnalysisError(
+                f"{self.function.name} would have more than {_MOST_NODES:,} nodes with its calls replaced by what they "
+                "run; write a loop with scan in place of functions that run each other many times"
+            )
         inner = dict(zip(body.inputs, operands, strict=True))
         for constant in body.constants:
             inner[constant.name] = self._constant(body, constant, stem)
@@ -218,6 +256,14 @@ class Splicer:
             self._shared[key] = self.fresh(f"{stem}.{constant.name[-_LONGEST_STEM:]}")
             self.constants.append(constant.replace(name=self._shared[key]))
         return self._shared[key]
+
+
+def _shardings(call: Node, body: Function) -> tuple[Sequence[Sharding | None], Sequence[Sharding | None]]:
+    """Return how a call lays out the operands and the results of a body; None where the compiler chooses."""
+    free = (None,) * len(body.inputs), (None,) * len(body.outputs)
+    if not isinstance(call, Call):
+        return free
+    return call.in_shardings or free[0], call.out_shardings or free[1]
 
 
 def _stem(results: Sequence[str], body: Function) -> str:

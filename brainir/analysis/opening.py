@@ -13,8 +13,8 @@ from .flow import local_maps
 from .inline import inline_calls
 from .passes.cond_to_select import CondToSelect
 from .passes.unroll_scans import UnrollScans
+from .reachability import reached, reaching
 from .sites import Site
-from .slices import reached, reaching
 from .states import StepStates
 
 __all__ = ["UNROLLED_LENGTH", "OpenedProgram", "open_control_flow"]

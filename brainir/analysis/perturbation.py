@@ -16,6 +16,7 @@ from ..ir.node import Node
 from ..ir.ops import Binary, Call, Cond
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value
+from ..ir.wording import counted
 from .facts import Facts
 from .inline import fresh_name, inline_calls
 from .states import HiddenLeaf, StepStates
@@ -48,7 +49,7 @@ class HiddenPerturbation(Facts):
         return tuple(np.zeros(value.shape, value.aval.storage[0]) for value in self.perturb_vars)
 
     def __repr__(self) -> str:
-        lines = [f"perturbation of {len(self.perturb_vars)} hidden states in {self.program.entry}"]
+        lines = [f"perturbation of {counted(len(self.perturb_vars), 'hidden state')} in {self.program.entry}"]
         rows = zip(self.perturb_hidden_paths, self.perturb_vars, strict=True)
         lines += [f"  {format_path(path)}: + {value}" for path, value in rows]
         return "\n".join(lines)

@@ -10,16 +10,16 @@ from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program
-from ..ir.types import TensorType
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .flow import bits
-from .slices import reached
+from .reachability import reached
+from .routes import has_derivative, route
 from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 
-__all__ = ["diagnostics_of", "relation_diagnostics"]
+__all__ = ["diagnostics_of", "no_derivatives", "relation_diagnostics"]
 
 
 def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
@@ -34,7 +34,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     tuple of Diagnostic
         In the order of the states, then of the operations. Names: ``readout``,
         ``only_through_another_weight``, ``through_another_weight`` (some paths of a relation are not
-        credited), ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``weight_in_while``,
+        credited), ``no_derivative``, ``blocked_by_stop_gradient``, ``weight_in_control_flow``, ``weight_in_while``,
         ``opaque_weight_operation``, ``recurrence_through_other_state``, ``unreachable_state``, ``unused_parameter``;
         and without a path, what was rewritten: ``every_branch_computed``, ``nan_gradient``, ``left_alone``,
         ``scan_unrolled``, ``scan_descended``.
@@ -68,6 +68,7 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
     node = operations.scan.function.nodes[operation.nodes[0]] if operation.nodes else None
     through = tuple(hidden[number].path for number, _, indirect in ways if indirect)
     if any(direct for _, direct, _ in ways):
+        yield from no_derivatives(operations, operation)
         if through:
             message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
             yield diagnostic("through_another_weight", message, path=operation.path, node=node)
@@ -79,6 +80,29 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
         yield diagnostic("blocked_by_stop_gradient", message, path=operation.path, node=node)
     else:
         yield diagnostic("readout", "reaches no hidden state within a step", path=operation.path, node=node)
+
+
+def no_derivatives(operations: WeightOperations, operation: Operation) -> Iterator[Diagnostic]:
+    """Find operations on the way of a related weight through which no derivative passes, before or behind it."""
+    function, is_param = operations.scan.function, operations.scan.is_param
+
+    def flat(values: list[str]) -> Node:
+        nodes = [(function.producers[value], value) for value in values[1:]]
+        return next(node for node, value in nodes if not has_derivative(node, value))
+
+    if not operations.has_slope(operation):
+        news, blocking = [hidden.new for hidden in operations.scan.states.hidden], operations.scan.blocking
+        node = flat(route(function, [operation.y], news, lambda node, name: node.outputs[0] not in blocking))
+        message = f"reaches hidden states only through {node.op}, whose derivative is zero"
+        yield diagnostic("no_derivative", message, path=operation.path, node=node)
+        return
+    sloped = operations.sloped_leaves(operation)
+    for each in operation.leaves:
+        if each not in sloped:
+            node = flat(route(function, [each.leaf.value.name], [each.end], lambda node, name: is_param(name)))
+            which = f"its leaf {format_path(each.leaf.keys)} is" if len(operation.leaves) > 1 else "is"
+            message = f"{which} used only through {node.op}, whose derivative is zero"
+            yield diagnostic("no_derivative", message, path=operation.path, node=node)
 
 
 def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
@@ -126,7 +150,7 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     marks = dict.fromkeys(sources, 1)
     for number, (_, old, _) in enumerate(others, start=1):
         marks.update({value.name: 1 << number for value in old})
-    found = reached(scan.function, marks, _has_no_derivative)
+    found = reached(scan.function, marks, lambda node, name: not has_derivative(node, name))
     ends = {hidden.new for hidden in scan.states.hidden} | {*scan.function.outputs[_returned(scan) :]}
     used = 0
     for name in ends:
@@ -160,11 +184,6 @@ def _carried(fed: dict[int, int], used: int) -> set[int]:
     }:
         carried |= more
     return carried
-
-
-def _has_no_derivative(node: Node, name: str) -> bool:
-    kind = TensorType.parse(node.types[node.outputs.index(name)])
-    return node.traits.blocks_gradient or not kind.is_inexact
 
 
 def _returned(scan: WeightScan) -> int:

@@ -12,6 +12,7 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
+from ..ir.wording import counted
 from .descents import Descent
 from .facts import Facts, format_paths
 from .flow import NOTHING, DependenceFlow, Source
@@ -196,9 +197,8 @@ class HiddenParamOpRelation(Facts):
         lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
         for leaf in self.leaves:
             keys = f" {format_path(leaf.keys)}" if leaf.keys else ""
-            lines.append(
-                f"  {leaf.part}{keys}: {leaf.value}" + (f" through {len(leaf.chain)} nodes" if leaf.chain else "")
-            )
+            chain = f" through {counted(len(leaf.chain), 'node')}" if leaf.chain else ""
+            lines.append(f"  {leaf.part}{keys}: {leaf.value}{chain}")
         lines += [f"  reaches {format_path(path)}: {_HOW[how]}" for path, how in self.how]
         groups = ", ".join(str(group.index) for group in self.hidden_groups) or "none"
         lines.append(f"  hidden groups: {groups}; tail: {self.tail}")

@@ -1,8 +1,8 @@
-"""Walks over the graph of a function, and parts of it cut out as programs of their own."""
+"""Parts of a function, cut out as programs of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..ir.interface import Argument, Interface, LeafTree, SequenceTree
 from ..ir.node import Node
@@ -10,64 +10,10 @@ from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
 from .inline import Names, fresh_name
 
-__all__ = ["Cutting", "extract", "identifiers", "reached", "reaching", "use_count"]
+__all__ = ["Cutting", "extract", "identifiers"]
 
 _MAX_RECOMPUTED = 64
 _LEAF = LeafTree()
-
-
-def reached(
-    function: Function,
-    seeds: Mapping[str, int],
-    stops: Callable[[Node, str], bool] | None = None,
-) -> dict[str, int]:
-    """Carry bit sets forward: return, for each value, the seeds that it depends on.
-
-    Parameters
-    ----------
-    function : Function
-    seeds : mapping of str to int
-    stops : callable, optional
-        ``stops(node, result)`` is true where dependence ends at a result of a node.
-    """
-    found = dict(seeds)
-    for node in function.nodes:
-        mask = 0
-        for operand in node.inputs:
-            if operand in found:
-                mask |= found[operand]
-        if mask:
-            for name in node.outputs:
-                if stops is None or not stops(node, name):
-                    found[name] = found[name] | mask if name in found else mask
-    return found
-
-
-def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
-    """Carry bit sets backward: return, for each value, the seeds that depend on it."""
-    found = dict(seeds)
-    for node in reversed(function.nodes):
-        mask = 0
-        for name in node.outputs:
-            if name in found:
-                mask |= found[name]
-        if mask:
-            for operand in node.inputs:
-                if operand in found:
-                    # The same number where nothing is new: it can have as many digits as there are seeds.
-                    if found[operand] | mask != found[operand]:
-                        found[operand] |= mask
-                elif not is_literal(operand):
-                    found[operand] = mask
-    return found
-
-
-def use_count(function: Function) -> dict[str, int]:
-    """Return how often each value is used, as an operand or as an output."""
-    counts: dict[str, int] = {}
-    for operand in (*(operand for node in function.nodes for operand in node.inputs), *function.outputs):
-        counts[operand] = counts.get(operand, 0) + 1
-    return counts
 
 
 class Cutting:

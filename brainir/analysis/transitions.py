@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, DotGeneral
+from ..ir.ops import BitcastConvertType, DotGeneral, OptimizationBarrier
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
@@ -162,29 +162,18 @@ class AlignedSlice:
                     return None
         if wanted is None or shape == wanted.shape:
             return wanted
-        places = np.unique(wanted[wanted >= 0])
-        return np.full(shape, places[0]) if places.size == 1 and not shape else None
+        return _gathered(shape, [np.broadcast_to(canonical(shape), wanted.shape)], [wanted])
 
     def _moved(
         self, node: Node, results: Sequence[IndexMap | None], kinds: Sequence[TensorType], index: int
     ) -> IndexMap | None:
         """Return the positions of an operand of a node that moves elements; None if it does more."""
         shape = kinds[index].shape
-        moved = self._maps(node, shape, index)
-        positions = np.full(kinds[index].size, -1, dtype=np.int64)
-        for origin, result in zip(moved, results, strict=True):
-            if result is not None:
-                if origin is None:
-                    return None
-                used = (origin >= 0) & (result >= 0)
-                positions[origin[used]] = result[used]
-                if (positions[origin[used]] != result[used]).any():
-                    return None
-        return positions.reshape(shape)
+        return _gathered(shape, self._maps(node, shape, index), results)
 
     def _maps(self, node: Node, shape: tuple[int, ...], index: int) -> list[IndexMap | None]:
         """Return which elements of an operand the elements of each result see; None where they see several."""
-        if node.traits.control:
+        if node.traits.control or isinstance(node, OptimizationBarrier):
             if id(node) not in self.inside:
                 self.inside[id(node)] = local_maps(Site.of(node, self.function, self.constants), self.scan.program)
             return [row[index] for row in self.inside[id(node)]]
@@ -197,3 +186,35 @@ class AlignedSlice:
         if moved is None and index == 0 and writes_in_place(node):
             return [canonical(shape)]
         return [None] * len(node.outputs) if moved is None else list(moved)
+
+
+def _gathered(
+    shape: tuple[int, ...], origins: Sequence[IndexMap | None], results: Sequence[IndexMap | None]
+) -> IndexMap | None:
+    """Return the positions at which an operand is wanted, from those at which results are.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        That of the operand.
+    origins : sequence of ndarray of int64 or None
+        For each result, the flat index of the element of the operand that each element sees, -1 for none; None
+        where it is not known.
+    results : sequence of ndarray of int64 or None
+        The positions at which each result is wanted, in its shape; None if it is not.
+
+    Returns
+    -------
+    ndarray of int64 or None
+        None if an element is wanted at several positions, or it is not known at which.
+    """
+    positions = np.full(int(np.prod(shape, dtype=np.int64)), -1, np.int64)
+    for origin, result in zip(origins, results, strict=True):
+        if result is not None:
+            if origin is None:
+                return None
+            used = (origin >= 0) & (result >= 0)
+            positions[origin[used]] = result[used]
+            if (positions[origin[used]] != result[used]).any():
+                return None
+    return positions.reshape(shape)

@@ -151,7 +151,9 @@ class Variation(NamedTuple):
             axes = along([0]) | (flags & ~_FLAGS) << 1
             return _unknown(flags & _FLAGS | NONZERO | _UNKNOWN | axes)
         if all(each.equals(first) and each.code.ndim == each.number.ndim == 0 for each in items):
-            return Variation(first.code & _FLAGS | first.code >> 4 << 5, first.number)
+            # Items of which the same is known are not the same, unless that is their number.
+            axes = first.axes << 1 | (0 if first.is_known else along([0]) & _every_axis(shape))
+            return Variation(_code(first.flags & _FLAGS | axes), first.number)
         codes, numbers = (
             np.stack([np.broadcast_to(each, shape[1:]) for each in arrays])
             for arrays in ([each.code for each in items], [each.number for each in items])

@@ -11,6 +11,7 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
 from .flow import bits
+from .routes import has_derivative, route
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
 
@@ -157,7 +158,7 @@ class WeightOperations:
             before.nodes.append(meeting.index)
             self._ends[results[0]] = before
             return
-        kind = weight_kind(node, scan.function.type_of(meeting.weights[0]), scan.program)
+        kind = weight_kind(node, meeting.weights[0], scan.function, scan.program)
         for path in paths:
             leaves = self._leaves(meeting, path)
             self.operations.append(Operation(path, kind, leaves, meeting.data[0], results[0], [meeting.index]))
@@ -309,6 +310,34 @@ class WeightOperations:
         """Return the numbers of the hidden states that an operation reaches through ``stop_gradient``."""
         number, hidden = self._place[id(operation)], self.scan.states.hidden
         return [place for place, each in enumerate(hidden) if self._stopped.get(each.new, 0) >> number & 1]
+
+    def sloped_leaves(self, operation: Operation) -> list[OperationLeaf]:
+        """Return the leaves of an operation that have a derivative on their way to it."""
+        function, is_param = self.scan.function, self.scan.is_param
+
+        def passes(node: Node, name: str) -> bool:
+            return is_param(name) and has_derivative(node, name)
+
+        return [
+            each
+            for each in operation.leaves
+            if each.leaf.value.name == each.end or route(function, [each.leaf.value.name], [each.end], passes)
+        ]
+
+    def has_slope(self, operation: Operation) -> bool:
+        """Whether a derivative passes from the result of an operation to a hidden state, through no other one."""
+        return operation.y in self._sloped
+
+    @functools.cached_property
+    def _sloped(self) -> set[str]:
+        """The values from which a derivative passes to a hidden state through no weight operation."""
+        found = {hidden.new for hidden in self.scan.states.hidden}
+        for node in reversed(self.scan.function.nodes):
+            if found.isdisjoint(node.outputs) or node.outputs[0] in self.scan.blocking:
+                continue
+            if any(name in found and has_derivative(node, name) for name in node.outputs):
+                found.update(node.inputs)
+        return found
 
     @functools.cached_property
     def _place(self) -> dict[int, int]:

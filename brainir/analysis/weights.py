@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.node import Node
-from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
-from ..ir.program import Program
+from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
+from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
-from .flow import Dependence, DependenceFlow, acts_elementwise, bits
+from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .slices import use_count
+from .reachability import use_count
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 
@@ -188,8 +188,8 @@ class WeightScan:
 
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
-        """What each value sees of the old hidden states at all, through ``stop_gradient`` too."""
-        if not any(node.traits.blocks_gradient for function in self.program.functions for node in function.nodes):
+        """What each value sees of the old hidden states at all, where there is no derivative too."""
+        if not any(_ends_derivatives(node) for function in self.program.functions for node in function.nodes):
             return self.dependence
         flow = DependenceFlow(self.program, self.states.sources)
         return flow, self._follow(flow)
@@ -236,6 +236,13 @@ class WeightScan:
         return tuple(found[index] for index in sorted(found))
 
 
+def _ends_derivatives(node: Node) -> bool:
+    """Whether results can depend on operands in ways that carry no derivative, other than element by element."""
+    if node.traits.blocks_gradient or isinstance(node, Cond | While):
+        return True
+    return bool(node.inputs) and counts_positions(node, [TensorType.parse(each) for each in node.types])
+
+
 def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
     """Return the union of the bit sets of some values; those without one count as empty."""
     mask = 0
@@ -247,14 +254,16 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
 _KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
 
 
-def weight_kind(node: Node, weight: TensorType, program: Program) -> str:
+def weight_kind(node: Node, weight: str, function: Function, program: Program) -> str:
     """Name the kind of a weight operation that mixes positions.
 
     Parameters
     ----------
     node : Node
-    weight : TensorType
-        Type of the operand that is made of parameters.
+    weight : str
+        The operand that is made of parameters.
+    function : Function
+        The function that the node is in.
     program : Program
         Holds the functions of a node with a derivative rule.
     """
@@ -262,10 +271,22 @@ def weight_kind(node: Node, weight: TensorType, program: Program) -> str:
         (left, _), (batch, _) = node.dimension_numbers
         if batch:
             return "grouped"
-        return "dense" if len(left) == 1 and weight.ndim == 2 else "einsum"
+        return "dense" if len(left) == 1 and function.type_of(weight).ndim == 2 else "einsum"
     if isinstance(node, CustomJvp | CustomVjp):
-        # Products of sparse matrices are written so: brainevent's, and those of jax.experimental.sparse.
-        function = inline_calls(program.function(node.function), program, keep_rules=False)
-        added = [each for each in function.nodes if each.op == "scatter_add"]
-        return "sparse" if any(TensorType.parse(each.types[0]).is_inexact for each in added) else "custom"
+        return _custom_kind(node, weight, program)
     return _KINDS.get(node.op, "other")
+
+
+def _custom_kind(node: CustomJvp | CustomVjp, weight: str, program: Program) -> str:
+    """Name the kind of an operation with a derivative rule of its own, by what its function does with the weight.
+
+    Products of sparse matrices are written so (brainevent's, and those of ``jax.experimental.sparse``), and the
+    embedding of brainstate.
+    """
+    body = inline_calls(program.function(node.function), program, keep_rules=False)
+    if any(each.op == "scatter_add" and TensorType.parse(each.types[0]).is_inexact for each in body.nodes):
+        return "sparse"
+    inside = body.inputs[node.inputs.index(weight)]
+    users = body.users.get(inside, ())
+    picked = bool(users) and all(_KINDS.get(user.op) == "embedding" and user.inputs[0] == inside for user in users)
+    return "embedding" if picked else "custom"

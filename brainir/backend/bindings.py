@@ -27,7 +27,14 @@ def register_primitive(name: str, function: Any) -> None:
         Called with the operands in order and the attributes as keywords: numbers, text, bools and tuples of them
         (dtypes and members of enums by name). A primitive is bound; a function returns one array, or a tuple of them.
         It must be traceable, and brings its own derivatives.
+
+    Raises
+    ------
+    EmissionError
+        If `function` is neither.
     """
+    if not callable(getattr(function, "bind", function)):
+        raise EmissionError(f"{name!r} needs a primitive or a function that says what it computes, not {function!r}")
     _REGISTERED[name] = getattr(function, "bind", function)
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from ..ir.errors import EmissionError
+from ..ir.encoding import dump_bare_node
+from ..ir.errors import EmissionError, NotStoredError
 from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
-from ..ir.serialization import dump_bare_node
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
 from . import symbolic_zeros, unnamed, wrapping
 from .bindings import Bindings
@@ -276,7 +276,7 @@ class Evaluator:
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             if key.missing:
-                raise NotImplementedError(key.missing)
+                raise NotStoredError(key.missing)
             moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if kind.is_inexact]
             values = self.function(key.jvp)(*primals, *moving)
             given = iter(values[len(results) :])

@@ -151,6 +151,60 @@ def _custom_vjp(function, closed_over, kinds):
 
     return call
 ''',
+    "_filled": '''
+def _filled(values, places, covered):
+    """Return the tangents or cotangents that a rule takes, with arrays of zeros for symbolic ones."""
+    if not {*places} <= {*covered}:
+        raise TypeError(f"the derivative rule was stored for {covered} only, not for {places}")
+    zero = jax.custom_derivatives.SymbolicZero
+    taken = [values[place] for place in covered]
+    return [jnp.zeros(value.shape, value.dtype) if isinstance(value, zero) else value for value in taken]
+''',
+    "_covering_jvp": '''
+def _covering_jvp(function, closed_over, perturbed, moved, rule):
+    """Return a function with one JVP rule, which takes zeros where operands are not perturbed."""
+
+    def jvp(primals, tangents):
+        values = rule(*primals, *_filled(tangents, _moving(tangents), perturbed))
+        results = values[: len(values) - len(moved)]
+        given = dict(zip(moved, values[len(results) :]))
+        still = [jax.custom_derivatives.SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
+        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
+
+    def call(*operands):
+        run = jax.custom_jvp(lambda *own: function(*operands[:closed_over], *own))
+        run.defjvp(jvp, symbolic_zeros=True)
+        return run(*operands[closed_over:])
+
+    return call
+''',
+    "_covering_vjp": '''
+def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
+    """Return a function with one pair of VJP rules, which takes zeros where cotangents of results are not asked."""
+    perturbed, asked, returned = case
+
+    def call(*operands):
+        types = [jax.typeof(operand) for operand in operands[closed_over:]]
+        run = jax.custom_vjp(lambda *own: function(*operands[:closed_over], *own))
+
+        def forward(*primals):
+            values = [primal.value for primal in primals]
+            _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
+            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            found = forward_rule(*values)
+            return found[:count], found[count:]
+
+        def backward(residuals, cotangents):
+            found = backward_rule(*residuals, *_filled(cotangents, _moving(cotangents), asked))
+            given = dict(zip(returned, found))
+            still = [jax.custom_derivatives.SymbolicZero(kind.to_tangent_aval()) for kind in types]
+            return tuple(given.get(place, zero) for place, zero in enumerate(still))
+
+        run.defvjp(forward, backward, symbolic_zeros=True)
+        return run(*operands[closed_over:])
+
+    return call
+''',
     "_traced": '''
 def _traced(name, function):
     """Return what binds a primitive without a public name that a function of a matrix traces to."""

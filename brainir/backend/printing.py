@@ -1,108 +1,36 @@
-"""Functions of a program as Python source, from the same table of expressions that the callable evaluates."""
+"""Bodies of functions as Python source: one statement for a node, or for several that read well together."""
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
 
-from ..ir.errors import EmissionError
 from ..ir.node import Node
 from ..ir.ops import While
 from ..ir.program import Function
-from ..ir.types import TensorType, is_literal
+from .expression_printing import ExpressionPrinter
 from .expressions import (
     Apply,
-    Attribute,
     CustomJvpOf,
     CustomVjpOf,
-    DictOf,
     Expression,
-    ExternalOf,
-    FunctionOf,
-    Item,
     JitOf,
     Join,
     Lambda,
-    ListOf,
-    Literal,
-    MeshOf,
     Name,
-    Operand,
-    PrimitiveOf,
-    ShardingOf,
-    Splat,
     SplitAt,
-    Tuple,
-    Variable,
 )
 from .idioms import idiom, predicates, two_way_cond
 from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
-from .layout import Doc, call, commas, display, flat, pair, statement
-from .operators import ATOM, OperatorOperand, operator_of
+from .layout import Doc, call, commas, display, flat, statement
+from .references import References
 from .rules import expression_of, gives_tuple
-from .rules.parallel import spec_expression
-from .scope import ModuleScope, unique
+from .scope import ModuleScope
 
-__all__ = ["Callee", "FunctionPrinter", "FunctionTable", "callees"]
-
-Callee: TypeAlias = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
+__all__ = ["FunctionPrinter"]
 
 _WIDEST = 72
 """Columns of an expression that goes into another one, or has one in it."""
-_DEFAULTS: dict[str, dict[str, object]] = {
-    "lax.dot_general": {"precision": None, "preferred_element_type": None},
-    "lax.slice": {"strides": None},
-    "lax.scan": {"reverse": False, "unroll": 1},
-    "scan.with_constants": {"reverse": False, "unroll": 1},
-    **{f"lax.cum{name}": {"reverse": False} for name in ("logsumexp", "max", "min", "prod", "sum")},
-}
-"""Keywords that are left out where they have their default."""
-
-
-_HELPERS = {
-    "lax.switch": "_switch",
-    "platforms.index": "_platform_index",
-    "scan.with_constants": "_scan",
-    "symbolic_zeros.custom_jvp": "_custom_jvp",
-    "symbolic_zeros.custom_vjp": "_custom_vjp",
-    "unnamed.geqp3": "_geqp3",
-    "unnamed.geqrf": "_geqrf",
-    "while_loop.of_batch": "_while",
-    "words.iota_2x32_shape": "_iota_2x32",
-    "wrapping.composite": "_composite",
-    "wrapping.without_batching": "_without_batching",
-}
-"""What a generated module has a function of its own for."""
-
-
-class FunctionTable(Protocol):
-    """What a function needs to know of the others of its module."""
-
-    def callee(self, key: Callee) -> Doc:
-        """Return the function that an expression refers to."""
-
-    def returns_bare(self, function: str) -> bool:
-        """Whether a function returns its one result alone rather than in a tuple."""
-
-    def result_types(self, function: str) -> Sequence[TensorType]:
-        """Return the types of what a function returns."""
-
-
-def callees(expression: Expression) -> Iterator[Callee]:
-    """Yield every reference to a function of the program in an expression."""
-    match expression:
-        case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
-            yield expression
-        case Apply(function, arguments, keywords):
-            for part in (function, *arguments, *keywords.values()):
-                yield from callees(part)
-        case Tuple(items) | ListOf(items) | DictOf(_, items):
-            for part in items:
-                yield from callees(part)
-        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Attribute(value, _) | Lambda(_, value):
-            yield from callees(value)
 
 
 class FunctionPrinter:
@@ -112,7 +40,7 @@ class FunctionPrinter:
     ----------
     function : Function
     scope : ModuleScope
-    table : FunctionTable
+    table : References
     arrays : collection of str
         Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's
         operators would compute in Python.
@@ -131,54 +59,29 @@ class FunctionPrinter:
         self,
         function: Function,
         scope: ModuleScope,
-        table: FunctionTable,
+        table: References,
         arrays: Collection[str] = (),
         reserved: Collection[str] = (),
         names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._function = function
-        self._scope = scope
         self._table = table
-        self._variables: dict[str, str] = {}
-        self._arrays = {*arrays, *_results(function)}
-        self._taken = set(reserved)
-        self._wanted = names
-        self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
-        self._names: dict[str, str] = {}
+        self._values = ExpressionPrinter(function, scope, table, arrays, reserved, names)
         self._uses = use_counts(function)
         self._predicates = predicates(function, self._uses)
-        self._inlined: dict[str, Pending] = {}
         self.note = ""
 
     def name(self, value: str, allowed: Collection[str] = ()) -> str:
-        """Return the local name of a value, which may be one of the reserved names that are `allowed`."""
-        if value not in self._names:
-            wanted = self._wanted.get(value, value).replace(".", "_")
-            if value in self._wanted and wanted not in self._taken:
-                # Those of the entry's arguments are free in other functions.
-                allowed = self._scope.arguments
-            self._names[value] = self.new_name(wanted) if wanted not in allowed else wanted
-            self._taken.add(self._names[value])
-        return self._names[value]
+        """See :meth:`ExpressionPrinter.name`."""
+        return self._values.name(value, allowed)
 
     def new_name(self, wanted: str) -> str:
-        """Return a local name for something that is not a value of the program."""
-        name = unique(wanted, self._taken, self._scope.taken)
-        self._taken.add(name)
-        self._scope.locals.add(name)
-        return name
-
-    def operand(self, name: str, in_python: bool = False) -> Doc:
-        """Return a value or literal."""
-        if is_literal(name):
-            return self._scope.literal(name, in_python)
-        if name in self._inlined:
-            return self._inlined[name].doc
-        return (self._constants.get(name) or self.name(name),)
+        """See :meth:`ExpressionPrinter.new_name`."""
+        return self._values.new_name(wanted)
 
     def outputs(self) -> list[Doc]:
         """Return the outputs; to be asked for after :meth:`body`, which may leave some of them to be computed here."""
-        return [self.operand(name, in_python=True) for name in self._function.outputs]
+        return [self._values.operand(name, in_python=True) for name in self._function.outputs]
 
     def body(self, indent: int = 4) -> Iterator[str]:
         """Yield the lines of the nodes, with the model's line where it changes."""
@@ -192,7 +95,7 @@ class FunctionPrinter:
             source = node.source or next((each.source for each in reversed(taken) if each.source), "")
             before = pending[: len(pending) - len(taken)]
             if self._can_wait(node, expression):
-                made = Pending(node.outputs[0], *self._value(expression), source)
+                made = Pending(node.outputs[0], *self._values.value(expression), source)
                 if made.width <= _WIDEST:
                     pending = [*before, made]
                     continue
@@ -206,8 +109,8 @@ class FunctionPrinter:
         for doc, note in map(self._waited, pending[:first]):
             yield from statement(doc, indent, note if note != shown else "")
             shown = note or shown
-        self._inlined = {each.name: each for each in pending[first:]}
-        self.note = last if self._inlined and last != shown else ""
+        self._values.inlined = {each.name: each for each in pending[first:]}
+        self.note = last if self._values.inlined and last != shown else ""
 
     def _expression(self, node: Node) -> Expression:
         """Return the call that a node is, as it reads best."""
@@ -227,10 +130,10 @@ class FunctionPrinter:
         source = source or (pending[-1].source if pending else "")
         for count in range(fitting(pending, tuple(evaluated(expression)), source), 0, -1):
             taken = pending[len(pending) - count :]
-            self._inlined = {each.name: each for each in taken}
-            if len(flat(self.doc(expression))) <= _WIDEST:
+            self._values.inlined = {each.name: each for each in taken}
+            if len(flat(self._values.doc(expression))) <= _WIDEST:
                 return taken
-        self._inlined = {}
+        self._values.inlined = {}
         return ()
 
     def _can_wait(self, node: Node, expression: Expression) -> bool:
@@ -244,22 +147,13 @@ class FunctionPrinter:
                 return self._table.returns_bare(key.function)
         return False
 
-    def _value(self, expression: Expression) -> tuple[Doc, int]:
-        """Return the one value of an expression, and how tightly its outermost operator binds."""
-        match expression:
-            case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments):
-                return call(self._table.callee(key), self._items(arguments)), ATOM
-            case Apply(Name(name), arguments, keywords) if not keywords:
-                return self._operator(name, arguments) or (self.doc(expression), ATOM)
-        return self.doc(expression), ATOM
-
     def _assignment(self, node: Node, expression: Expression) -> Doc:
         names: list[Doc] = [(self.name(name),) for name in node.outputs]
         single = len(names) == 1
         match expression:
             case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments) if single:
                 # A function with one result gives it without a tuple around it, or the tuple is taken apart.
-                value = call(self._table.callee(key), self._items(arguments))
+                value = call(self._table.callee(key), self._values.items(arguments))
                 return (
                     *(names[0] if self._table.returns_bare(key.function) else display(names)),
                     " = ",
@@ -267,152 +161,9 @@ class FunctionPrinter:
                 )
             case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as both) if names:
                 parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
-                return (*commas(parts), " = ", *self.doc(both))
-        value = self.doc(expression)
+                return (*commas(parts), " = ", *self._values.doc(both))
+        value = self._values.doc(expression)
         if not names:
             return value
         targets = display(names) if single and gives_tuple(node) else commas(names)
         return (*targets, " = ", *value)
-
-    def doc(self, expression: Expression) -> Doc:
-        """Return an expression.
-
-        Raises
-        ------
-        EmissionError
-            If it cannot be written in Python.
-        """
-        match expression:
-            case Operand(name, as_array=True) if is_literal(name):
-                return (self._scope.literal_array(name),)
-            case Operand(name):
-                return self.operand(name)
-            case Variable(name):
-                return (self._variables[name],)
-            case Literal(value):
-                return self._scope.plain(value)
-            case Name(dotted) if dotted in _HELPERS:
-                return (self._scope.use(_HELPERS[dotted]),)
-            case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
-                return self._table.callee(expression)
-            case ExternalOf(name):
-                return call((self._scope.use("_external"),), [self._scope.plain(name)])
-            case PrimitiveOf(name):
-                return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
-            case MeshOf(shape):
-                parts = (shape.names, shape.sizes, shape.types)
-                return call((self._scope.use("_mesh"),), [self._scope.plain(part) for part in parts])
-            case ShardingOf(sharding):
-                made = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
-                options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
-                return call(made, [self.doc(MeshOf(sharding.mesh)), self.doc(spec_expression(sharding.spec))], options)
-            case Name("builtins.frozenset"):
-                return (self._scope.use("frozenset"),)
-            case Name(dotted):
-                return (self._scope.dotted(dotted),)
-            case ListOf(items):
-                return display(self._items(items), "[]")
-            case DictOf(keys, items):
-                values = zip(keys, self._items(items), strict=True)
-                return display([pair(self._scope.plain(key), value) for key, value in values], "{}")
-            case Apply():
-                return self._call(expression)
-            case Tuple(items):
-                return display(self._items(items))
-            case SplitAt(value, index):
-                return call((self._scope.use("_split"),), [self.doc(value), (str(index),)])
-            case Join(value):
-                return call((self._scope.use("sum"),), [self.doc(value), ("()",)])
-            case Item(value, index):
-                return (*self._bound(value, ATOM), f"[{index}]")
-            case Attribute(value, name):
-                return (*self._bound(value, ATOM), f".{name}")
-            case Lambda():
-                return self._lambda(expression)
-        raise EmissionError(f"{expression!r} cannot stand alone in Python")
-
-    def _items(self, items: Iterable[Expression]) -> list[Doc]:
-        return [("*", *self.doc(item.value)) if isinstance(item, Splat) else self.doc(item) for item in items]
-
-    def _lambda(self, expression: Lambda) -> Doc:
-        outer = self._variables
-        # All values have names of their own by now or later: a parameter hides none of them.
-        values = {name.replace(".", "_") for name in self._function.value_types}
-        inner = {name: unique(name, values, self._taken, self._scope.taken) for name in expression.parameters}
-        self._variables = {**outer, **inner}
-        try:
-            return (f"lambda {', '.join(inner.values())}: ", *self.doc(expression.body))
-        finally:
-            self._variables = outer
-
-    def _call(self, expression: Apply) -> Doc:
-        function, arguments, keywords = expression.function, expression.arguments, expression.keywords
-        if isinstance(function, JitOf | CustomJvpOf | CustomVjpOf | FunctionOf):
-            result = call(self._table.callee(function), self._items(arguments))
-            return display([result]) if self._table.returns_bare(function.function) else result
-        name = function.dotted if isinstance(function, Name) else ""
-        operator = None if keywords else self._operator(name, arguments)
-        if operator is not None:
-            return operator[0]
-        defaults = _DEFAULTS.get(name, {})
-        named = [
-            (key, self._keyword(name, value))
-            for key, value in keywords.items()
-            if not (key in defaults and value == Literal(defaults[key]))  # type: ignore[arg-type]  # plain values
-            if _is_keyword(key)
-        ]
-        items = self._items(arguments)
-        if odd := [key for key in keywords if not _is_keyword(key)]:
-            # Attributes of primitives and arguments of callbacks may have any name.
-            items.append(("**", *self.doc(DictOf(tuple(odd), tuple([keywords[key] for key in odd])))))
-        return call(self.doc(function), items, named)
-
-    def _keyword(self, function: str, value: Expression) -> Doc:
-        match value:
-            case Apply(Name("jnp.dtype"), (Literal(str(dtype)),)) if not function.endswith(".bind"):
-                return self._scope.jax_dtype(dtype)
-        return self.doc(value)
-
-    def _bound(self, value: Expression, binding: int) -> Doc:
-        """Return an operand, in parentheses if its outermost operator binds less tightly than that around it."""
-        inlined = self._inlined.get(value.name) if isinstance(value, Operand) else None
-        doc = self.doc(value)
-        return doc if inlined is None or inlined.binding >= binding else (f"({flat(doc)})",)
-
-    def _operator(self, name: str, arguments: Sequence[Expression]) -> tuple[Doc, int] | None:
-        """Return a call as Python's operator, and how it binds, if on these operands it is exactly the same."""
-        operands = [part.name for part in arguments if isinstance(part, Operand) and not part.as_array]
-        if len(operands) != len(arguments):
-            return None
-        operator = operator_of(name, [self._for_operator(operand) for operand in operands])
-        if operator is None:
-            return None
-        written: list[str] = []
-        for position, operand in enumerate(operands):
-            if is_literal(operand):
-                number = self._scope.python_number(operand)
-                if number is None:
-                    return None
-                written.append(flat(number))
-            else:
-                text = flat(self._bound(Operand(operand), operator.binding_of_operand(position)))
-                written.append(f"({text})" if position == 1 and text.startswith("-") else text)
-        if len(written) == 1:
-            return (operator.symbol, written[0]), operator.binding
-        return (f"{written[0]} {operator.symbol} {written[1]}",), operator.binding
-
-    def _for_operator(self, operand: str) -> OperatorOperand:
-        kind, literal = self._function.type_of(operand), is_literal(operand)
-        return OperatorOperand(kind, not literal and (operand in self._arrays or kind.ndim > 0), literal)
-
-
-def _is_keyword(name: str) -> bool:
-    """Whether an argument of this name can be written as ``name=value``, and is read back under the same name."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
-
-
-def _results(function: Function) -> Iterator[str]:
-    """Yield the values that are JAX arrays even if the inputs are plain numbers."""
-    for node in function.nodes:
-        if not gives_tuple(node) and node.op != "stop_gradient":
-            yield from node.outputs

@@ -51,10 +51,10 @@ _BUILTINS = (
     "sum", "tuple", "type",
 )  # fmt: skip
 _HELPERS = (
-    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_case", "_composite", "_custom_jvp", "_custom_vjp",
-    "_expect", "_external", "_geqp3", "_geqrf", "_iota_2x32", "_leaf", "_mantissa", "_mesh", "_moving",
-    "_platform_index", "_primitive", "_quantity", "_scan", "_split", "_stored", "_switch", "_traced", "_unit", "_while",
-    "_without_batching",
+    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_case", "_composite", "_covering_jvp", "_covering_vjp",
+    "_custom_jvp", "_custom_vjp", "_expect", "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_leaf",
+    "_mantissa", "_mesh", "_moving", "_platform_index", "_primitive", "_quantity", "_scan", "_split", "_stored",
+    "_switch", "_traced", "_unit", "_while", "_without_batching",
 )  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}

@@ -15,7 +15,9 @@ from jax import lax
 from jax import numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-__all__ = ["custom_jvp", "custom_vjp"]
+from ..ir.errors import NotStoredError
+
+__all__ = ["covering_jvp", "covering_vjp", "custom_jvp", "custom_vjp"]
 
 Function = Callable[..., tuple[Any, ...]]
 Places = tuple[int, ...]
@@ -119,6 +121,85 @@ def custom_vjp(
     return call
 
 
+def covering_jvp(function: Function, closed_over: int, perturbed: Places, moved: Places, rule: Function) -> Function:
+    """Return a function with one JVP rule, which takes zeros where operands are not perturbed.
+
+    Parameters
+    ----------
+    function, closed_over
+        As of :func:`custom_jvp`.
+    perturbed, moved : tuple of int
+        The operands whose tangents the rule takes, and the results that it gives tangents of.
+    rule : callable
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        values = rule(*primals, *_filled(tangents, _moving(tangents), perturbed))
+        results = values[: len(values) - len(moved)]
+        given = dict(zip(moved, values[len(results) :], strict=True))
+        still = [SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
+        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
+
+    def call(*operands: Any) -> tuple[Any, ...]:
+        run = jax.custom_jvp(_after(function, operands[:closed_over]))
+        run.defjvp(jvp, symbolic_zeros=True)
+        results: tuple[Any, ...] = run(*operands[closed_over:])
+        return results
+
+    return call
+
+
+def covering_vjp(
+    function: Function,
+    closed_over: int,
+    case: tuple[Places, Places, Places],
+    forward_rule: Function,
+    backward_rule: Function,
+) -> Function:
+    """Return a function with one pair of VJP rules, which takes zeros where cotangents of results are not asked.
+
+    Parameters
+    ----------
+    function, closed_over
+        As of :func:`custom_vjp`.
+    case : (perturbed, asked, returned)
+        See :class:`~brainir.ir.ops.VjpCase`.
+    forward_rule, backward_rule : callable
+    """
+    perturbed, asked, returned = case
+
+    def call(*operands: Any) -> tuple[Any, ...]:
+        own = [jax.typeof(operand) for operand in operands[closed_over:]]
+        run = jax.custom_vjp(_after(function, operands[:closed_over]))
+
+        def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            values = [primal.value for primal in primals]
+            _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
+            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            found = forward_rule(*values)
+            return found[:count], found[count:]
+
+        def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
+            found = backward_rule(*residuals, *_filled(cotangents, _moving(cotangents), asked))
+            given = dict(zip(returned, found, strict=True))
+            still = [SymbolicZero(kind.to_tangent_aval()) for kind in own]
+            return tuple(given.get(place, zero) for place, zero in enumerate(still))
+
+        run.defvjp(forward, backward, symbolic_zeros=True)
+        results: tuple[Any, ...] = run(*operands[closed_over:])
+        return results
+
+    return call
+
+
+def _filled(values: Sequence[Any], places: Sequence[int], covered: Places) -> list[Any]:
+    """Return the tangents or cotangents that a rule takes, with arrays of zeros for symbolic ones."""
+    if not {*places} <= {*covered}:
+        raise NotStoredError(f"the derivative rule was stored for {covered} only, not for {places}")
+    taken = [values[place] for place in covered]
+    return [jnp.zeros(value.shape, value.dtype) if isinstance(value, SymbolicZero) else value for value in taken]
+
+
 def _after(function: Function, first: Sequence[Any]) -> Function:
     """Return a function of the operands after the first ones, under the same name."""
 
@@ -140,7 +221,9 @@ def _moving(values: Sequence[Any]) -> Places:
 
 def _case(rules: Mapping[Places, Found], places: Places) -> Found:
     if places not in rules:
-        raise TypeError(f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere")
+        raise NotStoredError(
+            f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere"
+        )
     return rules[places]
 
 

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import jax
 from jax import lax
 
+from ..ir.errors import NotStoredError
+
 __all__ = ["composite", "without_batching"]
 
 Flat = Callable[..., tuple[Any, ...]]
@@ -23,7 +25,7 @@ def without_batching(function: Flat) -> Flat:
     """Return a function that cannot be batched, because the program does not hold the rule for that."""
 
     def rule(*_: Any) -> NoReturn:
-        raise NotImplementedError(
+        raise NotStoredError(
             "the program does not hold the batching rule of this custom_vmap function; vmap the original and lower that"
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -59,6 +61,10 @@ def _options(
     """
 
 
+def _first_line(command: Callable[..., None]) -> str:
+    return (inspect.getdoc(command) or "").partition("\n")[0]
+
+
 def _build() -> typer.Typer:
     made = typer.Typer(
         cls=_Commands,
@@ -70,7 +76,8 @@ def _build() -> typer.Typer:
     made.callback()(_options)
     for panel, commands in _COMMANDS.items():
         for command in commands:
-            made.command(rich_help_panel=panel)(command)
+            # Said whole: what click makes of a docstring itself ends in three dots after 45 characters.
+            made.command(rich_help_panel=panel, short_help=_first_line(command))(command)
     return made
 
 

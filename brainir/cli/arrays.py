@@ -19,7 +19,16 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
 
-__all__ = ["Arrays", "as_lists", "input_arrays", "read_arrays", "result_names", "units_of_results", "write_arrays"]
+__all__ = [
+    "Arrays",
+    "as_lists",
+    "check_suffix",
+    "input_arrays",
+    "read_arrays",
+    "result_names",
+    "units_of_results",
+    "write_arrays",
+]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -102,6 +111,18 @@ def units_of_results(program: Program) -> list[str]:
     return [leaf.unit or "" for leaf in leaves]
 
 
+def check_suffix(path: str) -> None:
+    """Check that the name of a file says which format it gets.
+
+    Raises
+    ------
+    FormatError
+        If it ends in neither ``.npz`` nor ``.json``.
+    """
+    if not path.endswith((".npz", ".json")):
+        raise FormatError(f"cannot tell the format of {path}; the name must end in .npz or .json")
+
+
 def write_arrays(arrays: Arrays, path: str) -> None:
     """Write named arrays to an ``.npz`` or JSON file.
 
@@ -110,8 +131,7 @@ def write_arrays(arrays: Arrays, path: str) -> None:
     FormatError
         If the suffix is neither, or the file cannot be written.
     """
-    if not path.endswith((".npz", ".json")):
-        raise FormatError(f"cannot tell the format of {path}; the name must end in .npz or .json")
+    check_suffix(path)
     try:
         if path.endswith(".npz"):
             with Path(path).open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +19,12 @@ from ..ir.errors import BrainIRError, FormatError
 from ..ir.files import save
 from ..ir.program import Program
 from ..ir.serialization import dumps
+from ..ir.wording import counted
 
 __all__ = [
     "AsJson",
     "Output",
+    "note",
     "print_facts",
     "print_json",
     "print_table",
@@ -33,17 +36,30 @@ __all__ = [
 ]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_UNLIMITED = 1 << 20  # characters in a row of a table
+
 Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]
 
 
 def print_text(text: str) -> None:
-    """Print text as it is."""
-    typer.echo(text.rstrip("\n"))
+    """Print text as it is.
+
+    Raises
+    ------
+    FormatError
+        If standard output takes no more, such as a file on a full disk.
+    """
+    try:
+        typer.echo(text.rstrip("\n"))
+    except BrokenPipeError:
+        raise  # The reader has seen enough.
+    except OSError as error:
+        raise FormatError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    print_text(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_facts(facts: Facts | Sequence[Facts], *, as_json: bool, none: str = "none") -> None:
@@ -65,11 +81,15 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in kept:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
-    # A pipe has no width: rows are as long as they are, and have no colours.
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=max(40, console.measure(table).maximum), no_color=True)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    # A pipe has no width: rows are as long as they are, and have no colours.
+    plain = Console(file=io.StringIO(), highlight=False, markup=False, no_color=True, width=_UNLIMITED)
+    with plain.capture() as printed:
+        plain.print(table)
+    print_text("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 @contextlib.contextmanager
@@ -108,7 +128,7 @@ def write_program(program: Program, output: str) -> None:
         print_text(dumps(program))
         return
     save(program, output)
-    note(f"wrote {output}: {program.entry}, {program.node_count():,} nodes")
+    note(f"wrote {output}: {program.entry}, {counted(program.node_count(), 'node')}")
 
 
 def note(text: str) -> None:

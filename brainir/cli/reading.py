@@ -10,7 +10,7 @@ import typer
 from ..ir.errors import FormatError
 from ..ir.files import load
 from ..ir.program import Program
-from ..ir.serialization import loads
+from ..ir.serialization import DEFAULT_LIMITS, loads
 from .output import progress
 
 __all__ = ["ProgramFile", "read_program"]
@@ -31,6 +31,7 @@ def read_program(path: str, *, constants: bool = True) -> Program:
     if path == "-":
         if sys.stdin.isatty():
             raise FormatError("- reads a program from standard input, and nothing is piped into it")
-        return loads(sys.stdin.read())
+        # One byte more than allowed is enough to refuse a text, however long it goes on.
+        return loads(sys.stdin.buffer.read(DEFAULT_LIMITS.text_bytes + 1))
     with progress(f"Reading {path}"):
         return load(path, constants=constants)

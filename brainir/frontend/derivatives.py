@@ -13,7 +13,16 @@ from ..ir.ops import JvpCase, VjpCase
 from . import jax_rules
 from .rules import Attributes
 
-__all__ = ["UNTRACEABLE", "NoRuleError", "TracedRules", "jvp_rules", "traced_rules", "vjp_rules"]
+__all__ = [
+    "UNTRACEABLE",
+    "HigherOrderError",
+    "NoRuleError",
+    "RefusedError",
+    "TracedRules",
+    "jvp_rules",
+    "traced_rules",
+    "vjp_rules",
+]
 
 UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
 """What JAX raises for a function that it cannot trace."""
@@ -32,6 +41,17 @@ class NoRuleError(Exception):
         self.function = function
 
 
+class RefusedError(NoRuleError):
+    """The rule refuses some operands, and where the function is called is not known which can be perturbed."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(function, "its derivative rule refuses some operands, and which move here is not known")
+
+
+class HigherOrderError(NoRuleError):
+    """The rule is another one for every order of derivative, and orders as high as this are not stored."""
+
+
 @dataclass
 class TracedRules:
     """The rules of a node as closed jaxprs.
@@ -44,11 +64,17 @@ class TracedRules:
         By attribute that has one for each case, each with the end of its name.
     attributes : dict
         The attributes that say what the cases are.
+    operands : int
+        How many operands a rule takes before tangents; 0 for rules that take none.
+    still : frozenset of int
+        The operands that are never perturbed, where the rules are only for those that can be.
     """
 
     single: dict[str, Any]
     several: dict[str, list[tuple[str, Any]]] = field(default_factory=dict)
     attributes: Attributes = field(default_factory=dict)
+    operands: int = 0
+    still: frozenset[int] = frozenset()
 
     def bodies(self) -> Iterator[Any]:
         """Yield every rule."""
@@ -58,7 +84,7 @@ class TracedRules:
 
 def jvp_rules(equation: Any) -> TracedRules:
     """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros."""
-    rules = TracedRules({"jvp": _whole(equation, jax_rules.trace_custom_jvp)})
+    rules = TracedRules({"jvp": _whole(equation, jax_rules.trace_custom_jvp)}, operands=len(equation.invars))
     if not equation.params["symbolic_zeros"]:
         return rules
     own = jax_rules.num_closed_over(equation)
@@ -96,8 +122,10 @@ def vjp_rules(equation: Any) -> TracedRules:
     return _with_cases(rules, own, cases, fwds=fwds, bwds=bwds)
 
 
-def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules:
-    """Trace the rules of a function of the program.
+def traced_rules(
+    function: str, trace: Callable[[], TracedRules], covering: Callable[[], TracedRules] | None = None
+) -> TracedRules:
+    """Trace the rules of a function of the program; if they cannot be traced for every case, those that `covering` has.
 
     Raises
     ------
@@ -108,7 +136,9 @@ def traced_rules(function: str, trace: Callable[[], TracedRules]) -> TracedRules
         rules = trace()
     except RecursionError:
         raise  # that Python's stack is full says nothing of the rule
-    except (*UNTRACEABLE, RuntimeError) as error:
+    except (*UNTRACEABLE, RuntimeError, AssertionError) as error:
+        if covering is not None:
+            return traced_rules(function, covering)
         given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise NoRuleError(function, reason) from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..ir.program import Function
 from . import jax_compat, jax_rules
-from .derivatives import UNTRACEABLE, NoRuleError
+from .covering import covering_primitive_jvp
+from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
+from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -19,50 +23,75 @@ __all__ = ["ForeignPrimitives"]
 _MOST_ORDERS = 3
 
 
+Active = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 class ForeignPrimitives:
     """Lowers such primitives in one program."""
 
     def __init__(self) -> None:
-        self._known: dict[Any, tuple[str, str | None]] = {}
+        self._known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
         self._open: list[Any] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
-        """Lower a primitive that another package defines, from its implementation and its JVP rule."""
-        kinds = tuple([jax_compat.type_text(atom.aval) for atom in equation.invars])
-        key = (equation.primitive, tuple(sorted((name, _key(value)) for name, value in equation.params.items())), kinds)
+        """Lower a primitive that another package defines, from its implementation and its JVP rule.
+
+        A rule that cannot be traced with all operands perturbed is traced with those that can be in the program.
+        """
+        try:
+            attributes = self._attributes(lowering, equation)
+        except HigherOrderError:
+            raise
+        except NoRuleError as error:
+            active = lowering.activity(equation)
+            if active is None and isinstance(error.__cause__, AssertionError):
+                raise RefusedError(error.function) from error
+            if active is None:
+                raise
+            attributes = self._attributes(lowering, equation, active)
+        if not attributes:
+            return custom_call(equation)
+        return "custom_jvp" if "jvp" in attributes else "call", attributes
+
+    def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
+        """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
+        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
+        params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
+        linear = lowering.linear_operands(equation)
+        key = (equation.primitive, params, kinds, linear, active)
         if key not in self._known:
             memory = lowering.memory
-            behaviour = None if lowering.only_rules else memory.behaviour(equation, dict(equation.params))
+            parts = dict(equation.params), linear, active
+            behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
             if behaviour is None:
-                traced = self._implementation(equation)
+                traced = self._implementation(equation, linear)
                 if traced is None:
-                    return custom_call(equation)
+                    return {}
                 self._lower(lowering, equation, key, traced)
             else:
                 try:
                     known = memory.lowered(
-                        lowering, behaviour, lambda inner: inner.foreign._references(inner, equation)
+                        lowering, behaviour, lambda inner: inner.foreign._attributes(inner, equation, active)
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
-                    function = lowering.shared(self._implementation(equation), equation.primitive.name)
-                    raise NoRuleError(function, str(error)) from error
+                    function = lowering.own(self._implementation(equation, linear), equation.primitive.name)
+                    error.function = function
+                    raise
                 if not known:
-                    return custom_call(equation)
-                self._known[key] = (known["function"], known.get("jvp"))
+                    return {}
+                self._known[key] = known
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
-        function, jvp = self._known[key]
-        return ("call", {"function": function}) if jvp is None else ("custom_jvp", {"function": function, "jvp": jvp})
-
-    def _references(self, lowering: Lowering, equation: Any) -> Attributes:
-        op, attributes = self.lower(lowering, equation)
-        return {} if op == "custom_call" else attributes
+        return self._known[key]
 
     @staticmethod
-    def _implementation(equation: Any) -> Any:
-        """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
+    def _implementation(equation: Any, linear: Sequence[int] = ()) -> Any:
+        """Trace what computes a primitive; None if it has code of its own, which cannot be traced.
+
+        Where it is linear in some operands, it has to be transposed by its own rule if JAX cannot do it without.
+        """
         if equation.effects:
             raise UnsupportedError("brainir cannot store a primitive with side effects")
         if jax_compat.implementation(equation) is None:
@@ -76,34 +105,45 @@ class ForeignPrimitives:
         except UNTRACEABLE:
             return None
         # One that only runs the primitive says nothing.
-        return None if jax_rules.uses(traced, equation.primitive) else traced
+        if jax_rules.uses(traced, equation.primitive):
+            return None
+        return transposed(equation, traced, linear) if linear else traced
 
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
-        function = lowering.shared(traced, equation.primitive.name)
+        function = lowering.own(traced, equation.primitive.name)
         # A rule that makes new parameters for every order of derivative would be lowered without end.
         orders = self._open.count(equation.primitive)
         if orders == _MOST_ORDERS:
-            raise NoRuleError(function, f"derivatives of order {orders + 1} and above are not stored")
-        jvp = table.new_rule_name(f"{table.wanted[function]}_jvp")
-        # Known before its rule is lowered, because the rule may use the primitive.
-        self._known[key] = (function, jvp)
-        self._open.append(equation.primitive)
+            raise HigherOrderError(function, f"derivatives of order {orders + 1} and above are not stored")
+        *_, active = key
         try:
-            rule = jax_compat.open_jaxpr(jax_rules.trace_primitive_jvp(equation))
-            table.functions[jvp] = lowering.function(rule, jvp)
+            rules = _rules(equation, active)
         except NotImplementedError:
-            self._known[key] = (function, None)
+            self._known[key] = {"function": function}
+            return
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
-            del self._known[key]
-            raise NoRuleError(function, str(error)) from error
-        else:
-            if _is_derivative(lowering, table.functions[jvp], equation):
-                self._known[key] = (function, None)
+            raise NoRuleError(function, str(error) or "its derivative rule fails") from error
+        attributes, bodies = named_rules(table, table.wanted[function], rules)
+        # Known before its rule is lowered, because the rule may use the primitive.
+        self._known[key] = {"function": function, **attributes}
+        self._open.append(equation.primitive)
+        try:
+            for name, body in bodies.items():
+                table.functions[name] = lowering.rule(body, name)
         finally:
             self._open.pop()
+        if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
+            self._known[key] = {"function": function}
+
+
+def _rules(equation: Any, active: Active | None) -> TracedRules:
+    """Trace the derivative rule of a primitive, for all operands or for those that are active."""
+    if active is not None:
+        return covering_primitive_jvp(equation, active[0])
+    return TracedRules({"jvp": jax_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:

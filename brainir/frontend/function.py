@@ -27,7 +27,7 @@ __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 
 @collector_paused()
-def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs: Any) -> Program:
+def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
     Parameters
@@ -36,7 +36,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs
         Any function that JAX can trace.
     *args, **kwargs
         Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
-    keep : sequence of str
+    keep : str or sequence of str
         Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
         :func:`~brainir.register_primitive`.
 
@@ -60,7 +60,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: Sequence[str] = (), **kwargs
     interface = Interface(
         kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
     )
-    return build_program(open_jaxpr(closed), function_name(fn), interface, keep)
+    return build_program(open_jaxpr(closed), function_name(fn), interface, (keep,) if isinstance(keep, str) else keep)
 
 
 @collector_paused()
@@ -73,7 +73,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         ``fn(params, hidden, *inputs) -> (hidden, out)``.
     params, hidden : pytree
         Each leaf of `params` becomes a parameter and each leaf of `hidden` a hidden state, under its path and strongly
-        typed.
+        typed. If a parameter and a hidden state have one path, all paths begin with ``"params"`` or ``"hidden"``.
     *inputs : pytree
 
     Returns
@@ -102,7 +102,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
             "the step must return hidden with the structure and units that it takes\n"
             f"  in:  {hidden_tree}\n  out: {new_tree}"
         )
-    states = (*_leaf_states(param_tree, "param"), *_leaf_states(hidden_tree, "hidden"))
+    states = _leaf_states(param_tree, hidden_tree)
     check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
     interface = Interface(
         kind="step",
@@ -116,10 +116,19 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     return build_program(open_jaxpr(closed), function_name(fn), interface)
 
 
-def _leaf_states(tree: Tree, role: Role) -> tuple[State, ...]:
+def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
+    trees: tuple[tuple[Role, str, Tree], ...] = (("param", "params", params), ("hidden", "hidden", hidden))
+    shared = {path for path, _ in leaf_paths(params)} & {path for path, _ in leaf_paths(hidden)}
     return tuple(
-        State(path=path, role=role, type=role, tree=LeafTree(unit=leaf.unit), returned=role == "hidden")
-        for path, leaf in leaf_paths(tree)
+        State(
+            path=path,
+            role=role,
+            type=role,
+            tree=LeafTree(unit=leaf.unit),
+            returned=role == "hidden",
+        )
+        for role, root, tree in trees
+        for path, leaf in leaf_paths(tree, (root,) if shared else ())
     )
 
 
@@ -189,8 +198,11 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     def flat(*operands: Any) -> list[Any]:
         inner_args, inner_kwargs = jax.tree.unflatten(structure, operands)
         result = fn(*inner_args, **inner_kwargs)
-        results.append(jax.tree.structure(result))
-        return jax.tree.leaves(result)
+        values, shape = jax.tree.flatten(result)
+        if odd := [value for value in values if not _is_array_like(value)]:
+            raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
+        results.append(shape)
+        return values
 
     closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
     return closed, jax.tree.unflatten(results[-1], shapes)

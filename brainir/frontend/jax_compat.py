@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -39,19 +39,25 @@ __all__ = [
     "is_unspecified",
     "jit_inlines",
     "literal_operand",
+    "manual_axes",
     "marks",
+    "moves",
     "name_stack",
     "open_jaxpr",
     "scan_arity",
     "settings",
+    "spec_of",
     "strong",
     "tensor_type",
     "traceback_frames",
     "type_text",
     "unusual_jit_params",
+    "varying",
+    "within_shard_map",
 ]
 
 Equation = Any
+Result = TypeVar("Result")
 
 ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
 """What says of an array only its type."""
@@ -136,6 +142,47 @@ def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
     return str(_tensor_type(dtype, shape, weak_type))
 
 
+def moves(aval: Any) -> bool:
+    """Whether a value of this type can have a tangent."""
+    return hasattr(aval, "dtype") and bool(jnp.issubdtype(aval.dtype, np.inexact))
+
+
+_VARYING = next(
+    name for name in ("manual_axis_type", "vma") if name in inspect.signature(jax.ShapeDtypeStruct).parameters
+)
+"""What this JAX calls the axes of a ``shard_map`` along which a value differs between devices."""
+
+
+def varying(aval: Any) -> Any:
+    """Return along which axes of a ``shard_map`` a value differs between devices; hashable."""
+    return getattr(aval, _VARYING, None)
+
+
+def spec_of(aval: Any) -> jax.ShapeDtypeStruct:
+    """Return what is traced for a value of this type."""
+    axes = varying(aval)
+    within = {_VARYING: axes, "sharding": aval.sharding} if getattr(axes, "varying", axes) else {}
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False), **within)
+
+
+def within_shard_map(params: Mapping[str, Any], run: Callable[[], Result]) -> Result:
+    """Call a function where JAX knows the axes of a ``shard_map``, as when it traces the function of that."""
+    found: list[Result] = []
+
+    def body() -> tuple[()]:
+        found.append(run())
+        return ()
+
+    options = {"mesh": params["mesh"], "axis_names": manual_axes(params), "check_vma": params["check_vma"]}
+    jax.eval_shape(jax.shard_map(body, in_specs=(), out_specs=(), **options))
+    return found[0]
+
+
+def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
+    """Return the axes of its mesh that a ``shard_map`` divides its operands over."""
+    return frozenset(params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"])
+
+
 def marks(equation: Equation) -> tuple[str, ...]:
     """Return what the context of an equation tells the compiler about it, in words."""
     context = equation.ctx
@@ -177,7 +224,8 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
         raise UnsupportedError(
             "it closes over a reference; give the function the value that it holds and return the new one"
         )
-    array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
+    with jax.ensure_compile_time_eval():
+        array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
     return array.astype(kind.storage[0], copy=False)
 
 

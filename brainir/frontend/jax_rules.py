@@ -16,9 +16,10 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, open_jaxpr
+from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr, spec_of
 
 __all__ = [
+    "instantiate",
     "leaks",
     "num_closed_over",
     "rule_functions",
@@ -28,6 +29,7 @@ __all__ = [
     "trace_jvp_case",
     "trace_primitive",
     "trace_primitive_jvp",
+    "trace_primitive_jvp_case",
     "trace_transpose",
     "trace_vjp_case",
     "trace_vjp_rules",
@@ -68,6 +70,23 @@ def trace_implementation_jvp(equation: Equation) -> Any:
     return _trace_jvp(equation, implementation(equation))
 
 
+def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
+    """Trace the derivative rule of a primitive where only some operands are perturbed; as :func:`trace_jvp_case`."""
+    kinds, outputs = _avals(equation)
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        def run(*moving: Any) -> list[Any]:
+            operands = {**dict(enumerate(primals)), **dict(zip(perturbed, moving, strict=True))}
+            results = equation.primitive.bind(*operands.values(), **equation.params)
+            return list(results) if equation.primitive.multiple_results else [results]
+
+        results, moved = jax.jvp(run, tuple(primals[place] for place in perturbed), tuple(tangents))
+        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
+
+    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
+    return closed, tuple(place for place, kind in enumerate(outputs) if moves(kind))
+
+
 def _trace_jvp(equation: Equation, function: Any) -> Any:
     kinds, outputs = _avals(equation)
 
@@ -77,7 +96,7 @@ def _trace_jvp(equation: Equation, function: Any) -> Any:
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         results, moved = jax.jvp(run, tuple(primals), tuple(_with_float0(tangents, kinds)))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if _moves(kind)]
+        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
 
@@ -87,28 +106,28 @@ def trace_transpose(equation: Equation) -> Any:
     params = equation.params
     transpose, consts = params["transpose_thunk"]()
     first = params["num_callee_consts"]
-    residuals = [_spec(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
+    residuals = [spec_of(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
 
     def run(*operands: Any) -> list[Any]:
         own = open_jaxpr(transpose)
         return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
 
-    return jax.make_jaxpr(run)(*residuals, *(_spec(var.aval) for var in equation.outvars))
+    return jax.make_jaxpr(run)(*residuals, *(spec_of(var.aval) for var in equation.outvars))
 
 
 def trace_custom_jvp(equation: Equation) -> Any:
     """Trace the rule of a ``custom_jvp_call``; signature as in :func:`trace_primitive_jvp`."""
     kinds, outputs = _avals(equation)
     own = equation.params["num_consts"]
-    still = [not _moves(kind) for kind in kinds[own:]]
+    still = [not moves(kind) for kind in kinds[own:]]
     jaxpr, consts, zero_tangents = equation.params["jvp_jaxpr_fun"].call_wrapped(*still)
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        closed_over = sum(map(_moves, kinds[:own]))
+        closed_over = sum(map(moves, kinds[:own]))
         results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
         given = iter(results[len(outputs) :])
         full = [None if zero else next(given) for zero in zero_tangents]
-        moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if _moves(kind)]
+        moved = [instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
@@ -126,11 +145,11 @@ def _avals(equation: Equation) -> tuple[list[Any], list[Any]]:
 
 
 def _operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
-    return [_spec(atom.aval) for atom in equation.invars]
+    return [spec_of(atom.aval) for atom in equation.invars]
 
 
 def _rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
-    return [_spec(kind) for kind in kinds], [_spec(kind) for kind in kinds if _moves(kind)]
+    return [spec_of(kind) for kind in kinds], [spec_of(kind) for kind in kinds if moves(kind)]
 
 
 def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
@@ -145,19 +164,19 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
     kinds, outputs = _avals(equation)
     symbolic = equation.params["symbolic_zeros"]
     forward, residuals = _trace_forward(
-        equation, list(map(_moves, kinds[own:])) if symbolic else [True] * (len(kinds) - own)
+        equation, list(map(moves, kinds[own:])) if symbolic else [True] * (len(kinds) - own)
     )
     still = _symbolic_zero if symbolic else _float0
 
     def run_bwd(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         values = iter(cotangents)
-        full = [next(values) if _moves(kind) else still(kind) for kind in outputs]
+        full = [next(values) if moves(kind) else still(kind) for kind in outputs]
         returned = _backward(equation, own, residuals.filled(given), full)
-        moved = [_instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
-        closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if _moves(kind)]
-        return [*closed_over, *(ct for ct, kind in zip(moved, kinds[own:], strict=True) if _moves(kind))]
+        pairs = zip(returned, kinds[own:], strict=True)
+        closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
+        return [*closed_over, *(instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
 
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [_spec(kind) for kind in outputs if _moves(kind)])
+    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
 
 
@@ -195,7 +214,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
         fresh, results = iter(computed[:split]), computed[split:]
         return [*results, *(next(fresh) if index is None else operands[index - first] for index in forwarded)]
 
-    specs = [_spec(kind) for kind in kinds[first:]]
+    specs = [spec_of(kind) for kind in kinds[first:]]
     closed = jax.make_jaxpr(run)(*specs)
     traced = open_jaxpr(closed)
     arrays = dict(zip(traced.constvars, traced.consts, strict=True))
@@ -205,7 +224,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
         for place, atom in enumerate(left)
         if is_literal(atom) or atom in arrays
     }
-    residuals = _Residuals([_spec(atom.aval) for place, atom in enumerate(left) if place not in fixed], fixed)
+    residuals = _Residuals([spec_of(atom.aval) for place, atom in enumerate(left) if place not in fixed], fixed)
     if fixed:
         count = len(outputs)
         dropped = {count + place for place in fixed}
@@ -251,25 +270,27 @@ def _backward(equation: Equation, own: int, residuals: Sequence[Any], cotangents
     return found[own - equation.params["num_consts"] :]
 
 
-def num_closed_over(equation: Equation) -> int:
+def num_closed_over(equation: Equation, perturbed: Sequence[int] | None = None) -> int:
     """Return how many operands of a node with rules, at the beginning, are what its function closes over.
 
     A ``custom_vjp_call`` that was traced again has them as operands like others, but for its forward rule, which
-    refuses to let them be perturbed.
+    refuses to let them be perturbed. Where only some operands can be, none of the others counts as one of them.
     """
     params = equation.params
     first, last = int(params["num_consts"]), len(equation.invars)
     if "fwd_jaxpr_thunk" in params:
         _forget(params["fwd_jaxpr_thunk"])
-        while first < last and not _may_perturb(params["fwd_jaxpr_thunk"], last - first, params["num_consts"], last):
+        moving = range(last) if perturbed is None else perturbed
+        while first < last and not _may_perturb(equation, [place for place in moving if place >= first]):
             first += 1
     return first
 
 
-def _may_perturb(thunk: Any, count: int, own: int, last: int) -> bool:
-    """Whether a forward rule lets its last `count` operands be perturbed."""
+def _may_perturb(equation: Equation, perturbed: Sequence[int]) -> bool:
+    """Whether a forward rule lets these operands be perturbed."""
+    own = range(equation.params["num_consts"], len(equation.invars))
     try:
-        thunk.call_wrapped(*[False] * (last - own - count), *[True] * count)
+        equation.params["fwd_jaxpr_thunk"].call_wrapped(*[place in perturbed for place in own])
     except Exception as error:
         if type(error).__name__ != "CustomVJPException":  # nowhere public
             raise
@@ -280,8 +301,8 @@ def _may_perturb(thunk: Any, count: int, own: int, last: int) -> bool:
 def rule_operands(equation: Equation, own: int) -> tuple[list[Any], list[Any]]:
     """Return which operands that a derivative rule sees can move, and which results; as positions."""
     kinds, outputs = _avals(equation)
-    return [place for place, kind in enumerate(kinds[own:]) if _moves(kind)], [
-        place for place, kind in enumerate(outputs) if _moves(kind)
+    return [place for place, kind in enumerate(kinds[own:]) if moves(kind)], [
+        place for place, kind in enumerate(outputs) if moves(kind)
     ]
 
 
@@ -298,7 +319,7 @@ def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, t
     kinds = kinds[equation.params["num_consts"] :]
     zeros = [place not in perturbed for place in range(len(kinds))]
     jaxpr, consts, still = equation.params["jvp_jaxpr_fun"].call_wrapped(*zeros)
-    moved = [place for place, zero in enumerate(still) if not zero and _moves(outputs[place])]
+    moved = [place for place, zero in enumerate(still) if not zero and moves(outputs[place])]
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         results = jax.core.eval_jaxpr(jaxpr, consts, *primals, *tangents)
@@ -306,7 +327,7 @@ def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, t
         full = [None if zero else next(given) for zero in still]
         return results[: len(outputs)], [full[place] for place in moved]
 
-    closed = jax.make_jaxpr(rule)([_spec(kind) for kind in kinds], [_spec(kinds[place]) for place in perturbed])
+    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
     return closed, tuple(moved)
 
 
@@ -333,10 +354,10 @@ def trace_vjp_case(
         full = [next(values) if place in asked else _symbolic_zero(kind) for place, kind in enumerate(outputs)]
         found = _backward(equation, own, residuals.filled(given), full)
         zeros = [cotangent is None or isinstance(cotangent, ad.Zero) for cotangent in found]
-        returned[:] = [place for place, kind in enumerate(seen) if _moves(kind) and not zeros[place]]
+        returned[:] = [place for place, kind in enumerate(seen) if moves(kind) and not zeros[place]]
         return [found[place] for place in returned]
 
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [_spec(outputs[place]) for place in asked])
+    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(outputs[place]) for place in asked])
     return forward, bwd, tuple(returned)
 
 
@@ -365,24 +386,17 @@ def _called(closed: Any) -> Iterator[OpenJaxpr]:
                 yield from _called(value)
 
 
-def _moves(aval: Any) -> bool:
-    return bool(jnp.issubdtype(aval.dtype, np.inexact))
-
-
 def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
     values = iter(given)
-    return [next(values) if _moves(kind) else _float0(kind) for kind in kinds]
+    return [next(values) if moves(kind) else _float0(kind) for kind in kinds]
 
 
 def _float0(kind: Any) -> Any:
     return np.zeros(kind.shape, jax.dtypes.float0)
 
 
-def _instantiate(cotangent: Any, kind: Any) -> Any:
+def instantiate(cotangent: Any, kind: Any) -> Any:
+    """Return a tangent or cotangent of a value that can have one as an array, zeros if it is none."""
     if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jnp.zeros(kind.shape, kind.dtype if _moves(kind) else jax.dtypes.float0)
+        return jnp.zeros(kind.shape, kind.dtype)
     return cotangent
-
-
-def _spec(aval: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False))

@@ -8,6 +8,7 @@ from typing import Any
 from ..ir.errors import LoweringError
 from ..ir.program import Function
 from . import control, jax_compat, parallel
+from .activity import LazyActivity
 from .body import Body
 from .derivatives import NoRuleError
 from .equations import EQUATION_RULES
@@ -16,7 +17,7 @@ from .foreign import ForeignPrimitives
 from .jax_compat import OpenJaxpr
 from .refused import refusal
 from .remembering import Remembering
-from .rule_lowering import RuleLowering
+from .rule_lowering import RuleBody, RuleLowering
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .table import Table, identifier
 
@@ -52,11 +53,13 @@ class Lowering:
         self._externals = externals or ExternalNames()
         self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._open_sources: list[str] = []
+        self._open_roots: list[LazyActivity] = []
 
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program, but for the names of what it calls on the host."""
         inner = Lowering(self.keep, self._externals)
         inner._open_sources = [*self._open_sources]
+        inner._open_roots = [*self._open_roots]
         return inner
 
     def program(
@@ -86,13 +89,46 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = self.function(jaxpr, name, inputs, outputs)
+            self.table.functions[name] = self._root(LazyActivity(jaxpr), name, inputs, outputs)
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
             listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self.problems), 1))
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
         return self.table.finished(name)
+
+    def rule(self, body: RuleBody, name: str) -> Function:
+        """Lower a derivative rule, without storing the function."""
+        return self._root(LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents), name)
+
+    def _root(
+        self, root: LazyActivity, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
+    ) -> Function:
+        """Lower what is differentiated by itself: the outermost jaxpr, or a rule."""
+        self._open_roots.append(root)
+        try:
+            return self.function(root.jaxpr, name, inputs, outputs)
+        finally:
+            self._open_roots.pop()
+
+    def activity(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""
+        met = (root.activity.of(equation) for root in reversed(self._open_roots))
+        return next((found for found in met if found is not None), None)
+
+    def linear_operands(self, equation: Any) -> tuple[int, ...]:
+        """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
+        root = self._open_roots[-1]
+        found = root.linear.of(equation) if root.tangents else None
+        return () if found is None else found[0]
+
+    def own(self, closed: Any, name: str) -> str:
+        """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function."""
+        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed)))
+        try:
+            return self.shared(closed, name)
+        finally:
+            self._open_roots.pop()
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None

@@ -24,10 +24,12 @@ def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
 def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     params: Mapping[str, Any] = equation.params
     mesh = mesh_shape(params["mesh"])
-    manual = params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"]
+    manual = jax_compat.manual_axes(params)
     closed = jax_compat.as_closed(params["jaxpr"])
+    name = jax_compat.open_jaxpr(closed).function_name
     return dict(
-        function=table.shared(closed, jax_compat.open_jaxpr(closed).function_name),
+        # Derivative rules in it can be traced among the axes of the mesh only.
+        function=jax_compat.within_shard_map(params, lambda: table.shared(closed, name)),
         mesh=mesh,
         in_specs=tuple(map(partition_spec, params["in_specs"])),
         out_specs=tuple(map(partition_spec, params["out_specs"])),

@@ -29,7 +29,7 @@ class Remembering:
 
     def __init__(self, keep: frozenset[str]) -> None:
         self._keys = FunctionKeys()
-        self._settings = keep, jax_compat.settings()
+        self._keep = keep
 
     def behaviour(self, equation: Any, parts: Any) -> Hashable | None:
         """Return what the rules of an equation depend on, or None if that cannot be told.
@@ -40,9 +40,10 @@ class Remembering:
         parts
             What they are made of: functions, and values that these use.
         """
-        kinds = tuple([jax_compat.type_text(atom.aval) for atom in (*equation.invars, *equation.outvars)])
+        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+        kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
-            return equation.primitive, kinds, self._keys.of(parts), self._settings
+            return equation.primitive, kinds, self._keys.of(parts), self._keep, jax_compat.settings()
         except UnknownBehaviourError:
             return None
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ir.canonical import structural_key
-from . import jax_compat, jax_rules
-from .derivatives import NoRuleError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from . import jax_rules
+from .covering import covering_jvp, covering_vjp
+from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .rules import Attributes
 from .table import Table
 
 if TYPE_CHECKING:
     from .lowering import Lowering
 
-__all__ = ["RuleLowering"]
+__all__ = ["RuleBody", "RuleLowering", "named_rules"]
 
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
@@ -31,13 +33,19 @@ class RuleLowering:
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule."""
-        return self._with_rules(lowering, equation, jvp_rules)
+        return self._with_rules(lowering, equation, jvp_rules, covering_jvp)
 
     def custom_vjp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""
-        return self._with_rules(lowering, equation, vjp_rules)
+        return self._with_rules(lowering, equation, vjp_rules, covering_vjp)
 
-    def _with_rules(self, lowering: Lowering, equation: Any, trace: Callable[[Any], TracedRules]) -> Attributes:
+    def _with_rules(
+        self,
+        lowering: Lowering,
+        equation: Any,
+        trace: Callable[[Any], TracedRules],
+        trace_covering: Callable[..., TracedRules],
+    ) -> Attributes:
         """Lower a node with derivative rules, or find equal rules that were lowered before.
 
         Raises
@@ -47,14 +55,25 @@ class RuleLowering:
         """
         function = lowering.shared(equation.params["call_jaxpr"])
         base = lowering.table.wanted[function]
-        behaviour = lowering.memory.behaviour(equation, (base, jax_rules.rule_functions(equation)))
+        active = lowering.activity(equation) if equation.params["symbolic_zeros"] else None
+        behaviour = lowering.memory.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
+
+        def covering() -> TracedRules:
+            if active is None:
+                raise RefusedError(base)
+            return trace_covering(equation, *active)
+
+        def traced() -> TracedRules:
+            some = covering if equation.params["symbolic_zeros"] else None
+            return traced_rules(base, functools.partial(trace, equation), some)
 
         def lower(chosen: Lowering) -> Attributes:
             try:
-                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)}"
-                return chosen.rules._lowered(chosen, base, occasion, lambda: trace(equation), behaviour)
+                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)} {active}"
+                return chosen.rules._lowered(chosen, base, occasion, traced, behaviour)
             except NoRuleError as error:
-                raise NoRuleError(function, str(error)) from error
+                error.function = function
+                raise
 
         known = None if behaviour is None else self._by_behaviour.get(behaviour)
         if known is None:
@@ -84,28 +103,18 @@ class RuleLowering:
         if len(levels) == 2:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
+        rules = trace()
         if not levels and orders > _MOST_ORDERS:
-            raise NoRuleError(base, f"derivatives of order {orders} and above are not stored")
-        rules = traced_rules(base, trace)
+            raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
         table = lowering.table
-        bodies: dict[str, Any] = {}
-
-        def named(wanted: str, closed: Any) -> str:
-            name = table.new_rule_name(f"{base}_{wanted}")
-            bodies[name] = closed
-            return name
-
-        attributes: Attributes = {attribute: named(attribute, body) for attribute, body in rules.single.items()}
-        for attribute, cases in rules.several.items():
-            attributes[attribute] = tuple(named(wanted, body) for wanted, body in cases)
-        attributes.update(rules.attributes)
+        attributes, bodies = named_rules(table, base, rules)
         if behaviour is not None:
             self._by_behaviour[behaviour] = attributes
         levels.append(attributes)
         self._open_orders.append(base)
         try:
             for name, body in bodies.items():
-                table.functions[name] = lowering.function(jax_compat.open_jaxpr(body), name)
+                table.functions[name] = lowering.rule(body, name)
         finally:
             levels.pop()
             self._open_orders.pop()
@@ -123,3 +132,30 @@ class RuleLowering:
             keys = {callee: "" if callee in rules else self._blind_key(table, callee) for callee in function.callees}
             self._blind_keys[name] = structural_key(function, keys)
         return self._blind_keys[name]
+
+
+class RuleBody(NamedTuple):
+    """A traced rule, with the inputs that are never perturbed and those that are tangents."""
+
+    closed: Any
+    still: frozenset[int]
+    tangents: frozenset[int]
+
+
+def named_rules(table: Table, base: str, rules: TracedRules) -> tuple[Attributes, dict[str, RuleBody]]:
+    """Name the rules of a function; return the attributes that refer to them, and each rule by its name."""
+    bodies: dict[str, RuleBody] = {}
+    own = rules.attributes.get("closed_over", 0)
+
+    def named(wanted: str, closed: Any, first: int) -> str:
+        name = table.new_rule_name(f"{base}_{wanted}")
+        still = frozenset() if wanted.startswith("bwd") else frozenset(at - first for at in rules.still if at >= first)
+        count = len(closed.in_avals)
+        tangents = frozenset(range(rules.operands - first, count)) if rules.operands else frozenset[int]()
+        bodies[name] = RuleBody(closed, still, tangents)
+        return name
+
+    attributes: Attributes = {attribute: named(attribute, body, 0) for attribute, body in rules.single.items()}
+    for attribute, cases in rules.several.items():
+        attributes[attribute] = tuple(named(wanted, body, own) for wanted, body in cases)
+    return {**attributes, **rules.attributes}, bodies

@@ -14,11 +14,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from .effects import effectful_functions
+from .encoding import dump_bare_function, dump_bare_node, dump_interface
 from .interface import Interface
 from .node_order import Walk, content_hash
 from .ops import AnyNode
 from .program import Constant, Function, Program
-from .serialization import dump_bare_function, dump_bare_node, dump_interface
 
 __all__ = [
     "canonical_interface",
@@ -51,9 +51,19 @@ def canonicalize(program: Program) -> Program:
 
 
 def fingerprint(program: Program) -> str:
-    """Return the sha256 of the canonical form of a program that verifies, as hexadecimal text.
+    """Return the sha256 of the canonical form of a program.
 
     It is the same in every process, and whether or not the data of large constants was loaded.
+
+    Parameters
+    ----------
+    program : Program
+        That verifies.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
     """
     content = hashlib.sha256(dump_interface(canonical_interface(program.interface)).encode())
     for name, form, callees in _canonical_table(program):

@@ -8,6 +8,7 @@ __all__ = [
     "EmissionError",
     "FormatError",
     "LoweringError",
+    "NotStoredError",
     "PassError",
     "StateError",
     "VerificationError",
@@ -36,6 +37,13 @@ class StateError(LoweringError):
 
 class EmissionError(BrainIRError):
     """A program cannot be turned back into JAX code, or the emitted function was called wrongly."""
+
+
+class NotStoredError(EmissionError, NotImplementedError):
+    """A regenerated function is asked for what its program does not hold: a derivative rule, a batching rule.
+
+    JAX and other libraries know it as a ``NotImplementedError``.
+    """
 
 
 class AnalysisError(BrainIRError):

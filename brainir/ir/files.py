@@ -19,6 +19,7 @@ from .large_constants import fill_constants, left_out, take_constants
 from .program import Program
 from .serialization import DEFAULT_LIMITS, Limits, check_limit, dumps, read_program
 from .types import TensorType
+from .wording import counted
 
 __all__ = ["load", "read_text", "replace_text", "save"]
 
@@ -88,6 +89,11 @@ def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits
     constants : bool
         Whether to read the ``.safetensors`` file beside it. If not, large constants have a hash but no data.
     limits : Limits
+        How much the files may hold.
+
+    Returns
+    -------
+    Program
 
     Raises
     ------
@@ -144,7 +150,9 @@ def _with_large(program: Program, path: Path) -> Program:
             raise FormatError(f"{path}: constant {constant.name!r} has no data, and its sha256 or type is wrong")
     advice = "copy it there from where the program was saved, or give constants=False to do without"
     if not outside.is_file():
-        raise FormatError(f"{path} keeps {len(sizes)} large constants in {outside}, which is missing; {advice}")
+        raise FormatError(
+            f"{path} keeps {counted(len(sizes), 'large constant')} in {outside}, which is missing; {advice}"
+        )
     try:
         if not _leads_here(outside, path):
             raise ValueError(f"it is a link to another folder, {outside.resolve().parent}")
@@ -153,8 +161,8 @@ def _with_large(program: Program, path: Path) -> Program:
         raise FormatError(f"cannot read {outside}: {_os_reason(error)}; {advice}") from error
     if missing := sizes.keys() - arrays.keys():
         raise FormatError(
-            f"{outside} does not hold {len(missing)} of the constants of {path}, or with other bytes, "
-            f"such as the one with sha256 {min(missing)}; {advice}"
+            f"{outside} lacks {counted(len(missing), 'constant')} of {path}, or has other bytes in place of them, "
+            f"such as those with sha256 {min(missing)}; {advice}"
         )
     return fill_constants(program, arrays)
 

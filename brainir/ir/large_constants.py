@@ -24,6 +24,10 @@ def strip_constants(program: Program, *, larger_than: int = LARGE_CONSTANT) -> P
     program : Program
     larger_than : int
         Bytes that a constant may have and still be kept; 0 keeps none that has any.
+
+    Returns
+    -------
+    Program
     """
     return take_constants(program, larger_than)[0]
 

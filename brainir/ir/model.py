@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 __all__ = ["FunctionRef", "Model", "PathKey", "StatePath", "refers_to_functions"]
 
@@ -13,6 +14,17 @@ class Model(BaseModel):
     """A frozen record, checked strictly; collections inside are tuples, so nothing in it can change."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema with tuples that are given up at their first wrong item.
+
+        An item of a few bytes that is wrong takes some kilobytes to describe: a file of a few megabytes could ask for
+        gigabytes.
+        """
+        schema = handler(source)
+        _stop_at_first_error(schema)
+        return schema
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new record.
@@ -36,6 +48,19 @@ class Model(BaseModel):
         """
         record: Self = cls.__pydantic_validator__.validate_python(fields)
         return record
+
+
+def _stop_at_first_error(schema: Any) -> None:
+    """Mark every tuple in a schema."""
+    pending = [schema]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, dict):
+            if part.get("type") == "tuple":
+                part["fail_fast"] = True
+            pending += part.values()
+        elif isinstance(part, list | tuple):
+            pending += part
 
 
 class _Reference:

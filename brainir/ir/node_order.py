@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 from .effects import runs_effects
+from .encoding import dump_bare_node
 from .node import Node
 from .program import Function
-from .serialization import dump_bare_node
 
 __all__ = ["Walk", "content_hash"]
 

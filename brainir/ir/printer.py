@@ -10,8 +10,11 @@ from .model import StatePath
 from .node import Node
 from .program import Constant, Function, Program, Value
 from .types import is_literal
+from .wording import counted
 
 __all__ = ["format_constant", "format_function", "format_html", "format_node", "format_path", "format_program"]
+
+_MOST_LINES = 1000
 
 
 def format_path(path: StatePath) -> str:
@@ -67,7 +70,7 @@ def format_constant(constant: Constant) -> str:
 
 def format_program(program: Program) -> str:
     """Write a program: states, arguments, result, then every function."""
-    blocks = [f"program {program.entry}  # {program.interface.kind}, {program.node_count()} nodes"]
+    blocks = [f"program {program.entry}  # {program.interface.kind}, {counted(program.node_count(), 'node')}"]
     states = [
         f"  {state.role:<6} {format_path(state.path)}: {_values(state.tree, old)}"
         + (f" -> {', '.join(value.name for value in new)}" if state.returned else "")
@@ -91,12 +94,19 @@ def format_html(program: Program) -> str:
     table = f"<table><tr><th>role</th><th>state</th><th>value</th></tr>{rows}</table>" if rows else ""
     functions = "".join(
         f"<details{' open' if function.name == program.entry and len(function.nodes) <= 200 else ''}>"
-        f"<summary><code>{html.escape(function.name)}</code> · {len(function.nodes)} nodes</summary>"
-        f"<pre>{html.escape(format_function(function))}</pre></details>"
+        f"<summary><code>{html.escape(function.name)}</code> · {counted(len(function.nodes), 'node')}</summary>"
+        f"<pre>{html.escape(_beginning(format_function(function)))}</pre></details>"
         for function in program.functions
     )
     title = f"<b>{html.escape(program.entry)}</b>{_summary(program.interface)}"
     return f"<div class='brainir-program'>{title}{table}{functions}</div>"
+
+
+def _beginning(text: str) -> str:
+    """Return as much of a text as a notebook can hold without getting slow."""
+    lines = text.splitlines()
+    left = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], f"... {left:,} more lines; print shows all"]) if left > 0 else text
 
 
 def _summary(interface: Interface) -> str:

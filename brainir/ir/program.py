@@ -18,6 +18,7 @@ from .model import Model
 from .node import Node
 from .ops import AnyNode
 from .types import TensorType, is_literal, literal_type, parse_scalar, scalar_text
+from .wording import counted
 
 __all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value"]
 
@@ -362,7 +363,8 @@ class Program(Model):
         return format_program(self)
 
     def __repr__(self) -> str:
-        return f"<brainir.Program {self.entry}: {len(self.functions)} functions, {self.node_count()} nodes>"
+        size = f"{counted(len(self.functions), 'function')}, {counted(self.node_count(), 'node')}"
+        return f"<brainir.Program {self.entry}: {size}>"
 
     def _repr_html_(self) -> str:
         from .printer import format_html

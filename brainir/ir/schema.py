@@ -37,6 +37,10 @@ def json_schema() -> dict[str, Any]:
 
     It covers the layout: fields, their types, operations and their attributes. What fits it can still break an
     invariant, which only :func:`~brainir.ir.verifier.verify` finds.
+
+    Returns
+    -------
+    dict
     """
     generated = Program.model_json_schema(mode="validation")
     return {

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Iterator
 
-from .errors import BrainIRError, FormatError
+from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
 from .node import Node
 from .program import Constant, Function, Program
@@ -22,6 +22,7 @@ _VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_LENGTH = 1 << 63
+_MAX_LEVELS = 200  # JAX traces fewer; analyses and emission follow calls by calls of their own
 
 
 def verify(program: Program) -> None:
@@ -37,6 +38,9 @@ def verify(program: Program) -> None:
         At the first invariant that does not hold. The message names the function and node, shows the lines of
         IR around it and the model's line, and says what to do.
     """
+    if not isinstance(program, Program):
+        given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
+        raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
     _check_table(program)
     environments = {function.name: _check_values(function) for function in program.functions}
     for function in program.functions:
@@ -114,15 +118,21 @@ def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> 
 
 
 def _check_acyclic(program: Program, evaluated: dict[str, tuple[str, ...]]) -> None:
-    done: set[str] = set()
+    levels: dict[str, int] = {}  # of the functions that are done: how deep they run others
     for start in evaluated:
         # Functions that are being run, outermost first, each with the callees still to look at.
-        path: dict[str, Iterator[str]] = {} if start in done else {start: iter(evaluated[start])}
+        path: dict[str, Iterator[str]] = {} if start in levels else {start: iter(evaluated[start])}
         while path:
             name, callees = next(reversed(path.items()))
             callee = next(callees, None)
             if callee is None:
-                done.add(name)
+                levels[name] = 1 + max((levels[each] for each in evaluated[name]), default=0)
+                if levels[name] > _MAX_LEVELS:
+                    raise violation(
+                        f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
+                        "write a loop with scan or while in place of functions that run each other",
+                        program.table[name],
+                    )
                 del path[name]
             elif callee in path:
                 chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
@@ -131,7 +141,7 @@ def _check_acyclic(program: Program, evaluated: dict[str, tuple[str, ...]]) -> N
                     "a function cannot run itself; write a loop with scan or while",
                     program.table[name],
                 )
-            elif callee not in done:
+            elif callee not in levels:
                 path[callee] = iter(evaluated[callee])
 
 

@@ -35,6 +35,11 @@ def to_dot(program: Program, function: str = "") -> str:
     function : str
         Its name; the entry if empty.
 
+    Returns
+    -------
+    str
+        In the DOT language.
+
     Raises
     ------
     BrainIRError
@@ -71,7 +76,18 @@ def _clusters(inside: list[Box], around: tuple[str, ...], depth: int) -> Iterato
 
 
 def to_svg(program: Program, function: str = "") -> str:
-    """Draw a function with Graphviz.
+    """Draw a function with Graphviz, as :func:`to_dot` writes it.
+
+    Parameters
+    ----------
+    program : Program
+    function : str
+        Its name; the entry if empty.
+
+    Returns
+    -------
+    str
+        An SVG document.
 
     Raises
     ------
@@ -93,6 +109,16 @@ def to_svg(program: Program, function: str = "") -> str:
 
 def to_mermaid(program: Program, function: str = "") -> str:
     """Write a function as a Mermaid flowchart.
+
+    Parameters
+    ----------
+    program : Program
+    function : str
+        Its name; the entry if empty.
+
+    Returns
+    -------
+    str
 
     Raises
     ------

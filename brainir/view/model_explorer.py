@@ -18,6 +18,15 @@ def to_model_explorer(program: Program) -> str:
 
     Name scopes become namespaces; types, attributes and the model's line become attributes of nodes. A node that runs
     other functions refers to their graphs.
+
+    Parameters
+    ----------
+    program : Program
+
+    Returns
+    -------
+    str
+        JSON.
     """
     graphs = [_graph(program, function) for function in program.functions]
     return json.dumps({"label": program.entry, "graphs": graphs}, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -190,36 +191,13 @@ def jax_md_step() -> LibraryProgram:
     return LibraryProgram(step, (normal(6, 2) % 4.0, jax.random.key(0)), (0,))
 
 
-@program("a solve of diffrax with its gradient", "diffrax")
-def diffrax_solve() -> LibraryProgram:
+def diffrax_solve(adjoint: str, solver: str) -> LibraryProgram:
     import diffrax
 
     def solve(y: Any, decay: Any) -> Any:
         return diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, decay: -decay * y + jnp.sin(t)),
-            diffrax.Euler(),
-            t0=0.0,
-            t1=1.0,
-            dt0=0.25,
-            y0=y,
-            args=decay,
-            max_steps=4,
-            throw=False,
-        ).ys
-
-    # Its rules refuse some cases of symbolic zeros, so the gradient is taken before lowering.
-    gradient = jax.value_and_grad(lambda y, decay: jnp.sum(jnp.sin(solve(y, decay))), (0, 1))
-    return LibraryProgram(gradient, (normal(3), jnp.float32(0.7)), ())
-
-
-@program("a solve of diffrax with its direct adjoint", "diffrax")
-def diffrax_direct() -> LibraryProgram:
-    import diffrax
-
-    def solve(y: Any, decay: Any) -> Any:
-        return diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, decay: -decay * y + jnp.sin(t)),
-            diffrax.Tsit5(),
+            getattr(diffrax, solver)(),
             t0=0.0,
             t1=1.0,
             dt0=0.5,
@@ -227,13 +205,22 @@ def diffrax_direct() -> LibraryProgram:
             args=decay,
             max_steps=2,
             throw=False,
-            adjoint=diffrax.DirectAdjoint(),
+            adjoint=getattr(diffrax, adjoint)(),
         ).ys
 
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
 
 
-@program("a root of optimistix with its gradient", "optimistix")
+for _adjoint, _solver in (
+    ("RecursiveCheckpointAdjoint", "Euler"),
+    ("BacksolveAdjoint", "Euler"),
+    ("DirectAdjoint", "Tsit5"),
+    ("ImplicitAdjoint", "Euler"),
+):
+    program(f"a solve of diffrax with {_adjoint}", "diffrax")(functools.partial(diffrax_solve, _adjoint, _solver))
+
+
+@program("a root of optimistix", "optimistix")
 def optimistix_root() -> LibraryProgram:
     import optimistix
 
@@ -243,6 +230,14 @@ def optimistix_root() -> LibraryProgram:
             lambda y, cube: y**3 - cube, solver, guess, args=cube, throw=False, max_steps=20
         ).value
 
-    # The linear solve of lineax asserts which operands are perturbed, so the gradient is taken before lowering.
-    gradient = jax.value_and_grad(lambda guess, cube: jnp.sum(jnp.sin(root(guess, cube))), 1)
-    return LibraryProgram(gradient, (jnp.array([1.0, 2.0, 3.0]), jnp.float32(0.7)), ())
+    return LibraryProgram(root, (jnp.array([1.0, 2.0, 3.0]), jnp.float32(0.7)), (1,))
+
+
+@program("a least-squares solution of lineax", "lineax")
+def lineax_solve() -> LibraryProgram:
+    import lineax
+
+    def solve(matrix: Any, vector: Any) -> Any:
+        return lineax.linear_solve(lineax.MatrixLinearOperator(matrix), vector, lineax.QR(), throw=False).value
+
+    return LibraryProgram(solve, (normal(4, 3), normal(4)), (0, 1))

@@ -13,11 +13,7 @@ from tests.compare import assert_same_bits
 from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
 
 NAMES = [name for name in PROGRAMS if installed(name)]
-WITHOUT_GRADIENTS = (
-    "a step of NUTS of blackjax",
-    "a solve of diffrax with its gradient",
-    "a root of optimistix with its gradient",
-)
+WITHOUT_GRADIENTS = ("a step of NUTS of blackjax",)
 built = functools.cache(lambda name: PROGRAMS[name][1]())
 
 

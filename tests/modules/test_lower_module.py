@@ -266,7 +266,7 @@ def test_embeddings_have_their_relation_and_the_gradient_of_their_rule() -> None
     module = Reader()
     program = brainir.loads(brainir.dumps(brainir.lower_module(module, jnp.int32(4))))
     (relation,) = brainir.find_hidden_param_op_relations(program)
-    assert relation.path == ("table", "weight")
+    assert (relation.path, relation.kind) == (("table", "weight"), "embedding")
     assert relation.connected_hidden_paths == (("h",),)
     states = brainir.read_states(module, program)
     table = states["table", "weight"]

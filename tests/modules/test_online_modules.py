@@ -1,5 +1,6 @@
 """Online learning of brainstate modules: units, layers, low-rank weights, grouped states."""
 
+import sys
 from typing import Any
 
 import brainstate
@@ -196,3 +197,10 @@ def test_a_run_gives_what_its_steps_give(name: str) -> None:
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(found[0])) > 0
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5 * float(jnp.max(jnp.abs(two))) + 1e-7)
+
+
+@pytest.mark.parametrize("missing", ["brainpy", "braintools"])
+def test_the_network_of_the_guide_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(brainir.BrainIRError, match=rf"needs {missing}, which is not installed: pip install"):
+        ALIF_STPExpCu_Dense_Layer(3, 4)

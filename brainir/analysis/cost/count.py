@@ -12,6 +12,7 @@ from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..passes.rewriting import runs, runs_first
 from ..sites import signatures_of
+from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
 from .report import Cost, Part
 from .rules import node_cost
@@ -144,7 +145,11 @@ class _Counter:
         each = node_cost(node, operands, [TensorType.parse(kind) for kind in node.types])
         if each.estimated and node.op not in self._guessed:
             self._guessed.add(node.op)
-            message = f"{node.op} has no cost rule that is known to agree with XLA: guessed from its sizes"
+            message = (
+                f"{node.op} iterates until it converges: counted for a matrix that takes as many rounds as most do"
+                if node.op in ITERATIVE
+                else f"{node.op} has no cost rule that is known to agree with XLA: guessed from its sizes"
+            )
             self.caveats.append(diagnostic("cost_guessed", message, node=node))
         return _Tally(1, each.flops, each.transcendentals, each.bytes_moved)
 

@@ -188,6 +188,11 @@ def _window_write(node: Any, operands: Types, results: Types, moved: int) -> Nod
     return NodeCost(flops, 0, (reads + 1) * update.nbytes + indices)
 
 
+def _symmetric_product(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
+    """Count a product and a sum for each pair of rows, both factors, and the sum with the second operand."""
+    return NodeCost((2 * operands[0].shape[-1] + 3) * results[0].size, 0, moved)
+
+
 def _random_bits(node: Any, operands: Types, results: Types, moved: int) -> NodeCost:
     """Count 20 rounds of three integer operations, and the key schedule, for two words of Threefry."""
     words = -(-results[0].nbytes // 4) if results[0].size else 0
@@ -213,4 +218,5 @@ _RULES: dict[str, Callable[[Any, Types, Types, int], NodeCost]] = {
     **dict.fromkeys(("reduce_window_max", "reduce_window_min", "reduce_window_sum"), _reduce_window),
     "select_and_scatter_add": _select_and_scatter,
     "sort": _sort,
+    "symmetric_product": _symmetric_product,
 }  # fmt: skip

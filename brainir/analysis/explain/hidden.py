@@ -9,9 +9,9 @@ from ...ir.printer import format_path
 from ..diagnostics import Diagnostic, diagnostic
 from ..facts import format_paths
 from ..groups import HiddenGroup, groups_of
+from ..routes import route
 from ..weights import WeightScan
-from .records import Explanation
-from .routes import route, steps
+from .records import Explanation, steps
 
 __all__ = ["explain_hidden"]
 

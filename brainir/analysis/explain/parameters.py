@@ -9,10 +9,10 @@ from ...ir.node import Node
 from ...ir.printer import format_node
 from ..diagnostics import Diagnostic, FindingName, diagnostic
 from ..facts import format_paths
-from ..relation_diagnostics import diagnostics_of
+from ..relation_diagnostics import diagnostics_of, no_derivatives
+from ..routes import has_derivative, route
 from ..weight_operations import Operation, WeightOperations
-from .records import Explanation
-from .routes import has_derivative, route, steps
+from .records import Explanation, steps
 
 __all__ = ["explain_parameter"]
 
@@ -52,12 +52,8 @@ class _Explainer:
             if way:
                 return self._answer(self._learned(operation), way)
         for operation in direct:
-            way = self._way(operation)
-            node = self._first(way, lambda node, name: not has_derivative(node, name))
-            message = (
-                f"reaches hidden states only through {node.op if node else 'an operation'}, whose derivative is zero"
-            )
-            return self._answer(diagnostic("no_derivative", message, path=self.path, node=node), way)
+            for answer in no_derivatives(self.operations, operation):
+                return self._answer(answer, self._way(operation))
         for name in _ORDER:
             for each in self.found:
                 if each.name == name:
@@ -114,7 +110,11 @@ class _Explainer:
         if not behind and not learned:
             behind = route(self.function, [operation.y], self.function.outputs)
         weights = [leaf.leaf.value.name for leaf in operation.leaves if not leaf.bias] or self.leaves
-        return [*route(self.function, weights, [operation.y]), *behind[1:]] if behind else []
+        if learned:
+            sloped = {each.leaf.value.name for each in self.operations.sloped_leaves(operation)}
+            weights = [each for each in weights if each in sloped] or [*sloped]
+        ahead = route(self.function, weights, [operation.y])
+        return [*ahead, *behind[1:]] if ahead and behind else []
 
     def _first(self, way: list[str], holds: Callable[[Node, str], bool]) -> Node | None:
         for value in way:

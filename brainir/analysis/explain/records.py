@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import Literal
 
 from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.printer import format_node, format_path
+from ...ir.program import Function
 from ..diagnostics import Diagnostic, FindingName
 from ..facts import Facts
 
-__all__ = ["Explanation", "RouteStep", "step_of"]
+__all__ = ["Explanation", "RouteStep", "steps"]
 
 _SHOWN = 12
 
@@ -37,11 +39,15 @@ class RouteStep(Facts):
         return (self.node or f"{self.value} (input)") + (f"  # {self.source}" if self.source else "")
 
 
-def step_of(value: str, node: Node | None) -> RouteStep:
-    """Make a step of a route."""
-    return (
-        RouteStep(value=value) if node is None else RouteStep(value=value, node=format_node(node), source=node.source)
-    )
+def steps(function: Function, values: Iterable[str]) -> tuple[RouteStep, ...]:
+    """Return the values of a way with the nodes behind them."""
+    return tuple(_step(value, function.producers.get(value)) for value in values)
+
+
+def _step(value: str, node: Node | None) -> RouteStep:
+    if node is None:
+        return RouteStep(value=value)
+    return RouteStep(value=value, node=format_node(node), source=node.source)
 
 
 class Explanation(Facts):

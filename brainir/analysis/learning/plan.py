@@ -15,7 +15,9 @@ from ..groups import HiddenGroup, groups_of
 from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan
+from .backward import check_backward
 from .exits import ExitForm, exit_form
+from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
 from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
@@ -77,6 +79,11 @@ class TracePlan(Facts):
     direct: tuple[Derivative, ...]
     roles: tuple[Role, ...]
     others: tuple[TracePlan, ...] = ()
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a signal can meet it."""
+        return any(role != "none" for role in self.roles)
 
     def slots(self, *roles: Role) -> tuple[int, ...]:
         """Return the slots with one of these roles."""
@@ -146,14 +153,15 @@ def plan_learning(
     Raises
     ------
     AnalysisError
-        If the program has no hidden state or no parameter, or breaks the rules of a step.
+        If the program has no hidden state or no parameter, or breaks the rules of a step, or if the gradient would go
+        backward through a ``while`` loop.
     """
     if program.interface.kind == "function":
         raise AnalysisError(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = WeightScan.of(program)
+    scan = repeat_weights(WeightScan.of(program))
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
@@ -189,10 +197,13 @@ class _Planner:
             [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
         ]
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
+        if self.window:
+            self._check_window()
         form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
-        traces = tuple(self._trace(terms, group_plans, tail) for tail in tails)
-        each = tuple(trace for trace in traces if any(role != "none" for role in trace.roles))
+        planned = [self._trace(terms, group_plans, tail) for tail in tails]
+        each = tuple(trace for trace in planned if trace.is_needed)
+        unseen = [trace for trace in planned if not trace.is_needed]
         traces = _summed(terms, each) if self.algorithm == "d_rtrl" else each
         return LearningPlan(
             algorithm=self.algorithm,
@@ -209,10 +220,19 @@ class _Planner:
                 self.algorithm,
                 [self._learned(terms, group_plans, trace) for trace in each],
                 [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
+                [(terms[trace.tail.term], groups[trace.tail.group]) for trace in unseen],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
                 groups,
             ),
         )
+
+    def _check_window(self) -> None:
+        """Check that reverse differentiation can go from step to step."""
+        states = self.scan.states
+        learned = [leaf.value.name for leaf in states.params if leaf.value.aval.is_inexact]
+        hidden = [leaf for leaf in self.hidden if leaf.kind.is_inexact]
+        ends = (*(leaf.new for leaf in hidden), *self._results())
+        check_backward(self.scan.function, (*learned, *(leaf.old for leaf in hidden)), ends)
 
     def _leaf(self, path: StatePath) -> HiddenLeaf:
         return self.hidden[self.numbers[path]]

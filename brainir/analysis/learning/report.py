@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...ir.model import StatePath
@@ -98,7 +99,7 @@ class LearningReport(Facts):
 
     def __repr__(self) -> str:
         lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
-        lines += [_indented(each) for each in self.learned] or ["  nothing"]
+        lines += _counted(map(_indented, self.learned)) or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
         lines += [_indented(each) for each in self.excluded] or ["  nothing"]
         lines += ["paths that no trace carries from step to step:"] if self.dropped else []
@@ -108,10 +109,12 @@ class LearningReport(Facts):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [
-            (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
-            for each in self.learned
-        ]
+        rows = list(
+            dict.fromkeys(
+                (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
+                for each in self.learned
+            )
+        )
         rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
         rows += [(_path(each), "not carried", "", each.node) for each in self.dropped]
         cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
@@ -125,6 +128,7 @@ def learning_report(
     algorithm: str,
     learned: Iterable[Learned],
     lost: Sequence[tuple[Term, Sequence[HiddenGroup], bool]],
+    unseen: Sequence[tuple[Term, HiddenGroup]],
     followed: Sequence[Term],
     groups: Sequence[HiddenGroup],
 ) -> LearningReport:
@@ -138,6 +142,8 @@ def learning_report(
     lost : sequence of triples
         Terms that reach hidden groups in a way that no trace can follow, and whether that is since positions mix; if
         not, they reach only states without a derivative.
+    unseen : sequence of pairs
+        Terms that reach a hidden group from which nothing that they reach gets to the loss.
     followed : sequence of Term
         Terms with a trace.
     groups : sequence of HiddenGroup
@@ -148,11 +154,28 @@ def learning_report(
         for term, reached, mixes in lost
         for path in term.paths
     ]
+    excluded += [
+        Excluded(
+            path=path,
+            reason=f"reaches hidden group {group.index}, but no loss sees what it does there",
+            node=term.node,
+            source=term.source,
+        )
+        for term, group in unseen
+        for path in term.paths
+    ]
+    smooth = {leaf.path for leaf in scan.states.params if leaf.value.aval.is_inexact}
+    counted = dict.fromkeys(leaf.path for leaf in scan.states.params if leaf.path not in smooth)
+    excluded += [
+        Excluded(path=path, reason="holds integers or booleans, which have no derivative: its gradient is zero")
+        for path in counted
+    ]
     products = {path for term in followed if term.form == "product" for path in term.paths}
     excluded += [
         Excluded(path=each.path, reason=_reason(each), node=each.node, source=each.source)
         for each in diagnostics
         if each.path
+        and each.path not in counted
         and each.name not in ("recurrence_through_other_state", "unreachable_state")
         and not (each.name == "only_through_another_weight" and each.path in products)
     ]
@@ -190,6 +213,11 @@ def _reason(found: Diagnostic) -> str:
         "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
         "run_passes and UnrollScans(max_length=...), to learn it with a trace"
     )
+
+
+def _counted(entries: Iterable[str]) -> list[str]:
+    """Give equal entries, such as the uses of a weight in an unrolled scan, once."""
+    return [text if count == 1 else f"{text}\n    {count} uses" for text, count in Counter(entries).items()]
 
 
 def _indented(item: object) -> str:

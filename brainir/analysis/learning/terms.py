@@ -7,12 +7,15 @@ from typing import Literal
 
 from ...ir.model import StatePath
 from ...ir.node import Node
-from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, Gather, Scan, While
+from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather, Scan, While
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
-from ..slices import extract, use_count
+from ..inline import inline_calls
+from ..reachability import use_count
+from ..slices import extract
 from ..weights import Meeting, WeightScan, union
+from .linear_rules import product_behind_rule
 
 __all__ = ["Form", "Term", "find_terms"]
 
@@ -123,7 +126,7 @@ class _Finder:
         seen: set[str] = set()
         done: set[tuple[Meeting, ...]] = set()
         for meeting in scan.meetings:
-            weights = [name for name in meeting.weights if scan.leaves.get(name)]
+            weights = [name for name in meeting.weights if scan.leaves.get(name) and self._has_derivative(name)]
             product = self.products.get(meeting.index)
             if not weights or isinstance(meeting.node, Cond | Scan | While):
                 continue
@@ -145,26 +148,49 @@ class _Finder:
                     yield self._elementwise(f"term_{count}", weight, meeting)
                     count += 1
         for hidden in scan.states.hidden:
-            if scan.is_param(hidden.new) and hidden.new not in seen:
+            if scan.is_param(hidden.new) and self._has_derivative(hidden.new) and hidden.new not in seen:
                 seen.add(hidden.new)
                 yield self._elementwise(f"term_{count}", hidden.new, None)
                 count += 1
+
+    def _has_derivative(self, name: str) -> bool:
+        return self.scan.function.type_of(name).is_inexact
 
     def _chain(self, name: str, weights: list[str]) -> tuple[Program, tuple[Value, ...], tuple[StatePath, ...]]:
         mask = union(self.scan.leaves, weights)
         leaves = [leaf for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1]
         sources = [leaf.value.name for leaf in leaves]
         chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
-        return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves))
+        return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.value.aval.is_inexact))
 
     def _single(self, name: str, meeting: Meeting, weight: str) -> Iterator[Term]:
         scan, node = self.scan, meeting.node
         results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
         if len(results) != 1:
             return
-        once = node.inputs.count(weight) == 1 and len(node.inputs) == 2
-        form = self._form(node, weight) if once else "jacobian"
-        yield self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
+        form = self._form(node, weight) if node.inputs.count(weight) == 1 else "jacobian"
+        term = self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
+        yield self._opened(term, meeting) if form == "jacobian" else term
+
+    def _opened(self, term: Term, meeting: Meeting) -> Term:
+        """See through the rule of a product that has one of its own."""
+        node, values = meeting.node, term.operation_invars
+        if term.operation is None or len(values) != 2 or not values[1].aval.is_inexact:
+            return term
+        weight, data = (node.inputs.index(value.name) for value in values)
+        form = product_behind_rule(node, weight, data, self.scan.program)
+        if form is None:
+            return term
+        entry = inline_calls(term.operation.entry_function, term.operation, keep_rules=False)
+        operation = Program(entry=entry.name, interface=term.operation.interface, functions=(entry,))
+        last = entry.nodes[-1]
+        return term.model_copy(
+            update={
+                "form": form,
+                "operation": operation,
+                "weight_operand": last.inputs.index(entry.inputs[0]) if form == "dot" else 0,
+            }
+        )
 
     def _form(self, node: Node, weight: str) -> Form:
         if isinstance(node, DotGeneral):
@@ -172,6 +198,11 @@ class _Finder:
         if isinstance(node, ConvGeneralDilated):
             return "conv" if node.batch_group_count == 1 and node.inputs[1] == weight else "jacobian"
         table = self.scan.function.type_of(weight).shape
+        if isinstance(node, DynamicSlice) and node.inputs[0] == weight:
+            # A whole row: the starts along its own axes are clamped to zero.
+            return (
+                "embedding" if node.slice_sizes == (1, *table[1:]) and node.inputs[1] in self.scan.data else "jacobian"
+            )
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
             result = len(self.scan.function.type_of(node.outputs[0]).shape)

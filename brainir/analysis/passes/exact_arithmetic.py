@@ -132,7 +132,7 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
             return _converted(operands[0], kind.dtype)
         case Unary() if node.op in ("copy", "stop_gradient"):
             return operands[0]
-    if any(_is_uncertain(each) for each in operands):
+    if not operands or any(_is_uncertain(each) for each in operands):
         return None
     integral = operands[0].dtype.name not in _FLOATS
     found: Array | None = None

@@ -82,7 +82,7 @@ class PassRun(Facts):
         return "\n".join(repr(each) for each in self.results) or "no passes"
 
 
-def run_passes(program: Program, passes: Iterable[str | Pass] = DEFAULT_PASSES) -> Program:
+def run_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = DEFAULT_PASSES) -> Program:
     """Rewrite a program with passes, in the order given.
 
     The program is verified before the first pass and after each. What each pass did is noted in the metadata of the
@@ -92,7 +92,8 @@ def run_passes(program: Program, passes: Iterable[str | Pass] = DEFAULT_PASSES) 
     ----------
     program : Program
     passes : iterable of str or Pass
-        Names of built-in passes, or passes with options, such as ``UnrollScans(max_length=40)``.
+        Names of built-in passes, or passes with options, such as ``UnrollScans(max_length=40)``. One alone is a list of
+        one.
 
     Returns
     -------
@@ -111,9 +112,24 @@ def run_passes(program: Program, passes: Iterable[str | Pass] = DEFAULT_PASSES) 
     return apply_passes(program, passes).program
 
 
-def apply_passes(program: Program, passes: Iterable[str | Pass] = DEFAULT_PASSES) -> PassRun:
-    """Do what :func:`run_passes` does, and return what each pass did as data."""
-    chosen = [_find(each) for each in passes]
+def apply_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = DEFAULT_PASSES) -> PassRun:
+    """Do what :func:`run_passes` does, and return what each pass did as data.
+
+    Parameters
+    ----------
+    program : Program
+    passes : iterable of str or Pass
+
+    Returns
+    -------
+    PassRun
+
+    Raises
+    ------
+    AnalysisError, PassError, VerificationError
+        As :func:`run_passes`.
+    """
+    chosen = [_find(each) for each in ((passes,) if isinstance(passes, str | Pass) else passes)]
     verify(program)
     results = []
     for each in chosen:

@@ -15,7 +15,7 @@ from ...ir.types import TensorType, is_literal, literal_array
 from ..diagnostics import FindingName
 from .dimensions import Dimension
 
-__all__ = ["FREE", "NUMBER", "Conflict", "Known", "joined", "results_of"]
+__all__ = ["FREE", "NUMBER", "Conflict", "Known", "joined", "kept", "results_of"]
 
 Known: TypeAlias = Dimension | None
 FREE: Known = None
@@ -56,6 +56,11 @@ _EACH = frozenset({"device_put", "optimization_barrier", "sort"})
 """Operations whose results are their operands, moved."""
 _PRODUCTS = frozenset({"conv_general_dilated", "dot_general", "mul"})
 _UPDATES = frozenset({"dynamic_update_slice", "scatter", "scatter_add", "scatter_max", "scatter_min", "scatter_sub"})
+
+
+def kept(unit: Known, *, strict: bool) -> Known:
+    """Forget that a value is a pure number, where numbers may stand for anything (not `strict`)."""
+    return FREE if unit is not None and unit.is_number and not strict else unit
 
 
 def results_of(
@@ -123,6 +128,8 @@ def joined(operands: Sequence[Known], name: FindingName, what: str) -> tuple[Kno
     """Return the one unit that several values have, and a conflict if they have several."""
     known = [each for each in operands if each is not None]
     for other in known[1:]:
+        if other is known[0]:
+            continue
         if not other.same_dimension(known[0]):
             return FREE, Conflict(name, f"{what} of quantities in {known[0]} and {other}")
         if not other.same_unit(known[0]):

@@ -117,7 +117,7 @@ class ChunkedRule:
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
         backward = [
-            _Backward(rule, place, jacobian, signals)
+            _Backward(rule, place, jacobian, signals, len(losses))
             for place, (jacobian, signals) in enumerate(zip(*blocks, strict=True))
         ]
         for name, trace in self.full.items():
@@ -153,6 +153,8 @@ class _Backward:
         Its entries with a leading axis of steps, without those that are numbers.
     signals : pair of dicts
         At exits and entries, with a leading axis of steps.
+    length : int
+        The number of steps: a group of states without derivatives has nothing that tells it.
 
     Attributes
     ----------
@@ -164,7 +166,12 @@ class _Backward:
     """
 
     def __init__(
-        self, rule: OnlineRule, place: int, jacobian: Entries, signals: tuple[dict[int, Any], dict[int, Any]]
+        self,
+        rule: OnlineRule,
+        place: int,
+        jacobian: Entries,
+        signals: tuple[dict[int, Any], dict[int, Any]],
+        length: int,
     ) -> None:
         self._numbers = rule.jacobian_numbers[place]
         self._slots, self._kept = sorted(rule.rows[place]), sorted(rule.columns[place])
@@ -179,7 +186,8 @@ class _Backward:
         start = {
             (a, b): jnp.full(plan.group.varshape if (a, b) in arrays else ones, a == b, kinds[a]) for a, b in chain
         }
-        first, steps = lax.scan(self._body, (self._zero, start), (jacobian, exits, entries), reverse=True)
+        each = (jacobian, exits, entries)
+        first, steps = lax.scan(self._body, (self._zero, start), each, length=length, reverse=True)
         self.first_adjoint, self.first_products = first
         self.adjoint, self.products = steps
 

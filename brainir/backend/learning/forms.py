@@ -14,7 +14,7 @@ from jax import numpy as jnp
 
 from ...analysis.learning.tails import Tail, takes_data
 from ...analysis.learning.terms import Term
-from ...ir.ops import ConvGeneralDilated, DotGeneral, Gather
+from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
 from ..evaluate import Evaluator
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
@@ -102,10 +102,11 @@ class _DotForm(_Dot):
 
 
 class _EmbeddingForm(_Dot):
-    """Rows of a table: a product with one-hot data."""
+    """Rows of a table, or one row: a product with one-hot data."""
 
-    def __init__(self, term: Term, node: Gather) -> None:
-        table, lead = term.weights[0].shape, _shape(term)[:-1]
+    def __init__(self, term: Term, node: Gather | DynamicSlice) -> None:
+        lead = (1,) if isinstance(node, DynamicSlice) else _shape(term)[:-1]
+        table = term.weights[0].shape
         product = DotGeneral(
             inputs=("x", "w"),
             outputs=("y",),
@@ -113,11 +114,12 @@ class _EmbeddingForm(_Dot):
             dimension_numbers=(((len(lead),), (0,)), ((), ())),
         )
         super().__init__(product, 1, ((*lead, table[0]), table))
-        self._x, self._rows, self._clip = _name(term), table[0], node.mode == "clip"
+        self._x, self._lead, self._rows = _name(term), lead, table[0]
+        self._clip = isinstance(node, DynamicSlice) or node.mode == "clip"
         self._dtype = jnp.dtype(term.weights[0].dtype)
 
     def data(self, env: Environment) -> Any:
-        rows = env[self._x][..., 0]
+        rows = env[self._x].reshape(self._lead)
         if self._clip:
             rows = jnp.clip(rows, 0, self._rows - 1)
         return self.arrange(jax.nn.one_hot(rows, self._rows, dtype=self._dtype))
@@ -310,7 +312,7 @@ def form_of(term: Term, tail: Tail, positions: tuple[int, ...]) -> Form:
     if takes_data(term.form, tail.pairing):
         if term.form == "dot" and isinstance(node, DotGeneral):
             return _DotForm(term, node)
-        if term.form == "embedding" and isinstance(node, Gather):
+        if term.form == "embedding" and isinstance(node, Gather | DynamicSlice):
             return _EmbeddingForm(term, node)
         if term.form == "conv" and isinstance(node, ConvGeneralDilated):
             return _ConvolutionForm(term, node)

@@ -25,6 +25,7 @@ class WeightChain:
         function = term.chain.entry_function
         self._run = Evaluator(term.chain).function(term.chain.entry)
         self.leaves = tuple(value.name for value in term.chain_invars)
+        self._smooth = [value.name for value in term.chain_invars if value.aval.is_inexact]
         self._is_direct = not function.nodes and function.outputs == function.inputs
 
     def weights(self, env: Mapping[str, Any]) -> list[Any]:
@@ -32,8 +33,9 @@ class WeightChain:
         return list(self._run(*(env[name] for name in self.leaves)))
 
     def gradient(self, weights: Sequence[Any], env: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the gradient of each leaf, by name."""
+        """Return the gradient of each leaf that has one, by name; integers have none."""
         if self._is_direct:
             return dict(zip(self.leaves, weights, strict=True))
         _, pull = jax.vjp(self._run, *(env[name] for name in self.leaves))
-        return dict(zip(self.leaves, pull(tuple(weights)), strict=True))
+        found = dict(zip(self.leaves, pull(tuple(weights)), strict=True))
+        return {name: found[name] for name in self._smooth}

@@ -64,6 +64,11 @@ def _custom_vmap(node: Any, types: Types) -> Expression:
 def _custom_jvp(node: Any, types: Types) -> Expression:
     if not node.cases:
         return Apply(CustomJvpOf(node.function, node.jvp), as_operands(node.inputs))
+    if node.covering:
+        (case,), (rule,) = node.cases, node.jvps
+        places = tuple(map(Literal, (node.closed_over, case.perturbed, case.moved)))
+        covering = Apply(Name("symbolic_zeros.covering_jvp"), (FunctionOf(node.function), *places, FunctionOf(rule)))
+        return Apply(covering, as_operands(node.inputs))
     cases = (
         Tuple((Literal(case.perturbed), Literal(case.moved), FunctionOf(rule)))
         for case, rule in zip(node.cases, node.jvps, strict=True)
@@ -76,6 +81,12 @@ def _custom_jvp(node: Any, types: Types) -> Expression:
 def _custom_vjp(node: Any, types: Types) -> Expression:
     if not node.cases:
         return Apply(CustomVjpOf(node.function, node.fwd, node.bwd), as_operands(node.inputs))
+    if node.covering:
+        (only,), (fwd,), (bwd,) = node.cases, node.fwds, node.bwds
+        places = Tuple(tuple(map(Literal, (only.perturbed, only.asked, only.returned))))
+        rules = FunctionOf(fwd), FunctionOf(bwd)
+        first = FunctionOf(node.function), Literal(node.closed_over)
+        return Apply(Apply(Name("symbolic_zeros.covering_vjp"), (*first, places, *rules)), as_operands(node.inputs))
     forward: dict[tuple[int, ...], str] = {}
     backward: dict[tuple[int, ...], list[tuple[tuple[int, ...], tuple[int, ...], str]]] = {}
     for case, fwd, bwd in zip(node.cases, node.fwds, node.bwds, strict=True):

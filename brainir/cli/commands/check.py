@@ -10,6 +10,7 @@ from ...analysis import diff as find_differences
 from ...ir.canonical import fingerprint
 from ...ir.errors import VerificationError
 from ...ir.schema import schema_text
+from ...ir.wording import counted
 from ..output import AsJson, Output, print_facts, print_json, print_text, progress, write_text
 from ..reading import ProgramFile, read_program
 
@@ -29,7 +30,9 @@ def verify(program: ProgramFile, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"valid": True, "entry": loaded.entry, "nodes": loaded.node_count(), "fingerprint": digest})
     else:
-        print_text(f"{program}: {loaded.entry} is valid, {loaded.node_count():,} nodes, fingerprint {digest[:16]}")
+        print_text(
+            f"{program}: {loaded.entry} is valid, {counted(loaded.node_count(), 'node')}, fingerprint {digest[:16]}"
+        )
 
 
 def schema(output: Output = "-", as_json: AsJson = False) -> None:

@@ -63,13 +63,17 @@ def source(
             raise EmissionError("--beside needs a file: give --output model.py")
         save_source(loaded, output)
         note(f"wrote {output}")
+        if as_json:
+            print_json({"entry": loaded.entry, "module": output})
         return
     with progress("Writing source"):
         text = to_source(loaded)
-    if as_json:
+    if as_json and output == "-":
         print_json({"entry": loaded.entry, "source": text})
-    else:
-        write_text(text, output)
+        return
+    write_text(text, output)
+    if as_json:
+        print_json({"entry": loaded.entry, "module": output})
 
 
 def run(
@@ -86,6 +90,8 @@ def run(
     Arrays have the names that `brainir show` prints. A new state has the name of the old one, so that results can be
     the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
     """
+    if output:
+        arrays.check_suffix(output)
     loaded = read_program(program)
     names = arrays.result_names(loaded)
     given = arrays.input_arrays(loaded, arrays.read_arrays(inputs) if inputs else {}, zeros=zeros)
@@ -118,6 +124,13 @@ def _values(array: NDArray[Any]) -> str:
     return f"{numbers.min():.6g} to {numbers.max():.6g}, mean {numbers.mean():.6g}"
 
 
+def _decay(text: str) -> float:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
 class Algorithm(enum.StrEnum):
     """What `brainir learner` plans for."""
 
@@ -128,7 +141,15 @@ class Algorithm(enum.StrEnum):
 def learner(
     program: ProgramFile,
     algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
-    decay: Annotated[float | None, typer.Option("--decay", help="For es_d_rtrl: the decay, in [0, 1).")] = None,
+    decay: Annotated[
+        float | None,
+        typer.Option(
+            "--decay",
+            metavar="DECAY",
+            parser=_decay,
+            help="For es_d_rtrl: a decay in [0, 1) such as 0.9, or a rank r such as 10, which is (r - 1) / (r + 1).",
+        ),
+    ] = None,
     window: Annotated[int | None, typer.Option("--window", help="Steps of a window, for d_rtrl.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -166,10 +187,12 @@ def export(
     loaded = read_program(program, constants=form is ExportFormat.STABLEHLO)
     with progress(f"Exporting {loaded.entry}"):
         text = _exported(loaded, form)
-    if as_json:
+    if as_json and output == "-":
         print_json({"entry": loaded.entry, "format": str(form), "text": text})
-    else:
-        write_text(text, output)
+        return
+    write_text(text, output)
+    if as_json:
+        print_json({"entry": loaded.entry, "format": str(form), "file": output})
 
 
 def _exported(program: Program, form: ExportFormat) -> str:

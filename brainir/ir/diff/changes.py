@@ -13,6 +13,7 @@ from ..node import Node
 from ..printer import format_node
 from ..program import Constant, Function
 from ..types import TensorType, is_literal, literal_array
+from ..wording import counted
 from .interface_changes import interface_changes
 from .moves import Moves
 from .naming import Names
@@ -50,7 +51,7 @@ def _functions(matching: ProgramMatching, names: Names, moves: Moves) -> Iterato
 
 
 def _whole_function(function: Function, name: str, *, added: bool) -> Change:
-    size = f"{len(function.nodes)} nodes"
+    size = counted(len(function.nodes), "node")
     return Change(
         kind="function",
         name=name,

@@ -79,6 +79,8 @@ class CustomJvp(Node):
     With ``cases``, the rule can be another one where some tangents are zero: ``jvps`` has one for each case. It takes
     the operands after the first ``closed_over``, then the tangents of those that are perturbed, and returns all
     results, then the tangents of those that move. ``jvp`` is the rule where all are perturbed.
+
+    If ``covering``, there is one case, which stands for all with fewer perturbed operands: their tangents are zeros.
     """
 
     op: Literal["custom_jvp"] = "custom_jvp"
@@ -86,6 +88,7 @@ class CustomJvp(Node):
     jvp: FunctionRef
     closed_over: int = 0
     cases: tuple[JvpCase, ...] = ()
+    covering: bool = False
     jvps: tuple[FunctionRef, ...] = ()
     family_traits: ClassVar[Traits] = CONTROL
 
@@ -122,6 +125,9 @@ class CustomVjp(Node):
     With ``cases``, the rules can be others where operands are not perturbed or cotangents are zero: ``fwds`` and
     ``bwds`` have one for each case. A forward rule takes the operands after the first ``closed_over``; a backward rule
     takes residuals and the cotangents that are asked, and returns those that the case names.
+
+    If ``covering``, there is one case, which stands for all with fewer perturbed operands or asked results: cotangents
+    that are not asked are zeros.
     """
 
     op: Literal["custom_vjp"] = "custom_vjp"
@@ -130,6 +136,7 @@ class CustomVjp(Node):
     bwd: FunctionRef
     closed_over: int = 0
     cases: tuple[VjpCase, ...] = ()
+    covering: bool = False
     fwds: tuple[FunctionRef, ...] = ()
     bwds: tuple[FunctionRef, ...] = ()
     family_traits: ClassVar[Traits] = CONTROL

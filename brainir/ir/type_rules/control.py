@@ -102,6 +102,8 @@ def _seen_by_rules(node: ops.CustomJvp | ops.CustomVjp, operands: Types, count: 
         raise TypeRuleError(f"closed_over is for rules of cases; without cases it must be 0, not {node.closed_over}")
     if len(node.cases) != count:
         raise TypeRuleError(f"there must be a rule for each case, not {count} for {len(node.cases)}")
+    if node.covering and count != 1:
+        raise TypeRuleError(f"there must be one case that covers the others, not {count}")
     keys = [(case.perturbed, getattr(case, "asked", ())) for case in node.cases]
     if len(set(keys)) != len(keys):
         raise TypeRuleError("two cases have the same zeros")

@@ -1,16 +1,15 @@
-"""Shortest ways through the data flow of a function."""
+"""Shortest ways through the data flow of a function, and where derivatives end on them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from ...ir.node import Node
-from ...ir.program import Function
-from ...ir.types import TensorType
-from .records import RouteStep, step_of
+from ..ir.node import Node
+from ..ir.program import Function
+from ..ir.types import TensorType
 
-__all__ = ["FLAT_OPS", "has_derivative", "route", "steps"]
+__all__ = ["FLAT_OPS", "has_derivative", "route"]
 
 FLAT_OPS = frozenset({"ceil", "floor", "nextafter", "round", "sign"})
 """Operations on floating point numbers whose derivative is zero wherever it exists."""
@@ -56,8 +55,3 @@ def route(
                     before[name] = value
                     waiting.append(name)
     return []
-
-
-def steps(function: Function, values: Iterable[str]) -> tuple[RouteStep, ...]:
-    """Return the values of a way with the nodes behind them."""
-    return tuple(step_of(value, function.producers.get(value)) for value in values)

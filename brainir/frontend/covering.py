@@ -1,0 +1,98 @@
+"""Derivative rules for the one case that covers all that occur in a program.
+
+A rule that asks which tangents and cotangents are zero (``symbolic_zeros=True``, or the rule of a primitive) can have
+more cases than can be stored, and can refuse cases that never occur. What is stored then is the rule for all that can
+be perturbed, which takes zeros for what is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+
+from ..ir.ops import JvpCase, VjpCase
+from . import jax_rules
+from .derivatives import TracedRules
+from .jax_compat import moves, spec_of
+
+__all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
+
+
+def covering_jvp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
+    """Trace the rule of a ``custom_jvp_call`` for the tangents of these operands, whatever is asked."""
+    own = jax_rules.num_closed_over(equation, perturbed)
+    seen = tuple(place - own for place in perturbed if place >= own)
+    return _jvp(equation, own, seen, *jax_rules.trace_jvp_case(equation, seen))
+
+
+def covering_primitive_jvp(equation: Any, perturbed: Sequence[int]) -> TracedRules:
+    """Trace the derivative rule of a primitive for the tangents of these operands."""
+    seen = tuple(perturbed)
+    return _jvp(equation, 0, seen, *jax_rules.trace_primitive_jvp_case(equation, seen))
+
+
+def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tuple[int, ...]) -> TracedRules:
+    kinds, results = _kinds(equation)
+    inexact = [place for place, kind in enumerate(kinds) if moves(kind)]
+
+    def whole(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+        given = dict(zip(inexact, tangents, strict=True))
+        values = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *primals[own:], *(given[own + at] for at in seen))
+        found = dict(zip(moved, values[len(results) :], strict=True))
+        return [*values[: len(results)], *_all_moving(found, results)]
+
+    jvp = jax.make_jaxpr(whole)(_specs(kinds), [spec for spec in _specs(kinds) if moves(spec)])
+    attributes = {"closed_over": own, "cases": (JvpCase(perturbed=seen, moved=moved),), "covering": True}
+    several = {"jvps": [("jvp_covering", closed)]}
+    return TracedRules({"jvp": jvp}, several, attributes, len(kinds), _others(kinds, own, seen))
+
+
+def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
+    """Trace the rules of a ``custom_vjp_call`` for the cotangents of these results, to those of these operands."""
+    own = jax_rules.num_closed_over(equation, perturbed)
+    kinds, results = _kinds(equation)
+    seen = tuple(place - own for place in perturbed if place >= own)
+    forward, backward, returned = jax_rules.trace_vjp_case(equation, own, seen, asked)
+    inexact = [place for place, kind in enumerate(results) if moves(kind)]
+    residuals = forward.out_avals[len(results) :]
+
+    def fwd(*operands: Any) -> list[Any]:
+        values: list[Any] = jax.core.eval_jaxpr(forward.jaxpr, forward.consts, *operands[own:])
+        return values
+
+    def bwd(held: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        given = dict(zip(inexact, cotangents, strict=True))
+        values = jax.core.eval_jaxpr(backward.jaxpr, backward.consts, *held, *(given[place] for place in asked))
+        return _all_moving({own + place: value for place, value in zip(returned, values, strict=True)}, kinds)
+
+    moving = [spec for spec in _specs(results) if moves(spec)]
+    whole = {"fwd": jax.make_jaxpr(fwd)(*_specs(kinds)), "bwd": jax.make_jaxpr(bwd)(_specs(residuals), moving)}
+    case = VjpCase(perturbed=seen, asked=tuple(asked), returned=returned)
+    several = {"fwds": [("fwd_covering", forward)], "bwds": [("bwd_covering", backward)]}
+    attributes = {"closed_over": own, "cases": (case,), "covering": True}
+    return TracedRules(whole, several, attributes, still=_others(kinds, own, seen))
+
+
+def _others(kinds: Sequence[Any], own: int, seen: Sequence[int]) -> frozenset[int]:
+    """Return the operands that are never perturbed."""
+    return frozenset(range(len(kinds))) - {own + place for place in seen}
+
+
+def _kinds(equation: Any) -> tuple[list[Any], list[Any]]:
+    return [atom.aval for atom in equation.invars], [var.aval for var in equation.outvars]
+
+
+def _specs(kinds: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
+    return [spec_of(kind) for kind in kinds]
+
+
+def _all_moving(found: dict[int, Any], kinds: Sequence[Any]) -> list[Any]:
+    """Return a tangent for each type that has one, zeros where none was found."""
+    return [
+        found[place] if place in found else jnp.zeros(kind.shape, kind.dtype)
+        for place, kind in enumerate(kinds)
+        if moves(kind)
+    ]

@@ -1,0 +1,141 @@
+"""Primitives of other packages whose rules refuse some operands, or that JAX transposes by a rule of their own."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.interpreters import ad, batching, mlir
+
+import brainir
+
+MATRIX = jnp.array([[4.0, 1.0, 0.5], [0.3, 5.0, -1.0], [0.2, 0.7, 6.0]])
+TALL = jnp.array([[0.5, 0.1], [0.3, -0.4], [0.2, 0.3]])
+X = jnp.array([0.3, -1.2, 2.0])
+
+
+def primitive(name: str, compute: Callable[..., Any]) -> Any:
+    """Return a primitive with several results, with all of its rules but those for derivatives."""
+    made = jax.extend.core.Primitive(name)
+    made.multiple_results = True
+    made.def_impl(compute)
+    made.def_abstract_eval(
+        lambda *avals, **params: [
+            jax.core.ShapedArray(found.shape, found.dtype)
+            for found in jax.eval_shape(functools.partial(compute, **params), *avals)
+        ]
+    )
+    mlir.register_lowering(made, mlir.lower_fun(compute, multiple_results=True))
+
+    def batched(args: Any, axes: Any, **params: Any) -> Any:
+        results = jax.vmap(functools.partial(compute, **params), axes)(*args)
+        return results, [0] * len(results)
+
+    batching.primitive_batchers[made] = batched
+    return made
+
+
+def iterated(matrix: Any, state: Any, b: Any) -> Any:
+    """Solve by Jacobi's method in a loop of unknown length, which JAX cannot transpose; count the rounds."""
+
+    def advance(carry: Any) -> Any:
+        x, count = carry
+        return (b - matrix @ x + state * x) / state, count + 1
+
+    return lax.while_loop(lambda carry: carry[1] < 60, advance, (jnp.zeros_like(b), jnp.int32(0)))
+
+
+def summed(weights: Any, x: Any) -> Any:
+    """Multiply by a matrix in a loop, into a result of another shape than the operand."""
+    rows = jnp.int32(weights.shape[0])
+
+    def advance(carry: Any) -> Any:
+        total, row = carry
+        return total + weights[row] * x[row], row + 1
+
+    return (lax.while_loop(lambda carry: carry[1] < rows, advance, (jnp.zeros(weights.shape[1:]), jnp.int32(0)))[0],)
+
+
+solve_p = primitive("brainir_tests_solve", iterated)
+product_p = primitive("brainir_tests_product", summed)
+
+
+def solve_jvp(primals: Any, tangents: Any) -> Any:
+    (matrix, state, b), (dmatrix, dstate, db) = primals, tangents
+    assert isinstance(dstate, ad.Zero), "the state is not for derivatives"
+    x, count = solve_p.bind(matrix, state, b)
+    moved = -ad.instantiate_zeros(dmatrix) @ x + ad.instantiate_zeros(db)
+    return [x, count], [solve_p.bind(matrix, state, moved)[0], ad.Zero(jax.typeof(count).to_tangent_aval())]
+
+
+def product_jvp(primals: Any, tangents: Any) -> Any:
+    (weights, x), (dweights, dx) = primals, tangents
+    assert isinstance(dweights, ad.Zero), "the weights are constant"
+    return product_p.bind(weights, x), product_p.bind(weights, ad.instantiate_zeros(dx))
+
+
+ad.primitive_jvps[solve_p] = solve_jvp
+ad.primitive_transposes[solve_p] = lambda cts, matrix, state, b: [None, None, solve_p.bind(matrix.T, state, cts[0])[0]]
+ad.primitive_jvps[product_p] = product_jvp
+ad.primitive_transposes[product_p] = lambda cts, weights, x: [None, weights @ ad.instantiate_zeros(cts[0])]
+
+
+def solved(scale: Any, b: Any) -> Any:
+    matrix = scale * MATRIX
+    return jnp.sin(solve_p.bind(matrix, lax.stop_gradient(jnp.diagonal(matrix)), b)[0])
+
+
+def multiplied(x: Any, y: Any) -> Any:
+    return jnp.sin(product_p.bind(TALL, x * y)[0])
+
+
+DERIVATIVES: dict[str, Callable[..., Any]] = {
+    "forward": lambda f: jax.jacfwd(f, (0, 1)),
+    "along both": lambda f: lambda *a: jax.jvp(f, a, a),
+    "reverse": lambda f: jax.grad(lambda *a: jnp.sum(f(*a)), (0, 1)),
+    "in a batch": lambda f: jax.vmap(jax.grad(lambda *a: jnp.sum(f(*a)), (0, 1))),
+    "second": lambda f: jax.jacfwd(jax.jacfwd(f, (0, 1)), (0, 1)),
+}
+
+
+def check(fn: Callable[..., Any], args: Any, derivative: str, form: str) -> None:
+    """Compare a derivative of what comes back from a file with that of the original."""
+    loaded = brainir.loads(brainir.dumps(brainir.lower(fn, *args)))
+    module: dict[str, Any] = {}
+    exec(brainir.to_source(loaded), module)
+    ours = brainir.to_callable(loaded) if form == "callable" else module[loaded.entry]
+    batch = [jnp.stack([each, 2.0 * each]) for each in args] if derivative == "in a batch" else args
+    got, wanted = (jax.jit(DERIVATIVES[derivative](f))(*batch) for f in (ours, fn))
+    for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6)
+    if form == "callable":
+        assert brainir.fingerprint(brainir.lower(ours, *args)) == brainir.fingerprint(loaded)
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+@pytest.mark.parametrize("form", ["callable", "source"])
+def test_a_rule_that_refuses_some_operands_is_stored_for_the_others(derivative: str, form: str) -> None:
+    check(solved, (jnp.array([1.5, -0.5, 2.0]), X), derivative, form)
+
+
+@pytest.mark.parametrize("derivative", ["along both", "reverse"])
+def test_what_jax_cannot_transpose_is_transposed_by_the_rule_of_the_primitive(derivative: str) -> None:
+    check(multiplied, (X, 2.0 * X), derivative, "callable")
+
+
+def test_what_was_transposed_is_not_differentiated_in_silence() -> None:
+    args = jnp.array([1.5, -0.5, 2.0]), X
+    ours = brainir.to_callable(brainir.lower(solved, *args))
+    with pytest.raises(NotImplementedError, match="not differentiated again"):
+        jax.hessian(lambda *a: jnp.sum(ours(*a)))(*args)
+
+
+def test_an_operand_for_which_no_rule_was_stored_has_no_derivative() -> None:
+    program = brainir.lower(lambda weights, x: product_p.bind(weights, x)[0], TALL, X)
+    with pytest.raises(Exception, match="weights are constant"):
+        jax.grad(lambda w: brainir.to_callable(program)(w, X).sum())(TALL)
