@@ -17,7 +17,17 @@ from .rearrange import Array, Known, is_order_preserving, pooled, product_layout
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
 from .sites import Site, constants_of
 
-__all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "local_maps", "mixing_kind"]
+__all__ = [
+    "NOTHING",
+    "Dependence",
+    "DependenceFlow",
+    "Source",
+    "acts_elementwise",
+    "bits",
+    "counts_positions",
+    "local_maps",
+    "mixing_kind",
+]
 
 _MAX_MAPS = 8
 
@@ -120,7 +130,8 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     def chosen(self, fact: Dependence, index: Dependence, kind: TensorType) -> Dependence:
         """See :meth:`ForwardAnalysis.chosen`."""
-        return fact._replace(mixing=fact.mixing | index.any) if index.any else fact
+        # The choice itself has no derivative.
+        return fact._replace(mixing=fact.mixing | index.any) if index.any and self.through_stop_gradient else fact
 
     def item(self, fact: Dependence, kind: TensorType, step: int | None) -> Dependence:
         """See :meth:`ForwardAnalysis.item`."""
@@ -176,6 +187,8 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             return [NOTHING] * len(node.outputs)
         if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
             return [self._elementwise(facts, kinds, results[0].shape)]
+        if not self.through_stop_gradient and counts_positions(node, results):
+            return [NOTHING] * len(node.outputs)
         if isinstance(node, DotGeneral):
             return self._product(node, facts, kinds, results[0])
         if isinstance(node, Reduce | Cumulative) and not self._depth:
@@ -409,6 +422,16 @@ def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
                 row.append(flow.maps(fact, number, kind.shape)[0] if verdict == "elementwise" else None)
         rows.append(row)
     return rows
+
+
+def counts_positions(node: Node, results: Sequence[TensorType]) -> bool:
+    """Whether a node makes integers or booleans of several positions, such as whether any neuron spikes.
+
+    They have no derivative, and no position.
+    """
+    if node.traits.elementwise or node.traits.structural or node.traits.control:
+        return False
+    return not any(kind.is_inexact for kind in results)
 
 
 def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:

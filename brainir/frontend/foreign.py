@@ -12,7 +12,7 @@ from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedErro
 from .externals import custom_call
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
-from .transposes import can_be_transposed, has_transpose, trace_with_transpose
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -58,7 +58,7 @@ class ForeignPrimitives:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
-        linear = lowering.linear_operands(equation) if has_transpose(equation.primitive) else ()
+        linear = lowering.linear_operands(equation)
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self._known:
             memory = lowering.memory
@@ -76,7 +76,7 @@ class ForeignPrimitives:
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
-                    function = lowering.shared(self._implementation(equation, linear), equation.primitive.name)
+                    function = lowering.own(self._implementation(equation, linear), equation.primitive.name)
                     error.function = function
                     raise
                 if not known:
@@ -107,13 +107,11 @@ class ForeignPrimitives:
         # One that only runs the primitive says nothing.
         if jax_rules.uses(traced, equation.primitive):
             return None
-        if not linear or can_be_transposed(traced, linear):
-            return traced
-        return trace_with_transpose(equation, traced, linear)
+        return transposed(equation, traced, linear) if linear else traced
 
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
-        function = lowering.shared(traced, equation.primitive.name)
+        function = lowering.own(traced, equation.primitive.name)
         # A rule that makes new parameters for every order of derivative would be lowered without end.
         orders = self._open.count(equation.primitive)
         if orders == _MOST_ORDERS:

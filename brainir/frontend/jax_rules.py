@@ -172,9 +172,9 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         values = iter(cotangents)
         full = [next(values) if moves(kind) else still(kind) for kind in outputs]
         returned = _backward(equation, own, residuals.filled(given), full)
-        moved = [instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
+        pairs = zip(returned, kinds[own:], strict=True)
         closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
-        return [*closed_over, *(ct for ct, kind in zip(moved, kinds[own:], strict=True) if moves(kind))]
+        return [*closed_over, *(instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
 
     bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
@@ -396,7 +396,7 @@ def _float0(kind: Any) -> Any:
 
 
 def instantiate(cotangent: Any, kind: Any) -> Any:
-    """Return a tangent or cotangent as an array, zeros if it is none."""
+    """Return a tangent or cotangent of a value that can have one as an array, zeros if it is none."""
     if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jnp.zeros(kind.shape, kind.dtype if moves(kind) else jax.dtypes.float0)
+        return jnp.zeros(kind.shape, kind.dtype)
     return cotangent

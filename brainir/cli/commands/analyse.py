@@ -15,6 +15,7 @@ from ...analysis import (
 )
 from ...analysis import cost as find_cost
 from ...analysis import why as explain
+from ...ir.program import Program
 from ..output import AsJson, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 
@@ -26,7 +27,7 @@ def groups(program: ProgramFile, as_json: AsJson = False) -> None:
     loaded = read_program(program, constants=False)
     with progress("Finding hidden groups"):
         found = find_hidden_groups(loaded)
-    print_facts(found, as_json=as_json, none="the program has no hidden states")
+    print_facts(found, as_json=as_json, none=_nothing(loaded, "the program has no hidden states"))
 
 
 def relations(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -39,10 +40,17 @@ def relations(program: ProgramFile, as_json: AsJson = False) -> None:
         listed = {"relations": found, "diagnostics": left_out}
         print_json({name: [json.loads(each.to_json()) for each in facts] for name, facts in listed.items()})
         return
-    print_facts(found, as_json=False, none="no parameter reaches a hidden state")
+    print_facts(found, as_json=False, none=_nothing(loaded, "no parameter reaches a hidden state"))
     if left_out:
         print_text("")
         print_facts(left_out, as_json=False)
+
+
+def _nothing(program: Program, found: str) -> str:
+    """Say that nothing was found, and why there can be nothing in a plain function."""
+    if program.interface.kind != "function":
+        return found
+    return f"{found}: {program.entry} is a plain function; lower a module, or a pure step with lower --step"
 
 
 def cost(program: ProgramFile, as_json: AsJson = False) -> None:

@@ -31,7 +31,11 @@ def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False)
 def passes(
     program: ProgramFile,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[PASS]...", help=f"In this order: {', '.join(PASSES)}.")
+        list[str] | None,
+        typer.Argument(
+            metavar="PASS",
+            help=f"Passes in the order to run them, of {', '.join(PASSES)}; by default {', '.join(DEFAULT_PASSES)}.",
+        ),
     ] = None,
     output: Output = "-",
     as_json: AsJson = False,

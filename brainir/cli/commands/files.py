@@ -14,7 +14,7 @@ __all__ = ["upgrade"]
 
 
 def upgrade(
-    files: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="Files of programs; they are rewritten.")],
+    files: Annotated[list[str], typer.Argument(metavar="PROGRAM", help="Files of programs; they are rewritten.")],
     as_json: AsJson = False,
 ) -> None:
     """Rewrite files of older versions of the stored form in the present one."""
