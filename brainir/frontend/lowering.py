@@ -160,6 +160,8 @@ class Lowering:
                 raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
             if name in self.keep:
                 return custom_call(equation)
+            if name in _PLAIN:
+                return node_attributes(name, equation.params)
             if name in CALLBACKS:
                 return callback(equation, self._externals)
             if name in _HARD:
@@ -169,8 +171,6 @@ class Lowering:
                 (op, *_), equation_rule = EQUATION_RULES[name]
                 attributes = equation_rule(self, equation)
                 return attributes.pop("op", op), attributes
-            if name in RULES:
-                return node_attributes(name, equation.params)
             reason = refusal(name)
             if reason is not None:
                 raise UnsupportedError(reason)
@@ -193,6 +193,9 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
 }
 """Primitives that run other functions, with operation and rule."""
+
+_PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD, *EQUATION_RULES}
+"""Primitives whose parameters alone say what they are: most of a program."""
 
 
 def lowered_ops() -> frozenset[str]:
