@@ -67,7 +67,8 @@ def compile_learner(
     Raises
     ------
     AnalysisError
-        If the program has no hidden states or no parameters.
+        If the program has no hidden states or no parameters, or if the gradient of a step would have to go backward
+        through a ``while`` loop.
     EmissionError
         If an option does not fit.
 

@@ -67,8 +67,8 @@ def _raised_jvp(primals: Any, tangents: Any) -> Any:
 
 DERIVATIVE_PROGRAMS: dict[str, Case] = {
     "rules that use other rules": Case(lambda x: jsp.special.entr(jnp.abs(x) + 0.1), (X,)),
-    # Backwards, JAX 0.12 transposes ldexp by a rule of that primitive, which no program has.
-    "a result that has no tangent": Case(lambda x: jnp.frexp(x)[0] * jnp.frexp(x)[1], (X,), derivatives="forward"),
+    # Backwards, JAX 0.12 transposes ldexp by a rule of that primitive.
+    "a result that has no tangent": Case(lambda x: jnp.frexp(x)[0] * jnp.frexp(x)[1], (X,)),
     "a rule that is larger for every order": Case(_growing, (X,), derivatives="reverse"),
     "a rule that is traced again": Case(_traced_again, (X,), derivatives="reverse"),
     "a rule that JAX cannot trace ahead": Case(_raised, (jnp.abs(X) + 0.5, 3.0)),

@@ -85,6 +85,24 @@ ad.primitive_jvps[product_p] = product_jvp
 ad.primitive_transposes[product_p] = lambda cts, weights, x: [None, weights @ ad.instantiate_zeros(cts[0])]
 
 
+fresh_p = primitive("brainir_tests_fresh", lambda x, tag: (jnp.exp(x) + 0.25,))
+
+
+class Tag:
+    """A parameter that equals itself only."""
+
+    def __init__(self) -> None:
+        self.own = [self]
+
+
+def fresh_jvp(primals: Any, tangents: Any, tag: Tag) -> Any:
+    """Use the primitive with a parameter that is another one in every order of derivative."""
+    return fresh_p.bind(*primals, tag=tag), [tangents[0] * fresh_p.bind(*primals, tag=Tag())[0]]
+
+
+ad.primitive_jvps[fresh_p] = fresh_jvp
+
+
 def solved(scale: Any, b: Any) -> Any:
     matrix = scale * MATRIX
     return jnp.sin(solve_p.bind(matrix, lax.stop_gradient(jnp.diagonal(matrix)), b)[0])
@@ -139,3 +157,15 @@ def test_an_operand_for_which_no_rule_was_stored_has_no_derivative() -> None:
     program = brainir.lower(lambda weights, x: product_p.bind(weights, x)[0], TALL, X)
     with pytest.raises(Exception, match="weights are constant"):
         jax.grad(lambda w: brainir.to_callable(program)(w, X).sum())(TALL)
+
+
+def test_a_rule_with_new_parameters_in_every_order_refers_to_itself_where_it_computes_the_same() -> None:
+    def fn(x: Any) -> Any:
+        return fresh_p.bind(x, tag=Tag())[0]
+
+    loaded = brainir.loads(brainir.dumps(brainir.lower(fn, jnp.float32(0.3))))
+    ours = brainir.to_callable(loaded)
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(loaded)
+    for order in range(6):
+        got, wanted = (functools.reduce(lambda f, _: jax.grad(f), range(order), f)(0.3) for f in (ours, fn))
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)

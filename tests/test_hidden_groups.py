@@ -222,6 +222,64 @@ def test_members_of_a_grouped_state_share_a_position() -> None:
     assert group.blocked == ()
 
 
+MEMBERS = np.array([[0.9, 0.1, 0.0], [-0.2, 0.5, 0.3], [0.4, 0.0, -0.7]], np.float32)
+COMBINED = {
+    "product": lambda s: jnp.tanh(s @ MEMBERS),
+    "product from the left": lambda s: (MEMBERS @ s.T).T,
+    "product for each position": lambda s: jnp.einsum("kb,kab->ka", s, jnp.stack([MEMBERS, MEMBERS.T] * 2)),
+    "sum": lambda s: 0.9 * s - 0.1 * jnp.sum(s, -1, keepdims=True),
+    "norm": lambda s: s / (1.0 + jnp.sqrt(jnp.sum(s**2, -1, keepdims=True))),
+    "largest": lambda s: s * jnp.max(s, -1, keepdims=True),
+    "running sum": lambda s: 0.5 * jnp.cumsum(s, -1),
+    "running sum backwards": lambda s: 0.5 * jax.lax.cumsum(s, 1, reverse=True),
+    "sum of products with all": lambda s: jnp.sum(s[:, :, None] * MEMBERS, axis=1),
+    "quadratic form": lambda s: s * jnp.einsum("ka,ab,kb->k", s, MEMBERS, s)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", COMBINED)
+def test_members_that_are_combined_at_their_position_stay_in_the_transition(name: str) -> None:
+    value = array(4, 3)
+    program = grouped(lambda p, h: {"s": COMBINED[name](h["s"])}, {"s": value}, {"s": 3})
+    (group,) = brainir.find_hidden_groups(program)
+    assert group.blocked == ()
+    new = program.entry_function.outputs[0]
+    dependence = brainir.position_dependence(program)
+    assert dependence.of(new, ("s",)) == "elementwise"
+    np.testing.assert_array_equal(dependence.index_map(new, ("s",)), np.repeat(np.arange(4), 3).reshape(4, 3))
+    transition = brainir.to_callable(group.transition)
+    further = values_of(program, [each.name for each in group.transition_invars[1:]], value)
+    np.testing.assert_allclose(
+        jax.jacobian(lambda s: transition(s, *further)[0])(value), jax.jacobian(COMBINED[name])(value), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "mix"),
+    [
+        ("contraction", lambda s: (s.T @ MEMBERS).T),
+        ("reduction", lambda s: s - jnp.mean(s, 0)),
+        ("reduction", lambda s: s - jnp.sum(s)),
+        ("cumulative", lambda s: jnp.cumsum(s, 0)),
+        ("contraction", lambda s: (s @ s.T) @ s),
+    ],
+)
+def test_positions_of_a_grouped_state_that_are_combined_are_held(kind: str, mix: Any) -> None:
+    program = grouped(lambda p, h: {"s": mix(h["s"])}, {"s": array(3, 3)}, {"s": 3})
+    (group,) = brainir.find_hidden_groups(program)
+    assert kind in {each.kind for each in group.blocked}
+
+
+def test_what_is_repeated_and_combined_again_is_seen_element_by_element() -> None:
+    def run(p: Any, h: Any, x: Any) -> Any:
+        return {"a": jnp.sum(h["a"][:, None] * x, axis=1), "b": jnp.outer(h["b"], x) @ x}
+
+    hidden = states("a", "b")
+    program = step(run, {}, hidden, X)
+    assert all(not group.blocked for group in brainir.find_hidden_groups(program))
+    check_transition(program, *leaves({}, hidden, X))
+
+
 def test_alignment_of_grouped_states_comes_from_dependence_not_from_shapes() -> None:
     def run(p: Any, h: Any) -> Any:
         return {"s": 0.5 * h["s"] + h["v"][None, :], "v": h["v"] * 0.5}

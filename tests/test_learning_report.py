@@ -94,6 +94,16 @@ def test_paths_that_no_trace_carries_are_reported(name: str, paths: list[str]) -
     assert said.splitlines()[::2] == [f"  {path}" for path in paths]
 
 
+def test_what_has_no_derivative_is_no_path_that_is_cut() -> None:
+    def inhibited(params: Any, hidden: Any, x: Any) -> Any:
+        v = jnp.where(jnp.any(hidden["v"] > 1), 0.5, 0.9) * hidden["v"] + x @ params["w"]
+        return {"v": v}, v
+
+    program = brainir.lower_step(inhibited, {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}, jnp.ones(3))
+    assert not brainir.compile_learner(program, loss=loss).report().dropped
+    assert brainir.position_dependence(program).of(program.entry_function.outputs[0], ("v",)) == "mixing"
+
+
 def test_counters_and_spikes_that_are_kept_as_booleans_do_not_stop_a_trace() -> None:
     def refractory(params: Any, hidden: Any, x: Any) -> Any:
         v = jnp.where(hidden["wait"] > 0, 0.0, 0.9 * hidden["v"]) + x @ params["w"]

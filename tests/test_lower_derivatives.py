@@ -330,3 +330,18 @@ def test_a_derivative_that_is_not_stored_says_so_and_those_before_it_are_right(w
     assert_same_bits(jax.jit(second(back))(x), jax.jit(second(growing))(x))
     with pytest.raises(NotImplementedError, match="derivatives of order 3 and above are not stored"):
         jax.grad(lambda x: jnp.sum(second(back)(x)))(x)
+
+
+def test_a_backward_rule_that_gives_nothing_for_an_integer_has_no_node_for_it() -> None:
+    @jax.custom_vjp
+    def picked(x: Any, places: Any) -> Any:
+        return x[places]
+
+    picked.defvjp(
+        lambda x, places: (x[places], places), lambda places, ct: (jnp.zeros(4).at[places].add(2.0 * ct), None)
+    )
+    places = jnp.array([0, 2])
+    program = brainir.lower(picked, X, places)
+    nodes = [node for function in program.functions for node in function.nodes]
+    assert [node for node in nodes if "float0" in str(node.types)] == []
+    assert brainir.fingerprint(brainir.lower(round_trip(program), X, places)) == brainir.fingerprint(program)

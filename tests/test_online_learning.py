@@ -1,5 +1,6 @@
 """Online gradients against reverse differentiation of models written by hand."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -361,6 +362,7 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
     assert "unroll it first" in str(report)
     unrolled = brainir.run_passes(program, [UnrollScans(max_length=17)])
     learner = brainir.compile_learner(unrolled, loss=loss)
+    assert "17 uses" in str(learner.report())
 
     def backward(params: Any) -> Any:
         def body(hidden: Any, given: Any) -> Any:
@@ -371,6 +373,43 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
 
     found = _compiled(lambda params: learner.run(params, learner.init(hidden), xs, targets)[2], params)
     _close(found, _compiled(jax.grad(backward), params), 1e-5)
+
+
+def test_a_while_loop_on_a_hidden_state_takes_traces_forward() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        y = 0.1 * x @ params["w"]
+        v = 0.3 * jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + 0.5 + 0.1 * y, hidden["v"] + y)
+        return {"v": v}, jnp.tanh(v)
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    xs, targets = jax.random.normal(jax.random.key(0), (6, 3)), jnp.ones((6, 4))
+    program = brainir.lower_step(step, params, hidden, xs[0])
+    learner = brainir.compile_learner(program, loss=loss)
+
+    def summed(params: Any) -> Any:
+        def body(hidden: Any, given: Any) -> Any:
+            hidden, out = step(params, hidden, given[0])
+            return hidden, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    found = _compiled(lambda params: learner.run(params, learner.init(hidden), xs, targets)[2], params)
+    _close(found, _compiled(jax.jacfwd(summed), params), 1e-5)
+    with pytest.raises(brainir.BrainIRError, match="backward through a while loop"):
+        brainir.compile_learner(program, loss=loss, window=3)
+
+
+def test_a_weight_in_a_while_loop_is_refused_unless_no_gradient_goes_through() -> None:
+    def step(params: Any, hidden: Any, x: Any, stop: bool) -> Any:
+        v = jax.lax.while_loop(lambda v: jnp.all(v < 1.0), lambda v: 1.5 * v + x @ params["w"], hidden["v"])
+        return {"v": jax.lax.stop_gradient(v) if stop else v}, v if not stop else hidden["v"]
+
+    params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
+    program = brainir.lower_step(functools.partial(step, stop=False), params, hidden, jnp.ones(3))
+    with pytest.raises(brainir.BrainIRError, match=r"while\[.*test_online_learning.*\n.*scan of as many rounds"):
+        brainir.compile_learner(program, loss=loss)
+    program = brainir.lower_step(functools.partial(step, stop=True), params, hidden, jnp.ones(3))
+    assert "is used inside a while loop" in str(brainir.compile_learner(program, loss=loss).report())
 
 
 @pytest.mark.parametrize(

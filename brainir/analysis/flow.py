@@ -8,16 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .dataflow import ForwardAnalysis
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
-from .rearrange import Array, Known, is_order_preserving, product_layouts, rearrange, writes_in_place
+from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
 from .sites import Site, constants_of
 
-__all__ = ["NOTHING", "Dependence", "DependenceFlow", "Source", "acts_elementwise", "bits", "local_maps", "mixing_kind"]
+__all__ = [
+    "NOTHING",
+    "Dependence",
+    "DependenceFlow",
+    "Source",
+    "acts_elementwise",
+    "bits",
+    "counts_positions",
+    "local_maps",
+    "mixing_kind",
+]
 
 _MAX_MAPS = 8
 
@@ -64,6 +74,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
         self._blocking: frozenset[str] = frozenset()
+        self._depth = 0
         self._plains: dict[tuple[int, int], Dependence] = {(0, 0): NOTHING}
 
     def start(self, number: int) -> Dependence:
@@ -97,6 +108,14 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         finally:
             self._blocking = outer
 
+    def enter(self, name: str, facts: Sequence[Dependence], constants: Sequence[Array | None] = ()) -> list[Dependence]:
+        """See :meth:`ForwardAnalysis.enter`."""
+        self._depth += 1
+        try:
+            return super().enter(name, facts, constants)
+        finally:
+            self._depth -= 1
+
     def same(self, first: Dependence, second: Dependence) -> bool:
         """See :meth:`ForwardAnalysis.same`."""
         return first.equals(second)
@@ -111,7 +130,8 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     def chosen(self, fact: Dependence, index: Dependence, kind: TensorType) -> Dependence:
         """See :meth:`ForwardAnalysis.chosen`."""
-        return fact._replace(mixing=fact.mixing | index.any) if index.any else fact
+        # The choice itself has no derivative.
+        return fact._replace(mixing=fact.mixing | index.any) if index.any and self.through_stop_gradient else fact
 
     def item(self, fact: Dependence, kind: TensorType, step: int | None) -> Dependence:
         """See :meth:`ForwardAnalysis.item`."""
@@ -167,8 +187,12 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             return [NOTHING] * len(node.outputs)
         if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
             return [self._elementwise(facts, kinds, results[0].shape)]
+        if not self.through_stop_gradient and counts_positions(node, results):
+            return [NOTHING] * len(node.outputs)
         if isinstance(node, DotGeneral):
             return self._product(node, facts, kinds, results[0])
+        if isinstance(node, Reduce | Cumulative) and not self._depth:
+            return [self._pooled(node, facts[0], kinds[0])]
         return self._moved(node, facts, kinds, results, site.constants)
 
     def _mixed(self, node: Node, operands: Iterable[Dependence]) -> list[Dependence]:
@@ -245,16 +269,34 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def _product(
         self, node: DotGeneral, operands: Sequence[Dependence], kinds: Sequence[TensorType], result: TensorType
     ) -> Sequence[Dependence]:
-        blank = [nowhere(kind.shape) for kind in kinds]
-        if result.size > MAX_MAP_SIZE or product_layouts(node, *blank) is None:
+        sums = any(kinds[0].shape[axis] != 1 for axis in node.dimension_numbers[0][0])
+        if max(result.size, *(kind.size for kind in kinds)) > MAX_MAP_SIZE or (sums and self._depth):
             return self._mixed(node, operands)
+        blank = [nowhere(kind.shape) for kind in kinds]
+        mixing = operands[0].mixing | operands[1].mixing
         found: list[tuple[int, IndexMap]] = []
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
             for mask, each in self.layouts(operand, kind.shape):
                 layouts = product_layouts(node, *[*blank[:index], each, *blank[index + 1 :]])
-                if layouts is not None:
+                if layouts is None:
+                    mixing |= mask
+                else:
                     found.append((mask, layouts[index]))
-        return [self._pack(0, operands[0].mixing | operands[1].mixing, found)]
+        return [self._pack(0, mixing, found)]
+
+    def _pooled(self, node: Reduce | Cumulative, operand: Dependence, kind: TensorType) -> Dependence:
+        """Combine elements; those that see one position, such as the members of a grouped state, go on seeing it."""
+        if kind.size > MAX_MAP_SIZE:
+            return Dependence(mixing=operand.any)
+        mixing = operand.mixing
+        found: list[tuple[int, IndexMap]] = []
+        for mask, each in self.layouts(operand, kind.shape):
+            places = pooled(node, each)
+            if places is None:
+                mixing |= mask
+            else:
+                found.append((mask, places))
+        return self._pack(0, mixing, found)
 
     def _pack(self, aligned: int, mixing: int, found: list[tuple[int, IndexMap]]) -> Dependence:
         """Join index maps: those that fit together become one, the aligned ones a bit."""
@@ -380,6 +422,16 @@ def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
                 row.append(flow.maps(fact, number, kind.shape)[0] if verdict == "elementwise" else None)
         rows.append(row)
     return rows
+
+
+def counts_positions(node: Node, results: Sequence[TensorType]) -> bool:
+    """Whether a node makes integers or booleans of several positions, such as whether any neuron spikes.
+
+    They have no derivative, and no position.
+    """
+    if node.traits.elementwise or node.traits.structural or node.traits.control:
+        return False
+    return not any(kind.is_inexact for kind in results)
 
 
 def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:

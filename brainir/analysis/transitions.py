@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, DotGeneral, OptimizationBarrier
+from ..ir.ops import BitcastConvertType, Cumulative, DotGeneral, OptimizationBarrier, Reduce
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
 from .flow import NOTHING, Dependence, DependenceFlow, acts_elementwise, local_maps
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere
-from .rearrange import product_layouts, rearrange, writes_in_place
+from .rearrange import rearrange, unpooled, writes_in_place
 from .sites import Site, signatures_of
 from .slices import Cutting
 from .states import HiddenLeaf
@@ -169,6 +169,9 @@ class AlignedSlice:
     ) -> IndexMap | None:
         """Return the positions of an operand of a node that moves elements; None if it does more."""
         shape = kinds[index].shape
+        if isinstance(node, DotGeneral | Reduce | Cumulative):
+            (result,) = results
+            return None if result is None else unpooled(node, result, [kind.shape for kind in kinds])[index]
         return _gathered(shape, self._maps(node, shape, index), results)
 
     def _maps(self, node: Node, shape: tuple[int, ...], index: int) -> list[IndexMap | None]:
@@ -179,9 +182,6 @@ class AlignedSlice:
             return [row[index] for row in self.inside[id(node)]]
         blank = [nowhere(self.function.type_of(operand).shape) for operand in node.inputs]
         elements = [*blank[:index], canonical(shape), *blank[index + 1 :]]
-        if isinstance(node, DotGeneral):
-            layouts = product_layouts(node, *elements)
-            return [None if layouts is None else layouts[index]]
         moved = rearrange(node, elements, self.constants)
         if moved is None and index == 0 and writes_in_place(node):
             return [canonical(shape)]

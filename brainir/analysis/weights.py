@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.node import Node
-from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan
+from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .descents import Descent, descend
-from .flow import Dependence, DependenceFlow, acts_elementwise, bits
+from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
@@ -188,8 +188,8 @@ class WeightScan:
 
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
-        """What each value sees of the old hidden states at all, through ``stop_gradient`` too."""
-        if not any(node.traits.blocks_gradient for function in self.program.functions for node in function.nodes):
+        """What each value sees of the old hidden states at all, where there is no derivative too."""
+        if not any(_ends_derivatives(node) for function in self.program.functions for node in function.nodes):
             return self.dependence
         flow = DependenceFlow(self.program, self.states.sources)
         return flow, self._follow(flow)
@@ -234,6 +234,13 @@ class WeightScan:
             found[index] = self.function.nodes[index]
             pending += [each for each in found[index].inputs if self.leaves.get(each, 0) >> number & 1]
         return tuple(found[index] for index in sorted(found))
+
+
+def _ends_derivatives(node: Node) -> bool:
+    """Whether results can depend on operands in ways that carry no derivative, other than element by element."""
+    if node.traits.blocks_gradient or isinstance(node, Cond | While):
+        return True
+    return bool(node.inputs) and counts_positions(node, [TensorType.parse(each) for each in node.types])
 
 
 def union(masks: Mapping[str, int], names: Iterable[str]) -> int:

@@ -12,7 +12,7 @@ from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedErro
 from .externals import custom_call
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
-from .transposes import can_be_transposed, has_transpose, trace_with_transpose
+from .transposes import transposed
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -21,6 +21,7 @@ __all__ = ["ForeignPrimitives"]
 
 
 _MOST_ORDERS = 3
+_TOO_HIGH = f"derivatives of order {_MOST_ORDERS + 1} and above are not stored"
 
 
 Active = tuple[tuple[int, ...], tuple[int, ...]]
@@ -32,7 +33,7 @@ class ForeignPrimitives:
     def __init__(self) -> None:
         self._known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
-        self._open: list[Any] = []
+        self._open: list[tuple[Any, Attributes, Any]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -58,7 +59,7 @@ class ForeignPrimitives:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
-        linear = lowering.linear_operands(equation) if has_transpose(equation.primitive) else ()
+        linear = lowering.linear_operands(equation)
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self._known:
             memory = lowering.memory
@@ -76,7 +77,7 @@ class ForeignPrimitives:
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
-                    function = lowering.shared(self._implementation(equation, linear), equation.primitive.name)
+                    function = lowering.own(self._implementation(equation, linear), equation.primitive.name)
                     error.function = function
                     raise
                 if not known:
@@ -107,18 +108,19 @@ class ForeignPrimitives:
         # One that only runs the primitive says nothing.
         if jax_rules.uses(traced, equation.primitive):
             return None
-        if not linear or can_be_transposed(traced, linear):
-            return traced
-        return trace_with_transpose(equation, traced, linear)
+        return transposed(equation, traced, linear) if linear else traced
 
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
-        function = lowering.shared(traced, equation.primitive.name)
-        # A rule that makes new parameters for every order of derivative would be lowered without end.
-        orders = self._open.count(equation.primitive)
-        if orders == _MOST_ORDERS:
-            raise HigherOrderError(function, f"derivatives of order {orders + 1} and above are not stored")
+        function = lowering.own(traced, equation.primitive.name)
         *_, active = key
+        # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
+        # the same in the last three orders but for the parameters, it refers to itself.
+        around = [
+            (attributes, outlines) for primitive, attributes, outlines in self._open if primitive is equation.primitive
+        ]
+        if len(around) == _MOST_ORDERS and around[-1][0]["function"] != function:
+            raise HigherOrderError(function, _TOO_HIGH)
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
@@ -128,10 +130,19 @@ class ForeignPrimitives:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
+        traced_rules = [*rules.bodies()]
+        if len(around) == _MOST_ORDERS:
+            first, *others = (
+                [*map(jax_rules.outline, bodies)] for bodies in (traced_rules, *(b for _, b in around[-2:]))
+            )
+            if others != [first, first]:
+                raise HigherOrderError(function, _TOO_HIGH)
+            self._known[key] = around[-1][0]
+            return
         attributes, bodies = named_rules(table, table.wanted[function], rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = {"function": function, **attributes}
-        self._open.append(equation.primitive)
+        self._open.append((equation.primitive, self._known[key], traced_rules))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)

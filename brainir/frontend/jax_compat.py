@@ -186,10 +186,10 @@ def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
 def marks(equation: Equation) -> tuple[str, ...]:
     """Return what the context of an equation tells the compiler about it, in words."""
     context = equation.ctx
-    found = {
-        "jax.experimental.compute_on": getattr(context, "compute_type", None),
-        "jax.experimental.xla_metadata": getattr(context, "xla_metadata", None),
-    }
+    place, metadata = getattr(context, "compute_type", None), getattr(context, "xla_metadata", None)
+    if not place and not metadata:
+        return ()
+    found = {"jax.experimental.compute_on": place, "jax.experimental.xla_metadata": metadata}
     return tuple([f"{where}: {value!r}" for where, value in found.items() if value])
 
 

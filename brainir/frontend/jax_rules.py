@@ -16,12 +16,23 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, OpenJaxpr, implementation, is_literal, moves, open_jaxpr, spec_of
+from .jax_compat import (
+    Equation,
+    OpenJaxpr,
+    constant_array,
+    implementation,
+    is_literal,
+    moves,
+    open_jaxpr,
+    spec_of,
+    tensor_type,
+)
 
 __all__ = [
     "instantiate",
     "leaks",
     "num_closed_over",
+    "outline",
     "rule_functions",
     "rule_operands",
     "trace_custom_jvp",
@@ -172,9 +183,9 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         values = iter(cotangents)
         full = [next(values) if moves(kind) else still(kind) for kind in outputs]
         returned = _backward(equation, own, residuals.filled(given), full)
-        moved = [instantiate(cotangent, kind) for cotangent, kind in zip(returned, kinds[own:], strict=True)]
+        pairs = zip(returned, kinds[own:], strict=True)
         closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
-        return [*closed_over, *(ct for ct, kind in zip(moved, kinds[own:], strict=True) if moves(kind))]
+        return [*closed_over, *(instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
 
     bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
@@ -366,6 +377,24 @@ def _symbolic_zero(kind: Any) -> Any:
     return jax.custom_derivatives.SymbolicZero(moves())
 
 
+def outline(closed: Any) -> Any:
+    """Return what a jaxpr does, but for parameters that are no jaxprs; equal for jaxprs that do the same."""
+    numbers: dict[Any, int] = {}
+
+    def named(atom: Any) -> Any:
+        return repr(atom.val) if is_literal(atom) else numbers.setdefault(atom, len(numbers))
+
+    opened = open_jaxpr(closed)
+    lines = [[named(var) for var in (*opened.invars, *opened.constvars)]]
+    for equation in opened.equations:
+        inner = [held for held in equation.params.values() if hasattr(held, "jaxpr") and hasattr(held, "consts")]
+        operands, results = map(named, equation.invars), map(named, equation.outvars)
+        lines.append([equation.primitive.name, *operands, *results, *map(outline, inner)])
+    held = zip(opened.constvars, opened.consts, strict=True)
+    consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
+    return [*lines, [named(atom) for atom in opened.outvars], consts]
+
+
 def leaks(closed: Any) -> bool:
     """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
     return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
@@ -396,7 +425,7 @@ def _float0(kind: Any) -> Any:
 
 
 def instantiate(cotangent: Any, kind: Any) -> Any:
-    """Return a tangent or cotangent as an array, zeros if it is none."""
+    """Return a tangent or cotangent of a value that can have one as an array, zeros if it is none."""
     if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jnp.zeros(kind.shape, kind.dtype if moves(kind) else jax.dtypes.float0)
+        return jnp.zeros(kind.shape, kind.dtype)
     return cotangent

@@ -118,8 +118,17 @@ class Lowering:
 
     def linear_operands(self, equation: Any) -> tuple[int, ...]:
         """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
-        met = (root.linear.of(equation) for root in reversed(self._open_roots) if root.tangents)
-        return next((found[0] for found in met if found is not None), ())
+        root = self._open_roots[-1]
+        found = root.linear.of(equation) if root.tangents else None
+        return () if found is None else found[0]
+
+    def own(self, closed: Any, name: str) -> str:
+        """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function."""
+        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed)))
+        try:
+            return self.shared(closed, name)
+        finally:
+            self._open_roots.pop()
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -151,6 +160,8 @@ class Lowering:
                 raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
             if name in self.keep:
                 return custom_call(equation)
+            if name in _PLAIN:
+                return node_attributes(name, equation.params)
             if name in CALLBACKS:
                 return callback(equation, self._externals)
             if name in _HARD:
@@ -160,8 +171,6 @@ class Lowering:
                 (op, *_), equation_rule = EQUATION_RULES[name]
                 attributes = equation_rule(self, equation)
                 return attributes.pop("op", op), attributes
-            if name in RULES:
-                return node_attributes(name, equation.params)
             reason = refusal(name)
             if reason is not None:
                 raise UnsupportedError(reason)
@@ -184,6 +193,9 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
 }
 """Primitives that run other functions, with operation and rule."""
+
+_PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD, *EQUATION_RULES}
+"""Primitives whose parameters alone say what they are: most of a program."""
 
 
 def lowered_ops() -> frozenset[str]:

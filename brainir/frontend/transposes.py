@@ -2,78 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 from jax import lax
 from jax.custom_derivatives import linear_call
-from jax.interpreters import ad
 
 from .jax_compat import moves, spec_of
-from .jax_rules import instantiate
 
-__all__ = ["can_be_transposed", "has_transpose", "trace_with_transpose"]
+__all__ = ["transposed"]
+
+Results: TypeAlias = Callable[..., list[Any]]
 
 # What JAX raises for a function that it cannot transpose.
 _REFUSALS = (NotImplementedError, TypeError, ValueError, AssertionError)
 
 
-def has_transpose(primitive: Any) -> bool:
-    """Whether a primitive has a rule for cotangents of its operands."""
-    return primitive in ad.primitive_transposes
+def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
+    """Return what computes a primitive, as something that JAX can transpose in these operands if there is any.
+
+    That is what was traced of its implementation, if JAX can transpose that by the rules of what it consists of; else
+    it is traced again with the transpose that the rule of the primitive gives.
+    """
+
+    def implementation(*operands: Any) -> list[Any]:
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
+        return values
+
+    if _has_transpose(equation, implementation, linear) or not _has_transpose(equation, _bound(equation), linear):
+        return closed
+    return _with_transpose(equation, implementation, linear)
 
 
-def can_be_transposed(closed: Any, linear: Sequence[int]) -> bool:
-    """Whether JAX can transpose a function that is linear in these operands, by the rules of what it consists of."""
-    kinds = [spec_of(aval) for aval in closed.in_avals]
+def _bound(equation: Any) -> Results:
+    """Return a primitive as a function of its operands."""
 
-    def transposed(operands: Sequence[Any], cotangents: Sequence[Any]) -> Any:
+    def results(*operands: Any) -> list[Any]:
+        found = equation.primitive.bind(*operands, **equation.params)
+        return list(found) if equation.primitive.multiple_results else [found]
+
+    return results
+
+
+def _transpose(equation: Any, function: Results, linear: Sequence[int]) -> Callable[..., list[Any]]:
+    """Return a function of operands and cotangents of the inexact results, to those of the operands it is linear in."""
+    specs = [spec_of(equation.invars[place].aval) for place in linear]
+
+    def back(operands: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         def run(*moving: Any) -> list[Any]:
-            values = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *_with(operands, linear, moving))
-            return [value for value, aval in zip(values, closed.out_avals, strict=True) if moves(aval)]
+            values = function(*_with(operands, linear, moving))
+            return [value for value, var in zip(values, equation.outvars, strict=True) if moves(var.aval)]
 
-        return jax.linear_transpose(run, *(kinds[place] for place in linear))(list(cotangents))
+        return list(jax.linear_transpose(run, *specs)(list(cotangents)))
 
+    return back
+
+
+def _has_transpose(equation: Any, function: Results, linear: Sequence[int]) -> bool:
+    operands = [spec_of(atom.aval) for atom in equation.invars]
+    cotangents = [spec_of(var.aval) for var in equation.outvars if moves(var.aval)]
     try:
-        jax.make_jaxpr(transposed)(kinds, [spec_of(aval) for aval in closed.out_avals if moves(aval)])
+        jax.make_jaxpr(_transpose(equation, function, linear))(operands, cotangents)
     except _REFUSALS:
         return False
     return True
 
 
-def trace_with_transpose(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
-    """Trace a primitive as an operation that is linear in some operands, with the transpose that its rule gives.
+def _with_transpose(equation: Any, results: Results, linear: Sequence[int]) -> Any:
+    """Trace what computes a primitive as an operation that is linear in some operands.
 
-    What it computes was traced before. Where the results look like these operands it becomes a ``custom_linear_solve``,
-    which JAX can batch; elsewhere a ``linear_call``, which it cannot. What the former is the inverse of
-    is not known, and is asked for derivatives along the other operands only, which :func:`once` refuses.
+    Where the results look like these operands it becomes a ``custom_linear_solve``, which JAX can batch; elsewhere a
+    ``linear_call``, which it cannot. What the former is the inverse of is not known, and is asked for derivatives along
+    the other operands only, which :func:`once` refuses.
     """
     kinds = [atom.aval for atom in equation.invars]
     outputs = [var.aval for var in equation.outvars]
     inexact = [place for place, kind in enumerate(outputs) if moves(kind)]
 
-    def results(operands: Sequence[Any]) -> list[Any]:
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
-        return values
-
+    transpose = _transpose(equation, _bound(equation), linear)
     fixed = [place for place in range(len(kinds)) if place not in linear]
 
     def joined(given: Sequence[Any], moving: Sequence[Any]) -> list[Any]:
         return _with(_with([None] * len(kinds), fixed, given), linear, moving)
 
     def forward(given: Sequence[Any], moving: Sequence[Any]) -> list[Any]:
-        values = results(joined(given, moving))
+        values = results(*joined(given, moving))
         return [values[place] for place in inexact]
 
     def backward(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        known = dict(zip(inexact, cotangents, strict=True))
-        full = [known.get(place, ad.Zero(kind.to_tangent_aval())) for place, kind in enumerate(outputs)]
-        asked = full if equation.primitive.multiple_results else full[0]
-        undefined = [ad.UndefinedPrimal(kinds[place]) for place in linear]
-        rule = ad.primitive_transposes[equation.primitive]
-        found = rule(asked, *joined(given, undefined), **equation.params)
-        return [instantiate(found[place], kinds[place]) for place in linear]
+        return transpose(joined(given, [None] * len(linear)), cotangents)
 
     def run(*operands: Any) -> list[Any]:
         moving = [operands[place] for place in linear]
@@ -84,7 +102,7 @@ def trace_with_transpose(equation: Any, closed: Any, linear: Sequence[int]) -> A
         else:
             moved = linear_call(forward, backward, given, moving)
         others = iter(moved)
-        still = results(operands) if len(inexact) < len(outputs) else []
+        still = results(*operands) if len(inexact) < len(outputs) else []
         return [next(others) if place in inexact else still[place] for place in range(len(outputs))]
 
     return jax.make_jaxpr(run)(*map(spec_of, kinds))

@@ -27,6 +27,7 @@ from ..reachability import reached
 from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan, union
+from .backward import check_backward, is_flat
 
 __all__ = ["ExitForm", "exit_form"]
 
@@ -267,7 +268,7 @@ class _Versions:
         params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
         marks = {name: 1 << number for number, name in enumerate((*self.inputs.values(), *params))}
         scratch = self._function(tuple(self.inputs.values()), outputs)
-        found = reached(scratch, marks, lambda node, name: _is_flat(scratch, node, name))
+        found = reached(scratch, marks, lambda node, name: is_flat(scratch, node, name))
         mask = 0
         for place, name in enumerate(outputs):
             mask |= 0 if place in self.unread else found.get(name, 0)
@@ -280,6 +281,8 @@ class _Versions:
         dead = {name for place, name in self.inputs.items() if place not in order}
         self._drop(dead)
         function = self._function(extra, outputs)
+        read = [name for place, name in enumerate(outputs) if place not in self.unread]
+        check_backward(function, (*extra, *ordinary), read)
         interface = Interface(
             kind="function",
             arguments=tuple(Argument(name=name, tree=LeafTree()) for name in identifiers(function.inputs)),
@@ -311,8 +314,3 @@ class _Versions:
             nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
             outputs=outputs,
         )
-
-
-def _is_flat(function: Function, node: Node, name: str) -> bool:
-    """Whether a result has no derivative."""
-    return node.traits.blocks_gradient or not function.type_of(name).is_inexact

@@ -15,6 +15,7 @@ from ..groups import HiddenGroup, groups_of
 from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan
+from .backward import check_backward
 from .exits import ExitForm, exit_form
 from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
@@ -152,7 +153,8 @@ def plan_learning(
     Raises
     ------
     AnalysisError
-        If the program has no hidden state or no parameter, or breaks the rules of a step.
+        If the program has no hidden state or no parameter, or breaks the rules of a step, or if the gradient would go
+        backward through a ``while`` loop.
     """
     if program.interface.kind == "function":
         raise AnalysisError(
@@ -195,6 +197,8 @@ class _Planner:
             [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
         ]
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
+        if self.window:
+            self._check_window()
         form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
         planned = [self._trace(terms, group_plans, tail) for tail in tails]
@@ -221,6 +225,14 @@ class _Planner:
                 groups,
             ),
         )
+
+    def _check_window(self) -> None:
+        """Check that reverse differentiation can go from step to step."""
+        states = self.scan.states
+        learned = [leaf.value.name for leaf in states.params if leaf.value.aval.is_inexact]
+        hidden = [leaf for leaf in self.hidden if leaf.kind.is_inexact]
+        ends = (*(leaf.new for leaf in hidden), *self._results())
+        check_backward(self.scan.function, (*learned, *(leaf.old for leaf in hidden)), ends)
 
     def _leaf(self, path: StatePath) -> HiddenLeaf:
         return self.hidden[self.numbers[path]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...ir.model import StatePath
@@ -98,7 +99,7 @@ class LearningReport(Facts):
 
     def __repr__(self) -> str:
         lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
-        lines += [_indented(each) for each in self.learned] or ["  nothing"]
+        lines += _counted(map(_indented, self.learned)) or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
         lines += [_indented(each) for each in self.excluded] or ["  nothing"]
         lines += ["paths that no trace carries from step to step:"] if self.dropped else []
@@ -108,10 +109,12 @@ class LearningReport(Facts):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [
-            (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
-            for each in self.learned
-        ]
+        rows = list(
+            dict.fromkeys(
+                (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
+                for each in self.learned
+            )
+        )
         rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
         rows += [(_path(each), "not carried", "", each.node) for each in self.dropped]
         cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
@@ -210,6 +213,11 @@ def _reason(found: Diagnostic) -> str:
         "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
         "run_passes and UnrollScans(max_length=...), to learn it with a trace"
     )
+
+
+def _counted(entries: Iterable[str]) -> list[str]:
+    """Give equal entries, such as the uses of a weight in an unrolled scan, once."""
+    return [text if count == 1 else f"{text}\n    {count} uses" for text, count in Counter(entries).items()]
 
 
 def _indented(item: object) -> str:
