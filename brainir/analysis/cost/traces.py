@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...ir.model import StatePath
 from ...ir.node import Node
@@ -144,29 +144,28 @@ class _Liveness:
         states = [state for state, _, _ in program.interface.output_leaves()]
         self.results = [name for name, state in zip(self.function.outputs, states, strict=True) if state is None]
         self.groups = {group.index: group for relation in relations for group in relation.hidden_groups}
+        self._ways_of: dict[int, tuple[list[set[int]], set[int]]] = {}
 
     def live(self, group: HiddenGroup, reached_paths: tuple[StatePath, ...]) -> int:
         """Return how many states at each position are live for a relation that reaches some members directly."""
-        members = len(group.hidden_paths)
-        couples = self._couples(group)
-        filled = {index for index, path in enumerate(group.hidden_paths) if path in set(reached_paths)}
-        while more := {new for new in range(members) for old in filled if couples[new] >> old & 1} - filled:
-            filled |= more
-        wanted = self._seen_by_loss(group)
-        while more := {old for new in wanted for old in range(members) if couples[new] >> old & 1} - wanted:
-            wanted |= more
+        after, wanted = self._ways(group)
+        filled = _closure(after, [index for index, path in enumerate(group.hidden_paths) if path in set(reached_paths)])
         return sum(group.hidden_states[index].num_state for index in filled & wanted)
 
-    @staticmethod
-    def _couples(group: HiddenGroup) -> list[int]:
-        """Return, for each new value, the old values that it depends on position by position, as bits."""
-        structure = group.jacobian_structure
-        member = {path: index for index, path in enumerate(group.hidden_paths)}
-        members = [member[path] for path, _ in structure.states]
-        couples = [0] * len(group.hidden_paths)
-        for entry in structure.entries:
-            couples[members[entry.row]] |= 1 << members[entry.column]
-        return couples
+    def _ways(self, group: HiddenGroup) -> tuple[list[set[int]], set[int]]:
+        """Return, for each member, those whose new values see it in place; and the members that the loss sees."""
+        if group.index not in self._ways_of:
+            structure = group.jacobian_structure
+            member = {path: index for index, path in enumerate(group.hidden_paths)}
+            members = [member[path] for path, _ in structure.states]
+            after: list[set[int]] = [set() for _ in group.hidden_paths]
+            before: list[set[int]] = [set() for _ in group.hidden_paths]
+            for entry in structure.entries:
+                new, old = members[entry.row], members[entry.column]
+                after[old].add(new)
+                before[new].add(old)
+            self._ways_of[group.index] = after, _closure(before, self._seen_by_loss(group))
+        return self._ways_of[group.index]
 
     def _seen_by_loss(self, group: HiddenGroup) -> set[int]:
         """Return the members that the result sees, each at the exit or the entry, without the others' new values."""
@@ -199,3 +198,13 @@ class _Liveness:
                 for operand in node.inputs:
                     seen[operand] = seen[operand] | mask if operand in seen else mask
         return seen
+
+
+def _closure(following: Sequence[set[int]], starts: Collection[int]) -> set[int]:
+    """Return everything that is reached from some numbers, themselves included."""
+    found, pending = set(starts), [*starts]
+    while pending:
+        new = following[pending.pop()] - found
+        found |= new
+        pending += new
+    return found
