@@ -171,9 +171,12 @@ class _Side:
             parts_of_name = name.split(".")
             taking_part.update(".".join(parts_of_name[:end]) for end in range(1, len(parts_of_name)))
         way = {leaf.value.name for leaf in relation.leaves}
-        for node in self.entry.nodes:
-            if not way.isdisjoint(node.inputs) and not taking_part.isdisjoint(node.outputs):
-                way.update(node.outputs)
+        pending = [*way]
+        while pending:
+            for node in self.entry.users.get(pending.pop(), ()):
+                if not way.issuperset(node.outputs) and not taking_part.isdisjoint(node.outputs):
+                    way.update(node.outputs)
+                    pending += node.outputs
         return way
 
     def _why(self, state: State) -> str:
