@@ -86,11 +86,6 @@ class Variation(NamedTuple):
         return int(np.bitwise_or.reduce(code, axis=None) if code.ndim else code)
 
     @property
-    def is_alike(self) -> bool:
-        """Whether the same is known of all elements."""
-        return self.code.ndim == 0 and self.number.ndim == 0
-
-    @property
     def axes(self) -> int:
         """The bits of the axes along which any elements may differ."""
         return self.flags & ~_FLAGS
