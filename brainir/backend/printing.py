@@ -38,16 +38,8 @@ class FunctionPrinter:
 
     Parameters
     ----------
-    function : Function
-    scope : ModuleScope
-    table : References
-    arrays : collection of str
-        Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's
-        operators would compute in Python.
-    reserved : collection of str
-        Names that values do not take.
-    names : mapping of str to str
-        Better names than their own for some values.
+    function, scope, table, arrays, reserved, names
+        As of :class:`~brainir.backend.expression_printing.ExpressionPrinter`.
 
     Attributes
     ----------

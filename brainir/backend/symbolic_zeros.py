@@ -38,10 +38,21 @@ def custom_jvp(function: Function, closed_over: int, cases: Sequence[tuple[Place
     """
     rules = {perturbed: (moved, rule) for perturbed, moved, rule in cases}
 
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def chosen(tangents: Sequence[Any]) -> tuple[Places, Function, list[Any]]:
         places = _moving(tangents)
-        moved, rule = _case(rules, places)
-        values = rule(*primals, *(tangents[place] for place in places))
+        return *_case(rules, places), [tangents[place] for place in places]
+
+    return _with_jvp(function, closed_over, chosen)
+
+
+def _with_jvp(
+    function: Function, closed_over: int, chosen: Callable[[Sequence[Any]], tuple[Places, Function, list[Any]]]
+) -> Function:
+    """Return a function whose tangents tell which results move, the rule, and the tangents that this takes."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        moved, rule, taken = chosen(tangents)
+        values = rule(*primals, *taken)
         results = values[: len(values) - len(moved)]
         given = dict(zip(moved, values[len(results) :], strict=True))
         still = [SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
@@ -132,21 +143,9 @@ def covering_jvp(function: Function, closed_over: int, perturbed: Places, moved:
         The operands whose tangents the rule takes, and the results that it gives tangents of.
     rule : callable
     """
-
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        values = rule(*primals, *_filled(tangents, _moving(tangents), perturbed))
-        results = values[: len(values) - len(moved)]
-        given = dict(zip(moved, values[len(results) :], strict=True))
-        still = [SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
-        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
-
-    def call(*operands: Any) -> tuple[Any, ...]:
-        run = jax.custom_jvp(_after(function, operands[:closed_over]))
-        run.defjvp(jvp, symbolic_zeros=True)
-        results: tuple[Any, ...] = run(*operands[closed_over:])
-        return results
-
-    return call
+    return _with_jvp(
+        function, closed_over, lambda tangents: (moved, rule, _filled(tangents, _moving(tangents), perturbed))
+    )
 
 
 def covering_vjp(
