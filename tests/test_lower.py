@@ -467,3 +467,13 @@ def test_none_is_asked_for_where_the_program_took_none() -> None:
     ours = round_trip(brainir.lower(lambda x, nothing: x, X, None))
     with pytest.raises(EmissionError, match="argument nothing must be None"):
         ours(X, X)
+
+
+def test_what_jax_says_of_a_value_that_is_not_known_names_the_users_function() -> None:
+    def decides(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        return x if (params["w"] * x).sum() > 0 else -x
+
+    params = {"w": X}
+    for fn, args in ((decides, (params, X)), (functools.partial(decides, params), (X,))):
+        with pytest.raises(jax.errors.TracerBoolConversionError, match=r"function decides at .*test_lower\.py"):
+            brainir.lower(fn, *args)

@@ -204,8 +204,18 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         results.append(shape)
         return values
 
-    closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*leaves)
+    closed, shapes = jax.make_jaxpr(_named_after(fn, flat), return_shape=True)(*leaves)
     return closed, jax.tree.unflatten(results[-1], shapes)
+
+
+def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what JAX says of tracing `flat` name `fn` and its line."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    if hasattr(fn, "__code__"):
+        flat.__signature__ = inspect.signature(flat)  # type: ignore[attr-defined]  # its own arguments
+        functools.update_wrapper(flat, fn, assigned=(), updated=())
+    return flat
 
 
 def _is_array_like(leaf: Any) -> bool:
