@@ -6,6 +6,9 @@ in, such as those of ``jax.numpy``, it remembers for both sides. The sides take 
 counts, of the processor for what one thread does, and of the clock for running. Each side starts when the garbage
 collector has just looked through the process, so that none pays for what another left.
 
+The last two rows are beyond the bounds: calls of ``jax.lax``, which JAX traces quickest, and functions that JAX traces
+once in a process and then has from its memory, where brainir lowers each again.
+
 first    ``lower``, verification included, to ``make_jaxpr``, no rule remembered; bound 1.5, with rules 2.5
 lower    the same when the rules of the program are remembered; bound 1.5
 retrace  ``make_jaxpr`` of the regenerated function to that of the original; bound 1.2
@@ -53,6 +56,18 @@ def chain(x: Any, w: Any) -> Any:
     for _ in range(EQUATIONS // 4):
         x = jnp.tanh(x) * w + 0.5 * x
     return x
+
+
+def bare_chain(x: Any, w: Any) -> Any:
+    """Return 1,000 layers of four operations of ``jax.lax`` each."""
+    for _ in range(1_000):
+        x = lax.add(lax.mul(lax.tanh(x), w), lax.mul(x, w))
+    return x
+
+
+def solutions(a: Any, b: Any) -> Any:
+    """Return an inverse, a solution and a determinant."""
+    return jnp.linalg.inv(a), jnp.linalg.solve(a, b), jnp.linalg.det(a)
 
 
 @jax.custom_jvp
@@ -240,6 +255,8 @@ if __name__ == "__main__":
         "spiking layers": function_workload(spiking_layers, spiking_network()),
         "transformer": function_workload(train_step, transformer()),
         "the guide's network": module_workload("ALIF_STPExpCu"),
+        "calls of jax.lax": function_workload(bare_chain, (jnp.ones(16), jnp.ones(16)), compiles=False),
+        "jnp.linalg": function_workload(solutions, (jnp.eye(4), jnp.ones(4))),
     }
     header = ("first", "lower", "retrace", "run", "load")
     print(f"{'to tracing with JAX':22}" + "".join(f"{name:>9}" for name in header))
