@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...ir.errors import AnalysisError
-from ...ir.node import Node
 from ...ir.ops import While
 from ...ir.printer import format_node
 from ...ir.program import Function
 from ..reachability import reached
+from ..routes import has_derivative
 
-__all__ = ["check_backward", "is_flat"]
+__all__ = ["check_backward"]
 
 
 def check_backward(function: Function, starts: Iterable[str], ends: Iterable[str]) -> None:
@@ -29,7 +29,7 @@ def check_backward(function: Function, starts: Iterable[str], ends: Iterable[str
     AnalysisError
         If it does: its rounds would have to be taken backward, and how many there are is not known beforehand.
     """
-    moving = reached(function, dict.fromkeys(starts, 1), lambda node, name: is_flat(function, node, name))
+    moving = reached(function, dict.fromkeys(starts, 1), lambda node, name: not has_derivative(node, name))
     wanted = {name for name in ends if name in moving}
     for node in reversed(function.nodes):
         if wanted.isdisjoint(node.outputs):
@@ -46,8 +46,3 @@ def check_backward(function: Function, starts: Iterable[str], ends: Iterable[str
                 "or put stop_gradient around it"
             )
         wanted.update(carried)
-
-
-def is_flat(function: Function, node: Node, name: str) -> bool:
-    """Whether a result has no derivative."""
-    return node.traits.blocks_gradient or not function.type_of(name).is_inexact

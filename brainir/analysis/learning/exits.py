@@ -24,10 +24,11 @@ from ...ir.types import TensorType, is_literal
 from ..facts import Facts
 from ..inline import fresh_name
 from ..reachability import reached
+from ..routes import has_derivative
 from ..slices import identifiers
 from ..states import HiddenLeaf
 from ..weights import WeightScan, union
-from .backward import check_backward, is_flat
+from .backward import check_backward
 
 __all__ = ["ExitForm", "exit_form"]
 
@@ -268,7 +269,7 @@ class _Versions:
         params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
         marks = {name: 1 << number for number, name in enumerate((*self.inputs.values(), *params))}
         scratch = self._function(tuple(self.inputs.values()), outputs)
-        found = reached(scratch, marks, lambda node, name: is_flat(scratch, node, name))
+        found = reached(scratch, marks, lambda node, name: not has_derivative(node, name))
         mask = 0
         for place, name in enumerate(outputs):
             mask |= 0 if place in self.unread else found.get(name, 0)

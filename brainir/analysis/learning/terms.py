@@ -126,7 +126,7 @@ class _Finder:
         seen: set[str] = set()
         done: set[tuple[Meeting, ...]] = set()
         for meeting in scan.meetings:
-            weights = [name for name in meeting.weights if scan.leaves.get(name) and self._has_derivative(name)]
+            weights = [name for name in meeting.weights if scan.leaves.get(name) and self._is_inexact(name)]
             product = self.products.get(meeting.index)
             if not weights or isinstance(meeting.node, Cond | Scan | While):
                 continue
@@ -148,12 +148,12 @@ class _Finder:
                     yield self._elementwise(f"term_{count}", weight, meeting)
                     count += 1
         for hidden in scan.states.hidden:
-            if scan.is_param(hidden.new) and self._has_derivative(hidden.new) and hidden.new not in seen:
+            if scan.is_param(hidden.new) and self._is_inexact(hidden.new) and hidden.new not in seen:
                 seen.add(hidden.new)
                 yield self._elementwise(f"term_{count}", hidden.new, None)
                 count += 1
 
-    def _has_derivative(self, name: str) -> bool:
+    def _is_inexact(self, name: str) -> bool:
         return self.scan.function.type_of(name).is_inexact
 
     def _chain(self, name: str, weights: list[str]) -> tuple[Program, tuple[Value, ...], tuple[StatePath, ...]]:
