@@ -103,6 +103,27 @@ def fresh_jvp(primals: Any, tangents: Any, tag: Tag) -> Any:
 ad.primitive_jvps[fresh_p] = fresh_jvp
 
 
+class Power:
+    """A parameter that is no plain number, and holds one."""
+
+    def __init__(self, exponent: int) -> None:
+        self.exponent = exponent
+
+
+growing_p = primitive("brainir_tests_growing", lambda x, power: (jnp.sin(x),))
+
+
+def growing_jvp(primals: Any, tangents: Any, power: Power) -> Any:
+    """Multiply by a higher power in every order of derivative, in a branch."""
+    (x,) = primals
+    factor = lax.cond(x > 0, lambda x: lax.integer_pow(x, power.exponent), lambda x: x, x)
+    following = growing_p.bind(x, power=Power(power.exponent + 1))[0]
+    return growing_p.bind(x, power=power), [tangents[0] * factor * following]
+
+
+ad.primitive_jvps[growing_p] = growing_jvp
+
+
 def solved(scale: Any, b: Any) -> Any:
     matrix = scale * MATRIX
     return jnp.sin(solve_p.bind(matrix, lax.stop_gradient(jnp.diagonal(matrix)), b)[0])
@@ -169,3 +190,15 @@ def test_a_rule_with_new_parameters_in_every_order_refers_to_itself_where_it_com
     for order in range(6):
         got, wanted = (functools.reduce(lambda f, _: jax.grad(f), range(order), f)(0.3) for f in (ours, fn))
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+def test_a_rule_with_other_numbers_in_every_order_does_not_refer_to_itself() -> None:
+    def fn(x: Any) -> Any:
+        return growing_p.bind(x, power=Power(2))[0]
+
+    ours = brainir.to_callable(brainir.lower(fn, jnp.float32(0.7)))
+    for order in range(4):
+        got, wanted = (functools.reduce(lambda f, _: jax.grad(f), range(order), f)(0.7) for f in (ours, fn))
+        np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    with pytest.raises(NotImplementedError, match="order 4 and above are not stored"):
+        jax.grad(jax.grad(jax.grad(jax.grad(ours))))(0.7)

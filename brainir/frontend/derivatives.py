@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from ..ir.ops import JvpCase, VjpCase
-from . import jax_rules
+from . import jax_rules, jaxprs
 from .rules import Attributes
 
 __all__ = [
@@ -142,7 +142,7 @@ def traced_rules(
         given = str(error) if isinstance(error, RuntimeError) else ""
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise NoRuleError(function, reason) from error
-    if any(map(jax_rules.leaks, rules.bodies())):
+    if any(map(jaxprs.leaks, rules.bodies())):
         raise NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
     return rules
 

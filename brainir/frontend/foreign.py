@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..ir.program import Function
-from . import jax_compat, jax_rules
+from . import jax_compat, jax_rules, jaxprs
 from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
@@ -106,7 +106,7 @@ class ForeignPrimitives:
         except UNTRACEABLE:
             return None
         # One that only runs the primitive says nothing.
-        if jax_rules.uses(traced, equation.primitive):
+        if jaxprs.uses(traced, equation.primitive):
             return None
         return transposed(equation, traced, linear) if linear else traced
 
@@ -116,9 +116,7 @@ class ForeignPrimitives:
         *_, active = key
         # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
         # the same in the last three orders but for the parameters, it refers to itself.
-        around = [
-            (attributes, outlines) for primitive, attributes, outlines in self._open if primitive is equation.primitive
-        ]
+        around = [(known, bodies) for primitive, known, bodies in self._open if primitive is equation.primitive]
         if len(around) == _MOST_ORDERS and around[-1][0]["function"] != function:
             raise HigherOrderError(function, _TOO_HIGH)
         try:
@@ -132,10 +130,9 @@ class ForeignPrimitives:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
         traced_rules = [*rules.bodies()]
         if len(around) == _MOST_ORDERS:
-            first, *others = (
-                [*map(jax_rules.outline, bodies)] for bodies in (traced_rules, *(b for _, b in around[-2:]))
-            )
-            if others != [first, first]:
+            latest = [traced_rules, *(bodies for _, bodies in around[-2:])]
+            outlines = [[*map(jaxprs.outline, bodies)] for bodies in latest]
+            if outlines[1:] != outlines[:-1]:
                 raise HigherOrderError(function, _TOO_HIGH)
             self._known[key] = around[-1][0]
             return

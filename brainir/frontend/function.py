@@ -120,13 +120,7 @@ def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
     trees: tuple[tuple[Role, str, Tree], ...] = (("param", "params", params), ("hidden", "hidden", hidden))
     shared = {path for path, _ in leaf_paths(params)} & {path for path, _ in leaf_paths(hidden)}
     return tuple(
-        State(
-            path=path,
-            role=role,
-            type=role,
-            tree=LeafTree(unit=leaf.unit),
-            returned=role == "hidden",
-        )
+        State(path=path, role=role, type=role, tree=LeafTree(unit=leaf.unit), returned=role == "hidden")
         for role, root, tree in trees
         for path, leaf in leaf_paths(tree, (root,) if shared else ())
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,15 @@ from jax.interpreters import ad
 
 from .jax_compat import (
     Equation,
-    OpenJaxpr,
-    constant_array,
     implementation,
     is_literal,
     moves,
     open_jaxpr,
     spec_of,
-    tensor_type,
 )
 
 __all__ = [
-    "instantiate",
-    "leaks",
     "num_closed_over",
-    "outline",
     "rule_functions",
     "rule_operands",
     "trace_custom_jvp",
@@ -44,7 +38,6 @@ __all__ = [
     "trace_transpose",
     "trace_vjp_case",
     "trace_vjp_rules",
-    "uses",
 ]
 
 
@@ -138,7 +131,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
         results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
         given = iter(results[len(outputs) :])
         full = [None if zero else next(given) for zero in zero_tangents]
-        moved = [instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
+        moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
@@ -185,7 +178,7 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         returned = _backward(equation, own, residuals.filled(given), full)
         pairs = zip(returned, kinds[own:], strict=True)
         closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
-        return [*closed_over, *(instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
+        return [*closed_over, *(_instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
 
     bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
@@ -373,46 +366,8 @@ def trace_vjp_case(
 
 
 def _symbolic_zero(kind: Any) -> Any:
-    moves = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
-    return jax.custom_derivatives.SymbolicZero(moves())
-
-
-def outline(closed: Any) -> Any:
-    """Return what a jaxpr does, but for parameters that are no jaxprs; equal for jaxprs that do the same."""
-    numbers: dict[Any, int] = {}
-
-    def named(atom: Any) -> Any:
-        return repr(atom.val) if is_literal(atom) else numbers.setdefault(atom, len(numbers))
-
-    opened = open_jaxpr(closed)
-    lines = [[named(var) for var in (*opened.invars, *opened.constvars)]]
-    for equation in opened.equations:
-        inner = [held for held in equation.params.values() if hasattr(held, "jaxpr") and hasattr(held, "consts")]
-        operands, results = map(named, equation.invars), map(named, equation.outvars)
-        lines.append([equation.primitive.name, *operands, *results, *map(outline, inner)])
-    held = zip(opened.constvars, opened.consts, strict=True)
-    consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
-    return [*lines, [named(atom) for atom in opened.outvars], consts]
-
-
-def leaks(closed: Any) -> bool:
-    """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
-    return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
-
-
-def uses(closed: Any, primitive: Any) -> bool:
-    """Whether a jaxpr has an equation with a primitive, or calls one that does."""
-    return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
-
-
-def _called(closed: Any) -> Iterator[OpenJaxpr]:
-    """Yield a closed jaxpr and those that its equations hold."""
-    opened = open_jaxpr(closed)
-    yield opened
-    for equation in opened.equations:
-        for value in equation.params.values():
-            if hasattr(value, "jaxpr") and hasattr(value, "consts"):
-                yield from _called(value)
+    moving = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
+    return jax.custom_derivatives.SymbolicZero(moving())
 
 
 def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
@@ -424,7 +379,7 @@ def _float0(kind: Any) -> Any:
     return np.zeros(kind.shape, jax.dtypes.float0)
 
 
-def instantiate(cotangent: Any, kind: Any) -> Any:
+def _instantiate(cotangent: Any, kind: Any) -> Any:
     """Return a tangent or cotangent of a value that can have one as an array, zeros if it is none."""
     if cotangent is None or isinstance(cotangent, ad.Zero):
         return jnp.zeros(kind.shape, kind.dtype)

@@ -1,0 +1,68 @@
+"""What can be said of a whole jaxpr, with those that its equations hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, open_jaxpr, tensor_type
+
+__all__ = ["leaks", "outline", "uses"]
+
+
+def leaks(closed: Any) -> bool:
+    """Whether a jaxpr holds values of a trace that has ended, or calls one that does."""
+    return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
+
+
+def uses(closed: Any, primitive: Any) -> bool:
+    """Whether a jaxpr has an equation with a primitive, or calls one that does."""
+    return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
+
+
+def outline(closed: Any) -> Any:
+    """Return what a jaxpr does, but for parameters that are neither data nor jaxprs; equal where it is the same."""
+    numbers: dict[Any, int] = {}
+
+    def named(atom: Any) -> Any:
+        return repr(atom.val) if is_literal(atom) else numbers.setdefault(atom, len(numbers))
+
+    opened = open_jaxpr(closed)
+    lines = [[named(var) for var in (*opened.invars, *opened.constvars)]]
+    for equation in opened.equations:
+        data = [(name, repr(value)) for name, value in sorted(equation.params.items()) if _is_data(value)]
+        operands, results = map(named, equation.invars), map(named, equation.outvars)
+        lines.append([equation.primitive.name, *operands, *results, data, *map(outline, _held(equation))])
+    held = zip(opened.constvars, opened.consts, strict=True)
+    consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
+    return [*lines, [named(atom) for atom in opened.outvars], consts]
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a value is a number, a text, a type of elements, or a tuple of these, and so prints as what it is."""
+    if isinstance(value, tuple):
+        return all(map(_is_data, value))
+    return value is None or isinstance(value, bool | int | float | complex | str | np.dtype)
+
+
+def _called(closed: Any) -> Iterator[OpenJaxpr]:
+    """Yield a jaxpr and those that its equations hold."""
+    opened = open_jaxpr(closed)
+    yield opened
+    for equation in opened.equations:
+        for inner in _held(equation):
+            yield from _called(inner)
+
+
+def _held(equation: Any) -> Iterator[Any]:
+    """Yield the jaxprs that an equation holds, as closed ones; those of branches are in a tuple.
+
+    One that takes constants from elsewhere is left out.
+    """
+    for value in equation.params.values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if hasattr(each, "consts") or (hasattr(each, "eqns") and not each.constvars):
+                yield as_closed(each)
