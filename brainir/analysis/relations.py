@@ -293,9 +293,7 @@ class _Builder:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
-        function = self.scan.function
-        stops = {node.outputs[0] for node in function.nodes if node.traits.blocks_gradient}
-        self.cut = stops | self.scan.blocking
+        self.cut = {node.outputs[0] for node in self.scan.stops} | self.scan.blocking
         self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group for group in groups for path in group.hidden_paths}
 
@@ -311,7 +309,7 @@ class _Builder:
         stop: set[str] = set()
         if operation.x is not None:
             sources.append(operation.x)
-            stop.update(value for value in function.nodes[operation.nodes[0]].inputs if value in scan.data)
+            stop.update(value for value in function.nodes[operation.nodes[0]].inputs if scan.is_data(value))
         program, invars = extract(f"operation_{index}", function, scan.program, sources, [operation.y], stop=stop)
         node = function.nodes[operation.nodes[0]] if operation.nodes else None
         return HiddenParamOpRelation(

@@ -12,6 +12,7 @@ from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
 from .flow import bits
 from .routes import has_derivative, route
+from .sites import signatures_of
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
 
@@ -82,7 +83,6 @@ class WeightOperations:
         self.in_control_flow: list[tuple[StatePath, Meeting]] = []
         self.opaque: list[tuple[StatePath, Meeting]] = []
         self.frozen: list[tuple[StatePath, Meeting]] = []
-        self._uses = scan.uses
         self._elementwise: list[Meeting] = []
         self._ends: dict[str, Operation] = {}
         meetings = {meeting.index: meeting for meeting in scan.meetings}
@@ -134,8 +134,8 @@ class WeightOperations:
         """Follow the result of an operation through nodes that only move, convert or scale it."""
         if self._ends.keys().isdisjoint(node.inputs):
             return
-        data = [operand for operand in node.inputs if operand in self.scan.data]
-        if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or self._uses[data[0]] != 1:
+        data = [operand for operand in node.inputs if self.scan.is_data(operand)]
+        if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or data[0] in self.scan.reused:
             return
         scales = node.op == "mul" or (node.op == "div" and node.inputs[0] == data[0])
         moves = node.traits.structural and len(node.inputs) == 1
@@ -170,7 +170,7 @@ class WeightOperations:
 
         The same leaf once more is another weight operation: a path through it is not credited.
         """
-        if before.path != path or self._uses[meeting.data[0]] != 1:
+        if before.path != path or meeting.data[0] in self.scan.reused:
             return False
         used = {each.leaf.keys for each in before.leaves}
         return not any(each.leaf.keys in used for each in self._leaves(meeting, path))
@@ -178,7 +178,7 @@ class WeightOperations:
     def _sum_products(self, meeting: Meeting, total: Node) -> None:
         """Make one operation of products and their sum."""
         kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
-        result, places = total.outputs[0], [meeting.index, self.scan.index_of[total.outputs[0]]]
+        result, places = total.outputs[0], [meeting.index, self.scan.function.places[total.outputs[0]]]
         paths = self._paths(self.scan.leaves, meeting.weights)
         for path in paths:
             leaves = self._leaves(meeting, path)
@@ -188,7 +188,7 @@ class WeightOperations:
 
     def _add_bias(self, meeting: Meeting) -> bool:
         """Whether a sum adds the bias of the operation before it; if so, make it part of that operation."""
-        if meeting.node.op not in _SUMS or len(meeting.data) != 1 or self._uses[meeting.data[0]] != 1:
+        if meeting.node.op not in _SUMS or len(meeting.data) != 1 or meeting.data[0] in self.scan.reused:
             return False
         before = self._ends.get(meeting.data[0])
         if before is None or self._paths(self.scan.leaves, meeting.weights) != [before.path]:
@@ -236,13 +236,13 @@ class WeightOperations:
     def _last_common(self, name: str, leaf: int, leads: set[str], marked: dict[int, Meeting], states: set[str]) -> str:
         """Return the last value on all ways of a leaf before it meets data or another parameter."""
         users = self.scan.function.users
-        index_of = self.scan.index_of
+        places = self.scan.function.places
         while True:
             if name in states:
                 return name
             following: set[str] = set()
             for user in users.get(name, ()):
-                if user.outputs and index_of[user.outputs[0]] in marked:
+                if user.outputs and places[user.outputs[0]] in marked:
                     return name
                 following.update(output for output in user.outputs if output in leads)
             if len(following) != 1:
@@ -330,14 +330,16 @@ class WeightOperations:
 
     @functools.cached_property
     def _sloped(self) -> set[str]:
-        """The values from which a derivative passes to a hidden state through no weight operation."""
+        """The results of operations from which a derivative passes to a hidden state through no other one."""
+        function, blocking = self.scan.function, self.scan.blocking
         found = {hidden.new for hidden in self.scan.states.hidden}
-        for node in reversed(self.scan.function.nodes):
-            if found.isdisjoint(node.outputs) or node.outputs[0] in self.scan.blocking:
+        for node, signature in zip(reversed(function.nodes), reversed(signatures_of(function)), strict=True):
+            outputs = node.outputs
+            if found.isdisjoint(outputs) or outputs[0] in blocking:
                 continue
-            if any(name in found and has_derivative(node, name) for name in node.outputs):
+            if any([sloped and name in found for sloped, name in zip(signature.sloped, outputs, strict=True)]):
                 found.update(node.inputs)
-        return found
+        return found & self._seeds.keys()
 
     @functools.cached_property
     def _place(self) -> dict[int, int]:

@@ -8,9 +8,10 @@ from ...ir.collector import collector_paused
 from ...ir.node import Node
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
-from ...ir.types import TensorType, is_literal
+from ...ir.types import TensorType
 from ..diagnostics import Diagnostic, diagnostic, place_of
-from ..passes.rewriting import runs, runs_first
+from ..passes.rewriting import calling, runs, runs_first
+from ..reachability import made_of
 from ..sites import signatures_of
 from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
@@ -118,11 +119,13 @@ class _Counter:
         places: dict[tuple[str, str, _Tally], int] = {}
         fixed = {constant.name for constant in function.constants}
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
-            if _is_fixed(node, fixed):
+            traits = signature.traits
+            # A compiler computes beforehand what depends on constants only.
+            if made_of(node.inputs, fixed) and not (traits.effectful or traits.random):
                 fixed.update(node.outputs)
                 continue
             place = node.scope or node.source
-            if signature.traits.control:
+            if traits.control:
                 for (inner, op), tally in self._inner(node).items():
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
@@ -169,14 +172,6 @@ class _Counter:
         return found
 
 
-def _is_fixed(node: Node, fixed: set[str]) -> bool:
-    """Whether a node depends on constants only, so that a compiler computes it beforehand."""
-    for operand in node.inputs:
-        if operand not in fixed and not is_literal(operand):
-            return False
-    return not (node.traits.effectful or node.traits.random)
-
-
 def _weight(tallies: dict[_Key, _Tally]) -> tuple[int, int]:
     operations = sum(tally.flops + tally.transcendentals for tally in tallies.values())
     return operations, sum(tally.bytes_moved for tally in tallies.values())
@@ -193,8 +188,8 @@ def _reached(program: Program) -> set[str]:
     """Return the functions that a run can enter; derivative rules are not among them."""
     found, pending = {program.entry}, [program.entry]
     while pending:
-        for node in program.table[pending.pop()].nodes:
-            for name in runs(node) if node.reference_names() else ():
+        for node in calling(program.table[pending.pop()]):
+            for name in runs(node):
                 if name not in found:
                     found.add(name)
                     pending.append(name)
