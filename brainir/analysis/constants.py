@@ -1,9 +1,9 @@
-"""Values that do not depend on any input, computed where indices have to be known."""
+"""Values that do not depend on any input: which those are, and what they are where indices have to be known."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,9 +29,10 @@ from ..ir.ops import (
 )
 from ..ir.program import Function, Program
 from ..ir.types import DTYPES, TensorType, is_literal, literal_array
+from .kept import kept
 from .rearrange import rearrange
 
-__all__ = ["Constants"]
+__all__ = ["Constants", "fixed_values", "made_of"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -58,6 +59,27 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
     "xor": np.bitwise_xor,
 }
+
+
+def fixed_values(function: Function) -> set[str]:
+    """Return the values of a function that depend on none of its inputs, found once and kept with it."""
+
+    def find() -> set[str]:
+        found = {constant.name for constant in function.constants}
+        for node in function.nodes:
+            if made_of(node.inputs, found):
+                found.update(node.outputs)
+        return found
+
+    return kept(function, "_fixed_values", find)
+
+
+def made_of(operands: Iterable[str], values: Container[str]) -> bool:
+    """Whether operands are some values or literals, and nothing else."""
+    for operand in operands:
+        if operand not in values and not is_literal(operand):
+            return False
+    return True
 
 
 class Constants:

@@ -7,13 +7,13 @@ calls are inlined first (:func:`inline_calls`), or :class:`ForwardAnalysis` foll
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import is_literal
 
-__all__ = ["made_of", "reached", "reaching", "reused"]
+__all__ = ["reached", "reaching", "reused"]
 
 
 def reached(
@@ -91,11 +91,3 @@ def reused(function: Function) -> set[str]:
             else:
                 used.add(operand)
     return several
-
-
-def made_of(operands: Iterable[str], values: Container[str]) -> bool:
-    """Whether operands are some values or literals, and nothing else."""
-    for operand in operands:
-        if operand not in values and not is_literal(operand):
-            return False
-    return True

@@ -68,12 +68,11 @@ class AlignedSlice:
         sees = {*(member.old for member in members), *self.wanted}
         defined, operand_of = cutting.defined, cutting.operand
         for index in sorted(live):
-            node = nodes[index]
             cutting.add(
-                node,
+                index,
                 [
                     each if keep and each in defined else operand_of(each, live=keep or each not in sees)
-                    for each, keep in zip(node.inputs, live[index], strict=True)
+                    for each, keep in zip(nodes[index].inputs, live[index], strict=True)
                 ],
             )
         results = zip(members, live_results, strict=True)

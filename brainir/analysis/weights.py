@@ -11,13 +11,14 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
+from .constants import fixed_values
 from .descents import Descent, descend
 from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
 from .inline import inline_calls
 from .jacobian import input_variations
 from .kept import kept
 from .opening import OpenedProgram, open_control_flow
-from .reachability import made_of, reused
+from .reachability import reused
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 from .variation import Variation
@@ -93,15 +94,12 @@ class WeightScan:
         self.function = inline_calls(program.entry_function, program, checkpoints=True)
         self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
         self.frozen: dict[str, int] = {}
-        self.fixed = {constant.name for constant in self.function.constants}
+        self.fixed = fixed_values(self.function)
         self.reused = reused(self.function)
         meetings: list[Meeting] = []
-        leaves, frozen, fixed = self.leaves, self.frozen, self.fixed
+        leaves, frozen = self.leaves, self.frozen
         for index, node in enumerate(self.function.nodes):
-            # Most nodes have no operand made of parameters.
             if leaves.keys().isdisjoint(node.inputs):
-                if made_of(node.inputs, fixed):
-                    fixed.update(node.outputs)
                 continue
             operands = tuple(dict.fromkeys(node.inputs))
             weights = tuple(name for name in operands if name in leaves)

@@ -9,9 +9,9 @@ from ...ir.node import Node
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType
+from ..constants import made_of
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..passes.rewriting import calling, runs, runs_first
-from ..reachability import made_of
 from ..sites import signatures_of
 from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
