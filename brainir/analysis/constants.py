@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,7 +32,7 @@ from ..ir.types import DTYPES, TensorType, is_literal, literal_array
 from .kept import kept
 from .rearrange import rearrange
 
-__all__ = ["Constants", "fixed_values", "made_of"]
+__all__ = ["Constants", "fixed_values"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -67,19 +67,14 @@ def fixed_values(function: Function) -> set[str]:
     def find() -> set[str]:
         found = {constant.name for constant in function.constants}
         for node in function.nodes:
-            if made_of(node.inputs, found):
+            for operand in node.inputs:
+                if operand not in found and not is_literal(operand):
+                    break
+            else:
                 found.update(node.outputs)
         return found
 
     return kept(function, "_fixed_values", find)
-
-
-def made_of(operands: Iterable[str], values: Container[str]) -> bool:
-    """Whether operands are some values or literals, and nothing else."""
-    for operand in operands:
-        if operand not in values and not is_literal(operand):
-            return False
-    return True
 
 
 class Constants:

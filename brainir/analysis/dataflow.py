@@ -185,9 +185,8 @@ class ForwardAnalysis(_Analysis[Fact]):
                 continue
             ask = transfer if direct and signature.plain else visit
             found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
-            for name, fact in zip(node.outputs, found, strict=True):
-                if fact is not nothing and not is_nothing(fact):
-                    known[name] = fact
+            pairs = zip(node.outputs, found, strict=True)
+            known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:

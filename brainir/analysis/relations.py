@@ -371,9 +371,7 @@ class _Builder:
         return worst
 
 
-def _tail_maps(
-    y_to_hidden: Program, y: Value, shapes: Sequence[tuple[int, ...]]
-) -> list[tuple[IndexMap, ...] | None]:
+def _tail_maps(y_to_hidden: Program, y: Value, shapes: Sequence[tuple[int, ...]]) -> list[tuple[IndexMap, ...] | None]:
     """Return the index maps by which new values, of some shapes, see `y`; None where they see it in another way."""
     function = y_to_hidden.entry_function
     flow = DependenceFlow(y_to_hidden, [Source(y.shape)], through_stop_gradient=False)

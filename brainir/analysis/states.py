@@ -123,6 +123,7 @@ def _hidden(state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> Hid
     kind = old[0].aval
     if state.num_state != 1 and (not kind.shape or kind.shape[-1] != state.num_state):
         raise AnalysisError(
-            f"grouped state {format_path(state.path)} holds {state.num_state} states, but its last axis does not: {kind}"
+            f"grouped state {format_path(state.path)} holds {state.num_state} states, "
+            f"but its last axis does not: {kind}"
         )
     return HiddenLeaf(state, old[0].name, new[0].name, kind)

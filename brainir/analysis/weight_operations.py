@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 
 from ..ir.model import StatePath
 from ..ir.node import Node
@@ -334,10 +335,7 @@ class WeightOperations:
         function, blocking = self.scan.function, self.scan.blocking
         found = {hidden.new for hidden in self.scan.states.hidden}
         for node, signature in zip(reversed(function.nodes), reversed(signatures_of(function)), strict=True):
-            outputs = node.outputs
-            if found.isdisjoint(outputs) or outputs[0] in blocking:
-                continue
-            if any([sloped and name in found for sloped, name in zip(signature.sloped, outputs, strict=True)]):
+            if not found.isdisjoint(compress(node.outputs, signature.sloped)) and node.outputs[0] not in blocking:
                 found.update(node.inputs)
         return found & self._seeds.keys()
 

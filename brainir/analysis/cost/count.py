@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...ir.collector import collector_paused
-from ...ir.node import Node
+from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
-from ...ir.types import TensorType
-from ..constants import made_of
+from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..passes.rewriting import calling, runs, runs_first
 from ..sites import signatures_of
@@ -119,13 +118,11 @@ class _Counter:
         places: dict[tuple[str, str, _Tally], int] = {}
         fixed = {constant.name for constant in function.constants}
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
-            traits = signature.traits
-            # A compiler computes beforehand what depends on constants only.
-            if made_of(node.inputs, fixed) and not (traits.effectful or traits.random):
+            if _is_fixed(node, signature.traits, fixed):
                 fixed.update(node.outputs)
                 continue
             place = node.scope or node.source
-            if traits.control:
+            if signature.traits.control:
                 for (inner, op), tally in self._inner(node).items():
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
@@ -170,6 +167,14 @@ class _Counter:
             for key, tally in body.items():
                 found[key] = found.get(key, _NOTHING).plus(tally, times)
         return found
+
+
+def _is_fixed(node: Node, traits: Traits, fixed: set[str]) -> bool:
+    """Whether a node depends on constants only, so that a compiler computes it beforehand."""
+    for operand in node.inputs:
+        if operand not in fixed and not is_literal(operand):
+            return False
+    return not (traits.effectful or traits.random)
 
 
 def _weight(tallies: dict[_Key, _Tally]) -> tuple[int, int]:
