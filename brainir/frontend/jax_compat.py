@@ -24,6 +24,7 @@ from .rules import UnsupportedError
 
 __all__ = [
     "ABSTRACT",
+    "Literal",
     "OpenJaxpr",
     "as_closed",
     "callback_parts",
@@ -61,6 +62,10 @@ Result = TypeVar("Result")
 
 ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
 """What says of an array only its type."""
+
+
+Literal = jex_core.Literal
+"""An operand of an equation that is a number rather than a variable."""
 
 
 @dataclass(frozen=True)

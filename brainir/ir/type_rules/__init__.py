@@ -26,9 +26,9 @@ from . import (  # noqa: F401  # they enter their rules
     windows,
 )
 from .checks import MAX_RANK
-from .registry import RULES, Callees, TypeRuleError, Types
+from .registry import BY_TYPES, RULES, Callees, TypeRuleError, Types
 
-__all__ = ["MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
+__all__ = ["BY_TYPES", "MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
 
 
 def result_types(node: Node, operands: Types, callees: Callees) -> Types:
