@@ -233,6 +233,15 @@ def test_a_program_of_64_bit_types_is_refused_where_they_are_switched_off() -> N
         brainir.to_callable(program)
 
 
+def test_a_name_scope_that_is_no_line_of_text_is_written_as_one() -> None:
+    def scoped(x: Any) -> Any:
+        with jax.named_scope('a "b"\n\u2028ü'):
+            return x * 2
+
+    program = check(scoped, X)
+    assert program.entry_function.nodes[0].scope == r'a "b"\n\u2028ü'
+
+
 # Constants
 
 
@@ -255,6 +264,15 @@ def test_constants_keep_every_bit(name: str) -> None:
     got, _ = round_trip(check(lambda x: (array, x), X))(X)
     assert jnp.asarray(got).dtype == array.dtype
     assert np.asarray(got).tobytes() == CONSTANTS[name].tobytes()
+
+
+@pytest.mark.parametrize("numbers", [np.nan, np.array([np.nan, np.inf], np.float32)], ids=["number", "array"])
+def test_numbers_that_debug_nans_looks_for_can_be_constants(numbers: Any) -> None:
+    with jax.debug_nans(True), jax.debug_infs(True):
+        ours = round_trip(brainir.lower(lambda x: jnp.where(x[:, None] > 0, x[:, None], numbers), X))
+        assert_same_bits(jax.jit(lambda x: ours(x)[-1, 0])(X), X[-1])
+        with pytest.raises(FloatingPointError):
+            ours(X)
 
 
 def test_keys_can_be_constants() -> None:
@@ -376,6 +394,23 @@ def test_a_primitive_inside_a_nested_function_is_listed_once() -> None:
     with pytest.raises(LoweringError, match="brainir has no rule for this primitive") as caught:
         brainir.lower(lambda x: jax.lax.map(inner, jnp.stack([x, x])), X)
     assert str(caught.value).count("opaque:") == 1
+
+
+def test_a_value_of_a_function_that_is_being_traced_is_no_constant() -> None:
+    def around(x: Any) -> Any:
+        return brainir.to_callable(brainir.lower(lambda y: y * x, X))(x)
+
+    for traced in (jax.jit(around), jax.vmap(around), jax.jacfwd(around)):
+        with pytest.raises(LoweringError, match="fn: it closes over a value of a function around it, which only"):
+            traced(X)
+
+
+def test_a_function_is_lowered_while_another_one_is_traced() -> None:
+    def around(x: Any) -> Any:
+        return round_trip(brainir.lower(jnp.sin, x))(x) * 2
+
+    assert_same_bits(jax.jit(around)(X), jax.jit(lambda x: jnp.sin(x) * 2)(X))
+    assert_same_bits(jax.jacfwd(around)(X), jax.jacfwd(lambda x: jnp.sin(x) * 2)(X))
 
 
 @jax.tree_util.register_pytree_node_class

@@ -8,12 +8,11 @@ from typing import Any, Protocol
 import jax
 
 from ..ir.node import Node
-from ..ir.ops import schema_of
 from ..ir.program import Constant, Function
 from ..ir.types import literal_text
 from . import jax_compat
-from .jax_compat import OpenJaxpr
-from .rules import Attributes, has_sharding
+from .jax_compat import Literal, OpenJaxpr
+from .rules import has_sharding
 from .sources import is_model_file, source_of
 
 __all__ = ["Body", "EquationTable"]
@@ -22,8 +21,8 @@ __all__ = ["Body", "EquationTable"]
 class EquationTable(Protocol):
     """What lowers the equations of all jaxprs of a program."""
 
-    def lower_equation(self, equation: Any, source: str) -> tuple[str, Attributes]:
-        """Return operation and attributes of an equation at a line of the model."""
+    def lower_equation(self, equation: Any, source: str) -> Node:
+        """Return a node with operation and attributes of an equation at a line of the model, and nothing else."""
 
 
 class Body:
@@ -44,7 +43,7 @@ class Body:
         self._operands.update(zip(jaxpr.invars, names, strict=True))
         for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
             self._operands[var] = self._constant(var.aval, value)
-        results = {index: var for index, var in enumerate(jaxpr.outvars) if not jax_compat.is_literal(var)}
+        results = {index: var for index, var in enumerate(jaxpr.outvars) if not isinstance(var, Literal)}
         self._wanted = {results[index]: name for index, name in reversed(outputs.items()) if index in results}
 
     def _name(self, name: str) -> str:
@@ -62,19 +61,19 @@ class Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        equations = (equation for equation in self._jaxpr.equations if not self._is_passed_on(equation))
-        nodes = tuple(map(self._node, equations))
-        outputs = tuple(map(self._operand, self._jaxpr.outvars))
+        equations = self._jaxpr.equations
+        nodes = tuple([self._node(equation) for equation in equations if not self._is_passed_on(equation)])
+        outputs = self._operands_of(self._jaxpr.outvars)
         fields = {
             "name": name,
             "inputs": self._inputs,
             "types": tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
             # Operands and outputs can be constants too.
             "constants": tuple(self._constants),
-            "nodes": nodes,
             "outputs": outputs,
         }
-        return Function.checked(fields)
+        # The nodes are checked one by one, and what they hold is not looked through again.
+        return Function.checked(fields).model_copy(update={"nodes": nodes})
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
@@ -83,35 +82,31 @@ class Body:
         (operand,), (result,) = equation.invars, equation.outvars
         if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):
             return False
-        self._operands[result] = self._operand(operand)
+        (self._operands[result],) = self._operands_of([operand])
         return True
 
-    def _operand(self, atom: Any) -> str:
-        if not jax_compat.is_literal(atom):
-            return self._operands[atom]
+    def _operands_of(self, atoms: Sequence[Any]) -> tuple[str, ...]:
+        operands = self._operands
+        return tuple([self._literal(atom) if isinstance(atom, Literal) else operands[atom] for atom in atoms])
+
+    def _literal(self, atom: Any) -> str:
         if atom.aval.dtype == jax.dtypes.float0:
             return self._constant(atom.aval, atom.val)
         return jax_compat.literal_operand(atom)
 
     def _result(self, var: Any) -> str:
-        name = self._wanted.get(var, "")
-        while not name or name in self._taken:
+        name = self._wanted.get(var) if self._wanted else None
+        taken = self._taken
+        while name is None or name in taken:
             name = f"v{self._count}"
             self._count += 1
-        self._taken.add(name)
+        taken.add(name)
         self._operands[var] = name
         return name
 
     def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
-        op, attributes = self._lowering.lower_equation(equation, source)
-        fields = {
-            "op": op,
-            "inputs": tuple([self._operand(atom) for atom in equation.invars]),
-            "outputs": tuple([self._result(var) for var in equation.outvars]),
-            "types": tuple([jax_compat.type_text(var.aval) for var in equation.outvars]),
-            "scope": jax_compat.name_stack(equation),
-            "source": source,
-            **attributes,
-        }
-        return schema_of(op).checked(fields)
+        node = self._lowering.lower_equation(equation, source)
+        inputs, results = self._operands_of(equation.invars), equation.outvars
+        types = tuple([jax_compat.type_text(var.aval) for var in results])
+        return node.placed(inputs, tuple(map(self._result, results)), types, jax_compat.name_stack(equation), source)

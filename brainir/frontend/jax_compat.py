@@ -24,6 +24,7 @@ from .rules import UnsupportedError
 
 __all__ = [
     "ABSTRACT",
+    "Literal",
     "OpenJaxpr",
     "as_closed",
     "callback_parts",
@@ -61,6 +62,10 @@ Result = TypeVar("Result")
 
 ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
 """What says of an array only its type."""
+
+
+Literal = jex_core.Literal
+"""An operand of an equation that is a number rather than a variable."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,14 @@ def marks(equation: Equation) -> tuple[str, ...]:
 def name_stack(equation: Equation) -> str:
     """Return the name scopes around an equation, separated by ``/``; transformations such as ``jvp`` are no scopes."""
     stack = equation.source_info.name_stack.stack
-    return "/".join(part.name for part in stack if type(part).__name__ == "Scope") if stack else ""
+    return "/".join(_shown(part.name) for part in stack if type(part).__name__ == "Scope") if stack else ""
+
+
+def _shown(name: str) -> str:
+    """Return a name as one line of text, with escapes for what cannot be shown."""
+    if name.isprintable():
+        return name
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 
 def strong(leaf: Any) -> Any:
@@ -218,7 +230,8 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     """
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedError(
-            "its derivative rule closes over a value of the function around it; give it the value as an argument"
+            "it closes over a value of a function around it, which only exists while that is traced; "
+            "give it the value as an argument"
         )
     if isinstance(value, jax.Ref):
         raise UnsupportedError(

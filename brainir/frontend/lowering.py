@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ..ir.errors import LoweringError
+from ..ir.node import Node
+from ..ir.ops import schema_of
 from ..ir.program import Function
 from . import control, jax_compat, parallel
 from .activity import LazyActivity
@@ -150,40 +153,43 @@ class Lowering:
         self._by_jaxpr[id(closed)] = (closed, name)
         return name
 
-    def lower_equation(self, equation: Any, source: str) -> tuple[str, Attributes]:
-        """Lower an equation to operation and attributes; note it and return a stand-in if that cannot be done."""
+    def lower_equation(self, equation: Any, source: str) -> Node:
+        """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""
         name = equation.primitive.name
         self._open_sources.append(source)
         try:
             marks = jax_compat.marks(equation)
             if marks:
                 raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
-            if name in self.keep:
-                return custom_call(equation)
-            if name in _PLAIN:
-                return node_attributes(name, equation.params)
-            if name in CALLBACKS:
-                return callback(equation, self._externals)
-            if name in _HARD:
-                op, rule = _HARD[name]
-                return op, rule(self, equation)
-            if name in EQUATION_RULES:
-                (op, *_), equation_rule = EQUATION_RULES[name]
-                attributes = equation_rule(self, equation)
-                return attributes.pop("op", op), attributes
-            reason = refusal(name)
-            if reason is not None:
-                raise UnsupportedError(reason)
-            return self.foreign.lower(self, equation)
+            if name in _PLAIN and name not in self.keep:
+                return _plain_node(name, equation.params)
+            return _node(*self._operation(equation, name))
         except NoRuleError as error:
-            return "no_derivative", {"function": error.function, "reason": str(error)}
+            return _node("no_derivative", {"function": error.function, "reason": str(error)})
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
             where = next(filter(None, reversed(self._open_sources)), "")
             self.problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
-            return "stop_gradient", {}
+            return _node("stop_gradient", {})
         finally:
             self._open_sources.pop()
+
+    def _operation(self, equation: Any, name: str) -> tuple[str, Attributes]:
+        if name in self.keep:
+            return custom_call(equation)
+        if name in CALLBACKS:
+            return callback(equation, self._externals)
+        if name in _HARD:
+            op, rule = _HARD[name]
+            return op, rule(self, equation)
+        if name in EQUATION_RULES:
+            (op, *_), equation_rule = EQUATION_RULES[name]
+            attributes = equation_rule(self, equation)
+            return attributes.pop("op", op), attributes
+        reason = refusal(name)
+        if reason is not None:
+            raise UnsupportedError(reason)
+        return self.foreign.lower(self, equation)
 
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
@@ -196,6 +202,23 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD, *EQUATION_RULES}
 """Primitives whose parameters alone say what they are: most of a program."""
+
+
+def _node(op: str, attributes: Attributes) -> Node:
+    blank = dict(op=op, inputs=(), outputs=(), types=(), scope="", source="")
+    return schema_of(op).checked({**blank, **attributes})
+
+
+def _plain_node(primitive: str, params: dict[str, Any]) -> Node:
+    try:
+        return _remembered_node(primitive, tuple(params.items()))
+    except TypeError:  # a parameter cannot be hashed
+        return _node(*node_attributes(primitive, params))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _remembered_node(primitive: str, params: tuple[tuple[str, Any], ...]) -> Node:
+    return _node(*node_attributes(primitive, dict(params)))
 
 
 def lowered_ops() -> frozenset[str]:

@@ -26,15 +26,15 @@ def is_name(name: str) -> bool:
     return plain and name.isidentifier() and not keyword.iskeyword(name) and len(name) <= 200
 
 
-def check_interface(interface: Interface, entry: Function, values: Mapping[str, TensorType]) -> None:
+def check_interface(interface: Interface, entry: Function, values: Mapping[str, str]) -> None:
     """Check an interface against the entry.
 
     Parameters
     ----------
     interface : Interface
     entry : Function
-    values : mapping of str to TensorType
-        The types of its values.
+    values : mapping of str to str
+        The types of its values, without weak types.
 
     Raises
     ------
@@ -119,9 +119,7 @@ def _tree_problem(tree: Tree) -> str | None:
     return "a key appears twice" if len(set(keys)) != len(keys) else None
 
 
-def _check_states(
-    states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, TensorType]
-) -> None:
+def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, str]) -> None:
     start, back = 0, 0
     for state, count in zip(states, counts, strict=True):
         where = f"interface, state {format_path(state.path)}"
@@ -142,7 +140,7 @@ def _check_states(
                 f"{where}: num_state {state.num_state} does not fit a {state.role} state",
                 "only hidden states are grouped; write 1",
             )
-        if state.num_state > 1 and count == 1 and kinds[0].shape[-1:] != (state.num_state,):
+        if state.num_state > 1 and count == 1 and TensorType.parse(kinds[0]).shape[-1:] != (state.num_state,):
             raise violation(
                 f"{where}: num_state is {state.num_state}, unlike the last axis of {kinds[0]}",
                 "write the length of the last axis",

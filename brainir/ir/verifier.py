@@ -10,15 +10,22 @@ from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
 from .node import Node
 from .program import Constant, Function, Program
-from .type_rules import MAX_RANK, TypeRuleError, result_types, strong
+from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types, strong
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 from .violation import violation
 
 __all__ = ["verify"]
 
-Environment = dict[str, TensorType]
+Environment = dict[str, str]
+"""The type of every value and literal as text, without weak types, which the verifier does not compare."""
 
-_VALUE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
+Signature = tuple[tuple[TensorType, ...], tuple[TensorType, ...]]
+
+Inferred = dict[tuple[str, tuple[str, ...]], tuple[str, ...]]
+"""Operation and operand types to result types, for operations whose results depend on nothing else."""
+
+_MAX_NAME = 200
+_VALUE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.]{{0,{_MAX_NAME - 1}}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_LENGTH = 1 << 63
@@ -41,11 +48,34 @@ def verify(program: Program) -> None:
     if not isinstance(program, Program):
         given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
         raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
+    if "_verified" in program.__dict__:
+        return
     _check_table(program)
-    environments = {function.name: _check_values(function) for function in program.functions}
-    for function in program.functions:
-        _check_types(function, environments[function.name], program.table)
-    check_interface(program.interface, program.entry_function, environments[program.entry])
+    table = program.table
+    fresh = [function for function in program.functions if not _is_verified(function, table)]
+    environments = {function.name: _check_values(function) for function in fresh}
+    inferred: Inferred = {}
+    for function in fresh:
+        _check_types(function, environments[function.name], table, inferred)
+        function.__dict__["_verified_with"] = _signatures(function, table)
+    entry = program.entry_function
+    check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
+    program.__dict__["_verified"] = True
+
+
+def _is_verified(function: Function, table: dict[str, Function]) -> bool:
+    """Whether a function was verified before, and calls what it called then, as far as its own types depend on it.
+
+    Programs and functions do not change once they are made.
+    """
+    known = function.__dict__.get("_verified_with")
+    if known is None or not all("_verified_with" in table[name].__dict__ for name in known):
+        return False
+    return bool(known == _signatures(function, table))
+
+
+def _signatures(function: Function, table: dict[str, Function]) -> dict[str, Signature]:
+    return {name: table[name].signature for name in function.callees}
 
 
 # -- the table of functions
@@ -148,13 +178,13 @@ def _check_acyclic(program: Program, evaluated: dict[str, tuple[str, ...]]) -> N
 # -- values of a function
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _parse(text: str) -> TensorType:
-    """Read a type, without its weak type, which the verifier does not compare."""
+@functools.lru_cache(maxsize=1 << 14)
+def _strong(text: str) -> str:
+    """Check the text of a type; return that without the weak type."""
     kind = TensorType.parse(text)
     if kind.ndim > MAX_RANK:
         raise FormatError(f"a type with {kind.ndim} axes; at most {MAX_RANK} can be held")
-    return strong(kind)
+    return text.removeprefix("~")
 
 
 def _check_values(function: Function) -> Environment:
@@ -169,7 +199,8 @@ def _check_values(function: Function) -> Environment:
     for name, text in zip(function.inputs, function.types, strict=True):
         _define(values, name, text, function)
     for constant in function.constants:
-        _check_constant(constant, _define(values, constant.name, constant.type, function), function)
+        _define(values, constant.name, constant.type, function)
+        _check_constant(constant, function)
     noted = {("", "")}
     for index, node in enumerate(function.nodes):
         for operand in node.inputs:
@@ -195,7 +226,7 @@ def _check_values(function: Function) -> Environment:
     return values
 
 
-def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> TensorType:
+def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> None:
     if name in values:
         raise violation(
             f"the value {name!r} is defined a second time",
@@ -203,18 +234,18 @@ def _define(values: Environment, name: str, text: str, function: Function, index
             function,
             index,
         )
-    if not _VALUE_NAME.fullmatch(name):
+    # Most names are identifiers, which is quicker to see.
+    if not (name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME) and not _VALUE_NAME.fullmatch(name):
         raise violation(
             f"{name!r} cannot name a value",
-            "use up to 200 ASCII letters, digits, _ and dots, a letter or _ first",
+            f"use up to {_MAX_NAME} ASCII letters, digits, _ and dots, a letter or _ first",
             function,
             index,
         )
     try:
-        kind = values[name] = _parse(text)
+        values[name] = _strong(text)
     except FormatError as error:
         raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
-    return kind
 
 
 def _check_notes(notes: tuple[str, str], function: Function, index: int) -> None:
@@ -241,15 +272,15 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
             index,
         )
     try:
-        values[operand] = strong(literal_type(operand))
+        values[operand] = str(strong(literal_type(operand)))
     except FormatError as error:
         raise violation(
             f"the literal {operand!r}: {error}", "write a number and its type, like 0.5:f32", function, index
         ) from None
 
 
-def _check_constant(constant: Constant, kind: TensorType, function: Function) -> None:
-    name, data = constant.name, constant.data
+def _check_constant(constant: Constant, function: Function) -> None:
+    name, data, kind = constant.name, constant.data, TensorType.parse(constant.type)
     if (data is None) == (constant.sha256 is None):
         raise violation(
             f"the constant {name!r} must have either its bytes or their sha256",
@@ -282,11 +313,16 @@ def _check_constant(constant: Constant, kind: TensorType, function: Function) ->
         )
 
 
-def _check_types(function: Function, values: Environment, table: dict[str, Function]) -> None:
+def _check_types(function: Function, values: Environment, table: dict[str, Function], inferred: Inferred) -> None:
     """Recompute the types of all results."""
     for index, node in enumerate(function.nodes):
+        op, operands = node.op, tuple([values[operand] for operand in node.inputs])
+        declared = tuple([values[name] for name in node.outputs])
+        known = op in BY_TYPES and inferred.get((op, operands))
+        if known == declared:
+            continue
         try:
-            found = result_types(node, tuple([values[operand] for operand in node.inputs]), table)
+            found = result_types(node, tuple(map(TensorType.parse, operands)), table)
         except TypeRuleError as error:
             raise violation(
                 str(error),
@@ -294,15 +330,16 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
                 function,
                 index,
             ) from None
-        declared = tuple([values[name] for name in node.outputs])
-        if found != declared:
+        if found != tuple(map(TensorType.parse, declared)):
             raise violation(_difference(node, found, declared), "write the types that follow", function, index)
+        if op in BY_TYPES:
+            inferred[op, operands] = declared
 
 
-def _difference(node: Node, found: tuple[TensorType, ...], declared: tuple[TensorType, ...]) -> str:
+def _difference(node: Node, found: tuple[TensorType, ...], declared: tuple[str, ...]) -> str:
     if len(found) != len(declared):
         return f"it has {len(declared)} outputs, but its operands and attributes give {len(found)}"
-    position = next(index for index, kind in enumerate(found) if kind != declared[index])
+    position = next(index for index, kind in enumerate(found) if str(kind) != declared[index])
     kind = found[position]
     follows = "an axis that is too long" if any(size >= _MAX_LENGTH for size in kind.shape) else str(kind)
     name = node.outputs[position]

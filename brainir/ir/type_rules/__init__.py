@@ -26,9 +26,9 @@ from . import (  # noqa: F401  # they enter their rules
     windows,
 )
 from .checks import MAX_RANK
-from .registry import RULES, Callees, TypeRuleError, Types
+from .registry import BY_TYPES, RULES, Callees, TypeRuleError, Types
 
-__all__ = ["MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
+__all__ = ["BY_TYPES", "MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
 
 
 def result_types(node: Node, operands: Types, callees: Callees) -> Types:
@@ -40,7 +40,8 @@ def result_types(node: Node, operands: Types, callees: Callees) -> Types:
     operands : tuple of TensorType
         Types of ``node.inputs``; weak types in them are ignored.
     callees : mapping from name to Function
-        At least the functions that the node refers to; their outputs must be defined.
+        At least the functions that the node refers to; their outputs must be defined. Rules read their signatures
+        only.
 
     Raises
     ------

@@ -14,7 +14,7 @@ _ACCEPTED = {
     **dict.fromkeys(("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh"), INEXACT),
     **dict.fromkeys(ops.UnaryAccuracy.ops(), INEXACT),
     **dict.fromkeys(("copy", "stop_gradient"), ANY),
-    **dict.fromkeys(("neg", "one_minus_square", "sign", "square", "integer_pow"), NUMBER),
+    **dict.fromkeys(("neg", "one_minus_square", "sign", "square"), NUMBER),
     **dict.fromkeys(("clz", "population_count"), INTEGER),
     **dict.fromkeys(
         ("cbrt", "ceil", "digamma", "erf", "erf_inv", "erfc", "floor", "is_finite", "lgamma", "nextafter"),
@@ -23,7 +23,6 @@ _ACCEPTED = {
     **dict.fromkeys(("bessel_i0e", "bessel_i1e", "igamma", "igamma_grad_a", "igammac", "polygamma"), FLOAT),
     "zeta": FLOAT,
     "mulhi": INTEGER,
-    **dict.fromkeys(("reduce_precision", "round"), FLOAT),
     "abs": INEXACT | {"int"},
     "conj": INEXACT,
     "imag": frozenset({"complex"}),
@@ -47,17 +46,11 @@ def _complex_of(dtype: str) -> str:
     return _COMPLEX_OF[dtype]
 
 
-@rule(ops.Unary, ops.UnaryAccuracy, ops.IntegerPow, ops.Round, ops.ReducePrecision)
+@rule(ops.Unary, ops.UnaryAccuracy, by_types=True)
 def _unary(node: Node, operands: Types, _: Callees) -> Types:
     check_count(operands, 1)
     dtype, shape, op = operands[0].dtype, operands[0].shape, node.op
     check_kind(dtype, _ACCEPTED[op])
-    if isinstance(node, ops.IntegerPow) and node.y < 0:
-        check_kind(dtype, INEXACT, "the operand of a negative power")
-    if isinstance(node, ops.Round) and node.rounding_method not in (0, 1):
-        raise TypeRuleError(f"rounding_method is 0 (away from zero) or 1 (to even), not {node.rounding_method}")
-    if isinstance(node, ops.ReducePrecision) and (node.exponent_bits < 1 or node.mantissa_bits < 0):
-        raise TypeRuleError("reduce_precision keeps at least 1 exponent bit and 0 mantissa bits")
     if op == "abs" and dtype in ("int2", "int4"):
         raise TypeRuleError(f"abs does not take {dtype}")
     if op == "is_finite":
@@ -69,7 +62,34 @@ def _unary(node: Node, operands: Types, _: Callees) -> Types:
     return operands
 
 
-@rule(ops.Binary)
+@rule(ops.IntegerPow)
+def _integer_pow(node: ops.IntegerPow, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    check_kind(operands[0].dtype, NUMBER)
+    if node.y < 0:
+        check_kind(operands[0].dtype, INEXACT, "the operand of a negative power")
+    return operands
+
+
+@rule(ops.Round)
+def _round(node: ops.Round, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    check_kind(operands[0].dtype, FLOAT)
+    if node.rounding_method not in (0, 1):
+        raise TypeRuleError(f"rounding_method is 0 (away from zero) or 1 (to even), not {node.rounding_method}")
+    return operands
+
+
+@rule(ops.ReducePrecision)
+def _reduce_precision(node: ops.ReducePrecision, operands: Types, _: Callees) -> Types:
+    check_count(operands, 1)
+    check_kind(operands[0].dtype, FLOAT)
+    if node.exponent_bits < 1 or node.mantissa_bits < 0:
+        raise TypeRuleError("reduce_precision keeps at least 1 exponent bit and 0 mantissa bits")
+    return operands
+
+
+@rule(ops.Binary, by_types=True)
 def _binary(node: ops.Binary, operands: Types, _: Callees) -> Types:
     check_count(operands, 2)
     first, second = operands
@@ -113,14 +133,14 @@ def _polynomial(_node: ops.Polynomial, operands: Types, _: Callees) -> Types:
     return (TensorType(operands[0].dtype, common_shape(operands)),)
 
 
-@rule(ops.Compare)
+@rule(ops.Compare, by_types=True)
 def _compare(node: ops.Compare, operands: Types, _: Callees) -> Types:
     check_count(operands, 2)
     check_kind(same_dtype(operands), _ACCEPTED[node.op])
     return (TensorType("bool", common_shape(operands)),)
 
 
-@rule(ops.SelectN)
+@rule(ops.SelectN, by_types=True)
 def _select_n(_node: ops.SelectN, operands: Types, _: Callees) -> Types:
     if len(operands) < 2:
         raise TypeRuleError(f"it takes a predicate and at least one case, not {plural(len(operands), 'operand')}")
@@ -136,7 +156,7 @@ def _select_n(_node: ops.SelectN, operands: Types, _: Callees) -> Types:
     return (cases[0],)
 
 
-@rule(ops.Clamp)
+@rule(ops.Clamp, by_types=True)
 def _clamp(_node: ops.Clamp, operands: Types, _: Callees) -> Types:
     check_count(operands, 3)
     check_kind(same_dtype(operands), PLAIN)
