@@ -130,12 +130,11 @@ class VariationFlow(ForwardAnalysis[Slope]):
         """See :meth:`ForwardAnalysis.transfer`."""
         operands = [value for value, _ in facts]
         mine = [slopes for _, slopes in facts]
-        traits = site.signature.traits
-        if traits.elementwise:
+        if site.signature.traits.elementwise:
             value = self._elementwise_value(site, operands)
-            if not any(mine) or not site.results[0].is_inexact or traits.blocks_gradient:
+            if not (site.signature.sloped[0] and any(mine)):
                 return (value,)
-            return (Slope(value.value, self._elementwise(site, operands, mine)),)
+            return (Slope(value[0], self._elementwise(site, operands, mine)),)
         values = variations_of(site, operands)
         if not any(mine):
             return [Slope(value) for value in values]

@@ -34,8 +34,8 @@ class Signature(NamedTuple):
         Whether each operand has the shape of the one result, or rank 0.
     repeats : bool
         Whether nodes with this signature do the same: elementwise operations without attributes.
-    sloped : tuple of bool
-        Whether a derivative passes to each result.
+    inexact, sloped : tuple of bool
+        Whether each result is made of floating point or complex numbers, and whether a derivative passes to it.
     number : int
         Another one for each signature.
     """
@@ -46,6 +46,7 @@ class Signature(NamedTuple):
     plain: bool
     in_place: bool
     repeats: bool
+    inexact: tuple[bool, ...]
     sloped: tuple[bool, ...]
     number: int
 
@@ -118,6 +119,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
     operands = tuple(TensorType.parse(f"{text[1:]}[]" if text[0] == ":" else text) for text in inputs)
     results = tuple(map(TensorType.parse, types))
     traits = schema.op_traits.get(op, schema.family_traits)
+    inexact = tuple([kind.is_inexact for kind in results])
     return Signature(
         operands=operands,
         results=results,
@@ -125,6 +127,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         plain=not traits.control and schema is not OptimizationBarrier,
         in_place=len(results) == 1 and all(kind.shape in ((), results[0].shape) for kind in operands),
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
-        sloped=tuple([kind.is_inexact and not (traits.blocks_gradient or op in FLAT_OPS) for kind in results]),
+        inexact=inexact,
+        sloped=(False,) * len(results) if traits.blocks_gradient or op in FLAT_OPS else inexact,
         number=next(_NUMBERS),
     )

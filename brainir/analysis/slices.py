@@ -107,8 +107,8 @@ class Cutting:
         inputs, outputs = tuple(operands), node.outputs
         if not self.sources.keys().isdisjoint(outputs):
             outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in outputs)
-        if (inputs, outputs) != (node.inputs, node.outputs):
-            node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
+        if inputs != node.inputs or outputs != node.outputs:
+            node = node.placed(inputs, outputs, node.types, node.scope, node.source)
         self._append(node, place)
 
     def _append(self, node: Node, place: int) -> None:
@@ -141,15 +141,15 @@ class Cutting:
         return program, tuple([self.function.value(source) for source in self.sources.values()])
 
     def _callees(self) -> list[Function]:
+        if not self.function.callees:
+            return []
         needed: set[str] = set()
         pending = [callee for node in self.nodes for callee in node.callees()]
         while pending:
             name = pending.pop()
             if name not in needed:
                 needed.add(name)
-                pending += [callee for node in self.program.function(name).nodes for callee in node.callees()]
-        if not needed:
-            return []
+                pending += self.program.function(name).callees
         return [function for function in self.program.functions if function.name in needed]
 
 

@@ -87,10 +87,12 @@ class WeightOperations:
         self._elementwise: list[Meeting] = []
         self._ends: dict[str, Operation] = {}
         meetings = {meeting.index: meeting for meeting in scan.meetings}
+        ends = self._ends.keys()
         for index, node in enumerate(scan.function.nodes):
             meeting = meetings.get(index)
             if meeting is None:
-                self._pass_on(node)
+                if not ends.isdisjoint(node.inputs):
+                    self._pass_on(node)
             elif not union(scan.leaves, meeting.weights):
                 self.frozen += [(path, meeting) for path in self._paths(scan.frozen, meeting.weights)]
                 self._pass_on(node)
@@ -133,8 +135,6 @@ class WeightOperations:
 
     def _pass_on(self, node: Node) -> None:
         """Follow the result of an operation through nodes that only move, convert or scale it."""
-        if self._ends.keys().isdisjoint(node.inputs):
-            return
         data = [operand for operand in node.inputs if self.scan.is_data(operand)]
         if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or data[0] in self.scan.reused:
             return
@@ -218,6 +218,8 @@ class WeightOperations:
         marked = {meeting.index: meeting for meeting in self._elementwise}
         states = {hidden.new for hidden in scan.states.hidden if scan.is_param(hidden.new)}
         leads = set(states)
+        if not (marked or leads):
+            return
         for index in range(len(scan.function.nodes) - 1, -1, -1):
             node = scan.function.nodes[index]
             if index in marked or not leads.isdisjoint(node.outputs):
@@ -268,7 +270,7 @@ class WeightOperations:
         direct = dict(seeds)
         through: dict[str, int] = {}
         stopped: dict[str, int] = {}
-        for node in scan.function.nodes:
+        for node, signature in zip(scan.function.nodes, signatures_of(scan.function), strict=True):
             blocking = bool(node.outputs) and node.outputs[0] in blocks
             first = second = third = 0
             for name in node.inputs:
@@ -282,7 +284,7 @@ class WeightOperations:
                     third |= stopped[name]
             if not (first or second or third):
                 continue
-            if node.traits.blocks_gradient:
+            if signature.traits.blocks_gradient:
                 first, second, third = 0, 0, first | second | third
             elif blocking:
                 first, second = 0, first | second

@@ -127,7 +127,7 @@ class _Counter:
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
                 continue
-            if node.attribute_names():
+            if not signature.repeats:
                 tally = self._cost(node, function)
             else:
                 if signature.number not in self._known:
