@@ -216,11 +216,6 @@ class Function(Model):
             types.update(zip(node.outputs, node.types, strict=False))
         return types
 
-    @functools.cached_property
-    def kinds(self) -> dict[str, TensorType]:
-        """The type of every value that the function defines."""
-        return {name: TensorType.parse(text) for name, text in self.value_types.items()}
-
     def type_of(self, operand: str) -> TensorType:
         """Return the type of a value or literal.
 
