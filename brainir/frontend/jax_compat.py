@@ -30,6 +30,7 @@ __all__ = [
     "callback_parts",
     "constant_array",
     "equation_traceback",
+    "function_name",
     "has_reductions",
     "implementation",
     "is_brainevent",
@@ -93,9 +94,15 @@ def open_jaxpr(closed: Any) -> OpenJaxpr:
         jaxpr.constvars,
         closed.consts,
         jaxpr.eqns,
-        (info.func_name or "") if info is not None else "",
+        function_name(closed),
         (info.func_filename or "") if info is not None else "",
     )
+
+
+def function_name(closed: Any) -> str:
+    """Return the name of the Python function that a closed jaxpr was traced from."""
+    info = closed.jaxpr.debug_info
+    return (info.func_name or "") if info is not None else ""
 
 
 def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
