@@ -135,9 +135,10 @@ def tensor_type(aval: Any) -> TensorType:
 
 def type_text(aval: Any) -> str:
     """Return the IR type of an abstract value as text."""
-    if not hasattr(aval, "dtype"):
+    try:
+        return _type_text(aval.dtype, aval.shape, aval.weak_type)
+    except AttributeError:
         return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
-    return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
 @functools.lru_cache(maxsize=1 << 14)
