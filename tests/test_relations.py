@@ -56,6 +56,20 @@ def dense(p: Any, x: Any) -> Any:
     return x @ p["weight"] + p["bias"]
 
 
+def test_the_tail_of_a_parameter_goes_on_behind_a_use_without_results() -> None:
+    def run(p: Any, h: Any, x: Any) -> Any:
+        jax.debug.callback(lambda bias: None, p["bias"])
+        return {"h": jnp.tanh(0.9 * h["h"] + p["bias"] * x)}
+
+    p, x = {"bias": LINEAR["bias"]}, array(N, seed=8)
+    program = step(run, p, H, x)
+    (relation,) = check_parts(program, *leaves(p, H, x))
+    held = values_of(program, [value.name for value in relation.y_to_hidden_invars[1:]], *leaves(p, H, x))
+    tail = brainir.to_callable(relation.y_to_hidden)
+    got = jax.jacobian(lambda bias: tail(bias, *held)[0])(p["bias"])
+    np.testing.assert_allclose(got, jax.jacobian(lambda bias: run({"bias": bias}, H, x)["h"])(p["bias"]), rtol=1e-6)
+
+
 def test_an_affine_map_of_one_state_is_one_relation_with_two_leaves() -> None:
     p = {"lin": LINEAR}
     program = with_parameter_states(step(lambda p, h, x: {"h": 0.9 * h["h"] + jnp.tanh(dense(p["lin"], x))}, p, H, X))

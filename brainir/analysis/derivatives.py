@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..ir.node import Node
-from ..ir.ops import ConvertElementType, CustomJvp, CustomVjp
+from ..ir.ops import CustomJvp, CustomVjp
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, literal_array
 from .dataflow import ForwardAnalysis
@@ -187,7 +187,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
     def _elementwise(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> Derivatives:
         node, kinds, shape, in_place = site.node, site.operands, site.results[0].shape, site.signature.in_place
         operands = _spread(site, operands)
-        converts = isinstance(node, ConvertElementType) or node.op == "reduce_precision"
+        converts = node.op in ("convert_element_type", "reduce_precision")
         found: dict[int, Variation] = {}
         for index, slopes in enumerate(mine):
             partial = partial_of(node, operands, index) if slopes else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -124,8 +124,8 @@ def _cell(entry: JacobianEntry | None) -> str:
     return ("c" if entry.constant else "~") + ("" if entry.uniform else "*")
 
 
-def input_variations(program: Program, function: Function, states: StepStates) -> dict[str, Variation]:
-    """Return how every value of the flat entry of a step varies."""
+def input_variations(program: Program, function: Function, states: StepStates) -> dict[str, Slope]:
+    """Return how every value of the flat entry of a step varies; no value has derivatives."""
     inputs = {name: Variation.of(function.type_of(name).shape, TIME) for name in function.inputs}
     fixed = [leaf.value for leaf in states.params]
     fixed += [
@@ -136,13 +136,12 @@ def input_variations(program: Program, function: Function, states: StepStates) -
     ]
     inputs.update((value.name, Variation.of(value.shape, PARAMETERS)) for value in fixed)
     flow = VariationFlow(program, derivatives=False)
-    known = flow.run(function, {name: Slope(value) for name, value in inputs.items()})
-    return {name: fact.value for name, fact in known.items()}
+    return flow.run(function, {name: Slope(value) for name, value in inputs.items()})
 
 
-def facts_of(values: Sequence[Value], known: dict[str, Variation]) -> tuple[InputVariation, ...]:
-    """Return what is known of some values as facts."""
-    return tuple([_input_variation(known[value.name].flags, value.aval.ndim) for value in values])
+def facts_of(values: Sequence[Value], known: Mapping[str, Slope]) -> tuple[InputVariation, ...]:
+    """Return what is known of how some values vary as facts."""
+    return tuple([_input_variation(known[value.name].value.flags, value.aval.ndim) for value in values])
 
 
 @functools.lru_cache(maxsize=4096)

@@ -7,7 +7,9 @@ calls are inlined first (:func:`inline_calls`), or :class:`ForwardAnalysis` foll
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import chain
 
 from ..ir.node import Node
 from ..ir.program import Function
@@ -82,12 +84,5 @@ def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
 
 def reused(function: Function) -> set[str]:
     """Return the values that are used more than once, as an operand or as an output; most values are not."""
-    used: set[str] = set()
-    several: set[str] = set()
-    for operands in (*(node.inputs for node in function.nodes), function.outputs):
-        for operand in operands:
-            if operand in used:
-                several.add(operand)
-            else:
-                used.add(operand)
-    return several
+    uses = Counter(chain.from_iterable([*(node.inputs for node in function.nodes), function.outputs]))
+    return {operand for operand, times in uses.items() if times > 1}

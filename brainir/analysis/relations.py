@@ -298,7 +298,6 @@ class _Builder:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
-        self.cut = {node.outputs[0] for node in self.scan.stops} | self.scan.blocking
         self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group for group in groups for path in group.hidden_paths}
 
@@ -308,7 +307,7 @@ class _Builder:
         connected = tuple(path for path, way in how if way != "through")
         targets = [self.hidden[path].new for path in connected]
         y_to_hidden, tail_invars = extract(
-            f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=self.cut
+            f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=scan.cut
         )
         sources = [leaf.leaf.value.name for leaf in operation.leaves]
         stop: set[str] = set()

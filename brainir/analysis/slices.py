@@ -123,13 +123,16 @@ class Cutting:
         name = fresh_name(self.name, {function.name for function in functions})
         used = {operand for node in self.nodes for operand in node.inputs} | {*outputs} if self.constants else set()
         types = self.function.value_types
-        entry = Function(
-            name=name,
-            inputs=tuple(self.sources),
-            types=tuple([types[source] for source in self.sources.values()]),
-            constants=tuple(each for name, each in self.constants.items() if name in used),
-            nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
-            outputs=tuple(outputs),
+        # Nothing is checked again: all parts were when the function was made that they are cut out of.
+        entry = self.function.model_copy(
+            update={
+                "name": name,
+                "inputs": tuple(self.sources),
+                "types": tuple([types[source] for source in self.sources.values()]),
+                "constants": tuple(each for name, each in self.constants.items() if name in used),
+                "nodes": tuple(self.nodes),
+                "outputs": tuple(outputs),
+            }
         )
         keep_signatures(entry, self.signatures)
         interface = Interface(

@@ -12,6 +12,7 @@ from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral,
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .constants import fixed_values
+from .derivatives import Slope
 from .descents import Descent, descend
 from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
 from .inline import inline_calls
@@ -21,7 +22,6 @@ from .opening import OpenedProgram, open_control_flow
 from .reachability import reused
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
-from .variation import Variation
 
 __all__ = ["Meeting", "WeightScan", "union", "weight_kind"]
 
@@ -169,6 +169,11 @@ class WeightScan:
         return [node for node, signature in pairs if signature.traits.blocks_gradient]
 
     @functools.cached_property
+    def cut(self) -> frozenset[str]:
+        """First results of the nodes that no derivative is followed through."""
+        return self.blocking.union([node.outputs[0] for node in self.stops])
+
+    @functools.cached_property
     def descents(self) -> dict[int, Descent | str]:
         """For each scan with weights inside, by its place: one round as a step, or why there is none."""
         found: dict[int, Descent | str] = {}
@@ -198,7 +203,7 @@ class WeightScan:
         return flow.run(self.function, starts, self.blocking)
 
     @functools.cached_property
-    def variations(self) -> dict[str, Variation]:
+    def variations(self) -> dict[str, Slope]:
         """How each value varies over time and along its axes."""
         return input_variations(self.program, self.function, self.states)
 

@@ -212,9 +212,8 @@ class Function(Model):
         """The type of every value that the function defines, as text."""
         types = dict(zip(self.inputs, self.types, strict=False))
         types.update((constant.name, constant.type) for constant in self.constants)
-        for node in self.nodes:
-            types.update(zip(node.outputs, node.types, strict=False))
-        return types
+        made = {name: kind for node in self.nodes for name, kind in zip(node.outputs, node.types, strict=False)}
+        return types | made
 
     def type_of(self, operand: str) -> TensorType:
         """Return the type of a value or literal.

@@ -30,10 +30,7 @@ def peak_live_bytes(program: Program) -> int:
 
 def _peak(function: Function, inside: dict[str, int]) -> int:
     """Return the most bytes of results of nodes that are live at once inside a function."""
-    last: dict[str, int] = {}
-    for index, node in enumerate(function.nodes):
-        for operand in node.inputs:
-            last[operand] = index
+    last = {operand: index for index, node in enumerate(function.nodes) for operand in node.inputs}
     end = len(function.nodes)
     last.update((name, end) for name in function.outputs if not is_literal(name))
     calls = bool(function.callees)

@@ -13,7 +13,7 @@ from ..facts import Facts
 from ..flow import NOTHING, DependenceFlow, Source
 from ..groups import HiddenGroup
 from ..index_maps import IndexMap
-from ..jacobian import JacobianEntry, facts_of, input_variations, structure_of
+from ..jacobian import JacobianEntry, facts_of, structure_of
 from ..slices import extract
 from ..states import HiddenLeaf
 from ..weights import WeightScan
@@ -77,9 +77,7 @@ def derivative_of(entry: JacobianEntry | None) -> Derivative:
 class _Cuts:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
-        stops = {node.outputs[0] for node in scan.function.nodes if node.traits.blocks_gradient}
-        self.cut = scan.blocking | stops
-        self.variations = input_variations(scan.program, scan.function, scan.states)
+        self.cut = scan.cut
 
     def maps(self, program: Program, kind: Source) -> list[tuple[IndexMap, ...] | None]:
         """Return which elements of the first input each output sees; None where it mixes them."""
@@ -183,7 +181,7 @@ def _tail(
     structure = tuple((unknown,) * members[place].state.num_state for place in reached)
     if pairs[0] != "by_result":
         rows = [members[place].state for place in reached]
-        known = structure_of(program, facts_of(invars, cuts.variations), [None], rows)
+        known = structure_of(program, facts_of(invars, scan.variations), [None], rows)
         found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
         ends = np.cumsum([state.num_state for state in rows]).tolist()
         structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))
