@@ -83,9 +83,7 @@ class TreeReader:
     def _dict(self, value: dict[Any, Any], where: str) -> Tree:
         odd = [key for key in value if not _is_key(key)]
         if odd:
-            raise LoweringError(
-                f"{where}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}"
-            )
+            raise LoweringError(f"{where}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}")
         ordered = type(value) is OrderedDict
         try:
             keys = tuple(value) if ordered else tuple(sorted(value))
