@@ -549,3 +549,30 @@ def test_calls_with_long_signatures_are_compared_once_and_not_once_for_each_bran
     branches = tuple(Function(name=f"f{k}", inputs=names, types=("f32[]",) * 400, outputs=names) for k in range(400))
     assert len({id(branch.signature[0]) for branch in branches}) == 1
     assert len({id(branch.signature[1]) for branch in branches}) == 1
+
+
+def test_a_function_that_was_checked_is_checked_again_beside_other_functions():
+    program = chain(1, "leaf")
+    verify(program)
+    caller, leaf = program.functions
+    other = leaf.replace(types=("f32[3]",))
+    verify(Program(entry="leaf", interface=program.interface, functions=(other,)))
+    with pytest.raises(
+        VerificationError, match=r"operands \(inputs of leaf\): number 0 must be f32\[3\], not f32\[4\]"
+    ):
+        verify(program.model_copy(update={"functions": (caller, other)}))
+    with pytest.raises(VerificationError, match="refers to a function .leaf."):
+        verify(program.model_copy(update={"functions": (caller,)}))
+    verify(program.model_copy(update={"functions": (caller, leaf.replace(outputs=("x",)))}))
+
+
+def test_a_copy_of_a_program_that_was_checked_is_checked_again():
+    program = step()
+    verify(program)
+    main, *rest = program.functions
+    with pytest.raises(VerificationError, match="'nowhere' is not defined"):
+        verify(program.model_copy(update={"functions": (main.model_copy(update={"outputs": ("nowhere",)}), *rest)}))
+    with pytest.raises(VerificationError, match="the entry 'nowhere' is not in the table"):
+        verify(program.model_copy(update={"entry": "nowhere"}))
+    with pytest.raises(VerificationError, match="interface"):
+        verify(program.replace(interface=chain(1, "leaf").interface))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
@@ -25,6 +26,15 @@ class Model(BaseModel):
         schema = handler(source)
         _stop_at_first_error(schema)
         return schema
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed, unchecked, and without what was worked out from the old ones."""
+        copied = super().model_copy(update=update, deep=deep)
+        fields = type(self).model_fields
+        if update and len(copied.__dict__) > len(fields):
+            for name in copied.__dict__.keys() - fields.keys():
+                del copied.__dict__[name]
+        return copied
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new record.

@@ -192,13 +192,6 @@ class Function(Model):
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Function:
-        """Return a copy with some fields changed, unchecked, and without what was worked out from the old ones."""
-        copied = super().model_copy(update=update, deep=deep)
-        for name in copied.__dict__.keys() - type(self).model_fields.keys() if update else ():
-            del copied.__dict__[name]
-        return copied
-
     def with_callees(self, names: Mapping[str, str]) -> Function:
         """Return the function with its references renamed; itself if that changes nothing."""
         if all(names.get(name, name) == name for name in self.callees):

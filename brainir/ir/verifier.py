@@ -19,6 +19,8 @@ __all__ = ["verify"]
 Environment = dict[str, str]
 """The type of every value and literal as text, without weak types, which the verifier does not compare."""
 
+Signature = tuple[tuple[TensorType, ...], tuple[TensorType, ...]]
+
 Inferred = dict[tuple[str, tuple[str, ...]], tuple[str, ...]]
 """Operation and operand types to result types, for operations whose results depend on nothing else."""
 
@@ -46,12 +48,34 @@ def verify(program: Program) -> None:
     if not isinstance(program, Program):
         given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
         raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
+    if "_verified" in program.__dict__:
+        return
     _check_table(program)
-    environments = {function.name: _check_values(function) for function in program.functions}
+    table = program.table
+    fresh = [function for function in program.functions if not _is_verified(function, table)]
+    environments = {function.name: _check_values(function) for function in fresh}
     inferred: Inferred = {}
-    for function in program.functions:
-        _check_types(function, environments[function.name], program.table, inferred)
-    check_interface(program.interface, program.entry_function, environments[program.entry])
+    for function in fresh:
+        _check_types(function, environments[function.name], table, inferred)
+        function.__dict__["_verified_with"] = _signatures(function, table)
+    entry = program.entry_function
+    check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
+    program.__dict__["_verified"] = True
+
+
+def _is_verified(function: Function, table: dict[str, Function]) -> bool:
+    """Whether a function was verified before, and calls what it called then, as far as its own types depend on it.
+
+    Programs and functions do not change once they are made.
+    """
+    known = function.__dict__.get("_verified_with")
+    if known is None or not all("_verified_with" in table[name].__dict__ for name in known):
+        return False
+    return bool(known == _signatures(function, table))
+
+
+def _signatures(function: Function, table: dict[str, Function]) -> dict[str, Signature]:
+    return {name: table[name].signature for name in function.callees}
 
 
 # -- the table of functions

@@ -40,7 +40,8 @@ def result_types(node: Node, operands: Types, callees: Callees) -> Types:
     operands : tuple of TensorType
         Types of ``node.inputs``; weak types in them are ignored.
     callees : mapping from name to Function
-        At least the functions that the node refers to; their outputs must be defined.
+        At least the functions that the node refers to; their outputs must be defined. Rules read their signatures
+        only.
 
     Raises
     ------

@@ -329,8 +329,9 @@ def _dce_sink(_node: ops.DceSink, operands: Types, _: Callees) -> Types:
 @rule(ops.ScatterApply)
 def _scatter_apply(node: ops.ScatterApply, operands: Types, callees: Callees) -> Types:
     (kind,) = _scattered(node.dimension_numbers, operands)
-    function = callees[node.update]
-    found = [*function.types, *[str(function.type_of(output)) for output in function.outputs]]
-    if found != [str(TensorType(kind.dtype, ()))] * 3:
-        raise TypeRuleError(f"{node.update} must take two scalars of {kind.dtype} and return one, not {found}")
+    inputs, outputs = callees[node.update].signature
+    scalar = TensorType(kind.dtype, ())
+    if (inputs, outputs) != ((scalar, scalar), (scalar,)):
+        given = f"{list_types(inputs)} and {list_types(outputs)}"
+        raise TypeRuleError(f"{node.update} must take two scalars of {kind.dtype} and return one, not {given}")
     return (kind,)

@@ -91,15 +91,15 @@ def _combination(name: str, operands: Types, callees: Callees) -> tuple[Types, T
         raise TypeRuleError(f"it takes arrays of one shape, then scalars, not {list_types(operands)}")
     if [array.dtype for array in arrays] != [start.dtype for start in starts]:
         raise TypeRuleError(f"initial values must have the element types of the arrays, not {list_types(operands)}")
-    _check_scalar_function(name, function.types, (*starts, *starts))
-    _check_scalar_function(name, tuple([str(function.type_of(output)) for output in function.outputs]), starts)
+    inputs, outputs = function.signature
+    _check_scalar_function(name, inputs, (*starts, *starts))
+    _check_scalar_function(name, outputs, starts)
     return arrays, starts
 
 
-def _check_scalar_function(name: str, found: tuple[str, ...], wanted: Types) -> None:
-    kinds = [TensorType.parse(text) for text in found]
-    if [(kind.dtype, kind.shape) for kind in kinds] != [(kind.dtype, ()) for kind in wanted]:
-        raise TypeRuleError(f"{name} takes or returns {list_types(kinds)} where {list_types(wanted)} are needed")
+def _check_scalar_function(name: str, found: Types, wanted: Types) -> None:
+    if [(kind.dtype, kind.shape) for kind in found] != [(kind.dtype, ()) for kind in wanted]:
+        raise TypeRuleError(f"{name} takes or returns {list_types(found)} where {list_types(wanted)} are needed")
 
 
 @rule(ops.ReduceWindow)
