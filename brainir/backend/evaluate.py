@@ -87,7 +87,7 @@ class Evaluator:
         self._program = program
         self._bindings = Bindings(program, externals or {})
         self._built: dict[Any, Callable[..., Any]] = {}
-        self._steps: dict[Any, Callable[..., Any]] = {}
+        self._steps: dict[Any, tuple[Callable[..., Any], bool]] = {}
         self._check_wide_types()
 
     def _check_wide_types(self) -> None:
@@ -113,7 +113,7 @@ class Evaluator:
             if is_literal(operand):
                 fixed[operand] = _literal_value(operand)
         parts = [
-            (scope, [(self._step(node, function), node.inputs, node.outputs, gives_tuple(node)) for node in nodes])
+            (scope, [(*self._step(node, function), node.inputs, node.outputs) for node in nodes])
             for scope, nodes in itertools.groupby(function.nodes, key=lambda node: node.scope)
         ]
         inputs, outputs = function.inputs, function.outputs
@@ -122,7 +122,7 @@ class Evaluator:
             env = {**fixed, **dict(zip(inputs, operands, strict=True))}
             for scope, steps in parts:
                 with jax.named_scope(scope) if scope else _NO_SCOPE:
-                    for step, arguments, names, several in steps:
+                    for step, several, arguments, names in steps:
                         results = step(*[env[name] for name in arguments])
                         if not names:
                             continue
@@ -135,15 +135,15 @@ class Evaluator:
         run.__name__ = run.__qualname__ = function.name
         return run
 
-    def _step(self, node: Node, function: Function) -> Callable[..., Any]:
-        """Return what computes the results of a node from its operands; one function for all nodes that are alike."""
+    def _step(self, node: Node, function: Function) -> tuple[Callable[..., Any], bool]:
+        """Return what computes a node from its operands, and whether that gives a tuple; one for all that are alike."""
         if is_bound(node):
-            return lambda *operands: bind(node, operands, self)
+            return lambda *operands: bind(node, operands, self), gives_tuple(node)
         kinds = function.value_types
         key = (node.op, tuple([kinds.get(name, name) for name in node.inputs]), len(node.outputs), _attributes(node))
         step = self._steps.get(key)
         if step is None:
-            step = self._steps[key] = self._made_step(node, function)
+            step = self._steps[key] = self._made_step(node, function), gives_tuple(node)
         return step
 
     def _made_step(self, node: Node, function: Function) -> Callable[..., Any]:

@@ -21,6 +21,9 @@ class FunctionTable(Protocol):
     def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
 
+    def jitted(self, closed: Any, name: str) -> str:
+        """Lower the function of a nested jit; it may come from an earlier program."""
+
 
 def _call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
@@ -28,7 +31,7 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
     if unusual:
         raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
     return dict(
-        function=table.shared(params["jaxpr"], params["name"]),
+        function=table.jitted(params["jaxpr"], params["name"]),
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),

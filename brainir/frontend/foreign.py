@@ -12,6 +12,7 @@ from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedErro
 from .externals import custom_call
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
+from .table import identifier
 from .transposes import transposed
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ForeignPrimitives:
                 raise HigherOrderError(function, _TOO_HIGH)
             self._known[key] = around[-1][0]
             return
-        attributes, bodies = named_rules(table, table.wanted[function], rules)
+        attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self._known[key] = {"function": function, **attributes}
         self._open.append((equation.primitive, self._known[key], traced_rules))

@@ -50,11 +50,10 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **
     LoweringError
         If `fn` uses operations or containers that cannot be stored; every place is listed.
     """
-    positional, keywords = bind_arguments(fn, args, kwargs)
+    positional, keywords, listed = bind_arguments(fn, args, kwargs)
     reader = TreeReader()
     arguments = tuple(
-        Argument(name=name, tree=reader.read(value, name), keyword=keyword)
-        for name, value, keyword in argument_list(fn, positional, keywords)
+        Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
     closed, result = _trace(fn, positional, keywords)
     interface = Interface(
@@ -90,9 +89,8 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     params, hidden = jax.tree.map(strong, (params, hidden))
     reader = TreeReader()
     param_tree, hidden_tree = reader.read(params, "params"), reader.read(hidden, "hidden")
-    positional, _ = bind_arguments(fn, (params, hidden, *inputs), {})
-    listed = argument_list(fn, positional, {})[2:]
-    arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed)
+    positional, _, listed = bind_arguments(fn, (params, hidden, *inputs), {})
+    arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed[2:])
     closed, result = _trace(fn, positional, {})
     if not (isinstance(result, tuple) and len(result) == 2):
         raise StateError(f"the step must return (hidden, out), not {type(result).__name__}")
@@ -146,30 +144,25 @@ def check_state_types(paths: Sequence[StatePath], old: Sequence[Any], new: Seque
 
 def bind_arguments(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments with as many as possible positional, as the signature of `fn` has them."""
+) -> tuple[tuple[Any, ...], dict[str, Any], list[tuple[str, Any, bool]]]:
+    """Return the arguments with as many as possible positional, as the signature of `fn` has them, and a list of all.
+
+    The list holds name, value and whether it is passed by keyword; keywords are sorted as JAX does.
+    """
+    parameters: Sequence[inspect.Parameter] = ()
     try:
-        bound = inspect.signature(fn).bind(*args, **kwargs)
+        signature = inspect.signature(fn)
+        bound = signature.bind(*args, **kwargs)
+        args, kwargs, parameters = bound.args, bound.kwargs, [*signature.parameters.values()]
     except ValueError:
-        return args, kwargs
+        pass  # a callable that does not tell its signature
     except TypeError as error:
         raise LoweringError(f"{function_name(fn)} cannot be called with the example arguments: {error}") from error
-    return bound.args, bound.kwargs
-
-
-def argument_list(
-    fn: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]
-) -> list[tuple[str, Any, bool]]:
-    """Return name, value and whether it is passed by keyword for each argument; keywords sorted as JAX does."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())
-    except ValueError:
-        parameters = []
     plain = [part.name for part in parameters if part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD)]
     rest = next((part.name for part in parameters if part.kind is part.VAR_POSITIONAL), "arg")
-    names = [*plain[: len(positional)], *(f"{rest}_{index}" for index in range(len(positional) - len(plain)))]
-    listed = [(name, value, False) for name, value in zip(names, positional, strict=True)]
-    return listed + [(name, keywords[name], True) for name in sorted(keywords)]
+    names = [*plain[: len(args)], *(f"{rest}_{index}" for index in range(len(args) - len(plain)))]
+    listed = [(name, value, False) for name, value in zip(names, args, strict=True)]
+    return args, kwargs, listed + [(name, kwargs[name], True) for name in sorted(kwargs)]
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -202,12 +195,15 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     return closed, jax.tree.unflatten(results[-1], shapes)
 
 
+_ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
+
+
 def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[..., Any]:
     """Let what JAX says of tracing `flat` name `fn` and its line."""
     while isinstance(fn, functools.partial):
         fn = fn.func
     if hasattr(fn, "__code__"):
-        flat.__signature__ = inspect.signature(flat)  # type: ignore[attr-defined]  # its own arguments
+        flat.__signature__ = _ANY_OPERANDS  # type: ignore[attr-defined]  # not those of `fn`
         functools.update_wrapper(flat, fn, assigned=(), updated=())
     return flat
 

@@ -30,6 +30,7 @@ __all__ = [
     "callback_parts",
     "constant_array",
     "equation_traceback",
+    "function_name",
     "has_reductions",
     "implementation",
     "is_brainevent",
@@ -93,9 +94,15 @@ def open_jaxpr(closed: Any) -> OpenJaxpr:
         jaxpr.constvars,
         closed.consts,
         jaxpr.eqns,
-        (info.func_name or "") if info is not None else "",
+        function_name(closed),
         (info.func_filename or "") if info is not None else "",
     )
+
+
+def function_name(closed: Any) -> str:
+    """Return the name of the Python function that a closed jaxpr was traced from."""
+    info = closed.jaxpr.debug_info
+    return (info.func_name or "") if info is not None else ""
 
 
 def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
@@ -128,9 +135,10 @@ def tensor_type(aval: Any) -> TensorType:
 
 def type_text(aval: Any) -> str:
     """Return the IR type of an abstract value as text."""
-    if not hasattr(aval, "dtype"):
+    try:
+        return _type_text(aval.dtype, aval.shape, aval.weak_type)
+    except AttributeError:
         return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
-    return _type_text(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -18,6 +18,7 @@ from .equations import EQUATION_RULES
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import ForeignPrimitives
 from .jax_compat import OpenJaxpr
+from .nested import NestedFunctions
 from .refused import refusal
 from .remembering import Remembering
 from .rule_lowering import RuleBody, RuleLowering
@@ -51,10 +52,10 @@ class Lowering:
         self.table = Table()
         self.problems: list[str] = []
         self.memory = Remembering(self.keep)
+        self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering()
         self.foreign = ForeignPrimitives()
         self._externals = externals or ExternalNames()
-        self._by_jaxpr: dict[int, tuple[Any, str]] = {}
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
 
@@ -98,7 +99,7 @@ class Lowering:
         if self.problems:
             listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self.problems), 1))
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
-        return self.table.finished(name)
+        return self.nested.finished(name)
 
     def rule(self, body: RuleBody, name: str) -> Function:
         """Lower a derivative rule, without storing the function."""
@@ -144,14 +145,14 @@ class Lowering:
 
         It is named after the Python function that was traced, where no name is given.
         """
-        known = self._by_jaxpr.get(id(closed))
-        if known is not None:
-            return known[1]
-        jaxpr = jax_compat.open_jaxpr(closed)
-        name = self.table.stored(self.function(jaxpr, identifier(jaxpr.function_name if name is None else name)))
-        # The jaxpr is kept alive, because its id is the key.
-        self._by_jaxpr[id(closed)] = (closed, name)
-        return name
+        wanted = identifier(jax_compat.function_name(closed) if name is None else name)
+        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+
+    def jitted(self, closed: Any, name: str) -> str:
+        """Lower the function of a nested jit, or take what it was lowered to in an earlier program."""
+        if len(self._open_roots) == 1 and not self.only_rules:
+            self.nested.recall(closed, identifier(name))
+        return self.shared(closed, name)
 
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""
@@ -165,6 +166,7 @@ class Lowering:
                 return _plain_node(name, equation.params)
             return _node(*self._operation(equation, name))
         except NoRuleError as error:
+            self.nested.tie()
             return _node("no_derivative", {"function": error.function, "reason": str(error)})
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
@@ -175,6 +177,8 @@ class Lowering:
             self._open_sources.pop()
 
     def _operation(self, equation: Any, name: str) -> tuple[str, Attributes]:
+        if name not in _ALONE:
+            self.nested.tie()
         if name in self.keep:
             return custom_call(equation)
         if name in CALLBACKS:
@@ -203,6 +207,9 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD, *EQUATION_RULES}
 """Primitives whose parameters alone say what they are: most of a program."""
+
+_ALONE = frozenset(_HARD) - {*parallel.RULES, "linear_call"} | EQUATION_RULES.keys()
+"""Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
 def _node(op: str, attributes: Attributes) -> Node:

@@ -16,7 +16,7 @@ from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
-from .function import argument_list, bind_arguments, build_program, check_state_types
+from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .trees import TreeReader
 
@@ -60,7 +60,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             f"lower_module takes a brainstate.nn.Module, not {type(module).__name__}; "
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
-    positional, keywords = bind_arguments(module.update, inputs, kwargs)
+    positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
     traced: Any = brainstate.transform.StatefulFunction(
         lambda *args, **kw: module(*args, **kw), return_only_write=False
     )
@@ -82,8 +82,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     paths = {id(state): path for path, state in _module_states(module).items()}
     states = _state_records(accessed, paths, reader)
     arguments = tuple(
-        Argument(name=name, tree=reader.read(value, name), keyword=keyword)
-        for name, value, keyword in argument_list(module.update, positional, keywords)
+        Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
     result_tree = reader.read(result, "result")
     for record, state, value in zip(states, accessed, new_values, strict=True):

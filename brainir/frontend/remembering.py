@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from ..ir.sharing import reachable_functions
-from . import jax_compat
+from . import jax_compat, jax_rules
 from .identity import FunctionKeys, UnknownBehaviourError
 from .rule_memory import RULES, LoweredRules
 from .rules import Attributes
@@ -46,6 +46,19 @@ class Remembering:
             return equation.primitive, kinds, self._keys.of(parts), self._keep, jax_compat.settings()
         except UnknownBehaviourError:
             return None
+
+    def of_rules(self, equation: Any, base: str, active: Any = None) -> Hashable | None:
+        """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
+
+        Parameters
+        ----------
+        equation
+        base : str
+            Name of the function that they belong to.
+        active
+            The operands and results that can move, where the rules depend on them.
+        """
+        return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
 
     def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.

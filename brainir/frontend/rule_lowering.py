@@ -7,11 +7,12 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ir.canonical import structural_key
-from . import jax_rules
+from . import jax_compat
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .jit_memory import Rule
 from .rules import Attributes
-from .table import Table
+from .table import Table, identifier
 
 if TYPE_CHECKING:
     from .lowering import Lowering
@@ -55,9 +56,14 @@ class RuleLowering:
             If there is no rule to store.
         """
         function = lowering.shared(equation.params["call_jaxpr"])
-        base = lowering.table.wanted[function]
-        active = lowering.activity(equation) if equation.params["symbolic_zeros"] else None
-        behaviour = lowering.memory.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
+        base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
+        zeros = bool(equation.params["symbolic_zeros"])
+        active = lowering.activity(equation) if zeros else None
+        behaviour = lowering.memory.of_rules(equation, base, active)
+        if behaviour is None or zeros:
+            lowering.nested.tie()
+        else:
+            lowering.nested.depend(Rule(equation, base, behaviour))
 
         def covering() -> TracedRules:
             if active is None:
@@ -65,8 +71,7 @@ class RuleLowering:
             return trace_covering(equation, *active)
 
         def traced() -> TracedRules:
-            some = covering if equation.params["symbolic_zeros"] else None
-            return traced_rules(base, functools.partial(trace, equation), some)
+            return traced_rules(base, functools.partial(trace, equation), covering if zeros else None)
 
         def lower(chosen: Lowering) -> Attributes:
             try:

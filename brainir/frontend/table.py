@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterable
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
+from .jit_memory import LoweredFunctions, LoweredJit
 
 __all__ = ["Table", "identifier"]
 
@@ -30,12 +32,16 @@ class Table:
         For each name, the one that the function would have if it were alone.
     rules : set of str
         Which of the functions are derivative rules.
+    mixed : int
+        How often an equal function stood for one of another name, or with other scopes and lines.
     """
 
     def __init__(self) -> None:
         self.functions: dict[str, Function] = {}
         self.wanted: dict[str, str] = {}
         self.rules: set[str] = set()
+        self.mixed = 0
+        self._before: list[LoweredFunctions] = []
         # What a rule computes is known only when it is lowered: each name stands for what no other name does.
         self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
@@ -61,10 +67,33 @@ class Table:
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
         written = _text(function)
-        if written in self._by_text:
-            return self._by_text[written]
-        name = self._by_text[written] = self._stored_once(function)
+        name = self._by_text.get(written)
+        if name is None:
+            name = self._by_text[written] = self._stored_once(function)
+        self._note_mixing(name, function, function.name)
         return name
+
+    def _note_mixing(self, name: str, function: Function, wanted: str) -> None:
+        """Note where a function stands for another one that is told apart by its name, scopes or lines."""
+        held = self.functions[name]
+        if self.wanted[name] != wanted or (held.nodes is not function.nodes and _notes(held) != _notes(function)):
+            self.mixed += 1
+
+    def take(self, jit: LoweredJit) -> bool:
+        """Add what a nested jit was lowered to in an earlier program, unless one of its names means something else."""
+        known = jit.functions
+        parts = known.reached(jit.name)
+        for part in parts:
+            if part.name in self.wanted and self.functions.get(part.name) is not part:
+                return False
+        for part in parts:
+            name = self._names[part.name] = part.name
+            self.functions[name], self.wanted[name] = part, known.wanted[name]
+            if name in known.rules:
+                self.rules.add(name)
+        if all(known is not other for other in self._before):
+            self._before.append(known)
+        return True
 
     def _stored_once(self, function: Function) -> str:
         alike = self._alike.setdefault(outline(function), [])
@@ -88,13 +117,16 @@ class Table:
         """Return a content hash of a function, in which those that it refers to stand for themselves."""
         return structural_key(function, self._names)
 
-    def finished(self, entry: str) -> tuple[Function, ...]:
-        """Return the functions that the entry leads to, in order of reference, equal ones once.
+    def finished(self, entry: str) -> tuple[tuple[Function, ...], dict[str, str]]:
+        """Return the functions that the entry leads to, in order of reference, equal ones once, and their new names.
 
         Those that want one name are numbered in this order, without gaps.
         """
-        first = equal_functions(self.functions, entry)
+        first = self._first_of_equals(entry)
         kept = reachable_functions(self.functions, entry, first)
+        for name, same in first.items():
+            if name != same:
+                self._note_mixing(same, self.functions[name], self.wanted[name])
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
         taken = set[str]()
@@ -108,10 +140,30 @@ class Table:
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
         renamed = (function.with_callees(names) for function in kept)
-        return tuple(
+        functions = tuple(
             function if function.name == new[function.name] else function.replace(name=new[function.name])
             for function in renamed
         )
+        return functions, names
+
+    def taken_from(self, functions: Iterable[Function]) -> LoweredFunctions | None:
+        """Return those of the earlier program that all of these functions were taken from, if there is one."""
+        if len(self._before) != 1:
+            return None
+        known = self._before[0].functions
+        return self._before[0] if all(known.get(function.name) is function for function in functions) else None
+
+    def _first_of_equals(self, entry: str) -> dict[str, str]:
+        """Return for each function that the entry leads to the first one that is equal to it."""
+        reached, *others = reachable_functions(self.functions, entry)
+        before = self.taken_from(others)
+        if before is not None and outline(reached) not in before.outlines:
+            return {function.name: function.name for function in (reached, *others)}
+        return equal_functions(self.functions, entry)
+
+
+def _notes(function: Function) -> list[tuple[str, str]]:
+    return [(node.scope, node.source) for node in function.nodes]
 
 
 def _text(function: Function) -> str:

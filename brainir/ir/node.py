@@ -138,16 +138,11 @@ class Node(Model):
         Unlike :meth:`replace` it checks nothing, in a fraction of the time: the attributes were checked when this
         node was made.
         """
+        values = self.__dict__.copy()
+        values["inputs"], values["outputs"], values["types"] = inputs, outputs, types
+        values["scope"], values["source"] = scope, source
         placed = self.__new__(type(self))
         # All that a model of pydantic consists of.
-        values = {
-            **self.__dict__,
-            "inputs": inputs,
-            "outputs": outputs,
-            "types": types,
-            "scope": scope,
-            "source": source,
-        }
         _set(placed, "__dict__", values)
         _set(placed, "__pydantic_fields_set__", self.__pydantic_fields_set__)
         _set(placed, "__pydantic_extra__", None)

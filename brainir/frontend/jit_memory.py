@@ -1,0 +1,117 @@
+"""Functions of nested jits that were lowered before, by the jaxpr that each comes from.
+
+JAX traces a jitted function once for each type of its operands, and hands out one jaxpr from then on. What that was
+lowered to is remembered for as long as the jaxpr lives: a call of a function that JAX knows costs lowering, like
+tracing, no more than the call.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..ir.canonical import outline
+from ..ir.program import Function
+from ..ir.sharing import reachable_functions
+
+__all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Rule"]
+
+_MOST_FUNCTIONS = 1 << 12
+_MOST_BYTES = 1 << 20
+
+
+class LoweredFunctions:
+    """The functions behind the entry of a program, no two of them equal.
+
+    Parameters
+    ----------
+    functions : sequence of Function
+    wanted : dict of str to str
+        For each, the name that it would have if it were alone.
+    rules : set of str
+        Which of them are derivative rules.
+    """
+
+    def __init__(self, functions: Sequence[Function], wanted: dict[str, str], rules: frozenset[str]) -> None:
+        self.functions = {function.name: function for function in functions}
+        self.wanted = wanted
+        self.rules = rules
+        self._reached: dict[str, tuple[Function, ...]] = {}
+
+    def reached(self, name: str) -> tuple[Function, ...]:
+        """Return a function and those that it leads to."""
+        if name not in self._reached:
+            self._reached[name] = reachable_functions(self.functions, name)
+        return self._reached[name]
+
+    @functools.cached_property
+    def outlines(self) -> frozenset[object]:
+        """What the functions look like from far."""
+        return frozenset(map(outline, self.functions.values()))
+
+    def can_be_kept(self) -> bool:
+        """Whether they are few and hold little."""
+        constants = (constant for function in self.functions.values() for constant in function.constants)
+        held = sum(len(constant.data or b"") for constant in constants)
+        return len(self.functions) <= _MOST_FUNCTIONS and held <= _MOST_BYTES
+
+
+class Rule(NamedTuple):
+    """An equation with derivative rules, and what these depended on when they were lowered."""
+
+    equation: Any
+    base: str
+    behaviour: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredJit:
+    """What the function of a nested jit was lowered to.
+
+    Parameters
+    ----------
+    name : str
+        Its name among `functions`.
+    functions : LoweredFunctions
+        Of the program in which it was met.
+    rules : tuple of Rule
+        It holds while these are what they were.
+    settings : hashable
+        Under which it holds.
+    """
+
+    name: str
+    functions: LoweredFunctions
+    rules: tuple[Rule, ...]
+    settings: Hashable
+
+
+class JitMemory:
+    """What is known of the jaxprs that are alive."""
+
+    def __init__(self) -> None:
+        self._held: weakref.WeakKeyDictionary[Any, LoweredJit] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def find(self, closed: Any) -> LoweredJit | None:
+        """Return what the jaxpr of a nested jit was lowered to last, if it is known."""
+        with self._lock:
+            return self._held.get(closed)
+
+    def keep(self, closed: Any, lowered: LoweredJit) -> None:
+        """Remember what the jaxpr of a nested jit was lowered to."""
+        with self._lock:
+            self._held[closed] = lowered
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+
+
+JITS = JitMemory()
+"""The memory of this process."""

@@ -1,0 +1,119 @@
+"""The nested functions of a program by the jaxpr that each comes from, and those that are the same in every program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..ir.program import Function
+from . import jax_compat
+from .jit_memory import JITS, LoweredFunctions, LoweredJit, Rule
+from .remembering import Remembering
+from .table import Table
+
+__all__ = ["NestedFunctions"]
+
+
+class _Met(NamedTuple):
+    """A jaxpr that was met, kept alive because its id is a key.
+
+    Parameters
+    ----------
+    closed
+    name : str
+        Of the function in the table.
+    wanted : str
+        The name that was asked for.
+    alone : bool
+        Whether the function depends on nothing but the jaxpr and `rules`.
+    rules : tuple of Rule
+    """
+
+    closed: Any
+    name: str
+    wanted: str
+    alone: bool
+    rules: tuple[Rule, ...]
+
+
+class NestedFunctions:
+    """Lowers each jaxpr of a program once, and that of a nested jit once in a process where nothing can tell.
+
+    Parameters
+    ----------
+    table : Table
+        Where the functions are.
+    memory : Remembering
+        Says what derivative rules depend on.
+    keep : frozenset of str
+        Names of primitives that are left as they are.
+    """
+
+    def __init__(self, table: Table, memory: Remembering, keep: Collection[str]) -> None:
+        self._table = table
+        self._memory = memory
+        self._settings = keep, jax_compat.settings()
+        self._met: dict[int, _Met] = {}
+        self._jits: list[int] = []
+        self._rules: list[Rule] = []
+        self._ties = 0
+
+    def tie(self) -> None:
+        """Note that what is being lowered depends on more than its jaxpr."""
+        self._ties += 1
+
+    def depend(self, rule: Rule) -> None:
+        """Note the derivative rules that what is being lowered depends on."""
+        self._rules.append(rule)
+
+    def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
+        """Return the name of the function of a jaxpr, lowered if it was not met before."""
+        met = self._met.get(id(closed))
+        if met is None:
+            rules, ties = len(self._rules), self._all_ties()
+            name = self._table.stored(lower())
+            alone = self._all_ties() == ties
+            met = self._met[id(closed)] = _Met(closed, name, wanted, alone, tuple(self._rules[rules:]))
+        else:
+            self._ties += not met.alone or met.wanted != wanted
+            self._rules += met.rules
+        return met.name
+
+    def recall(self, closed: Any, wanted: str) -> None:
+        """Take what the jaxpr of a nested jit was lowered to in an earlier program, if it would be lowered to that."""
+        if id(closed) in self._met:
+            return
+        self._jits.append(id(closed))
+        known = JITS.find(closed)
+        if known is not None and self._holds(known, wanted) and self._table.take(known):
+            self._met[id(closed)] = _Met(closed, known.name, wanted, True, known.rules)
+
+    def finished(self, entry: str) -> tuple[Function, ...]:
+        """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those of jits."""
+        mixed = self._table.mixed
+        functions, names = self._table.finished(entry)
+        if self._table.mixed == mixed:
+            self._remember(functions[1:], names)
+        return functions
+
+    def _remember(self, functions: Sequence[Function], names: Mapping[str, str]) -> None:
+        table = self._table
+        if table.taken_from(functions) is not None:
+            return
+        wanted = {new: table.wanted[old] for old, new in names.items()}
+        rules = frozenset([names[name] for name in table.rules if name in names])
+        together = LoweredFunctions(functions, wanted, rules)
+        for key in self._jits if together.can_be_kept() else ():
+            met = self._met[key]
+            if met.alone:
+                JITS.keep(met.closed, LoweredJit(names[met.name], together, met.rules, self._settings))
+
+    def _holds(self, known: LoweredJit, wanted: str) -> bool:
+        return (
+            known.settings == self._settings
+            and known.functions.wanted[known.name] == wanted
+            and all(self._memory.of_rules(rule.equation, rule.base) == rule.behaviour for rule in known.rules)
+        )
+
+    def _all_ties(self) -> int:
+        return self._ties + self._table.mixed
