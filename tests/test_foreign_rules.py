@@ -181,7 +181,7 @@ def test_what_neither_jax_nor_the_rule_of_the_primitive_transposes_has_tangents(
 
     ours = brainir.to_callable(brainir.lower(fn, X))
     np.testing.assert_allclose(jax.jacfwd(ours)(X), jax.jacfwd(fn)(X), rtol=1e-6)
-    with pytest.raises(ValueError, match="Reverse-mode differentiation does not work for lax.while_loop"):
+    with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
         jax.grad(lambda x: ours(x).sum())(X)
 
 
