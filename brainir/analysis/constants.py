@@ -1,4 +1,4 @@
-"""Values that do not depend on any input, computed where indices have to be known."""
+"""Values that do not depend on any input: which those are, and what they are where indices have to be known."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ from ..ir.ops import (
 )
 from ..ir.program import Function, Program
 from ..ir.types import DTYPES, TensorType, is_literal, literal_array
+from .kept import kept
 from .rearrange import rearrange
 
-__all__ = ["Constants"]
+__all__ = ["Constants", "fixed_values"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -58,6 +59,22 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
     "xor": np.bitwise_xor,
 }
+
+
+def fixed_values(function: Function) -> set[str]:
+    """Return the values of a function that depend on none of its inputs, found once and kept with it."""
+
+    def find() -> set[str]:
+        found = {constant.name for constant in function.constants}
+        for node in function.nodes:
+            for operand in node.inputs:
+                if operand not in found and not is_literal(operand):
+                    break
+            else:
+                found.update(node.outputs)
+        return found
+
+    return kept(function, "_fixed_values", find)
 
 
 class Constants:

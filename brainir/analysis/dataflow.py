@@ -163,34 +163,30 @@ class ForwardAnalysis(_Analysis[Fact]):
         inputs : mapping
             Facts of the function's inputs, by name; those that are left out have nothing.
         """
-        known = dict(inputs)
-        for constant in function.constants:
-            fact = self.constant(constant)
-            if not self.is_nothing(fact):
-                known[constant.name] = fact
+        given = [*inputs.items(), *((each.name, self.constant(each)) for each in function.constants)]
+        known = {name: fact for name, fact in given if not self.is_nothing(fact)}
         constants = Constants(function, self._given, self.program)
         # This loop runs for every node of every program: what it asks for is kept in local names.
-        nothing, eager, is_nothing, get = self.nothing, self.eager, self.is_nothing, known.get
+        nothing, eager, is_nothing, get, told = self.nothing, self.eager, self.is_nothing, known.get, known.keys()
         literal, visit, transfer, made = self.literal, self.visit, self.transfer, self._made if self.shares else None
         direct = type(self).visit is ForwardAnalysis.visit
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
             facts = [literal(name) if ":" in name else get(name, nothing) for name in node.inputs]
-            if not eager and not [fact for fact in facts if fact is not nothing and not is_nothing(fact)]:
+            if not eager and told.isdisjoint(node.inputs) and all(map(is_nothing, facts)):
                 continue
             if made is not None and signature.repeats:
                 key = (signature.number, *map(id, facts))
                 if key not in made:
                     (fact,) = visit(Site.under(signature, node, constants), facts)
-                    made[key] = (facts, fact)
+                    made[key] = (facts, nothing if is_nothing(fact) else fact)
                 fact = made[key][1]
-                if fact is not nothing and not is_nothing(fact):
+                if fact is not nothing:
                     known[node.outputs[0]] = fact
                 continue
-            operands, results, _, plain, in_place, _, _ = signature
-            ask = transfer if direct and plain else visit
-            found = ask(Site(node, operands, results, constants, in_place), facts)
-            pairs = zip(node.outputs, found, strict=True)
-            known |= {name: fact for name, fact in pairs if fact is not nothing and not is_nothing(fact)}
+            ask = transfer if direct and signature.plain else visit
+            found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
+            rows = zip(node.outputs, found, strict=True)
+            known.update([(name, fact) for name, fact in rows if fact is not nothing and not is_nothing(fact)])
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
@@ -14,12 +13,12 @@ from ..ir.wording import counted
 from .facts import Facts
 from .flow import NOTHING, Dependence, DependenceFlow, bits
 from .index_maps import IndexMap
+from .kept import keep
+from .seen import Verdict
 from .states import StepStates
 from .weights import WeightScan
 
 __all__ = ["PositionDependence", "Verdict", "position_dependence"]
-
-Verdict = Literal["none", "elementwise", "mixing"]
 
 
 class PositionDependence(Facts):
@@ -29,15 +28,29 @@ class PositionDependence(Facts):
     ----------
     states : tuple of paths
         The hidden states, in state order.
-    found : tuple of (str, tuple of int, tuple of int)
-        For each value that depends on any: its name, and the numbers of the states that it depends on element by
-        element, and in a way that mixes.
     program : Program
     """
 
     states: tuple[StatePath, ...]
-    found: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     program: Program
+
+    @functools.cached_property
+    def found(self) -> tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]:
+        """For each value that depends on any state: its name, and the numbers of two sets of states.
+
+        Those that it depends on element by element, and those that it depends on in a way that mixes.
+        """
+        known, rows = self._flow[2], []
+        # Most values see what another one sees: the numbers are written once for all of them.
+        numbers: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        for name in self.program.entry_function.value_types:
+            if name in known:
+                seen = known[name]
+                if id(seen) not in numbers:
+                    elementwise, mixing = seen.masks()
+                    numbers[id(seen)] = tuple(bits(elementwise)), tuple(bits(mixing))
+                rows.append((name, *numbers[id(seen)]))
+        return tuple(rows)
 
     @functools.cached_property
     def rows(self) -> tuple[tuple[str, str], ...]:
@@ -52,16 +65,15 @@ class PositionDependence(Facts):
         return tuple(rows)
 
     @functools.cached_property
-    def _found(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-        return {name: (elementwise, mixing) for name, elementwise, mixing in self.found}
-
-    @functools.cached_property
     def _numbers(self) -> dict[StatePath, int]:
         return {path: number for number, path in enumerate(self.states)}
 
     @functools.cached_property
     def _flow(self) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
         return _flow(self.program)
+
+    def _shown(self) -> dict[str, object]:
+        return {"states": self.states, "found": self.found, "program": self.program}
 
     def _number(self, path: StatePath) -> int:
         try:
@@ -97,8 +109,7 @@ class PositionDependence(Facts):
         """
         number = self._number(path)
         self._check(value)
-        elementwise, mixing = self._found.get(value, ((), ()))
-        return "elementwise" if number in elementwise else "mixing" if number in mixing else "none"
+        return self._flow[2].get(value, NOTHING).verdict(number)
 
     def index_map(self, value: str, path: StatePath) -> IndexMap | None:
         """Return which position of a hidden state feeds each element of a value.
@@ -158,19 +169,7 @@ def position_dependence(program: Program) -> PositionDependence:
     AnalysisError
         If a state of the program breaks the rules of a step; see :func:`module_info`.
     """
-    states = StepStates.of(program).hidden
-    flow = _flow(program)
-    known = flow[2]
-    rows = []
-    # Most values see what another one sees: the numbers are written once for all of them.
-    numbers: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
-    for name in program.entry_function.value_types:
-        dependence = known.get(name, NOTHING)
-        if dependence is not NOTHING:
-            if id(dependence) not in numbers:
-                elementwise, mixing = dependence.masks()
-                numbers[id(dependence)] = tuple(bits(elementwise)), tuple(bits(mixing))
-            rows.append((name, *numbers[id(dependence)]))
-    found = PositionDependence(states=tuple(state.path for state in states), found=tuple(rows), program=program)
-    found.__dict__["_flow"] = flow
+    states = tuple(state.path for state in StepStates.of(program).hidden)
+    found = PositionDependence(states=states, program=program)
+    keep(found, "_flow", _flow(program))
     return found

@@ -40,6 +40,14 @@ def _literal(operand: str) -> Slope:
     return Slope(Variation.constant(literal_array(operand)))
 
 
+def _spread(site: Site, operands: list[Variation]) -> list[Variation]:
+    """Return the variation of the operands of an elementwise operation, repeated in the shape of its result."""
+    if site.signature.in_place:
+        return operands
+    shape = site.results[0].shape
+    return [each.on(kind, shape) for each, kind in zip(operands, site.operands, strict=True)]
+
+
 class VariationFlow(ForwardAnalysis[Slope]):
     """Carries variation of values, and of their derivatives by sources, forward through functions.
 
@@ -61,7 +69,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
         super().__init__(program)
         self.shares = not derivatives
         self._open: set[str] = set()
-        self._alike: dict[tuple[object, ...], tuple[list[Variation], Slope]] = {}
+        self._alike: dict[tuple[int, ...], tuple[list[Variation], Slope]] = {}
 
     def run(self, function: Function, inputs: Mapping[str, Slope]) -> dict[str, Slope]:
         """See :meth:`ForwardAnalysis.run`."""
@@ -120,12 +128,11 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     def transfer(self, site: Site, facts: Sequence[Slope]) -> Sequence[Slope]:
         """See :meth:`ForwardAnalysis.transfer`."""
-        operands = [fact[0] for fact in facts]
-        mine = [fact[1] for fact in facts]
-        traits = site.node.traits
-        if traits.elementwise:
+        operands = [value for value, _ in facts]
+        mine = [slopes for _, slopes in facts]
+        if site.signature.traits.elementwise:
             value = self._elementwise_value(site, operands)
-            if not any(mine) or not site.results[0].is_inexact or traits.blocks_gradient:
+            if not (site.signature.sloped[0] and any(mine)):
                 return (value,)
             return (Slope(value[0], self._elementwise(site, operands, mine)),)
         values = variations_of(site, operands)
@@ -156,15 +163,13 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
         Most operations of a program meet operands that vary like those of another one; they are worked out once.
         """
-        node, result = site.node, site.results[0]
-        if node.attribute_names() or any(each[0].ndim or each[1].ndim for each in operands):
-            spread = [each.on(kind, result.shape) for each, kind in zip(operands, site.operands, strict=True)]
-            return Slope(computed(node, spread))
-        key = (node.op, node.types, *map(id, operands))
+        if not site.signature.repeats:
+            return Slope(computed(site.node, _spread(site, operands)))
+        key = (site.signature.number, *map(id, operands))
         found = self._alike.get(key)
         if found is None:
             # The operands are kept, so that no others get their identities.
-            found = self._alike[key] = (operands, Slope(computed(node, operands)))
+            found = self._alike[key] = (operands, Slope(computed(site.node, _spread(site, operands))))
         return found[1]
 
     # -- derivatives
@@ -180,10 +185,8 @@ class VariationFlow(ForwardAnalysis[Slope]):
         return self._combined(node, operands, mine)
 
     def _elementwise(self, site: Site, operands: list[Variation], mine: Sequence[Derivatives]) -> Derivatives:
-        node, kinds, shape = site.node, site.operands, site.results[0].shape
-        in_place = site.in_place
-        if not in_place:
-            operands = [each.on(kind, shape) for each, kind in zip(operands, kinds, strict=True)]
+        node, kinds, shape, in_place = site.node, site.operands, site.results[0].shape, site.signature.in_place
+        operands = _spread(site, operands)
         converts = isinstance(node, ConvertElementType) or node.op == "reduce_precision"
         found: dict[int, Variation] = {}
         for index, slopes in enumerate(mine):

@@ -18,12 +18,16 @@ class Facts(Model):
 
     def to_json(self) -> str:
         """Write the facts as JSON, the same text each time; programs inside appear as they print."""
-        fields = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        fields = {name: _plain(item) for name, item in self._shown().items()}
         return json.dumps(fields, indent=2, ensure_ascii=False)
+
+    def _shown(self) -> dict[str, object]:
+        """Return what is written as JSON."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
     def _inside(self) -> Any:
         """Return what stands for these facts in the JSON of others."""
-        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        return {name: _plain(item) for name, item in self._shown().items()}
 
     def __str__(self) -> str:
         return repr(self)

@@ -15,7 +15,7 @@ from .dataflow import ForwardAnalysis
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
-from .sites import Site, constants_of
+from .sites import Site, constants_of, signature_for
 
 __all__ = [
     "NOTHING",
@@ -182,7 +182,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.transfer`."""
         node, kinds, results = site.node, site.operands, site.results
-        traits = node.traits
+        traits = site.signature.traits
         if traits.blocks_gradient and not self.through_stop_gradient:
             return [NOTHING] * len(node.outputs)
         if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
@@ -448,7 +448,7 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    site = Site(node, tuple(kinds), tuple(TensorType.parse(kind) for kind in node.types), lambda operand: None)
+    site = Site.under(signature_for(node, kinds), node, lambda operand: None)
     for result in flow.visit(site, inputs):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):

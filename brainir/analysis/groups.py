@@ -249,7 +249,8 @@ class _GroupFinder:
             joined |= (any(fits) and fitting) & 1 << number
             moved |= (not all(fits) and fitting) & 1 << number
         reshaped = dependence.mapped & ~fitting
-        node = self.function.producers.get(hidden.new)
+        place = self.function.places.get(hidden.new)
+        node = None if place is None else self.function.nodes[place]
         misplaced: list[tuple[BlockedKind, int]] = [("moved", moved), ("different_shape", reshaped)]
         return joined, [self._blocked(kind, node, mask, 1 << target) for kind, mask in misplaced if mask]
 
@@ -259,9 +260,10 @@ class _GroupFinder:
         for number, hidden in enumerate(self.hidden):
             if not is_literal(hidden.new):
                 targets[hidden.new] = targets.get(hidden.new, 0) | 1 << number
-        mixing = [each for each in self.function.nodes if any(self._mixes(name) for name in each.outputs)]
+        places = self.function.places
+        mixing = {places[name] for name, seen in self.known.items() if seen.mixing and name in places}
         reach = reaching(self.function, targets) if mixing else {}
-        for node in mixing:
+        for node in [self.function.nodes[place] for place in sorted(mixing)]:
             mixed = lost = to = 0
             for name in node.outputs:
                 result = self.known.get(name, NOTHING)
@@ -280,12 +282,9 @@ class _GroupFinder:
                 blocking = node.outputs[0] in self.scan.blocking
                 yield self._blocked("weight" if blocking else mixing_kind(node), node, new, to)
 
-    def _mixes(self, name: str) -> bool:
-        return name in self.known and bool(self.known[name].mixing)
-
     def _stopped(self) -> Iterator[Blocked]:
         """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""
-        stops = [node for node in self.function.nodes if node.traits.blocks_gradient]
+        stops = self.scan.stops
         if not stops:
             return
         _, whole = self.scan.whole_dependence

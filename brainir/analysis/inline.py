@@ -81,7 +81,11 @@ def inline_calls(
     """
     kinds: tuple[type[Node], ...] = (Call,) if keep_rules else (Call, CustomJvp, CustomVjp, NoDerivative)
     kinds += (Checkpoint,) if checkpoints else ()
-    chosen = [node for node in function.nodes if isinstance(node, kinds) and (select is None or select(node))]
+    chosen = [
+        node
+        for node in (function.nodes if function.callees else ())
+        if isinstance(node, kinds) and (select is None or select(node))
+    ]
     if not chosen:
         return function
     flat = Splicer(function, program.table, opened=kinds)

@@ -177,8 +177,8 @@ def structure_of(
     }
     starts: dict[str, dict[int, Variation]] = {}
     number = 0
-    for state, name in zip(columns, function.inputs, strict=False):
-        shape, members = function.type_of(name).shape, 1 if state is None else state.num_state
+    for state, name, kind in zip(columns, function.inputs, function.types, strict=False):
+        shape, members = TensorType.parse(kind).shape, 1 if state is None else state.num_state
         starts[name] = {
             number + place: Variation.constant(np.ones(()) if members == 1 else _one_hot(shape, place))
             for place in range(members)
@@ -191,10 +191,10 @@ def structure_of(
     names: list[tuple[StatePath, int]] = []
     for state, output in zip(rows, function.outputs, strict=True):
         found = {} if is_literal(output) else known[output].slopes
-        last = function.type_of(output).ndim - 1
+        axes = along([function.type_of(output).ndim - 1]) if state.num_state > 1 else 0
         for place in range(state.num_state):
             for column in sorted(found):
-                slope, axes = found[column], along([last]) if state.num_state > 1 else 0
+                slope = found[column]
                 entry = _entry(len(names), column, _member(slope, place) if axes else slope, axes)
                 if entry is not None:
                     entries.append(entry)

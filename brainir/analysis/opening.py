@@ -102,7 +102,7 @@ def _flat(program: Program) -> Program:
 def _nodes_to_open(program: Program) -> Iterator[Node]:
     """Yield the control flow that weights are inside of, or that mixes positions of hidden states."""
     function = program.entry_function
-    if not any(isinstance(node, Cond | Scan) for node in function.nodes):
+    if not (function.callees and any(isinstance(node, Cond | Scan) for node in function.nodes)):
         return
     states = StepStates.of(program)
     hidden = {leaf.old: 1 for leaf in states.hidden}

@@ -18,7 +18,7 @@ from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value
 from ..ir.wording import counted
 from .facts import Facts
-from .inline import fresh_name, inline_calls
+from .inline import Names, fresh_name, inline_calls
 from .states import HiddenLeaf, StepStates
 
 __all__ = ["HiddenPerturbation", "add_hidden_perturbation"]
@@ -92,7 +92,7 @@ def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
                 "make it a floating point array, or a state that is not hidden"
             )
     rewriter = _Rewriter(program)
-    entry, names = rewriter.perturb_entry(hidden)
+    entry, perturbations = rewriter.perturb_entry(hidden)
     interface = program.interface
     arguments = tuple(
         Argument(name=name, tree=leaf.state.tree, plain=True)
@@ -106,12 +106,11 @@ def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
             *rewriter.branches,
         ),
     )
-    perturbed = _without_unused_functions(changed)
     return HiddenPerturbation(
-        perturb_vars=tuple(perturbed.entry_function.value(name) for name in names),
+        perturb_vars=perturbations,
         perturb_hidden_paths=tuple(leaf.path for leaf in hidden),
         perturb_hidden_states=tuple(leaf.state for leaf in hidden),
-        program=perturbed,
+        program=_without_unused_functions(changed),
     )
 
 
@@ -121,6 +120,8 @@ def _argument_names(arguments: tuple[Argument, ...], hidden: Sequence[HiddenLeaf
 
 
 def _without_unused_functions(program: Program) -> Program:
+    if len(program.functions) == 1:
+        return program
     needed = {program.entry}
     pending = [program.entry]
     while pending:
@@ -138,8 +139,8 @@ class _Rewriter:
         self.function_names = {function.name for function in program.functions}
         self.branches: list[Function] = []
 
-    def perturb_entry(self, hidden: Sequence[HiddenLeaf]) -> tuple[Function, list[str]]:
-        """Return the perturbed entry and the names of its new inputs."""
+    def perturb_entry(self, hidden: Sequence[HiddenLeaf]) -> tuple[Function, tuple[Value, ...]]:
+        """Return the perturbed entry and its new inputs."""
         entry = self.program.entry_function
         position = {leaf.path: index for index, leaf in enumerate(hidden)}
         outputs: dict[int, int] = {}
@@ -149,7 +150,8 @@ class _Rewriter:
                 outputs[index] = position[state.path]
         # The new value's own type, weak or not, keeps the types of the sum and of all later results.
         types = [str(entry.type_of(leaf.new)) for leaf in hidden]
-        return self.perturb(entry, outputs, types, [f"perturb.{leaf.old}" for leaf in hidden])
+        perturbed, names = self.perturb(entry, outputs, types, [f"perturb.{leaf.old}" for leaf in hidden])
+        return perturbed, tuple(map(Value, names, types))
 
     def perturb(
         self, function: Function, outputs: dict[int, int], types: Sequence[str], wanted: Sequence[str]
@@ -165,7 +167,7 @@ class _Rewriter:
             Type and wanted name of each perturbation.
         """
         function = self._open_calls(function, outputs)
-        taken = set(function.value_types)
+        taken = Names(function)
         names = [fresh_name(name, taken) for name in wanted]
         made = function.places
         shared: dict[str, list[int]] = {}
@@ -179,13 +181,11 @@ class _Rewriter:
             current = node
             if not sums.keys().isdisjoint(node.inputs):
                 inputs = tuple([sums.get(operand, operand) for operand in node.inputs])
-                current = node.model_copy(update={"inputs": inputs})
-            mine = {}
-            if not shared.keys().isdisjoint(node.outputs):
-                mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
-            if not mine:
+                current = node.placed(inputs, node.outputs, node.types, node.scope, node.source)
+            if shared.keys().isdisjoint(node.outputs):
                 nodes.append(current)
                 continue
+            mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
             if isinstance(current, Cond):
                 alone = {index: several[0] for index, several in mine.items() if len(several) == 1}
                 current = self._perturb_branches(current, alone, types, names)

@@ -1,4 +1,4 @@
-"""Reachability: which of many values others depend on, or lead to, all at once as bit sets.
+"""Reachability: which of many values others depend on, or lead to, all at once as bit sets; and which are reused.
 
 The simplest lattice, over one function: a fact is an integer with a bit for each seed, facts join by ``or``, and what
 a node makes of its operands is their union. A node that runs functions is taken as a whole; where that is not enough,
@@ -13,7 +13,7 @@ from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import is_literal
 
-__all__ = ["reached", "reaching", "use_count"]
+__all__ = ["reached", "reaching", "reused"]
 
 
 def reached(
@@ -80,9 +80,14 @@ def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def use_count(function: Function) -> dict[str, int]:
-    """Return how often each value is used, as an operand or as an output."""
-    counts: dict[str, int] = {}
-    for operand in (*(operand for node in function.nodes for operand in node.inputs), *function.outputs):
-        counts[operand] = counts.get(operand, 0) + 1
-    return counts
+def reused(function: Function) -> set[str]:
+    """Return the values that are used more than once, as an operand or as an output; most values are not."""
+    used: set[str] = set()
+    several: set[str] = set()
+    for operands in (*(node.inputs for node in function.nodes), function.outputs):
+        for operand in operands:
+            if operand in used:
+                several.add(operand)
+            else:
+                used.add(operand)
+    return several

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ..ir.collector import collector_paused
@@ -158,7 +158,7 @@ class HiddenParamOpRelation(Facts):
         found = structure_of(self.y_to_hidden, self.y_to_hidden_variations, [None], rows)
         several = {
             path
-            for path, maps in zip(self.connected_hidden_paths, _tail_maps(self.y_to_hidden, self.y), strict=True)
+            for path, maps in zip(self.connected_hidden_paths, self._maps, strict=True)
             if maps is None or len(maps) > 1
         }
         entries = (
@@ -191,7 +191,12 @@ class HiddenParamOpRelation(Facts):
                 f"{format_path(path)} is not connected to this relation; "
                 f"connected are {format_paths(self.connected_hidden_paths)}"
             )
-        return _tail_maps(self.y_to_hidden, self.y)[self.connected_hidden_paths.index(path)]
+        return self._maps[self.connected_hidden_paths.index(path)]
+
+    @property
+    def _maps(self) -> list[tuple[IndexMap, ...] | None]:
+        tails = self.y_to_hidden.entry_function
+        return _tail_maps(self.y_to_hidden, self.y, [tails.type_of(output).shape for output in tails.outputs])
 
     def __repr__(self) -> str:
         lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
@@ -293,9 +298,7 @@ class _Builder:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
-        function = self.scan.function
-        stops = {node.outputs[0] for node in function.nodes if node.traits.blocks_gradient}
-        self.cut = stops | self.scan.blocking
+        self.cut = {node.outputs[0] for node in self.scan.stops} | self.scan.blocking
         self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group for group in groups for path in group.hidden_paths}
 
@@ -311,7 +314,7 @@ class _Builder:
         stop: set[str] = set()
         if operation.x is not None:
             sources.append(operation.x)
-            stop.update(value for value in function.nodes[operation.nodes[0]].inputs if value in scan.data)
+            stop.update(value for value in function.nodes[operation.nodes[0]].inputs if scan.is_data(value))
         program, invars = extract(f"operation_{index}", function, scan.program, sources, [operation.y], stop=stop)
         node = function.nodes[operation.nodes[0]] if operation.nodes else None
         return HiddenParamOpRelation(
@@ -353,8 +356,9 @@ class _Builder:
         hidden = self.hidden
         found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
         worst: Tail = "aligned"
-        for path, maps in zip(connected, _tail_maps(y_to_hidden, y), strict=True):
-            own = canonical(hidden[path].kind.shape, hidden[path].state.num_state)
+        shapes = [hidden[path].kind.shape for path in connected]
+        for path, maps, shape in zip(connected, _tail_maps(y_to_hidden, y, shapes), shapes, strict=True):
+            own = canonical(shape, hidden[path].state.num_state)
             same_size = y.aval.size == hidden[path].source.size
             tail: Tail
             if maps is None:
@@ -367,12 +371,13 @@ class _Builder:
         return worst
 
 
-def _tail_maps(y_to_hidden: Program, y: Value) -> list[tuple[IndexMap, ...] | None]:
+def _tail_maps(y_to_hidden: Program, y: Value, shapes: Sequence[tuple[int, ...]]) -> list[tuple[IndexMap, ...] | None]:
+    """Return the index maps by which new values, of some shapes, see `y`; None where they see it in another way."""
     function = y_to_hidden.entry_function
     flow = DependenceFlow(y_to_hidden, [Source(y.shape)], through_stop_gradient=False)
     known = flow.run(function, {function.inputs[0]: flow.start(0)})
     maps: list[tuple[IndexMap, ...] | None] = []
-    for output in function.outputs:
+    for output, shape in zip(function.outputs, shapes, strict=True):
         dependence = known.get(output, NOTHING)
-        maps.append(None if dependence.mixing else flow.maps(dependence, 0, function.type_of(output).shape))
+        maps.append(None if dependence.mixing else flow.maps(dependence, 0, shape))
     return maps

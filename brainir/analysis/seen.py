@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from .index_maps import IndexMap, same
 
-__all__ = ["NOTHING", "NO_MAPS", "Dependence", "Source", "bits"]
+__all__ = ["NOTHING", "NO_MAPS", "Dependence", "Source", "Verdict", "bits"]
 
+Verdict = Literal["none", "elementwise", "mixing"]
 NO_MAPS: Mapping[int, tuple[IndexMap, ...]] = MappingProxyType({})
 
 
@@ -82,7 +83,7 @@ class Dependence(NamedTuple):
             elementwise |= 1 << source
         return elementwise & ~mixing, mixing
 
-    def verdict(self, source: int) -> str:
+    def verdict(self, source: int) -> Verdict:
         """Return ``"none"``, ``"elementwise"`` or ``"mixing"`` for a source."""
         elementwise, mixing = self.masks()
         return "mixing" if mixing >> source & 1 else "elementwise" if elementwise >> source & 1 else "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..ir.node import Node, Traits
@@ -11,9 +12,11 @@ from ..ir.ops import OptimizationBarrier
 from ..ir.program import Function
 from ..ir.types import TensorType
 from .constants import Constants
+from .kept import keep, kept
 from .rearrange import Array, Known
+from .routes import FLAT_OPS
 
-__all__ = ["Signature", "Site", "constants_of", "signature_of", "signatures_of"]
+__all__ = ["Signature", "Site", "constants_of", "keep_signatures", "signature_for", "signature_of", "signatures_of"]
 
 _NUMBERS = itertools.count()
 
@@ -31,6 +34,8 @@ class Signature(NamedTuple):
         Whether each operand has the shape of the one result, or rank 0.
     repeats : bool
         Whether nodes with this signature do the same: elementwise operations without attributes.
+    inexact, sloped : tuple of bool
+        Whether each result is made of floating point or complex numbers, and whether a derivative passes to it.
     number : int
         Another one for each signature.
     """
@@ -41,6 +46,8 @@ class Signature(NamedTuple):
     plain: bool
     in_place: bool
     repeats: bool
+    inexact: tuple[bool, ...]
+    sloped: tuple[bool, ...]
     number: int
 
 
@@ -54,15 +61,15 @@ class Site(NamedTuple):
         Types of its operands and results.
     constants : callable
         Returns the value of an operand that depends on no input of the function, or None.
-    in_place : bool
-        Whether it is known that each operand has the shape of the one result, or rank 0.
+    signature : Signature
+        What it shares with other nodes.
     """
 
     node: Node
     operands: tuple[TensorType, ...]
     results: tuple[TensorType, ...]
     constants: Known
-    in_place: bool = False
+    signature: Signature
 
     @staticmethod
     def of(node: Node, function: Function, constants: Known | None = None) -> Site:
@@ -72,7 +79,7 @@ class Site(NamedTuple):
     @staticmethod
     def under(signature: Signature, node: Node, constants: Known) -> Site:
         """Return the site of a node whose signature is known."""
-        return Site(node, signature.operands, signature.results, constants, signature.in_place)
+        return Site(node, signature.operands, signature.results, constants, signature)
 
 
 def constants_of(site: Site) -> list[Array | None]:
@@ -82,27 +89,29 @@ def constants_of(site: Site) -> list[Array | None]:
 
 def signatures_of(function: Function) -> list[Signature]:
     """Return the signature of each node of a function, found once and kept with it; equal ones are one object."""
-    found: list[Signature] | None = function.__dict__.get("_signatures")
-    if found is None:
-        types = function.value_types
-        # As functools.cached_property does: a function never changes. Of a literal, only its type counts.
-        found = function.__dict__["_signatures"] = [
-            _signature(
-                type(node),
-                node.op,
-                node.types,
-                tuple([types.get(operand) or operand[operand.rindex(":") :] for operand in node.inputs]),
-            )
-            for node in function.nodes
-        ]
-    return found
+
+    def find() -> list[Signature]:
+        return [signature_of(node, function) for node in function.nodes]
+
+    return kept(function, "_signatures", find)
+
+
+def keep_signatures(function: Function, signatures: list[Signature]) -> None:
+    """Keep the signatures of the nodes of a function, where they are known from the one that it was cut out of."""
+    keep(function, "_signatures", signatures)
 
 
 def signature_of(node: Node, function: Function) -> Signature:
     """Return the signature of one node of a function."""
     types = function.value_types
+    # Of a literal, only its type counts.
     operands = tuple([types.get(operand) or operand[operand.rindex(":") :] for operand in node.inputs])
     return _signature(type(node), node.op, node.types, operands)
+
+
+def signature_for(node: Node, operands: Sequence[TensorType]) -> Signature:
+    """Return the signature of a node with operands of some types."""
+    return _signature(type(node), node.op, node.types, tuple(map(str, operands)))
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -110,6 +119,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
     operands = tuple(TensorType.parse(f"{text[1:]}[]" if text[0] == ":" else text) for text in inputs)
     results = tuple(map(TensorType.parse, types))
     traits = schema.op_traits.get(op, schema.family_traits)
+    inexact = tuple([kind.is_inexact for kind in results])
     return Signature(
         operands=operands,
         results=results,
@@ -117,5 +127,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         plain=not traits.control and schema is not OptimizationBarrier,
         in_place=len(results) == 1 and all(kind.shape in ((), results[0].shape) for kind in operands),
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
+        inexact=inexact,
+        sloped=(False,) * len(results) if traits.blocks_gradient or op in FLAT_OPS else inexact,
         number=next(_NUMBERS),
     )

@@ -8,7 +8,9 @@ from ..ir.interface import Argument, Interface, LeafTree, SequenceTree
 from ..ir.node import Node
 from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
+from .constants import fixed_values
 from .inline import Names, fresh_name
+from .sites import Signature, keep_signatures, signatures_of
 
 __all__ = ["Cutting", "extract", "identifiers"]
 
@@ -41,8 +43,11 @@ class Cutting:
         self.sources = {name: name for name in inputs}
         self.held: dict[str, str] = {}
         self.nodes: list[Node] = []
+        self.signatures: list[Signature] = []
         self.defined: set[str] = set(inputs)
         self.constants = function.constant_table
+        self._fixed = fixed_values(function)
+        self._signatures = signatures_of(function)
 
     def operand(self, name: str, *, live: bool = True) -> str:
         """Return the name under which the new function has a value.
@@ -62,42 +67,55 @@ class Cutting:
                 self.held[name] = fresh_name(f"{name}_held", self.taken)
                 self.sources[self.held[name]] = name
             return self.held[name]
-        if name not in self.constants and not self._recompute(name):
+        if name not in self.constants and not (name in self._fixed and self._recompute(name)):
             self.sources[name] = name
         self.defined.add(name)
         return name
 
     def _recompute(self, name: str) -> bool:
-        """Add the nodes behind a value that is made of constants only; False if it is not."""
-        wanted: dict[int, Node] = {}
+        """Add the nodes behind a value that is made of constants only; False if they are too many, or have effects."""
+        wanted: set[int] = set()
         pending = [name]
         while pending:
             value = pending.pop()
             if is_literal(value) or value in self.constants:
                 continue
-            node = self.function.producers.get(value)
-            if node is None or node.traits.effectful or len(wanted) > _MAX_RECOMPUTED:
-                return False
             place = self.function.places[value]
+            node = self.function.nodes[place]
+            if node.traits.effectful or len(wanted) > _MAX_RECOMPUTED:
+                return False
             if place not in wanted:
-                wanted[place] = node
+                wanted.add(place)
                 pending += node.inputs
-        for _, node in sorted(wanted.items()):
-            if not self.defined & {*node.outputs}:
-                self.nodes.append(node)
-                self.defined.update(node.outputs)
+        for place in sorted(wanted):
+            node = self.function.nodes[place]
+            if self.defined.isdisjoint(node.outputs):
+                self._append(node, place)
                 self.defined.update(operand for operand in node.inputs if operand in self.constants)
         return True
 
-    def add(self, node: Node, operands: Iterable[str]) -> None:
-        """Append a node with other operands; results whose names are inputs already get other names."""
+    def add(self, place: int, operands: Iterable[str]) -> None:
+        """Append a node with other operands; results whose names are inputs already get other names.
+
+        Parameters
+        ----------
+        place : int
+            Of the node in the old function.
+        operands : iterable of str
+        """
+        node = self.function.nodes[place]
         inputs, outputs = tuple(operands), node.outputs
         if not self.sources.keys().isdisjoint(outputs):
             outputs = tuple(fresh_name(name, self.taken) if name in self.sources else name for name in outputs)
-        if (inputs, outputs) != (node.inputs, node.outputs):
-            node = node.model_copy(update={"inputs": inputs, "outputs": outputs})
+        if inputs != node.inputs or outputs != node.outputs:
+            node = node.placed(inputs, outputs, node.types, node.scope, node.source)
+        self._append(node, place)
+
+    def _append(self, node: Node, place: int) -> None:
         self.nodes.append(node)
-        self.defined.update(outputs)
+        # Other names, but the same types.
+        self.signatures.append(self._signatures[place])
+        self.defined.update(node.outputs)
 
     def finish(self, outputs: Sequence[str]) -> tuple[Program, tuple[Value, ...]]:
         """Return the program, whose result is a tuple, and the old values that its inputs stand for."""
@@ -113,6 +131,7 @@ class Cutting:
             nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
             outputs=tuple(outputs),
         )
+        keep_signatures(entry, self.signatures)
         interface = Interface(
             kind="function",
             arguments=tuple([Argument.checked({"name": each, "tree": _LEAF}) for each in identifiers(self.sources)]),
@@ -122,15 +141,15 @@ class Cutting:
         return program, tuple([self.function.value(source) for source in self.sources.values()])
 
     def _callees(self) -> list[Function]:
+        if not self.function.callees:
+            return []
         needed: set[str] = set()
         pending = [callee for node in self.nodes for callee in node.callees()]
         while pending:
             name = pending.pop()
             if name not in needed:
                 needed.add(name)
-                pending += [callee for node in self.program.function(name).nodes for callee in node.callees()]
-        if not needed:
-            return []
+                pending += self.program.function(name).callees
         return [function for function in self.program.functions if function.name in needed]
 
 
@@ -172,36 +191,22 @@ def extract(
     inputs : tuple of Value
         The values of `function` that its inputs stand for.
     """
-    between = _between(function, sources, targets, cut, stop)
-    given = {*sources}
-    dependent = set(given)
-    for node in between:
+    cutting = Cutting(name, function, program, sources)
+    dependent = {*sources}
+    for place in _needed(function, sources, targets, cut, stop):
+        node = function.nodes[place]
         if not dependent.isdisjoint(node.inputs):
             dependent.update([output for output in node.outputs if output not in stop] if stop else node.outputs)
-    needed = {target for target in targets if target in dependent} - given
-    kept: list[Node] = []
-    for node in reversed(between):
-        if not needed.isdisjoint(node.outputs):
-            kept.append(node)
-            needed.update([each for each in node.inputs if each in dependent and each not in given])
-    cutting = Cutting(name, function, program, sources)
-    for part in reversed(kept):
-        cutting.add(part, [each if each in cutting.defined else cutting.operand(each) for each in part.inputs])
+            cutting.add(place, [each if each in cutting.defined else cutting.operand(each) for each in node.inputs])
     return cutting.finish([cutting.operand(target) for target in targets])
 
 
-def _between(
+def _needed(
     function: Function, sources: Sequence[str], targets: Sequence[str], cut: Collection[str], stop: Collection[str]
-) -> list[Node]:
-    """Return nodes, in order, among which are all those on the way from sources to targets.
-
-    Only what the targets need is looked at, and none before the first use of a source.
-    """
+) -> list[int]:
+    """Return the places, in order, of the nodes that targets need besides the sources; not of all before a source."""
     given = {*sources}
-    first = len(function.nodes)
-    for source in given:
-        users = function.users.get(source, ())
-        first = min([first, *(function.places[user.outputs[0]] for user in users[:1] if user.outputs)])
+    first = min([_first_use(function, source, stop) for source in given], default=0)
     nodes, place_of = function.nodes, function.places.get
     found: set[int] = set()
     pending = [*targets]
@@ -214,4 +219,16 @@ def _between(
         if node.outputs[0] not in cut:
             found.add(place)
             pending += node.inputs
-    return [nodes[place] for place in sorted(found)]
+    return sorted(found)
+
+
+def _first_use(function: Function, source: str, stop: Collection[str]) -> int:
+    """Return a place before which a source is not used."""
+    place = function.places.get(source)
+    if place is not None:
+        return place + 1
+    if stop:
+        # What is stopped bounds the walk well enough.
+        return 0
+    users = function.users.get(source, ())
+    return next((function.places[user.outputs[0]] for user in users if user.outputs), len(function.nodes))

@@ -11,6 +11,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program, Value
 from ..ir.types import TensorType
 from .flow import Source
+from .kept import kept
 
 __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]
 
@@ -76,7 +77,7 @@ class StepStates:
 
     @staticmethod
     def of(program: Program) -> StepStates:
-        """Read the states of a program.
+        """Return the states of a program, read once and kept with it.
 
         Raises
         ------
@@ -84,40 +85,45 @@ class StepStates:
             If a hidden state has several leaves or none, a state changes its type, or the step writes a
             parameter; the message names the path.
         """
-        hidden: list[HiddenLeaf] = []
-        params: list[ParamLeaf] = []
-        others: list[tuple[State, tuple[Value, ...], tuple[Value, ...]]] = []
-        for (state, old), (_, new) in zip(program.state_inputs(), program.state_outputs(), strict=True):
-            name = format_path(state.path)
-            for before, after in zip(old, new, strict=True):
-                if (before.shape, before.dtype) != (after.shape, after.dtype):
-                    raise AnalysisError(
-                        f"state {name} changes its type from {before.type} to {after.type} in one step; "
-                        "a state must keep shape and element type: convert the new value first"
-                    )
-            if state.role == "hidden":
-                hidden.append(_hidden(state, old, new))
-            elif state.role == "param":
-                if any(before.name != after.name for before, after in zip(old, new, strict=True)):
-                    raise AnalysisError(
-                        f"the step writes the parameter {name}; a parameter must stay as it is in a step: "
-                        "make it a hidden or short-term state, or write it between steps"
-                    )
-                keys = (path for path, _ in leaf_paths(state.tree))
-                params += [ParamLeaf(state, key, value) for key, value in zip(keys, old, strict=True)]
-            else:
-                others.append((state, old, new))
-        return StepStates(tuple(hidden), tuple(params), tuple(others))
+        return kept(program, "_step_states", lambda: _read(program))
+
+
+def _read(program: Program) -> StepStates:
+    hidden: list[HiddenLeaf] = []
+    params: list[ParamLeaf] = []
+    others: list[tuple[State, tuple[Value, ...], tuple[Value, ...]]] = []
+    for (state, old), (_, new) in zip(program.state_inputs(), program.state_outputs(), strict=True):
+        for before, after in zip(old, new, strict=True):
+            if (before.shape, before.dtype) != (after.shape, after.dtype):
+                raise AnalysisError(
+                    f"state {format_path(state.path)} changes its type from {before.type} to {after.type} in one "
+                    "step; a state must keep shape and element type: convert the new value first"
+                )
+        if state.role == "hidden":
+            hidden.append(_hidden(state, old, new))
+        elif state.role == "param":
+            if any(before.name != after.name for before, after in zip(old, new, strict=True)):
+                raise AnalysisError(
+                    f"the step writes the parameter {format_path(state.path)}; a parameter must stay as it is in a "
+                    "step: make it a hidden or short-term state, or write it between steps"
+                )
+            keys = (path for path, _ in leaf_paths(state.tree))
+            params += [ParamLeaf(state, key, value) for key, value in zip(keys, old, strict=True)]
+        else:
+            others.append((state, old, new))
+    return StepStates(tuple(hidden), tuple(params), tuple(others))
 
 
 def _hidden(state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> HiddenLeaf:
-    name = format_path(state.path)
     if len(old) != 1:
         raise AnalysisError(
-            f"hidden state {name} has {len(old)} leaves; a hidden state must be one array: "
+            f"hidden state {format_path(state.path)} has {len(old)} leaves; a hidden state must be one array: "
             "use one state for each array, or a grouped state for arrays of one shape"
         )
     kind = old[0].aval
     if state.num_state != 1 and (not kind.shape or kind.shape[-1] != state.num_state):
-        raise AnalysisError(f"grouped state {name} holds {state.num_state} states, but its last axis does not: {kind}")
+        raise AnalysisError(
+            f"grouped state {format_path(state.path)} holds {state.num_state} states, "
+            f"but its last axis does not: {kind}"
+        )
     return HiddenLeaf(state, old[0].name, new[0].name, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -51,29 +52,17 @@ class AlignedSlice:
         live_results = [
             self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
         ]
-        live: dict[int, list[bool]] = {}
-        nodes, places = self.function.nodes, self.function.places
-        # The last node first, so that each is asked for at all wanted positions before its operands are.
-        queued = {places[name] for name in self.wanted if name in places}
-        pending = [-place for place in queued]
-        heapq.heapify(pending)
-        while pending:
-            index = -heapq.heappop(pending)
-            live[index] = self._operands(index)
-            for operand, keep in zip(nodes[index].inputs, live[index], strict=True):
-                if keep and operand in places and places[operand] not in queued:
-                    queued.add(places[operand])
-                    heapq.heappush(pending, -places[operand])
+        live = self._live_operands()
         cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
         sees = {*(member.old for member in members), *self.wanted}
         defined, operand_of = cutting.defined, cutting.operand
-        for index in sorted(live):
-            node = nodes[index]
+        for index in reversed(live):
+            pairs = zip(self.function.nodes[index].inputs, live[index], strict=True)
             cutting.add(
-                node,
+                index,
                 [
                     each if keep and each in defined else operand_of(each, live=keep or each not in sees)
-                    for each, keep in zip(node.inputs, live[index], strict=True)
+                    for each, keep in pairs
                 ],
             )
         results = zip(members, live_results, strict=True)
@@ -81,21 +70,41 @@ class AlignedSlice:
             [cutting.operand(member.new, live=keep or member.new not in sees) for member, keep in results]
         )
 
+    def _live_operands(self) -> dict[int, list[bool]]:
+        """Walk back from the values that are wanted; return, for each node, which of its operands see the group.
+
+        The last node comes first, so that each is asked for at all wanted positions before its operands are.
+        """
+        nodes, places = self.function.nodes, self.function.places
+        live: dict[int, list[bool]] = {}
+        # Inputs and constants have no place.
+        queued = {-1, *(places.get(name, -1) for name in self.wanted)}
+        pending = sorted(-place for place in queued if place >= 0)
+        while pending:
+            index = -heapq.heappop(pending)
+            live[index] = self._operands(index)
+            for operand in compress(nodes[index].inputs, live[index]):
+                place = places.get(operand, -1)
+                if place not in queued:
+                    queued.add(place)
+                    heapq.heappush(pending, -place)
+        return live
+
     def _want(self, operand: str, positions: IndexMap) -> bool:
         """Ask for a value at some positions; false if it does not see the group there."""
         if is_literal(operand):
             return False
         # The same array where it can be: that it agrees with itself is known without looking.
-        shape = self.function.kinds[operand].shape
+        shape = self.function.type_of(operand).shape
         positions = positions if positions.shape == shape else positions.reshape(shape)
         return self._agrees(self.known.get(operand, NOTHING), positions) and self._add(operand, positions)
 
     def _add(self, operand: str, positions: IndexMap) -> bool:
         """Ask for a value at positions at which it sees the group; false if it is wanted at others already."""
-        before = self.wanted.get(operand)
+        before = self.wanted.setdefault(operand, positions)
         if before is positions:
             return True
-        both = positions if before is None else merge(before, positions)
+        both = merge(before, positions)
         if both is None:
             return False
         self.wanted[operand] = both

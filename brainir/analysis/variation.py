@@ -50,7 +50,7 @@ class Variation(NamedTuple):
         from step to step, `PARAMETERS` if it depends on parameters or on states that no step writes, a bit if
         `number` does not say what it is, and the bits of :func:`along` for the axes along which it may differ
         from other elements.
-    number : ndarray
+    number : ndarray or NumPy scalar
         The elements that are known, or of rank 0 the one number that they all are.
     """
 
@@ -66,7 +66,8 @@ class Variation(NamedTuple):
     def constant(array: Array) -> Variation:
         """Return the variation of known numbers."""
         if array.ndim == 0:
-            return Variation(_code(NONZERO if array != 0 else 0), array)
+            # NumPy computes with scalars several times faster than with arrays of rank 0.
+            return Variation(_code(NONZERO if array != 0 else 0), array[()])
         if array.size == 0:
             return Variation(np.zeros((), np.int64), _NO_NUMBER)
         if bool((array == array.reshape(-1)[0]).all()):
@@ -183,10 +184,12 @@ def total(parts: Sequence[Variation]) -> Variation:
     result = parts[0]
     for part in parts[1:]:
         (one, number), (two, other) = result, part
-        if not (one.ndim or two.ndim or number.ndim or other.ndim) and (flags := int(one) | int(two)) & _UNKNOWN:
+        if one.ndim or two.ndim:
+            result = Variation(np.asarray(one | two), number + other)
+        elif (flags := int(one) | int(two)) & _UNKNOWN and not (number.ndim or other.ndim):
             result = _unknown(flags)
         else:
-            result = Variation(np.asarray(result.code | part.code), number + other)
+            result = Variation(_code(flags), number + other)
     return result
 
 

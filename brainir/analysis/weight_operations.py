@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 
 from ..ir.model import StatePath
 from ..ir.node import Node
@@ -12,6 +13,7 @@ from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
 from .flow import bits
 from .routes import has_derivative, route
+from .sites import signatures_of
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
 
@@ -82,14 +84,15 @@ class WeightOperations:
         self.in_control_flow: list[tuple[StatePath, Meeting]] = []
         self.opaque: list[tuple[StatePath, Meeting]] = []
         self.frozen: list[tuple[StatePath, Meeting]] = []
-        self._uses = scan.uses
         self._elementwise: list[Meeting] = []
         self._ends: dict[str, Operation] = {}
         meetings = {meeting.index: meeting for meeting in scan.meetings}
+        ends = self._ends.keys()
         for index, node in enumerate(scan.function.nodes):
             meeting = meetings.get(index)
             if meeting is None:
-                self._pass_on(node)
+                if not ends.isdisjoint(node.inputs):
+                    self._pass_on(node)
             elif not union(scan.leaves, meeting.weights):
                 self.frozen += [(path, meeting) for path in self._paths(scan.frozen, meeting.weights)]
                 self._pass_on(node)
@@ -132,10 +135,8 @@ class WeightOperations:
 
     def _pass_on(self, node: Node) -> None:
         """Follow the result of an operation through nodes that only move, convert or scale it."""
-        if self._ends.keys().isdisjoint(node.inputs):
-            return
-        data = [operand for operand in node.inputs if operand in self.scan.data]
-        if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or self._uses[data[0]] != 1:
+        data = [operand for operand in node.inputs if self.scan.is_data(operand)]
+        if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or data[0] in self.scan.reused:
             return
         scales = node.op == "mul" or (node.op == "div" and node.inputs[0] == data[0])
         moves = node.traits.structural and len(node.inputs) == 1
@@ -170,7 +171,7 @@ class WeightOperations:
 
         The same leaf once more is another weight operation: a path through it is not credited.
         """
-        if before.path != path or self._uses[meeting.data[0]] != 1:
+        if before.path != path or meeting.data[0] in self.scan.reused:
             return False
         used = {each.leaf.keys for each in before.leaves}
         return not any(each.leaf.keys in used for each in self._leaves(meeting, path))
@@ -178,7 +179,7 @@ class WeightOperations:
     def _sum_products(self, meeting: Meeting, total: Node) -> None:
         """Make one operation of products and their sum."""
         kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
-        result, places = total.outputs[0], [meeting.index, self.scan.index_of[total.outputs[0]]]
+        result, places = total.outputs[0], [meeting.index, self.scan.function.places[total.outputs[0]]]
         paths = self._paths(self.scan.leaves, meeting.weights)
         for path in paths:
             leaves = self._leaves(meeting, path)
@@ -188,7 +189,7 @@ class WeightOperations:
 
     def _add_bias(self, meeting: Meeting) -> bool:
         """Whether a sum adds the bias of the operation before it; if so, make it part of that operation."""
-        if meeting.node.op not in _SUMS or len(meeting.data) != 1 or self._uses[meeting.data[0]] != 1:
+        if meeting.node.op not in _SUMS or len(meeting.data) != 1 or meeting.data[0] in self.scan.reused:
             return False
         before = self._ends.get(meeting.data[0])
         if before is None or self._paths(self.scan.leaves, meeting.weights) != [before.path]:
@@ -217,6 +218,8 @@ class WeightOperations:
         marked = {meeting.index: meeting for meeting in self._elementwise}
         states = {hidden.new for hidden in scan.states.hidden if scan.is_param(hidden.new)}
         leads = set(states)
+        if not (marked or leads):
+            return
         for index in range(len(scan.function.nodes) - 1, -1, -1):
             node = scan.function.nodes[index]
             if index in marked or not leads.isdisjoint(node.outputs):
@@ -236,13 +239,13 @@ class WeightOperations:
     def _last_common(self, name: str, leaf: int, leads: set[str], marked: dict[int, Meeting], states: set[str]) -> str:
         """Return the last value on all ways of a leaf before it meets data or another parameter."""
         users = self.scan.function.users
-        index_of = self.scan.index_of
+        places = self.scan.function.places
         while True:
             if name in states:
                 return name
             following: set[str] = set()
             for user in users.get(name, ()):
-                if user.outputs and index_of[user.outputs[0]] in marked:
+                if user.outputs and places[user.outputs[0]] in marked:
                     return name
                 following.update(output for output in user.outputs if output in leads)
             if len(following) != 1:
@@ -267,7 +270,7 @@ class WeightOperations:
         direct = dict(seeds)
         through: dict[str, int] = {}
         stopped: dict[str, int] = {}
-        for node in scan.function.nodes:
+        for node, signature in zip(scan.function.nodes, signatures_of(scan.function), strict=True):
             blocking = bool(node.outputs) and node.outputs[0] in blocks
             first = second = third = 0
             for name in node.inputs:
@@ -281,7 +284,7 @@ class WeightOperations:
                     third |= stopped[name]
             if not (first or second or third):
                 continue
-            if node.traits.blocks_gradient:
+            if signature.traits.blocks_gradient:
                 first, second, third = 0, 0, first | second | third
             elif blocking:
                 first, second = 0, first | second
@@ -330,14 +333,13 @@ class WeightOperations:
 
     @functools.cached_property
     def _sloped(self) -> set[str]:
-        """The values from which a derivative passes to a hidden state through no weight operation."""
+        """The results of operations from which a derivative passes to a hidden state through no other one."""
+        function, blocking = self.scan.function, self.scan.blocking
         found = {hidden.new for hidden in self.scan.states.hidden}
-        for node in reversed(self.scan.function.nodes):
-            if found.isdisjoint(node.outputs) or node.outputs[0] in self.scan.blocking:
-                continue
-            if any(name in found and has_derivative(node, name) for name in node.outputs):
+        for node, signature in zip(reversed(function.nodes), reversed(signatures_of(function)), strict=True):
+            if not found.isdisjoint(compress(node.outputs, signature.sloped)) and node.outputs[0] not in blocking:
                 found.update(node.inputs)
-        return found
+        return found & self._seeds.keys()
 
     @functools.cached_property
     def _place(self) -> dict[int, int]:

@@ -11,12 +11,15 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
+from .constants import fixed_values
 from .descents import Descent, descend
 from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
 from .inline import inline_calls
 from .jacobian import input_variations
+from .kept import kept
 from .opening import OpenedProgram, open_control_flow
-from .reachability import use_count
+from .reachability import reused
+from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 from .variation import Variation
 
@@ -75,9 +78,11 @@ class WeightScan:
     leaves : dict
         For each value made of parameters and constants only: the parameter leaves behind it, as bits.
     frozen : dict
-        The same for leaves that the value sees through a ``stop_gradient`` only.
-    data : set of str
-        Values that depend on inputs or on states that are no parameters.
+        For the same values: the leaves that the value sees through a ``stop_gradient`` only.
+    fixed : set of str
+        Values made of constants only.
+    reused : set of str
+        Values that are used more than once.
     meetings : list of Meeting
     """
 
@@ -89,29 +94,25 @@ class WeightScan:
         self.function = inline_calls(program.entry_function, program, checkpoints=True)
         self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
         self.frozen: dict[str, int] = {}
-        self.data = {name for name in self.function.inputs if name not in self.leaves}
+        self.fixed = fixed_values(self.function)
+        self.reused = reused(self.function)
         meetings: list[Meeting] = []
-        leaves, frozen, data = self.leaves, self.frozen, self.data
+        leaves, frozen = self.leaves, self.frozen
         for index, node in enumerate(self.function.nodes):
-            # No value is both: most nodes have no operand made of parameters.
-            if leaves.keys().isdisjoint(node.inputs) and frozen.keys().isdisjoint(node.inputs):
-                if not data.isdisjoint(node.inputs):
-                    data.update(node.outputs)
+            if leaves.keys().isdisjoint(node.inputs):
                 continue
             operands = tuple(dict.fromkeys(node.inputs))
-            weights = tuple(name for name in operands if leaves.get(name) or frozen.get(name))
-            seen = tuple(name for name in operands if name in data)
+            weights = tuple(name for name in operands if name in leaves)
+            seen = tuple(name for name in operands if self.is_data(name))
             if seen:
-                self.data.update(node.outputs)
-                if weights:
-                    meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
-            elif weights:
-                mine, stopped = union(self.leaves, weights), union(self.frozen, weights)
-                if node.traits.blocks_gradient:
-                    mine, stopped = 0, mine | stopped
-                for name in node.outputs:
-                    self.leaves[name] = mine
-                    self.frozen[name] = stopped & ~mine
+                meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
+                continue
+            mine, stopped = union(leaves, weights), union(frozen, weights)
+            if node.traits.blocks_gradient:
+                mine, stopped = 0, mine | stopped
+            for name in node.outputs:
+                leaves[name] = mine
+                frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
         # What further analyses found, kept for the next that asks; the scan does not know what it is.
         self.groups: tuple[object, ...] | None = None
@@ -121,11 +122,7 @@ class WeightScan:
     @staticmethod
     def of(program: Program) -> WeightScan:
         """Return the scan of a program, made once and kept with it, as several analyses ask for it."""
-        found = program.__dict__.get("_weight_scan")
-        if not isinstance(found, WeightScan):
-            # As functools.cached_property does: a program never changes.
-            found = program.__dict__["_weight_scan"] = WeightScan(program)
-        return found
+        return kept(program, "_weight_scan", lambda: WeightScan(program))
 
     def _summed(self, meeting: Meeting) -> Meeting:
         """Look for the sum that products of weights and data, written out element by element, go into."""
@@ -135,11 +132,11 @@ class WeightScan:
         if node.op == "select_n" and meeting.data[0] != node.inputs[0]:
             return meeting
         name = node.outputs[0]
-        while self.uses.get(name) == 1 and name in self.function.users:
+        while name not in self.reused and name in self.function.users:
             (user,) = self.function.users[name]
             if user.op == "reduce_sum" and not self._keeps_elements(user):
                 return dataclasses.replace(meeting, total=user)
-            if user.op == "scatter_add" and user.inputs[2] == name and not self.data.intersection(user.inputs[:2]):
+            if user.op == "scatter_add" and user.inputs[2] == name and not any(map(self.is_data, user.inputs[:2])):
                 return dataclasses.replace(meeting, total=user)
             moves = user.traits.structural and len(user.inputs) == 1
             if not (moves or isinstance(user, ConvertElementType) or user.op == "copy") or len(user.outputs) != 1:
@@ -149,11 +146,6 @@ class WeightScan:
 
     def _keeps_elements(self, node: Node) -> bool:
         return self.function.type_of(node.inputs[0]).size == self.function.type_of(node.outputs[0]).size
-
-    @functools.cached_property
-    def uses(self) -> dict[str, int]:
-        """How often each value is used."""
-        return use_count(self.function)
 
     def _blocks(self, node: Node) -> bool:
         if node.traits.structural:
@@ -169,6 +161,12 @@ class WeightScan:
             if (meeting.blocking or meeting.total is not None) and union(self.leaves, meeting.weights)
         )
         return frozenset(node.outputs[0] for node in ends if node.outputs)
+
+    @functools.cached_property
+    def stops(self) -> list[Node]:
+        """The nodes that block the gradient."""
+        pairs = zip(self.function.nodes, signatures_of(self.function), strict=True)
+        return [node for node, signature in pairs if signature.traits.blocks_gradient]
 
     @functools.cached_property
     def descents(self) -> dict[int, Descent | str]:
@@ -189,7 +187,8 @@ class WeightScan:
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states at all, where there is no derivative too."""
-        if not any(_ends_derivatives(node) for function in self.program.functions for node in function.nodes):
+        nodes = (node for function in self.program.functions for node in _one_of_each(function))
+        if not any(map(_ends_derivatives, nodes)):
             return self.dependence
         flow = DependenceFlow(self.program, self.states.sources)
         return flow, self._follow(flow)
@@ -203,11 +202,6 @@ class WeightScan:
         """How each value varies over time and along its axes."""
         return input_variations(self.program, self.function, self.states)
 
-    @functools.cached_property
-    def index_of(self) -> dict[str, int]:
-        """Place of the node behind each value; -1 for inputs and constants."""
-        return {**dict.fromkeys(self.function.value_types, -1), **self.function.places}
-
     def param_leaves(self, name: str) -> list[ParamLeaf]:
         """Return the parameter leaves behind a value, in state order."""
         return [self.states.params[number] for number in bits(self.leaves.get(name, 0))]
@@ -216,6 +210,10 @@ class WeightScan:
     def leaf_number(self) -> dict[str, int]:
         """The place of each parameter leaf in the order of all, by the name of its value."""
         return {leaf.value.name: number for number, leaf in enumerate(self.states.params)}
+
+    def is_data(self, operand: str) -> bool:
+        """Whether a value depends on inputs or on states that are no parameters."""
+        return not (operand in self.leaves or operand in self.fixed or is_literal(operand))
 
     def is_param(self, operand: str) -> bool:
         """Whether a value is made of parameters and constants only, and of at least one parameter."""
@@ -228,12 +226,18 @@ class WeightScan:
         pending = [end]
         while pending:
             name = pending.pop()
-            index = self.index_of[name]
-            if index < 0 or index in found:
+            index = self.function.places.get(name)
+            if index is None or index in found:
                 continue
             found[index] = self.function.nodes[index]
             pending += [each for each in found[index].inputs if self.leaves.get(each, 0) >> number & 1]
         return tuple(found[index] for index in sorted(found))
+
+
+def _one_of_each(function: Function) -> Iterable[Node]:
+    """Return one of all nodes of a function with the same operation, and operands and results of the same types."""
+    numbers = [signature.number for signature in signatures_of(function)]
+    return dict(zip(numbers, function.nodes, strict=True)).values()
 
 
 def _ends_derivatives(node: Node) -> bool:

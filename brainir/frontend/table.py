@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
@@ -122,11 +122,12 @@ class Table:
 
         Those that want one name are numbered in this order, without gaps.
         """
-        first = self._first_of_equals(entry)
-        kept = reachable_functions(self.functions, entry, first)
-        for name, same in first.items():
-            if name != same:
-                self._note_mixing(same, self.functions[name], self.wanted[name])
+        reached = reachable_functions(self.functions, entry)
+        first = self._first_of_equals(reached)
+        merged = {name: same for name, same in first.items() if name != same}
+        kept = reachable_functions(self.functions, entry, first) if merged else reached
+        for name, same in merged.items():
+            self._note_mixing(same, self.functions[name], self.wanted[name])
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
         taken = set[str]()
@@ -153,13 +154,13 @@ class Table:
         known = self._before[0].functions
         return self._before[0] if all(known.get(function.name) is function for function in functions) else None
 
-    def _first_of_equals(self, entry: str) -> dict[str, str]:
-        """Return for each function that the entry leads to the first one that is equal to it."""
-        reached, *others = reachable_functions(self.functions, entry)
+    def _first_of_equals(self, reached: Sequence[Function]) -> dict[str, str]:
+        """Return for each function that the first one leads to the first one that is equal to it."""
+        entry, *others = reached
         before = self.taken_from(others)
-        if before is not None and outline(reached) not in before.outlines:
-            return {function.name: function.name for function in (reached, *others)}
-        return equal_functions(self.functions, entry)
+        if before is not None and outline(entry) not in before.outlines:
+            return {function.name: function.name for function in reached}
+        return equal_functions(self.functions, entry.name)
 
 
 def _notes(function: Function) -> list[tuple[str, str]]:

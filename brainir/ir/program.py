@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -28,7 +29,8 @@ SCHEMA_VERSION: Final = 1
 _READABLE_SIZE = 16
 
 
-class Value(Model):
+@dataclass(frozen=True, slots=True, repr=False)
+class Value:
     """An SSA value seen from outside its function: a name and a type.
 
     Parameters
@@ -214,11 +216,6 @@ class Function(Model):
             types.update(zip(node.outputs, node.types, strict=False))
         return types
 
-    @functools.cached_property
-    def kinds(self) -> dict[str, TensorType]:
-        """The type of every value that the function defines."""
-        return {name: TensorType.parse(text) for name, text in self.value_types.items()}
-
     def type_of(self, operand: str) -> TensorType:
         """Return the type of a value or literal.
 
@@ -238,7 +235,7 @@ class Function(Model):
         found = self._values.get(operand)
         if found is None:
             text = self.value_types.get(operand) or str(self.type_of(operand))
-            found = self._values[operand] = Value.checked({"name": operand, "type": text})
+            found = self._values[operand] = Value(operand, text)
         return found
 
     @functools.cached_property

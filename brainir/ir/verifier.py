@@ -112,6 +112,9 @@ def _reference_fields(schema: type[Node]) -> tuple[tuple[str, bool], ...]:
 
 def _references(function: Function, known: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the functions that a function runs, and of those together with its derivative rules."""
+    found: tuple[tuple[str, ...], tuple[str, ...]] | None = function.__dict__.get("_references")
+    if found is not None and known.issuperset(found[1]):
+        return found
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
     for index, node in enumerate(function.nodes):
@@ -128,7 +131,8 @@ def _references(function: Function, known: set[str]) -> tuple[tuple[str, ...], t
                 referred[name] = None
                 if not is_rule:
                     evaluated[name] = None
-    return tuple(evaluated), tuple(referred)
+    found = function.__dict__["_references"] = tuple(evaluated), tuple(referred)
+    return found
 
 
 def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ...ir.collector import collector_paused
-from ...ir.node import Node
+from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
-from ..passes.rewriting import runs, runs_first
+from ..passes.rewriting import calling, runs, runs_first
 from ..sites import signatures_of
 from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
@@ -118,7 +118,7 @@ class _Counter:
         places: dict[tuple[str, str, _Tally], int] = {}
         fixed = {constant.name for constant in function.constants}
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
-            if _is_fixed(node, fixed):
+            if _is_fixed(node, signature.traits, fixed):
                 fixed.update(node.outputs)
                 continue
             place = node.scope or node.source
@@ -127,7 +127,7 @@ class _Counter:
                     key = (_joined(node, inner), op)
                     found[key] = found.get(key, _NOTHING).plus(tally)
                 continue
-            if node.attribute_names():
+            if not signature.repeats:
                 tally = self._cost(node, function)
             else:
                 if signature.number not in self._known:
@@ -169,12 +169,12 @@ class _Counter:
         return found
 
 
-def _is_fixed(node: Node, fixed: set[str]) -> bool:
+def _is_fixed(node: Node, traits: Traits, fixed: set[str]) -> bool:
     """Whether a node depends on constants only, so that a compiler computes it beforehand."""
     for operand in node.inputs:
         if operand not in fixed and not is_literal(operand):
             return False
-    return not (node.traits.effectful or node.traits.random)
+    return not (traits.effectful or traits.random)
 
 
 def _weight(tallies: dict[_Key, _Tally]) -> tuple[int, int]:
@@ -193,8 +193,8 @@ def _reached(program: Program) -> set[str]:
     """Return the functions that a run can enter; derivative rules are not among them."""
     found, pending = {program.entry}, [program.entry]
     while pending:
-        for node in program.table[pending.pop()].nodes:
-            for name in runs(node) if node.reference_names() else ():
+        for node in calling(program.table[pending.pop()]):
+            for name in runs(node):
                 if name not in found:
                     found.add(name)
                     pending.append(name)

@@ -32,13 +32,11 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
     """Return the most bytes of results of nodes that are live at once inside a function."""
     last: dict[str, int] = {}
     for index, node in enumerate(function.nodes):
-        # A value is used after it is made, so the last one written is its last use.
-        for name in node.outputs:
-            last[name] = index
         for operand in node.inputs:
             last[operand] = index
     end = len(function.nodes)
     last.update((name, end) for name in function.outputs if not is_literal(name))
+    calls = bool(function.callees)
     sizes: dict[str, int] = {}
     ending = [0] * (end + 1)
     live = peak = 0
@@ -47,8 +45,8 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
             if kind not in sizes:
                 sizes[kind] = TensorType.parse(kind).nbytes
             live += sizes[kind]
-            ending[last[name]] += sizes[kind]
-        most = live + _inner(node, inside) if node.reference_names() else live
+            ending[last.get(name, index)] += sizes[kind]
+        most = live + _inner(node, inside) if calls and node.reference_names() else live
         if most > peak:
             peak = most
         live -= ending[index]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Sequence
+from itertools import compress
 
 from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.program import Program
-from ...ir.types import TensorType
 from ..facts import Facts
 from ..groups import HiddenGroup
 from ..inline import inline_calls
 from ..relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from ..sites import signatures_of
 
 __all__ = ["TraceCost", "trace_costs"]
 
@@ -187,12 +188,13 @@ class _Liveness:
                 ends[value.name] = ends.get(value.name, 0) | 1 << group.index
         every = sum(1 << index for index in self.groups)
         seen = dict.fromkeys(self.results, every)
-        for node in reversed(self.function.nodes):
-            if node.traits.blocks_gradient:
+        signatures = signatures_of(self.function)
+        for node, signature in zip(reversed(self.function.nodes), reversed(signatures), strict=True):
+            if signature.traits.blocks_gradient:
                 continue
             mask = 0
-            for name, kind in zip(node.outputs, node.types, strict=True):
-                if name in seen and TensorType.parse(kind).is_inexact:
+            for name in compress(node.outputs, signature.inexact):
+                if name in seen:
                     mask |= seen[name] & ~ends[name] if name in ends else seen[name]
             if mask:
                 for operand in node.inputs:

@@ -207,7 +207,7 @@ class _Versions:
         return self._key(name, key)
 
     def _operand_key(self, index: int, operand: str, key: _Key) -> _Key:
-        if operand not in self.scan.data:
+        if not self.scan.is_data(operand):
             return _PLAIN
         return (key[0], -1) if self._is_apart(index, operand) else key
 

@@ -12,7 +12,6 @@ from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..facts import Facts
 from ..inline import inline_calls
-from ..reachability import use_count
 from ..slices import extract
 from ..weights import Meeting, WeightScan, union
 from .linear_rules import product_behind_rule
@@ -92,7 +91,6 @@ class _Finder:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
         self.meetings = {meeting.index: meeting for meeting in self.scan.meetings}
-        self._uses = use_count(self.scan.function)
         self.products: dict[int, tuple[Meeting, ...]] = {}
         for meeting in self.scan.meetings:
             before = self._before(meeting)
@@ -105,13 +103,14 @@ class _Finder:
         if not self._maps_rows(meeting):
             return None
         name = meeting.data[0]
-        while self._uses[name] == 1 and name in self.scan.function.producers:
-            index = self.scan.index_of[name]
+        places = self.scan.function.places
+        while name not in self.scan.reused and name in places:
+            index = places[name]
             if index in self.meetings:
                 before = self.meetings[index]
                 return before if self._maps_rows(before) and self._belong_together(before, meeting) else None
             node = self.scan.function.nodes[index]
-            data = [operand for operand in node.inputs if operand in self.scan.data]
+            data = [operand for operand in node.inputs if self.scan.is_data(operand)]
             scales = node.op in ("mul", "neg", "convert_element_type", "copy") or (
                 node.op == "div" and node.inputs[0] in data
             )
@@ -201,7 +200,7 @@ class _Finder:
         if isinstance(node, DynamicSlice) and node.inputs[0] == weight:
             # A whole row: the starts along its own axes are clamped to zero.
             return (
-                "embedding" if node.slice_sizes == (1, *table[1:]) and node.inputs[1] in self.scan.data else "jacobian"
+                "embedding" if node.slice_sizes == (1, *table[1:]) and self.scan.is_data(node.inputs[1]) else "jacobian"
             )
         if isinstance(node, Gather) and node.inputs[0] == weight:
             numbers = node.dimension_numbers
@@ -218,7 +217,7 @@ class _Finder:
 
     def _sum(self, name: str, meeting: Meeting, total: Node, weight: str) -> Term:
         y = total.outputs[0]
-        return self._operation(name, "sum", meeting, [weight], y, (meeting.index, self.scan.index_of[y]))
+        return self._operation(name, "sum", meeting, [weight], y, (meeting.index, self.scan.function.places[y]))
 
     def _product(self, name: str, row: tuple[Meeting, ...]) -> Term:
         weights = list(dict.fromkeys(weight for each in row for weight in each.weights if self.scan.is_param(weight)))

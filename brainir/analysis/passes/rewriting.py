@@ -8,7 +8,7 @@ from ...ir.node import Node
 from ...ir.program import Function, Program
 from ...ir.sharing import reachable_functions
 
-__all__ = ["expanded_sizes", "functions_with", "rewrite_functions", "runs", "runs_first"]
+__all__ = ["calling", "expanded_sizes", "functions_with", "rewrite_functions", "runs", "runs_first"]
 
 
 def runs(node: Node) -> Iterator[str]:
@@ -23,6 +23,11 @@ def runs(node: Node) -> Iterator[str]:
                 yield from value
 
 
+def calling(function: Function) -> Iterator[Node]:
+    """Yield the nodes of a function that refer to functions."""
+    return (node for node in function.nodes if node.reference_names()) if function.callees else iter(())
+
+
 def runs_first(program: Program) -> list[Function]:
     """Return the functions of a program, each after those that it runs."""
     order: dict[str, Function] = {}
@@ -34,9 +39,7 @@ def runs_first(program: Program) -> list[Function]:
                 order[function.name] = function
             elif function.name not in order:
                 stack.append((function, True))
-                callees = dict.fromkeys(
-                    name for node in function.nodes if node.reference_names() for name in runs(node)
-                )
+                callees = dict.fromkeys(name for node in calling(function) for name in runs(node))
                 stack += [(program.table[name], False) for name in callees if name not in order]
     return list(order.values())
 

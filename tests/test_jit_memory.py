@@ -1,0 +1,176 @@
+"""What nested jits were lowered to before is used again, and no program can tell."""
+
+import functools
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import brainir
+from brainir.backend.bindings import external_names
+from brainir.frontend.jit_memory import JITS
+from tests.compare import assert_same_bits
+
+X = jnp.array([-0.7, 0.2, 1.5])
+SLOPE = 0.5
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    JITS.clear()
+
+
+@jax.custom_jvp
+def sloped(v: Any) -> Any:
+    """Step function whose derivative reads a global."""
+    return (v > 0).astype(v.dtype)
+
+
+sloped.defjvp(lambda primals, tangents: (sloped(*primals), SLOPE * tangents[0]))
+
+
+@functools.partial(jax.custom_jvp)
+def other_sloped(v: Any) -> Any:
+    """Compute what the one above computes, with another derivative."""
+    return (v > 0).astype(v.dtype)
+
+
+other_sloped.defjvp(lambda primals, tangents: (other_sloped(*primals), 2 * tangents[0]))
+
+
+@jax.jit
+def clip(x: Any) -> Any:
+    """Function with the name of one that it calls."""
+    return jnp.clip(x, -1, 1) * 2
+
+
+@jax.jit
+def clip_as_well(x: Any) -> Any:
+    """Compute what the one above computes, on other lines."""
+    return jnp.clip(x, -1, 1) * 2
+
+
+@jax.jit
+def spiking(x: Any) -> Any:
+    """Function with a rule in it."""
+    return sloped(clip(x)) + jnp.where(x > 0, x, 0.0)
+
+
+@jax.jit
+def branching(x: Any) -> Any:
+    """Call the same functions as branches."""
+    return jax.lax.cond(x[0] > 0, clip, clip_as_well, x) + jax.lax.cond(x[1] > 0, clip_as_well, clip, x)
+
+
+@jax.jit
+def scoped(x: Any) -> Any:
+    """Compute in a scope what JAX computes without."""
+    with jax.named_scope("area"):
+        return jnp.where(x > 0, x, 0.0)
+
+
+@jax.custom_jvp
+def recurring(x: Any) -> Any:
+    """Function whose rule leads back to it."""
+    return jnp.sin(x)
+
+
+recurs = jax.jit(lambda x: recurring(x))
+recurs_again = jax.jit(lambda x: recurs(x))
+recurring.defjvp(lambda primals, tangents: (recurs_again(*primals), jnp.cos(primals[0]) * tangents[0]))
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "one jit": clip,
+    "its like": clip_as_well,
+    "both": lambda x: clip(x) + clip_as_well(x),
+    "both, the other first": lambda x: clip_as_well(x) - clip(x),
+    "a rule": spiking,
+    "a gradient": jax.grad(lambda x: spiking(x).sum() + jax.nn.gelu(x).sum()),
+    "functions alike but for their rules": lambda x: other_sloped(x) + spiking(x) + sloped(x),
+    "branches": branching,
+    "branches of one of these": lambda x: jax.lax.cond(x[0] > 0, clip_as_well, spiking, x),
+    "a scope": scoped,
+    "functions of jax.numpy": lambda x: jnp.linalg.inv(jnp.outer(x, x) + jnp.eye(3)) @ jnp.where(x > 0, x, 1.0),
+    "others of one name": lambda x: jnp.where(x > 0, x, x + 1) + jnp.where(x > 0, 1.0, x) + jnp.clip(x, 0),
+    "a rule that leads back": lambda x: recurs(x) * 2,
+    "what a rule leads back to": lambda x: recurs(x),
+    "a mapped function": lambda x: jax.vmap(clip)(jnp.outer(x, x)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
+    fn = FUNCTIONS[name]
+    fresh = brainir.dumps(brainir.lower(fn, X))
+    for before in FUNCTIONS.values():
+        JITS.clear()
+        brainir.lower(before, X)
+        assert brainir.dumps(brainir.lower(fn, X)) == fresh
+    for before in FUNCTIONS.values():
+        brainir.lower(before, X)
+        assert brainir.dumps(brainir.lower(fn, X)) == fresh
+
+
+def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None:
+    first, again = (brainir.lower(lambda x: clip(x) + jnp.where(x > 0, x, 0.0), X) for _ in range(2))
+    assert len(first.functions) > 2
+    assert all(one is other for one, other in zip(first.functions[1:], again.functions[1:], strict=True))
+
+
+def test_rule_in_a_nested_jit_is_traced_again_when_what_it_reads_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = jax.jit(sloped)
+    outer = jax.jit(lambda x: inner(x) * 2)
+
+    def gradient(fn: Callable[[Any], Any]) -> Any:
+        regenerated = brainir.to_callable(brainir.lower(fn, X))
+        return jax.grad(lambda x: regenerated(x).sum())(X)
+
+    assert_same_bits(gradient(lambda x: inner(x) + outer(x)), jnp.full(3, 1.5))
+    monkeypatch.setattr(f"{__name__}.SLOPE", 3.0)
+    assert_same_bits(gradient(lambda x: inner(x)), jnp.full(3, 3.0))
+    brainir.lower(lambda x: inner(x), X)
+    assert_same_bits(gradient(lambda x: outer(x)), jnp.full(3, 6.0))
+
+
+def test_primitive_is_kept_where_this_program_keeps_it() -> None:
+    fn = jax.jit(lambda x: jnp.tanh(x) + 1)
+    for keep in ((), ("tanh",), ()):
+        program = brainir.lower(lambda x: fn(x), X, keep=keep)
+        ops = [node.op for function in program.functions for node in function.nodes]
+        assert ("custom_call" in ops, "tanh" in ops) == (bool(keep), not keep)
+
+
+def test_callbacks_have_names_of_their_program() -> None:
+    def calling(factor: float) -> Callable[[Any], Any]:
+        def host(x: Any) -> Any:
+            return np.asarray(factor * np.asarray(x))
+
+        return jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+
+    def check(first: Callable[[Any], Any], second: Callable[[Any], Any], expected: Any) -> None:
+        program = brainir.lower(lambda x: first(x) - second(x), X)
+        assert external_names(program) == ("host", "host_1")
+        fn = brainir.to_callable(program, externals={"host": lambda x: 10 * x, "host_1": lambda x: x})
+        assert_same_bits(fn(X), expected)
+
+    double, triple = calling(2.0), calling(3.0)
+    check(double, triple, 10 * X - X)
+    check(triple, double, 10 * X - X)
+    outer = jax.jit(lambda x: double(x) * 2)
+    brainir.lower(lambda x: double(x) + outer(x), X)
+    check(outer, triple, 20 * X - X)
+
+
+def test_what_jax_forgets_is_forgotten() -> None:
+    program = brainir.lower(lambda x: jax.jit(lambda y: y * 2)(x), X)
+    kept = weakref.ref(program.functions[1])
+    del program
+    jax.clear_caches()
+    gc.collect()
+    assert kept() is None
