@@ -442,13 +442,16 @@ def test_containers_that_a_file_cannot_hold_are_named_with_their_place(fn: Any, 
         brainir.lower(fn, *args)
 
 
-@pytest.mark.parametrize("value", ["relu", object(), jnp.tanh])
+NO_ARRAYS = ["relu", object(), jnp.tanh, np.array(["relu"]), np.array([object()])]
+
+
+@pytest.mark.parametrize("value", NO_ARRAYS, ids=range(len(NO_ARRAYS)))
 def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
     with pytest.raises(LoweringError, match=r"not an array; .*functools\.partial"):
         brainir.lower(lambda x, how: x, X, value)
 
 
-@pytest.mark.parametrize("value", ["relu", object(), jnp.tanh])
+@pytest.mark.parametrize("value", NO_ARRAYS, ids=range(len(NO_ARRAYS)))
 def test_a_result_that_is_no_array_is_refused(value: Any) -> None:
     with pytest.raises(LoweringError, match=r"the result holds .*, which is not an array"):
         brainir.lower(lambda x: {"y": x, "how": value}, X)
