@@ -167,8 +167,9 @@ def test_callbacks_have_names_of_their_program() -> None:
     check(outer, triple, 20 * X - X)
 
 
-def test_what_jax_forgets_is_forgotten() -> None:
-    program = brainir.lower(lambda x: jax.jit(lambda y: y * 2)(x), X)
+@pytest.mark.parametrize("fn", [lambda y: y * 2, lambda y: jax.nn.relu(y) * sloped(y)])
+def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
+    program = brainir.lower(lambda x: jax.jit(fn)(x), X)
     kept = weakref.ref(program.functions[1])
     del program
     jax.clear_caches()
