@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
@@ -121,6 +123,29 @@ def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None
     first, again = (brainir.lower(lambda x: clip(x) + jnp.where(x > 0, x, 0.0), X) for _ in range(2))
     assert len(first.functions) > 2
     assert all(one is other for one, other in zip(first.functions[1:], again.functions[1:], strict=True))
+
+
+class Tag:
+    """A parameter that equals itself only, and of which nothing tells what it stands for."""
+
+    def __init__(self) -> None:
+        self.own = [self]
+
+
+fresh_p = jax.extend.core.Primitive("brainir_tests_fresh_jit")
+fresh_p.def_impl(lambda x, tag: jax.jit(lambda x: jnp.sin(x) * x)(x))
+fresh_p.def_abstract_eval(lambda x, tag: x)
+ad.primitive_jvps[fresh_p] = lambda primals, tangents, tag: (
+    fresh_p.bind(*primals, tag=tag),
+    tangents[0] * fresh_p.bind(*primals, tag=Tag()),
+)
+
+
+def test_function_of_a_nested_jit_that_the_program_does_not_need_is_left_out() -> None:
+    """The rule is lowered for three orders of derivative, and then refers to itself."""
+    program = brainir.lower(lambda x: fresh_p.bind(x, tag=Tag()), X)
+    assert len(program.functions) == 4
+    np.testing.assert_allclose(jax.jvp(brainir.to_callable(program), (X,), (X,))[1], X * jnp.sin(X) * X, rtol=1e-6)
 
 
 def test_rule_in_a_nested_jit_is_traced_again_when_what_it_reads_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class NestedFunctions:
         together = LoweredFunctions(functions, wanted, rules)
         for key in self._jits if together.can_be_kept() else ():
             met = self._met[key]
-            if met.alone:
+            if met.alone and met.name in names:  # a rule that was not kept may have met it
                 JITS.keep(met.closed, LoweredJit(names[met.name], together, met.rules, self._settings))
 
     def _holds(self, known: LoweredJit, wanted: str) -> bool:
