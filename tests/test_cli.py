@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,6 +57,10 @@ def constant(x):
 
 def nested(x):
     return jax.jit(jnp.sin)(x)
+
+
+def noisy(key, scale):
+    return jax.random.normal(key, (3,)) * scale
 
 
 def make():
@@ -201,6 +206,14 @@ def test_lower_takes_factories_functions_and_steps() -> None:
     written = json.loads(call("lower", "mymodel.py:step", "--step", "-o", "again.json", "--json").stdout)
     assert written == {"entry": "leaky", "kind": "step", "nodes": 4}
     assert brainir.load("again.json").interface == brainir.load("leaky.json").interface
+
+
+def test_lower_takes_keys_and_python_numbers_as_inputs() -> None:
+    text = call("lower", "mymodel.py:noisy", "-i", "key<fry>[]", "-i", "~f32[]").stdout
+    program = brainir.loads(text)
+    assert program.entry_function.types == ("key<fry>[]", "~f32[]")
+    key = jax.random.key(3)
+    np.testing.assert_array_equal(brainir.to_callable(program)(key, 2.5), jax.random.normal(key, (3,)) * 2.5)
 
 
 @pytest.mark.parametrize(

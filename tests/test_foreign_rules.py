@@ -85,6 +85,14 @@ ad.primitive_jvps[product_p] = product_jvp
 ad.primitive_transposes[product_p] = lambda cts, weights, x: [None, weights @ ad.instantiate_zeros(cts[0])]
 
 
+unruly_p = primitive("brainir_tests_unruly", summed)
+ad.primitive_jvps[unruly_p] = lambda primals, tangents: (
+    unruly_p.bind(*primals),
+    unruly_p.bind(primals[0], tangents[1]),
+)
+ad.primitive_transposes[unruly_p] = lambda cts, weights, x: [None, x.dtype]
+
+
 fresh_p = primitive("brainir_tests_fresh", lambda x, tag: (jnp.exp(x) + 0.25,))
 
 
@@ -165,6 +173,16 @@ def test_a_rule_that_refuses_some_operands_is_stored_for_the_others(derivative: 
 @pytest.mark.parametrize("derivative", ["along both", "reverse"])
 def test_what_jax_cannot_transpose_is_transposed_by_the_rule_of_the_primitive(derivative: str) -> None:
     check(multiplied, (X, 2.0 * X), derivative, "callable")
+
+
+def test_what_neither_jax_nor_the_rule_of_the_primitive_transposes_has_tangents() -> None:
+    def fn(x: Any) -> Any:
+        return jnp.sin(unruly_p.bind(TALL, x)[0])
+
+    ours = brainir.to_callable(brainir.lower(fn, X))
+    np.testing.assert_allclose(jax.jacfwd(ours)(X), jax.jacfwd(fn)(X), rtol=1e-6)
+    with pytest.raises(ValueError, match="Reverse-mode differentiation does not work"):
+        jax.grad(lambda x: ours(x).sum())(X)
 
 
 def test_what_was_transposed_is_not_differentiated_in_silence() -> None:

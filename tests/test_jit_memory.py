@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
@@ -123,6 +125,29 @@ def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None
     assert all(one is other for one, other in zip(first.functions[1:], again.functions[1:], strict=True))
 
 
+class Tag:
+    """A parameter that equals itself only, and of which nothing tells what it stands for."""
+
+    def __init__(self) -> None:
+        self.own = [self]
+
+
+fresh_p = jax.extend.core.Primitive("brainir_tests_fresh_jit")
+fresh_p.def_impl(lambda x, tag: jax.jit(lambda x: jnp.sin(x) * x)(x))
+fresh_p.def_abstract_eval(lambda x, tag: x)
+ad.primitive_jvps[fresh_p] = lambda primals, tangents, tag: (
+    fresh_p.bind(*primals, tag=tag),
+    tangents[0] * fresh_p.bind(*primals, tag=Tag()),
+)
+
+
+def test_function_of_a_nested_jit_that_the_program_does_not_need_is_left_out() -> None:
+    """The rule is lowered for three orders of derivative, and then refers to itself."""
+    program = brainir.lower(lambda x: fresh_p.bind(x, tag=Tag()), X)
+    assert len(program.functions) == 4
+    np.testing.assert_allclose(jax.jvp(brainir.to_callable(program), (X,), (X,))[1], X * jnp.sin(X) * X, rtol=1e-6)
+
+
 def test_rule_in_a_nested_jit_is_traced_again_when_what_it_reads_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = jax.jit(sloped)
     outer = jax.jit(lambda x: inner(x) * 2)
@@ -167,8 +192,9 @@ def test_callbacks_have_names_of_their_program() -> None:
     check(outer, triple, 20 * X - X)
 
 
-def test_what_jax_forgets_is_forgotten() -> None:
-    program = brainir.lower(lambda x: jax.jit(lambda y: y * 2)(x), X)
+@pytest.mark.parametrize("fn", [lambda y: y * 2, lambda y: jax.nn.relu(y) * sloped(y)])
+def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
+    program = brainir.lower(lambda x: jax.jit(fn)(x), X)
     kept = weakref.ref(program.functions[1])
     del program
     jax.clear_caches()

@@ -103,6 +103,21 @@ def backward_of_closure(x: Any) -> Any:
 backward_of_closure.defvjp(lambda x: (x * TABLE, None), lambda _, ct: (ct * jnp.sin(TABLE),))
 
 
+@jax.custom_jvp
+def linearized(x: Any, n: Any) -> Any:
+    return jnp.sin(x) * n, n
+
+
+@linearized.defjvp
+def linearized_jvp(primals: Any, tangents: Any) -> Any:
+    (x, n), (dx, dn) = primals, tangents
+
+    def other(x: Any) -> Any:
+        return lax.scan(lambda v, w: (clipped(v, 0.7) + w, clipped(w, 0.5)), x, jnp.stack([x, -x]))[0]
+
+    return linearized(x, n), (jax.linearize(other, x)[1](dx) * n, dn)
+
+
 def spiking(x: Any) -> Any:
     def advance(v: Any, current: Any) -> Any:
         v = 0.9 * v + current
@@ -137,6 +152,7 @@ BACKWARD: dict[str, Callable[..., Any]] = {
     "arguments without derivative": lambda x: clipped(x, 0.4),
     "rule that closes over an array": backward_of_closure,
     "rules in a scan": spiking_backward,
+    "JVP rule that linearizes what has backward rules": lambda x: linearized(x, 3)[0],
     "in jit": lambda x: jax.jit(lambda y: clipped(y, 0.3) * backward(y, x)[0])(x),
 }
 
@@ -194,6 +210,13 @@ def test_derivatives_by_jvp_rules_are_the_original_ones(name: str, transform: st
 @pytest.mark.parametrize("name", BACKWARD)
 def test_derivatives_by_vjp_rules_are_the_original_ones(name: str, transform: str) -> None:
     assert_same_derivative(REVERSE[transform], regenerated(name, "vjp"), BACKWARD[name], transform)
+
+
+def test_a_jvp_rule_that_linearizes_what_has_backward_rules_has_no_tangents() -> None:
+    name = "JVP rule that linearizes what has backward rules"
+    for fn in (BACKWARD[name], regenerated(name, "vjp")):
+        with pytest.raises(TypeError, match=r"can't apply forward-mode autodiff \(jvp\) to a custom_vjp function"):
+            jax.jvp(fn, (X,), (X,))
 
 
 def test_a_wrong_rule_is_the_derivative() -> None:

@@ -56,6 +56,20 @@ def lowered() -> Program:
 # Roles and calling convention
 
 
+def test_a_dict_by_path_gives_its_states_these_paths() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        new, out = gru({gate: {part: params[gate, part] for part in "wub"} for gate in gru_params()}, hidden, x)
+        return new, out
+
+    params = {path: gru_params()[path[0]][path[1]] for path in GRU_PATHS}
+    program = brainir.loads(brainir.dumps(brainir.lower_step(step, params, HIDDEN, XS[0])))
+    assert [state.path for state in program.interface.states] == [*sorted(GRU_PATHS), ("h",)]
+    namespace: dict[str, Any] = {}
+    exec(brainir.to_source(program), namespace)
+    for ours in (brainir.to_callable(program), namespace[program.entry]):
+        assert_same_bits(jax.jit(ours)(params, HIDDEN, XS[0]), jax.jit(step)(params, HIDDEN, XS[0]))
+
+
 def test_roles_follow_the_position_of_the_argument() -> None:
     info = brainir.module_info(lowered())
     states = lowered().interface.states

@@ -16,6 +16,7 @@ import brainir
 from brainir.backend import rules as backend
 from brainir.frontend.lowering import lowered_ops
 from brainir.ir import type_rules
+from brainir.ir.errors import EmissionError
 from brainir.ir.ops import SCHEMAS, AnyNode, Callback, CustomCall
 from brainir.ir.program import SCHEMA_VERSION, Program
 from brainir.ir.schema import json_schema, schema_change, schema_text
@@ -223,3 +224,10 @@ def test_comparison_notices_that_one_operation_is_another() -> None:
     with pytest.raises(AssertionError):
         assert_same_bits(jax.jit(brainir.to_callable(changed))(*args), jax.jit(fn)(*args))
     assert brainir.fingerprint(changed) != brainir.fingerprint(program)
+
+
+def test_an_attribute_that_names_what_this_jax_does_not_have_is_an_error_of_brainir() -> None:
+    program = brainir.lower(lambda x: jnp.matmul(x, x, precision="highest"), jnp.ones((2, 2)))
+    changed = brainir.loads(brainir.dumps(program).replace("HIGHEST", "HIGHER"))
+    with pytest.raises(EmissionError, match=rf"JAX {jax.__version__} has no lax\.Precision\.HIGHER; correct"):
+        jax.make_jaxpr(brainir.to_callable(changed))(jnp.ones((2, 2)))

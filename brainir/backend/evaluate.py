@@ -351,7 +351,12 @@ def _varies(expressions: Any) -> bool:
 @functools.cache
 def _resolve(dotted: str) -> Any:
     module, *path = dotted.split(".")
-    return functools.reduce(getattr, path, _MODULES[module])
+    try:
+        return functools.reduce(getattr, path, _MODULES[module])
+    except AttributeError:
+        raise EmissionError(
+            f"JAX {jax.__version__} has no {dotted}; correct the attribute of the node, or use the JAX that has it"
+        ) from None
 
 
 def _split_at(values: Sequence[Any], index: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

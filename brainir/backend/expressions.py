@@ -148,7 +148,7 @@ class ListOf:
 class DictOf:
     """A dict."""
 
-    keys: tuple[str | int, ...]
+    keys: tuple[str | int | tuple[str | int, ...], ...]
     items: tuple[Expression, ...]
 
 

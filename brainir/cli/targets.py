@@ -180,9 +180,7 @@ def _called(factory: Any, target: str) -> Any:
 
 
 def _example(text: str) -> Any:
-    import jax
+    """Return an input of a type as it is written in programs, weak types and keys included."""
+    from ..backend.evaluate import abstract
 
-    kind = TensorType.parse(text)
-    if kind.is_key or kind.weak_type:
-        raise TargetError(f"--input {text}: write an element type and a shape, such as f32[3,4]")
-    return jax.ShapeDtypeStruct(kind.shape, kind.storage[0])
+    return abstract(TensorType.parse(text))

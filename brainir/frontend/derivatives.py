@@ -83,8 +83,17 @@ class TracedRules:
 
 
 def jvp_rules(equation: Any) -> TracedRules:
-    """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros."""
-    rules = TracedRules({"jvp": _whole(equation, jax_rules.trace_custom_jvp)}, operands=len(equation.invars))
+    """Trace the rule of a ``custom_jvp_call``, for each case if it asks for symbolic zeros.
+
+    One that linearizes a function with ``custom_vjp`` becomes the rules of a ``custom_vjp``.
+    """
+    jvp = _whole(equation, jax_rules.trace_custom_jvp)
+    if jaxprs.uses_named(jvp, "custom_lin"):
+        if equation.params["symbolic_zeros"]:
+            raise RuntimeError("its rule asks for symbolic zeros and linearizes a function with custom_vjp")
+        fwd, bwd = jax_rules.trace_transposed_jvp(equation, jvp)
+        return TracedRules({"fwd": fwd, "bwd": bwd})
+    rules = TracedRules({"jvp": jvp}, operands=len(equation.invars))
     if not equation.params["symbolic_zeros"]:
         return rules
     own = jax_rules.num_closed_over(equation)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
@@ -209,6 +210,8 @@ def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[.
 
 
 def _is_array_like(leaf: Any) -> bool:
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "trace_primitive_jvp",
     "trace_primitive_jvp_case",
     "trace_transpose",
+    "trace_transposed_jvp",
     "trace_vjp_case",
     "trace_vjp_rules",
 ]
@@ -135,6 +136,46 @@ def trace_custom_jvp(equation: Equation) -> Any:
         return results[: len(outputs)], moved
 
     return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+
+
+def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
+    """Trace the rule of a ``custom_jvp_call`` as rules for reverse mode; signatures as in :func:`trace_vjp_rules`.
+
+    A rule that linearizes a function with ``custom_vjp`` can be transposed and nothing else: JAX has no tangents of it.
+
+    Parameters
+    ----------
+    equation
+    jvp : closed jaxpr
+        The rule, as :func:`trace_custom_jvp` traces it.
+    """
+    kinds, outputs = _avals(equation)
+    call = equation.params["call_jaxpr"]
+    function = jax.custom_jvp(lambda *operands: jax.core.eval_jaxpr(call.jaxpr, call.consts, *operands))
+
+    @function.defjvp
+    def _rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if moves(kind)]
+        values = jax.core.eval_jaxpr(jvp.jaxpr, jvp.consts, *primals, *moving)
+        return values[: len(outputs)], _with_float0(values[len(outputs) :], outputs)
+
+    structures: list[Any] = []
+
+    def run_fwd(*operands: Any) -> list[Any]:
+        results, back = jax.vjp(function, *operands)
+        residuals, structure = jax.tree.flatten(back)
+        structures.append(structure)
+        return [*results, *residuals]
+
+    fwd = jax.make_jaxpr(run_fwd)(*_operand_specs(equation))
+
+    def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        back = jax.tree.unflatten(structures[-1], residuals)
+        returned = back(_with_float0(cotangents, outputs))
+        return [cotangent for cotangent, kind in zip(returned, kinds, strict=True) if moves(kind)]
+
+    residuals = [spec_of(aval) for aval in fwd.out_avals[len(outputs) :]]
+    return fwd, jax.make_jaxpr(run_bwd)(residuals, [spec_of(kind) for kind in outputs if moves(kind)])
 
 
 def rule_functions(equation: Equation) -> tuple[Any, ...]:

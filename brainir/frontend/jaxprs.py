@@ -10,7 +10,7 @@ import numpy as np
 
 from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, open_jaxpr, tensor_type
 
-__all__ = ["leaks", "outline", "uses"]
+__all__ = ["leaks", "outline", "uses", "uses_named"]
 
 
 def leaks(closed: Any) -> bool:
@@ -21,6 +21,11 @@ def leaks(closed: Any) -> bool:
 def uses(closed: Any, primitive: Any) -> bool:
     """Whether a jaxpr has an equation with a primitive, or calls one that does."""
     return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
+
+
+def uses_named(closed: Any, primitive: str) -> bool:
+    """Whether a jaxpr has an equation with a primitive of this name, or calls one that does."""
+    return any(equation.primitive.name == primitive for called in _called(closed) for equation in called.equations)
 
 
 def outline(closed: Any) -> Any:

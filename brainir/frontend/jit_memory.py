@@ -20,24 +20,36 @@ from ..ir.sharing import reachable_functions
 
 __all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Rule"]
 
-_MOST_FUNCTIONS = 1 << 12
+_MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
 
 
 class LoweredFunctions:
-    """The functions behind the entry of a program, no two of them equal.
+    """Functions of one program, no two of them equal.
 
     Parameters
     ----------
     functions : sequence of Function
+        All but the entry.
+    roots : sequence of str
+        What is kept of them: these, and those that they lead to.
     wanted : dict of str to str
         For each, the name that it would have if it were alone.
     rules : set of str
         Which of them are derivative rules.
     """
 
-    def __init__(self, functions: Sequence[Function], wanted: dict[str, str], rules: frozenset[str]) -> None:
-        self.functions = {function.name: function for function in functions}
+    def __init__(
+        self, functions: Sequence[Function], roots: Sequence[str], wanted: dict[str, str], rules: frozenset[str]
+    ) -> None:
+        table = {function.name: function for function in functions}
+        self.functions: dict[str, Function] = {}
+        waiting = [*roots]
+        while waiting:
+            name = waiting.pop()
+            if name not in self.functions:
+                self.functions[name] = table[name]
+                waiting.extend(table[name].callees)
         self.wanted = wanted
         self.rules = rules
         self._reached: dict[str, tuple[Function, ...]] = {}
@@ -54,10 +66,10 @@ class LoweredFunctions:
         return frozenset(map(outline, self.functions.values()))
 
     def can_be_kept(self) -> bool:
-        """Whether they are few and hold little."""
-        constants = (constant for function in self.functions.values() for constant in function.constants)
-        held = sum(len(constant.data or b"") for constant in constants)
-        return len(self.functions) <= _MOST_FUNCTIONS and held <= _MOST_BYTES
+        """Whether they hold little."""
+        functions = self.functions.values()
+        held = sum(len(constant.data or b"") for function in functions for constant in function.constants)
+        return sum(len(function.nodes) for function in functions) <= _MOST_NODES and held <= _MOST_BYTES
 
 
 class Rule(NamedTuple):

@@ -185,7 +185,8 @@ class Lowering:
             return callback(equation, self._externals)
         if name in _HARD:
             op, rule = _HARD[name]
-            return op, rule(self, equation)
+            attributes = rule(self, equation)
+            return attributes.pop("op", op), attributes
         if name in EQUATION_RULES:
             (op, *_), equation_rule = EQUATION_RULES[name]
             attributes = equation_rule(self, equation)

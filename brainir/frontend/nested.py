@@ -100,13 +100,12 @@ class NestedFunctions:
         table = self._table
         if table.taken_from(functions) is not None:
             return
+        jits = [met for met in map(self._met.__getitem__, self._jits) if met.alone and met.name in names]
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
-        together = LoweredFunctions(functions, wanted, rules)
-        for key in self._jits if together.can_be_kept() else ():
-            met = self._met[key]
-            if met.alone:
-                JITS.keep(met.closed, LoweredJit(names[met.name], together, met.rules, self._settings))
+        together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)
+        for met in jits if together.can_be_kept() else ():
+            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.rules, self._settings))
 
     def _holds(self, known: LoweredJit, wanted: str) -> bool:
         return (

@@ -33,8 +33,9 @@ class RuleLowering:
         self._by_behaviour: dict[Hashable, Attributes] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
-        """Lower ``custom_jvp_call`` with its rule."""
-        return self._with_rules(lowering, equation, jvp_rules, covering_jvp)
+        """Lower ``custom_jvp_call`` with its rule; ``op`` says so where that is only for reverse mode."""
+        attributes = self._with_rules(lowering, equation, jvp_rules, covering_jvp)
+        return {"op": "custom_vjp", **attributes} if "fwd" in attributes else attributes
 
     def custom_vjp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_vjp_call`` with its rules."""

@@ -16,7 +16,7 @@ __all__ = ["transposed"]
 Results: TypeAlias = Callable[..., list[Any]]
 
 # What JAX raises for a function that it cannot transpose.
-_REFUSALS = (NotImplementedError, TypeError, ValueError, AssertionError)
+_REFUSALS = (NotImplementedError, TypeError, ValueError, AttributeError, AssertionError)
 
 
 def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:

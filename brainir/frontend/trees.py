@@ -81,11 +81,14 @@ class TreeReader:
         )
 
     def _dict(self, value: dict[Any, Any], where: str) -> Tree:
-        odd = [key for key in value if type(key) not in (str, int)]
+        odd = [key for key in value if not _is_key(key)]
         if odd:
-            raise LoweringError(f"{where}: dict keys must be str or int to be stored, not {odd[0]!r}")
+            raise LoweringError(f"{where}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}")
         ordered = type(value) is OrderedDict
-        keys = tuple(value) if ordered else tuple(sorted(value))
+        try:
+            keys = tuple(value) if ordered else tuple(sorted(value))
+        except TypeError as error:
+            raise LoweringError(f"{where}: JAX sorts the keys of a dict, and cannot compare these: {error}") from None
         children = self._children(keys, [value[key] for key in keys], where)
         return DictTree(kind="ordered_dict" if ordered else "dict", keys=keys, children=children)
 
@@ -119,6 +122,11 @@ def is_quantity(value: Any) -> bool:
     """Whether a value is a brainunit quantity."""
     saiunit = sys.modules.get("saiunit")
     return saiunit is not None and isinstance(value, saiunit.Quantity)
+
+
+def _is_key(key: Any) -> bool:
+    """Whether a key of a dict is a text, a number, or a path of these, such as that of a state."""
+    return type(key) in (str, int) or (type(key) is tuple and all(type(part) in (str, int) for part in key))
 
 
 def _class_name(value: Any) -> str:

@@ -71,10 +71,13 @@ class SequenceTree(Model):
 
 
 class DictTree(Model):
-    """A dict; leaves follow the order of the keys here (JAX sorts them, but for ``OrderedDict``)."""
+    """A dict; leaves follow the order of the keys here (JAX sorts them, but for ``OrderedDict``).
+
+    A key is a text, a number, or a tuple of these, as the path of a state is.
+    """
 
     kind: Literal["dict", "ordered_dict"]
-    keys: tuple[PathKey, ...]
+    keys: tuple[PathKey | StatePath, ...]
     children: tuple[Tree, ...]
 
 
@@ -113,7 +116,7 @@ def leaves(tree: Tree) -> Iterator[LeafTree]:
 
 
 def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, LeafTree]]:
-    """Yield each leaf with its keys from the root: dict keys, field names, indices."""
+    """Yield each leaf with its keys from the root: dict keys, field names, indices; a path as key is that many keys."""
     if isinstance(tree, LeafTree):
         yield prefix, tree
     elif isinstance(tree, SequenceTree):
@@ -121,7 +124,7 @@ def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, 
             yield from leaf_paths(child, (*prefix, index))
     elif isinstance(tree, DictTree):
         for key, child in zip(tree.keys, tree.children, strict=True):
-            yield from leaf_paths(child, (*prefix, key))
+            yield from leaf_paths(child, (*prefix, *key) if isinstance(key, tuple) else (*prefix, key))
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         for field, child in zip(tree.fields, tree.children, strict=True):
             yield from leaf_paths(child, (*prefix, field))

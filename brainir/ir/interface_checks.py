@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 
 from .interface import DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
+from .model import PathKey, StatePath
 from .printer import format_path
 from .program import Function
 from .types import TensorType
@@ -101,7 +102,7 @@ def _check_tree(tree: Tree, units: set[str], where: str) -> int:
 
 def _tree_problem(tree: Tree) -> str | None:
     if isinstance(tree, DictTree):
-        keys: tuple[str | int, ...] = tree.keys
+        keys: tuple[PathKey | StatePath, ...] = tree.keys
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         keys = tree.fields
         static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []

@@ -21,9 +21,6 @@ Environment = dict[str, str]
 
 Signature = tuple[tuple[TensorType, ...], tuple[TensorType, ...]]
 
-Inferred = dict[tuple[str, tuple[str, ...]], tuple[str, ...]]
-"""Operation and operand types to result types, for operations whose results depend on nothing else."""
-
 _MAX_NAME = 200
 _VALUE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.]{{0,{_MAX_NAME - 1}}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -54,9 +51,8 @@ def verify(program: Program) -> None:
     table = program.table
     fresh = [function for function in program.functions if not _is_verified(function, table)]
     environments = {function.name: _check_values(function) for function in fresh}
-    inferred: Inferred = {}
     for function in fresh:
-        _check_types(function, environments[function.name], table, inferred)
+        _check_types(function, environments[function.name], table)
         function.__dict__["_verified_with"] = _signatures(function, table)
     entry = program.entry_function
     check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
@@ -317,15 +313,19 @@ def _check_constant(constant: Constant, function: Function) -> None:
         )
 
 
-def _check_types(function: Function, values: Environment, table: dict[str, Function], inferred: Inferred) -> None:
+@functools.lru_cache(maxsize=1 << 14)
+def _inferred(op: str, operands: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(str, BY_TYPES[op](op, tuple(map(TensorType.parse, operands)))))
+
+
+def _check_types(function: Function, values: Environment, table: dict[str, Function]) -> None:
     """Recompute the types of all results."""
     for index, node in enumerate(function.nodes):
         op, operands = node.op, tuple([values[operand] for operand in node.inputs])
         declared = tuple([values[name] for name in node.outputs])
-        known = op in BY_TYPES and inferred.get((op, operands))
-        if known == declared:
-            continue
         try:
+            if op in BY_TYPES and _inferred(op, operands) == declared:
+                continue
             found = result_types(node, tuple(map(TensorType.parse, operands)), table)
         except TypeRuleError as error:
             raise violation(
@@ -336,8 +336,6 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
             ) from None
         if found != tuple(map(TensorType.parse, declared)):
             raise violation(_difference(node, found, declared), "write the types that follow", function, index)
-        if op in BY_TYPES:
-            inferred[op, operands] = declared
 
 
 def _difference(node: Node, found: tuple[TensorType, ...], declared: tuple[str, ...]) -> str:

@@ -120,6 +120,20 @@ def test_lowering_the_regenerated_function_gives_the_same_functions_again(case: 
     assert function_keys(again.table)[again.entry] == function_keys(program.table)[program.entry]
 
 
+@pytest.mark.parametrize("name", ["GRUCell", "ALIF_STPExpCu_Dense"])
+def test_a_loop_over_a_regenerated_step_is_lowered_with_its_states_by_path(name: str) -> None:
+    case = MODELS[name]
+    program, step = regenerated(case)
+    states = brainir.read_states(case.build(), program)
+    inputs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(case.inputs, range(3)))
+
+    def run(states: Any, inputs: Any) -> Any:
+        return jax.lax.scan(lambda states, x: step(states, *x), states, inputs)
+
+    whole = brainir.to_callable(brainir.loads(brainir.dumps(brainir.lower(run, states, inputs))))
+    assert_same_bits(jax.jit(whole)(states, inputs), jax.jit(run)(states, inputs))
+
+
 def test_a_program_does_not_change_when_the_model_has_run() -> None:
     case = MODELS["ALIF_STPExpCu_Dense"]
     module = case.build()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from .. import ops
-from ..node import Node
 from ..types import TensorType
 from .checks import check_count, check_kind, common_shape, list_types, plural, same_dtype
 from .element_types import ANY, DISCRETE, FLOAT, INEXACT, INTEGER, NUMBER, ORDERED, PLAIN, REAL_OF, bits_of, kind_of
-from .registry import Callees, TypeRuleError, Types, rule
+from .registry import Callees, TypeRuleError, Types, rule, rule_by_types
 
 _COMPLEX_OF = {real: name for name, real in REAL_OF.items()}
 _ACCEPTED = {
@@ -46,10 +45,10 @@ def _complex_of(dtype: str) -> str:
     return _COMPLEX_OF[dtype]
 
 
-@rule(ops.Unary, ops.UnaryAccuracy, by_types=True)
-def _unary(node: Node, operands: Types, _: Callees) -> Types:
+@rule_by_types(ops.Unary, ops.UnaryAccuracy)
+def _unary(op: str, operands: Types) -> Types:
     check_count(operands, 1)
-    dtype, shape, op = operands[0].dtype, operands[0].shape, node.op
+    dtype, shape = operands[0].dtype, operands[0].shape
     check_kind(dtype, _ACCEPTED[op])
     if op == "abs" and dtype in ("int2", "int4"):
         raise TypeRuleError(f"abs does not take {dtype}")
@@ -89,23 +88,23 @@ def _reduce_precision(node: ops.ReducePrecision, operands: Types, _: Callees) ->
     return operands
 
 
-@rule(ops.Binary, by_types=True)
-def _binary(node: ops.Binary, operands: Types, _: Callees) -> Types:
+@rule_by_types(ops.Binary)
+def _binary(op: str, operands: Types) -> Types:
     check_count(operands, 2)
     first, second = operands
-    if node.op == "pow":
+    if op == "pow":
         check_kind(first.dtype, INEXACT, "the base")
         if kind_of(second.dtype) not in INTEGER:
             same_dtype(operands)
         dtype = first.dtype
     else:
         dtype = same_dtype(operands)
-        check_kind(dtype, _ACCEPTED[node.op])
-        if node.op == "complex":
+        check_kind(dtype, _ACCEPTED[op])
+        if op == "complex":
             dtype = _complex_of(dtype)
         elif first.shape == second.shape:
             return (first,)
-        elif node.op == "add_any":
+        elif op == "add_any":
             raise TypeRuleError(f"operands must have one shape, not {list_types(operands)}")
     return (TensorType(dtype, common_shape(operands)),)
 
@@ -133,15 +132,15 @@ def _polynomial(_node: ops.Polynomial, operands: Types, _: Callees) -> Types:
     return (TensorType(operands[0].dtype, common_shape(operands)),)
 
 
-@rule(ops.Compare, by_types=True)
-def _compare(node: ops.Compare, operands: Types, _: Callees) -> Types:
+@rule_by_types(ops.Compare)
+def _compare(op: str, operands: Types) -> Types:
     check_count(operands, 2)
-    check_kind(same_dtype(operands), _ACCEPTED[node.op])
+    check_kind(same_dtype(operands), _ACCEPTED[op])
     return (TensorType("bool", common_shape(operands)),)
 
 
-@rule(ops.SelectN, by_types=True)
-def _select_n(_node: ops.SelectN, operands: Types, _: Callees) -> Types:
+@rule_by_types(ops.SelectN)
+def _select_n(_op: str, operands: Types) -> Types:
     if len(operands) < 2:
         raise TypeRuleError(f"it takes a predicate and at least one case, not {plural(len(operands), 'operand')}")
     which, *cases = operands
@@ -156,8 +155,8 @@ def _select_n(_node: ops.SelectN, operands: Types, _: Callees) -> Types:
     return (cases[0],)
 
 
-@rule(ops.Clamp, by_types=True)
-def _clamp(_node: ops.Clamp, operands: Types, _: Callees) -> Types:
+@rule_by_types(ops.Clamp)
+def _clamp(_op: str, operands: Types) -> Types:
     check_count(operands, 3)
     check_kind(same_dtype(operands), PLAIN)
     low, x, high = operands

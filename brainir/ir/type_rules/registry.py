@@ -10,7 +10,7 @@ from ..node import Node
 from ..program import Function
 from ..types import TensorType
 
-__all__ = ["BY_TYPES", "RULES", "Callees", "Shape", "TypeRuleError", "Types", "rule"]
+__all__ = ["BY_TYPES", "RULES", "Callees", "Shape", "TypeRuleError", "Types", "rule", "rule_by_types"]
 
 
 class TypeRuleError(BrainIRError):
@@ -24,25 +24,32 @@ Shape = tuple[int, ...]
 RULES: dict[str, Callable[[Any, Types, Callees], Types]] = {}
 """The rule of every operation that has one: node, operand types and functions to result types."""
 
-BY_TYPES: set[str] = set()
-"""The operations whose result types follow from those of their operands, whatever their attributes."""
+BY_TYPES: dict[str, Callable[[str, Types], Types]] = {}
+"""The rule of operations whose attributes do not matter: operation and operand types to result types."""
 
 N = TypeVar("N", bound=Node)
 
 
 def rule(
     *schemas: type[N],
-    by_types: bool = False,
 ) -> Callable[[Callable[[N, Types, Callees], Types]], Callable[[N, Types, Callees], Types]]:
-    """Enter the decorated function as the rule of the operations of these schemas.
-
-    With `by_types` it reads no attributes.
-    """
+    """Enter the decorated function as the rule of the operations of these schemas."""
 
     def register(function: Callable[[N, Types, Callees], Types]) -> Callable[[N, Types, Callees], Types]:
-        ops = [op for schema in schemas for op in schema.ops()]
-        RULES.update(dict.fromkeys(ops, function))
-        BY_TYPES.update(ops if by_types else ())
+        RULES.update({op: function for schema in schemas for op in schema.ops()})
+        return function
+
+    return register
+
+
+def rule_by_types(
+    *schemas: type[Node],
+) -> Callable[[Callable[[str, Types], Types]], Callable[[str, Types], Types]]:
+    """Enter the decorated function as the rule of the operations of these schemas, whose attributes do not matter."""
+
+    def register(function: Callable[[str, Types], Types]) -> Callable[[str, Types], Types]:
+        BY_TYPES.update({op: function for schema in schemas for op in schema.ops()})
+        rule(*schemas)(lambda node, operands, _: function(node.op, operands))
         return function
 
     return register

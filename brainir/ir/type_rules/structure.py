@@ -191,8 +191,10 @@ def _gather(node: ops.Gather, operands: Types, _: Callees) -> Types:
         size > length for size, length in zip(node.slice_sizes, kind.shape, strict=True)
     ):
         raise TypeRuleError(f"slice_sizes {node.slice_sizes} do not fit the operand {kind}")
-    if any(node.slice_sizes[axis] > 1 for axis in dropped):
-        raise TypeRuleError(f"slice_sizes {node.slice_sizes} must be at most 1 on the axes that disappear")
+    if any(node.slice_sizes[axis] != 1 for axis in numbers.collapsed_slice_dims):
+        raise TypeRuleError(f"slice_sizes {node.slice_sizes} must be 1 on the axes that disappear")
+    if any(node.slice_sizes[axis] > 1 for axis in batching):
+        raise TypeRuleError(f"slice_sizes {node.slice_sizes} must be at most 1 on the batching axes")
     window = iter(without(node.slice_sizes, dropped))
     rank = len(batch) + kind.ndim - len(dropped)
     offsets = check_axes(numbers.offset_dims, rank, "offset_dims")
