@@ -11,10 +11,10 @@ from ..ir.printer import format_path
 from ..ir.program import Function, Program
 from ..ir.wording import counted
 from .facts import Facts
-from .flow import NOTHING, Dependence, DependenceFlow, bits
+from .flow import DependenceFlow
 from .index_maps import IndexMap
 from .kept import keep
-from .seen import Verdict
+from .seen import NOTHING, Dependence, Verdict, bits
 from .states import StepStates
 from .weights import WeightScan
 

@@ -15,35 +15,11 @@ from .dataflow import ForwardAnalysis
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
 from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
-from .sites import Site, constants_of, signature_for
+from .sites import Site, constants_of
 
-__all__ = [
-    "NOTHING",
-    "Dependence",
-    "DependenceFlow",
-    "Source",
-    "acts_elementwise",
-    "bits",
-    "counts_positions",
-    "local_maps",
-    "mixing_kind",
-]
+__all__ = ["DependenceFlow"]
 
 _MAX_MAPS = 8
-
-
-def mixing_kind(node: Node) -> str:
-    """Name the reason why a node's results do not depend element by element on its operands."""
-    traits = node.traits
-    named = {
-        "control_flow": traits.control,
-        "contraction": traits.contraction,
-        "reduction": traits.reduction,
-        "cumulative": isinstance(node, Cumulative),
-        "random": traits.random,
-        "dynamic_index": node.op.startswith("dynamic_"),
-    }
-    return next((kind for kind, holds in named.items() if holds), "unknown")
 
 
 class DependenceFlow(ForwardAnalysis[Dependence]):
@@ -187,7 +163,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             return [NOTHING] * len(node.outputs)
         if traits.elementwise or (isinstance(node, BitcastConvertType) and results[0].shape == kinds[0].shape):
             return [self._elementwise(facts, kinds, results[0].shape)]
-        if not self.through_stop_gradient and counts_positions(node, results):
+        if not self.through_stop_gradient and site.signature.counts:
             return [NOTHING] * len(node.outputs)
         if isinstance(node, DotGeneral):
             return self._product(node, facts, kinds, results[0])
@@ -398,59 +374,3 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def _union(self, first: Dependence, second: Dependence, shape: tuple[int, ...]) -> Dependence:
         kind = TensorType("float32", shape)
         return self._elementwise([first, second], [kind, kind], shape)
-
-
-def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
-    """Return, for each result of a node and each operand, which element of the operand each element sees.
-
-    Returns
-    -------
-    list of list of ndarray of int64 or None
-        Flat indices into the operand in the shape of the result, -1 where it sees none; None where an element
-        sees several, or in a way that is not known.
-    """
-    flow = DependenceFlow(program, [Source(kind.shape) for kind in site.operands], through_stop_gradient=False)
-    facts = flow.visit(site, [flow.start(number) for number in range(len(site.operands))])
-    rows: list[list[IndexMap | None]] = []
-    for fact, kind in zip(facts, site.results, strict=True):
-        row: list[IndexMap | None] = []
-        for number in range(len(site.operands)):
-            verdict = fact.verdict(number)
-            if verdict == "none":
-                row.append(nowhere(kind.shape))
-            else:
-                row.append(flow.maps(fact, number, kind.shape)[0] if verdict == "elementwise" else None)
-        rows.append(row)
-    return rows
-
-
-def counts_positions(node: Node, results: Sequence[TensorType]) -> bool:
-    """Whether a node makes integers or booleans of several positions, such as whether any neuron spikes.
-
-    They have no derivative, and no position.
-    """
-    if node.traits.elementwise or node.traits.structural or node.traits.control:
-        return False
-    return not any(kind.is_inexact for kind in results)
-
-
-def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:
-    """Whether element k of each result of a node depends on element k of each operand only.
-
-    Rank-0 operands may count for all k. Custom derivatives are looked into; products without a sum and
-    without axes of one operand alone count.
-    """
-    if node.traits.elementwise:
-        return True
-    shapes = {TensorType.parse(kind).shape for kind in node.types}
-    sized = [kind.shape for kind in kinds if kind.shape]
-    if not isinstance(node, CustomJvp | CustomVjp | DotGeneral) or len({*shapes, *sized}) != 1:
-        return False
-    flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
-    inputs = [flow.start(number) for number in range(len(kinds))]
-    site = Site.under(signature_for(node, kinds), node, lambda operand: None)
-    for result in flow.visit(site, inputs):
-        for number, kind in enumerate(kinds):
-            if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):
-                return False
-    return True

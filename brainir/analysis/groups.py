@@ -15,11 +15,12 @@ from ..ir.program import Program, Value
 from ..ir.types import is_literal
 from ..ir.wording import counted
 from .descents import Descent
+from .element_maps import mixing_kind
 from .facts import Facts, format_paths
-from .flow import NOTHING, bits, mixing_kind
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .reachability import reaching
+from .seen import NOTHING, bits
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan

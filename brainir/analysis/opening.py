@@ -8,8 +8,8 @@ from ..ir.node import Node
 from ..ir.ops import Cond, Scan
 from ..ir.program import Function, Program
 from .diagnostics import Diagnostic, diagnostic, place_of
+from .element_maps import local_maps
 from .facts import Facts
-from .flow import local_maps
 from .inline import inline_calls
 from .passes.cond_to_select import CondToSelect
 from .passes.unroll_scans import UnrollScans

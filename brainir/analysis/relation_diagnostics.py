@@ -13,9 +13,9 @@ from ..ir.program import Program
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
-from .flow import bits
 from .reachability import reached
 from .routes import has_derivative, route
+from .seen import bits
 from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from ..ir.collector import collector_paused
@@ -14,11 +14,12 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
 from ..ir.wording import counted
 from .descents import Descent
+from .element_maps import input_maps
 from .facts import Facts, format_paths
-from .flow import NOTHING, DependenceFlow, Source
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
+from .seen import Source
 from .slices import extract
 from .weight_operations import Operation, WeightOperations
 from .weights import WeightScan
@@ -196,7 +197,9 @@ class HiddenParamOpRelation(Facts):
     @property
     def _maps(self) -> list[tuple[IndexMap, ...] | None]:
         tails = self.y_to_hidden.entry_function
-        return _tail_maps(self.y_to_hidden, self.y, [tails.type_of(output).shape for output in tails.outputs])
+        return input_maps(
+            self.y_to_hidden, Source(self.y.shape), [tails.type_of(output).shape for output in tails.outputs]
+        )
 
     def __repr__(self) -> str:
         lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
@@ -356,7 +359,7 @@ class _Builder:
         found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
         worst: Tail = "aligned"
         shapes = [hidden[path].kind.shape for path in connected]
-        for path, maps, shape in zip(connected, _tail_maps(y_to_hidden, y, shapes), shapes, strict=True):
+        for path, maps, shape in zip(connected, input_maps(y_to_hidden, Source(y.shape), shapes), shapes, strict=True):
             own = canonical(shape, hidden[path].state.num_state)
             same_size = y.aval.size == hidden[path].source.size
             tail: Tail
@@ -368,15 +371,3 @@ class _Builder:
                 tail = "aligned" if not maps or (same_size and agrees(maps[0], own)) else "indexed"
             worst = max(worst, tail, key=found.__getitem__)
         return worst
-
-
-def _tail_maps(y_to_hidden: Program, y: Value, shapes: Sequence[tuple[int, ...]]) -> list[tuple[IndexMap, ...] | None]:
-    """Return the index maps by which new values, of some shapes, see `y`; None where they see it in another way."""
-    function = y_to_hidden.entry_function
-    flow = DependenceFlow(y_to_hidden, [Source(y.shape)], through_stop_gradient=False)
-    known = flow.run(function, {function.inputs[0]: flow.start(0)})
-    maps: list[tuple[IndexMap, ...] | None] = []
-    for output, shape in zip(function.outputs, shapes, strict=True):
-        dependence = known.get(output, NOTHING)
-        maps.append(None if dependence.mixing else flow.maps(dependence, 0, shape))
-    return maps

@@ -34,6 +34,9 @@ class Signature(NamedTuple):
         Whether each operand has the shape of the one result, or rank 0.
     repeats : bool
         Whether nodes with this signature do the same: elementwise operations without attributes.
+    counts : bool
+        Whether nodes make integers or booleans of several positions, such as whether any neuron spikes. They have no
+        derivative, and no position.
     inexact, sloped : tuple of bool
         Whether each result is made of floating point or complex numbers, and whether a derivative passes to it.
     number : int
@@ -46,6 +49,7 @@ class Signature(NamedTuple):
     plain: bool
     in_place: bool
     repeats: bool
+    counts: bool
     inexact: tuple[bool, ...]
     sloped: tuple[bool, ...]
     number: int
@@ -127,6 +131,7 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         plain=not traits.control and schema is not OptimizationBarrier,
         in_place=len(results) == 1 and all(kind.shape in ((), results[0].shape) for kind in operands),
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
+        counts=not (traits.elementwise or traits.structural or traits.control or any(inexact)),
         inexact=inexact,
         sloped=(False,) * len(results) if traits.blocks_gradient or op in FLAT_OPS else inexact,
         number=next(_NUMBERS),

@@ -10,8 +10,8 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program, Value
 from ..ir.types import TensorType
-from .flow import Source
 from .kept import kept
+from .seen import Source
 
 __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]
 

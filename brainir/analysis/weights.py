@@ -14,12 +14,15 @@ from ..ir.types import TensorType, is_literal
 from .constants import fixed_values
 from .derivatives import Slope
 from .descents import Descent, descend
-from .flow import Dependence, DependenceFlow, acts_elementwise, bits, counts_positions
+from .element_maps import acts_elementwise
+from .flow import DependenceFlow
 from .inline import inline_calls
 from .jacobian import input_variations
 from .kept import kept
 from .opening import OpenedProgram, open_control_flow
+from .passes.rewriting import calling
 from .reachability import reused
+from .seen import Dependence, bits
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 
@@ -192,8 +195,7 @@ class WeightScan:
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states at all, where there is no derivative too."""
-        nodes = (node for function in self.program.functions for node in _one_of_each(function))
-        if not any(map(_ends_derivatives, nodes)):
+        if not any(map(_ends_derivatives, self.program.functions)):
             return self.dependence
         flow = DependenceFlow(self.program, self.states.sources)
         return flow, self._follow(flow)
@@ -239,17 +241,12 @@ class WeightScan:
         return tuple(found[index] for index in sorted(found))
 
 
-def _one_of_each(function: Function) -> Iterable[Node]:
-    """Return one of all nodes of a function with the same operation, and operands and results of the same types."""
-    numbers = [signature.number for signature in signatures_of(function)]
-    return dict(zip(numbers, function.nodes, strict=True)).values()
-
-
-def _ends_derivatives(node: Node) -> bool:
-    """Whether results can depend on operands in ways that carry no derivative, other than element by element."""
-    if node.traits.blocks_gradient or isinstance(node, Cond | While):
+def _ends_derivatives(function: Function) -> bool:
+    """Whether values can depend on others in ways that carry no derivative, other than element by element."""
+    if any(isinstance(node, Cond | While) for node in calling(function)):
         return True
-    return bool(node.inputs) and counts_positions(node, [TensorType.parse(each) for each in node.types])
+    kinds = {signature.number: signature for signature in signatures_of(function)}.values()
+    return any(each.traits.blocks_gradient or (each.operands and each.counts) for each in kinds)
 
 
 def union(masks: Mapping[str, int], names: Iterable[str]) -> int:

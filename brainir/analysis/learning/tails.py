@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from ...ir.program import Program, Value
-from ...ir.types import is_literal
+from ..element_maps import input_maps
 from ..facts import Facts
-from ..flow import NOTHING, DependenceFlow, Source
 from ..groups import HiddenGroup
 from ..index_maps import IndexMap
 from ..jacobian import JacobianEntry, facts_of, structure_of
+from ..seen import Source
 from ..slices import extract
 from ..states import HiddenLeaf
 from ..weights import WeightScan
@@ -74,40 +74,23 @@ def derivative_of(entry: JacobianEntry | None) -> Derivative:
     return "uniform" if entry.uniform else "any"
 
 
-class _Cuts:
-    def __init__(self, scan: WeightScan) -> None:
-        self.scan = scan
-        self.cut = scan.cut
-
-    def maps(self, program: Program, kind: Source) -> list[tuple[IndexMap, ...] | None]:
-        """Return which elements of the first input each output sees; None where it mixes them."""
-        function = program.entry_function
-        flow = DependenceFlow(program, [kind], through_stop_gradient=False)
-        known = flow.run(function, {function.inputs[0]: flow.start(0)})
-        found: list[tuple[IndexMap, ...] | None] = []
-        for output in function.outputs:
-            dependence = NOTHING if is_literal(output) else known.get(output, NOTHING)
-            found.append(None if dependence.mixing else flow.maps(dependence, 0, function.type_of(output).shape))
-        return found
-
-
 def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[int, ...], ...]:
     """Return sets of groups whose new values are independent of each other at the exit.
 
     Two groups are in one if a new value of the one is computed from a new value of the other element by
     element, within the step and not through a weight: the trace of a weight before both then covers both.
     """
-    cuts = _Cuts(scan)
     cluster = list(range(len(groups)))
     for one in groups if len(groups) > 1 else ():
         for member in one.hidden_outvars:
-            others = [(two.index, new.name) for two in groups if two is not one for new in two.hidden_outvars]
+            others = [(two.index, new) for two in groups if two is not one for new in two.hidden_outvars]
             if member.name not in scan.function.producers:
                 continue
             program, _ = extract(
-                "reach", scan.function, scan.program, [member.name], [name for _, name in others], cut=cuts.cut
+                "reach", scan.function, scan.program, [member.name], [new.name for _, new in others], cut=scan.cut
             )
-            for (index, _), maps in zip(others, cuts.maps(program, Source(member.shape)), strict=True):
+            found = input_maps(program, Source(member.shape), [new.shape for _, new in others])
+            for (index, _), maps in zip(others, found, strict=True):
                 if maps:
                     low, high = sorted((cluster[one.index], cluster[index]))
                     cluster = [low if each == high else each for each in cluster]
@@ -126,7 +109,6 @@ def find_tails(
 
     There are none where it reaches only states without a derivative.
     """
-    cuts = _Cuts(scan)
     hidden = {leaf.path: leaf for leaf in scan.states.hidden}
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
     for number, term in enumerate(terms):
@@ -139,7 +121,7 @@ def find_tails(
             reaches = followed = False
             for index in cluster:
                 members = [hidden[path] for path in groups[index].hidden_paths]
-                state, tail = _tail(cuts, number, term, groups[index], members, stop)
+                state, tail = _tail(scan, number, term, groups[index], members, stop)
                 reaches |= state != "apart"
                 followed |= state == "mixing"
                 tails += [tail] if tail is not None else []
@@ -148,14 +130,13 @@ def find_tails(
 
 
 def _tail(
-    cuts: _Cuts, number: int, term: Term, group: HiddenGroup, members: Sequence[HiddenLeaf], stop: set[str]
+    scan: WeightScan, number: int, term: Term, group: HiddenGroup, members: Sequence[HiddenLeaf], stop: set[str]
 ) -> tuple[str, Tail | None]:
-    scan = cuts.scan
     y = term.y
     name = f"tail_{number}_{group.index}"
-    cut = cuts.cut - {y.name}
+    cut = scan.cut - {y.name}
     whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
-    found = cuts.maps(whole, Source(y.shape))
+    found = input_maps(whole, Source(y.shape), [each.kind.shape for each in members])
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
         return "apart", None

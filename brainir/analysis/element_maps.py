@@ -1,0 +1,102 @@
+"""Single questions about positions: which elements of its operands a node sees, and of its first input a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.node import Node
+from ..ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ..ir.program import Program
+from ..ir.types import TensorType
+from .flow import DependenceFlow
+from .index_maps import IndexMap, nowhere
+from .seen import NOTHING, Source
+from .sites import Site, signature_for
+
+__all__ = ["acts_elementwise", "input_maps", "local_maps", "mixing_kind"]
+
+
+def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
+    """Return, for each result of a node and each operand, which element of the operand each element sees.
+
+    Returns
+    -------
+    list of list of ndarray of int64 or None
+        Flat indices into the operand in the shape of the result, -1 where it sees none; None where an element
+        sees several, or in a way that is not known.
+    """
+    flow = DependenceFlow(program, [Source(kind.shape) for kind in site.operands], through_stop_gradient=False)
+    facts = flow.visit(site, [flow.start(number) for number in range(len(site.operands))])
+    rows: list[list[IndexMap | None]] = []
+    for fact, kind in zip(facts, site.results, strict=True):
+        row: list[IndexMap | None] = []
+        for number in range(len(site.operands)):
+            verdict = fact.verdict(number)
+            if verdict == "none":
+                row.append(nowhere(kind.shape))
+            else:
+                row.append(flow.maps(fact, number, kind.shape)[0] if verdict == "elementwise" else None)
+        rows.append(row)
+    return rows
+
+
+def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) -> bool:
+    """Whether element k of each result of a node depends on element k of each operand only.
+
+    Rank-0 operands may count for all k. Custom derivatives are looked into; products without a sum and
+    without axes of one operand alone count.
+    """
+    if node.traits.elementwise:
+        return True
+    shapes = {TensorType.parse(kind).shape for kind in node.types}
+    sized = [kind.shape for kind in kinds if kind.shape]
+    if not isinstance(node, CustomJvp | CustomVjp | DotGeneral) or len({*shapes, *sized}) != 1:
+        return False
+    flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
+    inputs = [flow.start(number) for number in range(len(kinds))]
+    site = Site.under(signature_for(node, kinds), node, lambda operand: None)
+    for result in flow.visit(site, inputs):
+        for number, kind in enumerate(kinds):
+            if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):
+                return False
+    return True
+
+
+def mixing_kind(node: Node) -> str:
+    """Name the reason why a node's results do not depend element by element on its operands."""
+    traits = node.traits
+    named = {
+        "control_flow": traits.control,
+        "contraction": traits.contraction,
+        "reduction": traits.reduction,
+        "cumulative": isinstance(node, Cumulative),
+        "random": traits.random,
+        "dynamic_index": node.op.startswith("dynamic_"),
+    }
+    return next((kind for kind, holds in named.items() if holds), "unknown")
+
+
+def input_maps(
+    program: Program, source: Source, shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[IndexMap, ...] | None]:
+    """Return which elements of the first input of a program each of its results sees.
+
+    Parameters
+    ----------
+    program : Program
+    source : Source
+        The first input.
+    shapes : sequence of tuple of int
+        Those of the results.
+
+    Returns
+    -------
+    list of tuple of ndarray of int64, or None
+        For each result, index maps all of which hold; None where it sees the input in another way.
+    """
+    function = program.entry_function
+    flow = DependenceFlow(program, [source], through_stop_gradient=False)
+    known = flow.run(function, {function.inputs[0]: flow.start(0)})
+    found = [known.get(output, NOTHING) for output in function.outputs]
+    pairs = zip(found, shapes, strict=True)
+    return [None if dependence.mixing else flow.maps(dependence, 0, shape) for dependence, shape in pairs]
