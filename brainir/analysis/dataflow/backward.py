@@ -1,0 +1,116 @@
+"""Facts carried from the outputs of a function back to all of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...ir.ops import Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
+from ...ir.program import Function
+from ...ir.types import TensorType, is_literal
+from ..constants import Constants
+from ..sites import Site, signature_of
+from .base import PLAIN, Analysis, Fact
+
+__all__ = ["BackwardAnalysis"]
+
+
+class BackwardAnalysis(Analysis[Fact]):
+    """Carries facts from the outputs of a function back to all of its values.
+
+    The fact of a value is the join of what each use asks for. A subclass sets `nothing` and defines :meth:`join`
+    and :meth:`transfer`, which gets a fact for each result and returns one for each operand; and where the
+    defaults do not fit: :meth:`choosing`, :meth:`item`, :meth:`stacked`, :meth:`widen`.
+    """
+
+    def choosing(self, facts: Sequence[Fact], kind: TensorType) -> Fact:
+        """Return the fact of an index or condition of type `kind`, on which values with these facts depend.
+
+        The default is the join of those facts.
+        """
+        result = facts[0] if facts else self.nothing
+        for fact in facts[1:]:
+            result = self.join(result, fact, kind)
+        return result
+
+    def run(self, function: Function, outputs: Mapping[str, Fact]) -> dict[str, Fact]:
+        """Return the fact of every value of a function that has one.
+
+        Parameters
+        ----------
+        function : Function
+        outputs : mapping
+            Facts by the name of a value: usually outputs, but any value can be given one.
+        """
+        known = dict(outputs)
+        constants = Constants(function)
+        for node in reversed(function.nodes):
+            facts = [known.get(name, self.nothing) for name in node.outputs]
+            if self.eager or any(not self.is_nothing(fact) for fact in facts):
+                site = Site.under(signature_of(node, function), node, constants)
+                for operand, kind, fact in zip(node.inputs, site.operands, self.visit(site, facts), strict=True):
+                    if not self.is_nothing(fact) and not is_literal(operand):
+                        known[operand] = self.join(known[operand], fact, kind) if operand in known else fact
+        return known
+
+    def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the operands of any node."""
+        node = site.node
+        if not node.traits.control:
+            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+        if isinstance(node, PLAIN):
+            return self.enter(node.function, facts)
+        if isinstance(node, CustomJvp | CustomVjp):
+            return self.custom_rule(site, facts)
+        if isinstance(node, Cond):
+            rows = [self.enter(branch, facts) for branch in node.branches]
+            asked = [fact for fact in facts if not self.is_nothing(fact)]
+            return [self.choosing(asked, site.operands[0]), *self._joined(rows, site.operands[1:])]
+        if isinstance(node, Scan):
+            return self._scan(node, site, facts)
+        if isinstance(node, While):
+            return self._while(node, site, facts)
+        return self.transfer(site, facts)
+
+    def enter(self, name: str, facts: Sequence[Fact]) -> list[Fact]:
+        """Return the facts of the inputs of a function, from those of its results."""
+        body = self.program.function(name)
+        asked: dict[str, Fact] = {}
+        for output, fact in zip(body.outputs, facts, strict=True):
+            if not self.is_nothing(fact) and not is_literal(output):
+                asked[output] = self.join(asked[output], fact, body.type_of(output)) if output in asked else fact
+        known = self.run(body, asked)
+        return [known.get(name, self.nothing) for name in body.inputs]
+
+    def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the operands of a node with derivative rules: by default, those of its function."""
+        return self.enter(site.node.function, facts)  # type: ignore[attr-defined]  # both kinds have a function
+
+    def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
+        first = node.num_consts + node.num_carry
+        kinds = site.operands[node.num_consts : first]
+        pairs = zip(facts[node.num_carry :], site.results[node.num_carry :], strict=True)
+        items = [fact if self.is_nothing(fact) else self.item(fact, kind, None) for fact, kind in pairs]
+        carry = facts[: node.num_carry]
+        rounds = 0
+        while True:
+            results = self.enter(node.body, [*carry, *items])
+            new = self._grown(rounds, carry, results[node.num_consts : first], kinds)
+            if self._settled(carry, new):
+                arrays = zip(results[first:], site.operands[first:], strict=True)
+                stacked = [fact if self.is_nothing(fact) else self.stacked([fact], kind) for fact, kind in arrays]
+                return [*results[: node.num_consts], *carry, *stacked]
+            carry, rounds = new, rounds + 1
+
+    def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]:
+        first = node.cond_nconsts + node.body_nconsts
+        kinds = site.operands[first:]
+        holds = self.choosing([fact for fact in facts if not self.is_nothing(fact)], TensorType("bool", ()))
+        tested = self.enter(node.cond, [holds])
+        carry = self._joined([facts, tested[node.cond_nconsts :]], kinds)
+        rounds = 0
+        while True:
+            results = self.enter(node.body, carry)
+            new = self._grown(rounds, carry, results[node.body_nconsts :], kinds)
+            if self._settled(carry, new):
+                return [*tested[: node.cond_nconsts], *results[: node.body_nconsts], *carry]
+            carry, rounds = new, rounds + 1

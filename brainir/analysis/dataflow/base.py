@@ -1,0 +1,101 @@
+"""What forward and backward analyses have in common: facts, how they join, and when a loop has settled."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from ...ir.errors import AnalysisError
+from ...ir.ops import Call, Checkpoint, Composite, CustomVmap, NoDerivative
+from ...ir.program import Program
+from ...ir.types import TensorType
+from ..sites import Site
+
+__all__ = ["PLAIN", "Analysis", "Fact"]
+
+PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+"""Nodes whose results are those of their function."""
+
+Fact = TypeVar("Fact")
+
+_WIDEN_AFTER = 8
+_GIVE_UP_AFTER = 1000
+
+
+class Analysis(ABC, Generic[Fact]):
+    """What forward and backward analyses have in common.
+
+    Parameters
+    ----------
+    program : Program
+        Holds the functions that nodes call.
+
+    Attributes
+    ----------
+    nothing : Fact
+        The fact of a value about which there is nothing to say. What nodes make of nothing is nothing, so
+        :meth:`transfer` is not asked, unless `eager` is set.
+    """
+
+    nothing: Fact
+    eager: bool = False
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    @abstractmethod
+    def join(self, first: Fact, second: Fact, kind: TensorType) -> Fact:
+        """Return the fact that holds for a value of which either holds; `kind` is its type."""
+
+    @abstractmethod
+    def transfer(self, site: Site, facts: Sequence[Fact]) -> Sequence[Fact]:
+        """Return the facts on the far side of a node, from those on the near side.
+
+        Forward, `facts` are those of the operands, and one for each result comes back; backward the other way
+        round. Nodes that run functions are not asked for, those with derivative rules included.
+        """
+
+    def same(self, first: Fact, second: Fact) -> bool:
+        """Whether two facts are equal."""
+        return first is second or first == second
+
+    def is_nothing(self, fact: Fact) -> bool:
+        """Whether a fact says nothing."""
+        return fact is self.nothing or self.same(fact, self.nothing)
+
+    def widen(self, old: Fact, new: Fact, kind: TensorType) -> Fact:
+        """Return a fact at which a loop will settle, after several rounds in which it grew from `old` to `new`."""
+        return new
+
+    def item(self, fact: Fact, kind: TensorType, step: int | None) -> Fact:
+        """Return the fact of one item along the first axis of an array, at a step or at any."""
+        return fact
+
+    def stacked(self, facts: Sequence[Fact], kind: TensorType) -> Fact:
+        """Return the fact of an array that holds items along its first axis: a fact for each, or one for all."""
+        result = facts[0]
+        for fact in facts[1:]:
+            result = self.join(result, fact, kind)
+        return result
+
+    def _joined(self, rows: Sequence[Sequence[Fact]], kinds: Sequence[TensorType]) -> list[Fact]:
+        """Join facts place by place."""
+        first = list(rows[0])
+        for row in rows[1:]:
+            first = [self.join(one, two, kind) for one, two, kind in zip(first, row, kinds, strict=True)]
+        return first
+
+    def _settled(self, old: Sequence[Fact], new: Sequence[Fact]) -> bool:
+        return all(self.same(*pair) for pair in zip(old, new, strict=True))
+
+    def _grown(self, rounds: int, old: Sequence[Fact], new: Sequence[Fact], kinds: Sequence[TensorType]) -> list[Fact]:
+        """Return the facts for the next round of a loop."""
+        if rounds > _GIVE_UP_AFTER:
+            raise AnalysisError(
+                f"{type(self).__name__} does not settle in a loop after {rounds} rounds; define widen so that it does"
+            )
+        joined = self._joined([old, new], kinds)
+        if rounds < _WIDEN_AFTER:
+            return joined
+        return [self.widen(one, two, kind) for one, two, kind in zip(old, joined, kinds, strict=True)]

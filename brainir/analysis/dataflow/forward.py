@@ -1,0 +1,205 @@
+"""Facts carried from the inputs of a function to all of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from ...ir.ops import Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
+from ...ir.program import Constant, Function, Program
+from ...ir.types import TensorType, is_literal
+from ..constants import Constants
+from ..rearrange import Array
+from ..sites import Site, constants_of, signatures_of
+from .base import PLAIN, Analysis, Fact
+
+__all__ = ["ForwardAnalysis"]
+
+
+class ForwardAnalysis(Analysis[Fact]):
+    """Carries facts from the inputs of a function to all of its values.
+
+    A subclass sets `nothing` and defines :meth:`join` and :meth:`transfer`, and where the defaults do not fit:
+    :meth:`literal`, :meth:`constant`, :meth:`chosen`, :meth:`item`, :meth:`stacked`, :meth:`widen`.
+
+    Attributes
+    ----------
+    shares : bool
+        Whether most equal facts are one object. What an elementwise operation without attributes makes of the very
+        same facts is then worked out once.
+    """
+
+    shares: bool = False
+
+    _given: Mapping[str, Array] = {}
+    """Inputs of the function that is run next whose values depend on no input of the program."""
+
+    max_steps: ClassVar[int] = 64
+    """Scans of more steps, if they have not settled by then, are run to a fixpoint that holds for every step."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(program)
+        # Facts are kept with what was made of them, so that no others get their identities.
+        self._made: dict[tuple[int, ...], tuple[list[Fact], Fact]] = {}
+
+    def literal(self, operand: str) -> Fact:
+        """Return the fact of a literal."""
+        return self.nothing
+
+    def constant(self, constant: Constant) -> Fact:
+        """Return the fact of a constant of a function."""
+        return self.nothing
+
+    def chosen(self, fact: Fact, index: Fact, kind: TensorType) -> Fact:
+        """Return the fact of a value that was chosen by an index or a condition with a fact of its own.
+
+        The default joins both: a value depends on what chose it.
+        """
+        return self.join(fact, index, kind)
+
+    def run(self, function: Function, inputs: Mapping[str, Fact]) -> dict[str, Fact]:
+        """Return the fact of every value of a function that has one.
+
+        Parameters
+        ----------
+        function : Function
+        inputs : mapping
+            Facts of the function's inputs, by name; those that are left out have nothing.
+        """
+        given = [*inputs.items(), *((each.name, self.constant(each)) for each in function.constants)]
+        known = {name: fact for name, fact in given if not self.is_nothing(fact)}
+        constants = Constants(function, self._given, self.program)
+        # This loop runs for every node of every program: what it asks for is kept in local names.
+        nothing, eager, is_nothing, get, told = self.nothing, self.eager, self.is_nothing, known.get, known.keys()
+        literal, visit, transfer, made = self.literal, self.visit, self.transfer, self._made if self.shares else None
+        direct = type(self).visit is ForwardAnalysis.visit
+        for node, signature in zip(function.nodes, signatures_of(function), strict=True):
+            facts = [literal(name) if ":" in name else get(name, nothing) for name in node.inputs]
+            if not eager and told.isdisjoint(node.inputs) and all(map(is_nothing, facts)):
+                continue
+            if made is not None and signature.repeats:
+                key = (signature.number, *map(id, facts))
+                if key not in made:
+                    (fact,) = visit(Site.under(signature, node, constants), facts)
+                    made[key] = (facts, nothing if is_nothing(fact) else fact)
+                fact = made[key][1]
+                if fact is not nothing:
+                    known[node.outputs[0]] = fact
+                continue
+            ask = transfer if direct and signature.plain else visit
+            found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
+            rows = zip(node.outputs, found, strict=True)
+            known.update([(name, fact) for name, fact in rows if fact is not nothing and not is_nothing(fact)])
+        return known
+
+    def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:
+        return self.literal(operand) if is_literal(operand) else known.get(operand, self.nothing)
+
+    def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the results of any node."""
+        node = site.node
+        if node.traits.control:
+            return self.control(site, facts)
+        return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+
+    def control(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the results of a node that runs functions."""
+        node = site.node
+        if isinstance(node, PLAIN):
+            return self.enter(node.function, facts, constants_of(site))
+        if isinstance(node, CustomJvp | CustomVjp):
+            return self.custom_rule(site, facts)
+        if isinstance(node, Cond):
+            rows = [self.enter(branch, facts[1:], constants_of(site)[1:]) for branch in node.branches]
+            joined = zip(self._joined(rows, site.results), site.results, strict=True)
+            return [self.chosen(fact, facts[0], kind) for fact, kind in joined]
+        if isinstance(node, Scan):
+            return self._scan(node, site, facts)
+        if isinstance(node, While):
+            return self._while(node, site, facts)
+        return self.transfer(site, facts)
+
+    def enter(self, name: str, facts: Sequence[Fact], constants: Sequence[Array | None] = ()) -> list[Fact]:
+        """Return the facts of the results of a function, from those of its inputs.
+
+        Parameters
+        ----------
+        name : str
+        facts : sequence of Fact
+        constants : sequence of ndarray or None
+            Values of its first inputs, where they depend on no input of the program.
+        """
+        body = self.program.function(name)
+        inputs = zip(body.inputs, facts, strict=True)
+        outer = self._given
+        self._given = {name: each for name, each in zip(body.inputs, constants, strict=False) if each is not None}
+        try:
+            known = self.run(body, {name: fact for name, fact in inputs if not self.is_nothing(fact)})
+        finally:
+            self._given = outer
+        return [self._of(known, output) for output in body.outputs]
+
+    def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts of the results of a node with derivative rules: by default, those of its function."""
+        return self.enter(site.node.function, facts, constants_of(site))  # type: ignore[attr-defined]  # both have one
+
+    def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
+        first = node.num_consts + node.num_carry
+        consts, carry, arrays = facts[: node.num_consts], facts[node.num_consts : first], facts[first:]
+        kinds, given = site.operands[first:], constants_of(site)[: node.num_consts]
+        short = node.length <= self.max_steps
+        # What every step sees of arrays without facts is the same; of others it is looked at step by step.
+        plain = all(self.is_nothing(fact) for fact in arrays)
+        rows: list[list[Fact]] = []
+        while len(rows) < (min(node.length, self.max_steps) if short or plain else 0):
+            step = node.length - 1 - len(rows) if node.reverse else len(rows)
+            results = self.enter(node.body, [*consts, *carry, *self._items(arrays, kinds, step)], given)
+            rows.append(results[node.num_carry :])
+            settled = plain and self._settled(carry, results[: node.num_carry])
+            carry = results[: node.num_carry]
+            if settled:
+                return self._scanned(node, site, carry, [*rows[:-1], *[rows[-1]] * (node.length - len(rows) + 1)])
+        if len(rows) == node.length:
+            return self._scanned(node, site, carry, rows)
+        carry, row = self._any_step(node, site, facts)
+        return self._scanned(node, site, carry, [row])
+
+    def _scanned(self, node: Scan, site: Site, carry: list[Fact], rows: list[list[Fact]]) -> list[Fact]:
+        kinds = site.results[node.num_carry :]
+        if not rows:
+            return [*carry, *[self.nothing] * len(kinds)]
+        columns = zip(*(rows[::-1] if node.reverse else rows), strict=True)
+        return [*carry, *(self.stacked(list(column), kind) for column, kind in zip(columns, kinds, strict=True))]
+
+    def _items(self, arrays: Sequence[Fact], kinds: Sequence[TensorType], step: int | None) -> list[Fact]:
+        pairs = zip(arrays, kinds, strict=True)
+        return [fact if self.is_nothing(fact) else self.item(fact, kind, step) for fact, kind in pairs]
+
+    def _any_step(self, node: Scan, site: Site, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+        """Return facts of carry and stacked items that hold after every step of a scan."""
+        first = node.num_consts + node.num_carry
+        consts, carry = facts[: node.num_consts], facts[node.num_consts : first]
+        items = self._items(facts[first:], site.operands[first:], None)
+        kinds = site.operands[node.num_consts : first]
+        rounds = 0
+        while True:
+            results = self.enter(node.body, [*consts, *carry, *items], constants_of(site)[: node.num_consts])
+            new = self._grown(rounds, carry, results[: node.num_carry], kinds)
+            if self._settled(carry, new):
+                return carry, results[node.num_carry :]
+            carry, rounds = new, rounds + 1
+
+    def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]:
+        consts = facts[node.cond_nconsts :][: node.body_nconsts]
+        first = node.cond_nconsts + node.body_nconsts
+        carry, kinds = facts[first:], site.operands[first:]
+        given = constants_of(site)[node.cond_nconsts : first]
+        rounds = 0
+        while True:
+            (holds,) = self.enter(node.cond, [*facts[: node.cond_nconsts], *carry])
+            results = self.enter(node.body, [*consts, *carry], given)
+            pairs = zip(self._grown(rounds, carry, results, kinds), kinds, strict=True)
+            new = [self.chosen(fact, holds, kind) for fact, kind in pairs]
+            if self._settled(carry, new):
+                return carry
+            carry, rounds = new, rounds + 1
