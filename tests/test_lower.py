@@ -220,6 +220,41 @@ def test_typed_keys_come_in_and_go_out() -> None:
     assert program.entry_function.types == ("key<fry>[]", "key<rbg>[3]")
 
 
+def drawn(key: Any) -> Any:
+    first, second = jax.random.split(key)
+    return jax.random.normal(first, (5,)), jax.random.gamma(second, 2.0, (3,))
+
+
+@pytest.mark.parametrize("partitionable", [True, False])
+def test_random_numbers_are_those_of_the_setting_that_the_program_was_lowered_under(partitionable: bool) -> None:
+    key = jax.random.key(0)
+    with jax.threefry_partitionable(partitionable):
+        wanted, program = jax.jit(drawn)(key), brainir.lower(drawn, key)
+    ours = round_trip(program)
+    source: dict[str, Any] = {}
+    exec(brainir.to_source(program), source)
+    with jax.threefry_partitionable(not partitionable):
+        assert_same_bits(jax.jit(ours)(key), wanted)
+        assert_same_bits(jax.jit(jax.vmap(ours))(key[None]), jax.tree.map(lambda leaf: leaf[None], wanted))
+        assert brainir.fingerprint(brainir.lower(ours, key)) == brainir.fingerprint(program)
+        assert brainir.fingerprint(brainir.lower(drawn, key)) != brainir.fingerprint(program)
+        with pytest.raises(RuntimeError, match=f"set jax_threefry_partitionable to {partitionable}, as it was"):
+            source["drawn"](key)
+    with jax.threefry_partitionable(partitionable):
+        assert_same_bits(jax.jit(source["drawn"])(key), wanted)
+
+
+def test_random_numbers_of_both_settings_are_no_module() -> None:
+    def both(key: Any) -> Any:
+        with jax.threefry_partitionable(False):
+            first = jax.random.bits(key, (5,))
+        return first, jax.random.bits(key, (5,))
+
+    program = check(both, jax.random.key(0))
+    with pytest.raises(EmissionError, match="both values of jax_threefry_partitionable"):
+        brainir.to_source(program)
+
+
 def test_programs_of_64_bit_types_come_back() -> None:
     with jax.enable_x64(True):
         x = jnp.linspace(0.0, 1.0, 4)
