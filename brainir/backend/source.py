@@ -14,7 +14,7 @@ from ..ir.errors import EmissionError
 from ..ir.ops import RandomBits, RandomGamma, RandomSplit
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
-from ..ir.verifier import verify
+from ..ir.verifier import ensure_verified
 from .bindings import custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .definitions import Definitions
@@ -52,7 +52,7 @@ def to_source(program: Program) -> str:
         If it holds something that cannot be written: constants whose data was left out, fields of a result
         that a class cannot have.
     """
-    verify(program)
+    ensure_verified(program)
     return _Module(program).text()
 
 
@@ -72,7 +72,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
     EmissionError
         If it holds something that cannot be written, or a file cannot be written.
     """
-    verify(program)
+    ensure_verified(program)
     path = Path(path)
     if path.suffix != ".py":
         raise EmissionError(f"cannot write source to {path}; the name must end in .py")
