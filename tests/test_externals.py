@@ -181,6 +181,13 @@ def test_emission_lists_every_name_without_function() -> None:
         brainir.to_callable(program, externals={"other": record})
 
 
+def test_an_external_that_is_no_function_is_refused_before_it_is_called() -> None:
+    with pytest.raises(
+        EmissionError, match=r"cannot be emitted:\n  the externals 'counted', 'record' are no functions$"
+    ):
+        brainir.to_callable(stored(calling, X), externals={**EXTERNALS, "counted": 3, "record": None})
+
+
 def test_callbacks_with_quantities_or_static_arguments_are_refused_together() -> None:
     def fn(x: Any) -> Any:
         jax.debug.callback(record, x, "text")

@@ -138,6 +138,18 @@ def test_arguments_by_keyword_are_keywords_of_the_generated_source_too() -> None
         namespace["combine"](X, 2.0, 1.0, X)
 
 
+def test_arguments_can_have_the_names_that_constants_and_results_get() -> None:
+    table = jnp.arange(3.0)
+
+    def fn(c0: Any, v0: Any, x0: Any, c1: Any) -> Any:
+        return table * c0 + v0, (x0 + c1) * jnp.ones(3).at[1].set(2.0) * table[::-1]
+
+    args = tuple(jnp.full(3, value) for value in (1.5, 2.0, -1.0, 0.25))
+    program = brainir.lower(fn, *args)
+    assert program.entry_function.inputs == ("c0", "v0", "x0", "c1")
+    assert_same_bits(brainir.to_callable(program)(*args), fn(*args))
+
+
 def test_a_lambda_has_a_name() -> None:
     assert check(lambda x: x + 1, X).entry == "fn"
 
@@ -218,6 +230,41 @@ def test_typed_keys_come_in_and_go_out() -> None:
 
     program = check(fn, {"a": jax.random.key(1), "b": jax.random.split(jax.random.key(2, impl="rbg"), 3)})
     assert program.entry_function.types == ("key<fry>[]", "key<rbg>[3]")
+
+
+def drawn(key: Any) -> Any:
+    first, second = jax.random.split(key)
+    return jax.random.normal(first, (5,)), jax.random.gamma(second, 2.0, (3,))
+
+
+@pytest.mark.parametrize("partitionable", [True, False])
+def test_random_numbers_are_those_of_the_setting_that_the_program_was_lowered_under(partitionable: bool) -> None:
+    key = jax.random.key(0)
+    with jax.threefry_partitionable(partitionable):
+        wanted, program = jax.jit(drawn)(key), brainir.lower(drawn, key)
+    ours = round_trip(program)
+    source: dict[str, Any] = {}
+    exec(brainir.to_source(program), source)
+    with jax.threefry_partitionable(not partitionable):
+        assert_same_bits(jax.jit(ours)(key), wanted)
+        assert_same_bits(jax.jit(jax.vmap(ours))(key[None]), jax.tree.map(lambda leaf: leaf[None], wanted))
+        assert brainir.fingerprint(brainir.lower(ours, key)) == brainir.fingerprint(program)
+        assert brainir.fingerprint(brainir.lower(drawn, key)) != brainir.fingerprint(program)
+        with pytest.raises(RuntimeError, match=f"set jax_threefry_partitionable to {partitionable}, as it was"):
+            source["drawn"](key)
+    with jax.threefry_partitionable(partitionable):
+        assert_same_bits(jax.jit(source["drawn"])(key), wanted)
+
+
+def test_random_numbers_of_both_settings_are_no_module() -> None:
+    def both(key: Any) -> Any:
+        with jax.threefry_partitionable(False):
+            first = jax.random.bits(key, (5,))
+        return first, jax.random.bits(key, (5,))
+
+    program = check(both, jax.random.key(0))
+    with pytest.raises(EmissionError, match="both values of jax_threefry_partitionable"):
+        brainir.to_source(program)
 
 
 def test_programs_of_64_bit_types_come_back() -> None:

@@ -24,7 +24,7 @@ from brainir.ir.interface import (
 from brainir.ir.node import Node
 from brainir.ir.program import Constant, Function, Program
 from brainir.ir.types import TensorType
-from brainir.ir.verifier import verify
+from brainir.ir.verifier import ensure_verified, verify
 
 LEAF = LeafTree()
 MILLIVOLT = Unit(text="mV", dimension=(2.0, 1.0, -3.0, -1.0, 0.0, 0.0, 0.0), scale=-3.0)
@@ -551,7 +551,8 @@ def test_calls_with_long_signatures_are_compared_once_and_not_once_for_each_bran
     assert len({id(branch.signature[1]) for branch in branches}) == 1
 
 
-def test_a_function_that_was_checked_is_checked_again_beside_other_functions():
+@pytest.mark.parametrize("check", [verify, ensure_verified])
+def test_a_function_that_was_checked_is_checked_again_beside_other_functions(check):
     program = chain(1, "leaf")
     verify(program)
     caller, leaf = program.functions
@@ -560,19 +561,30 @@ def test_a_function_that_was_checked_is_checked_again_beside_other_functions():
     with pytest.raises(
         VerificationError, match=r"operands \(inputs of leaf\): number 0 must be f32\[3\], not f32\[4\]"
     ):
-        verify(program.model_copy(update={"functions": (caller, other)}))
+        check(program.model_copy(update={"functions": (caller, other)}))
     with pytest.raises(VerificationError, match="function refers to a function 'leaf' that"):
-        verify(program.model_copy(update={"functions": (caller,)}))
-    verify(program.model_copy(update={"functions": (caller, leaf.replace(outputs=("x",)))}))
+        check(program.model_copy(update={"functions": (caller,)}))
+    check(program.model_copy(update={"functions": (caller, leaf.replace(outputs=("x",)))}))
 
 
-def test_a_copy_of_a_program_that_was_checked_is_checked_again():
+@pytest.mark.parametrize("check", [verify, ensure_verified])
+def test_a_copy_of_a_program_that_was_checked_is_checked_again(check):
     program = step()
     verify(program)
     main, *rest = program.functions
     with pytest.raises(VerificationError, match="'nowhere' is not defined"):
-        verify(program.model_copy(update={"functions": (main.model_copy(update={"outputs": ("nowhere",)}), *rest)}))
+        check(program.model_copy(update={"functions": (main.model_copy(update={"outputs": ("nowhere",)}), *rest)}))
     with pytest.raises(VerificationError, match="the entry 'nowhere' is not in the table"):
-        verify(program.model_copy(update={"entry": "nowhere"}))
+        check(program.model_copy(update={"entry": "nowhere"}))
     with pytest.raises(VerificationError, match="interface"):
-        verify(program.replace(interface=chain(1, "leaf").interface))
+        check(program.replace(interface=chain(1, "leaf").interface))
+
+
+def test_what_was_changed_in_place_is_found_where_verify_is_called():
+    program = step()
+    verify(program)
+    object.__setattr__(program.entry_function.nodes[0], "types", ("f32[3]",))
+    ensure_verified(program)
+    for check in (verify, ensure_verified):
+        with pytest.raises(VerificationError, match=r"declared f32\[3\]"):
+            check(program)

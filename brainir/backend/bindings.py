@@ -64,13 +64,14 @@ class Bindings:
     Raises
     ------
     EmissionError
-        If a name has no function; all are listed.
+        If a name has no function, or something that is none; all are listed.
     """
 
     def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         wanted, primitives = external_names(program), custom_call_names(program)
         problems = []
         missing = [name for name in wanted if name not in externals]
+        unusable = [name for name in wanted if name in externals and not callable(externals[name])]
         unknown = [name for name in externals if name not in wanted]
         unregistered = [name for name in primitives if name not in _REGISTERED]
         if missing:
@@ -78,6 +79,8 @@ class Bindings:
                 f"it calls {_listed(missing)} on the host; "
                 "give the functions: to_callable(program, externals={name: function})"
             )
+        if unusable:
+            problems.append(f"the externals {_listed(unusable)} are no functions")
         if unregistered:
             problems.append(
                 f"it leaves {_listed(unregistered)} to other packages; "

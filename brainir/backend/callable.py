@@ -15,7 +15,7 @@ from ..ir.interface import Interface
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
-from ..ir.verifier import verify
+from ..ir.verifier import ensure_verified
 from .boundary import leading_names
 from .evaluate import Evaluator
 from .trees import TreeBuilder
@@ -50,7 +50,7 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
         the function is called: if an argument has another structure, shape, dtype or unit than the program takes; the
         message names it.
     """
-    verify(program)
+    ensure_verified(program)
     return _Emitted(program, externals or {}).function()
 
 
@@ -71,7 +71,7 @@ def entry_operands(
     VerificationError, EmissionError
         See :func:`to_callable`.
     """
-    verify(program)
+    ensure_verified(program)
     emitted = _Emitted(program, externals)
     return emitted.operands(emitted.bind(args, kwargs))
 

@@ -2,7 +2,7 @@
 
 ``lax.switch`` clamps its index, ``lax.scan`` and ``lax.while_loop`` drop constants that the body does not need and put
 the others into an order of their own, and ``jax.checkpoint`` cannot say that it stands in a backward pass. Generated
-source has the public functions, which compute the same.
+source has the public functions, which compute the same. What a key gives depends on a setting of JAX.
 """
 
 from __future__ import annotations
@@ -183,6 +183,15 @@ def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Values, tracer: Tracer) 
     return results
 
 
+def _drawn(node: ops.RandomBits | ops.RandomGamma | ops.RandomSplit, operands: Values, tracer: Tracer) -> Any:
+    params = {name: value for name, value in node.attributes().items() if name != "partitionable"}
+    primitive = getattr(jax.extend.core.primitives, f"{node.op}_p")
+    if jax.config.jax_threefry_partitionable == node.partitionable:  # type: ignore[attr-defined]  # set by name
+        return primitive.bind(*operands, **params)
+    with jax.threefry_partitionable(node.partitionable):
+        return primitive.bind(*operands, **params)
+
+
 @functools.cache
 def _words_p() -> Any:
     """Return the primitive that counts in two words, which only random bits use."""
@@ -224,6 +233,9 @@ _BINDINGS: dict[type[Node], Callable[[Any, Values, Tracer], Values]] = {
     ops.Iota2x32Shape: _iota_2x32_shape,
     ops.LinearCall: _linear_call,
     ops.PlatformIndex: _platform_index,
+    ops.RandomBits: _drawn,
+    ops.RandomGamma: _drawn,
+    ops.RandomSplit: _drawn,
     ops.Scan: _scan,
     ops.While: _while,
 }

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..ir.errors import EmissionError
+from ..ir.ops import RandomBits, RandomGamma, RandomSplit
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
-from ..ir.verifier import verify
+from ..ir.verifier import ensure_verified
 from .bindings import custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .definitions import Definitions
@@ -39,8 +40,9 @@ def to_source(program: Program) -> str:
         A module that defines a function named ``program.entry`` with the arguments and results of
         ``to_callable(program)``. Values with a physical unit can also be passed as plain numbers in the unit
         that the docstring names; results then are plain numbers too. Namedtuples and dataclasses of the
-        result are of the class of an argument, or of one that the module defines. The 64-bit setting of JAX
-        must be the one that the program was lowered with, or the function says so.
+        result are of the class of an argument, or of one that the module defines. The 64-bit setting of JAX,
+        and the one of random bits where some are drawn, must be those that the program was lowered with, or the
+        function says so.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def to_source(program: Program) -> str:
         If it holds something that cannot be written: constants whose data was left out, fields of a result
         that a class cannot have.
     """
-    verify(program)
+    ensure_verified(program)
     return _Module(program).text()
 
 
@@ -70,7 +72,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
     EmissionError
         If it holds something that cannot be written, or a file cannot be written.
     """
-    verify(program)
+    ensure_verified(program)
     path = Path(path)
     if path.suffix != ".py":
         raise EmissionError(f"cannot write source to {path}; the name must end in .py")
@@ -133,15 +135,25 @@ class _Module:
         yield from ("", "")
         yield from lines((f"def {self._program.entry}", *call((), boundary.parameters), ":"), 0)
         yield from boundary.docstring()
-        yield from self._width_check()
+        yield from self._setting_checks()
         yield from (*unpacked, *nodes, *packed)
 
-    def _width_check(self) -> Iterator[str]:
-        if not self._is_wide and not self._scope.has_python_numbers:
-            return
-        setting = f"{self._scope.use('jax')}.config.jax_enable_x64"
-        yield f"    if {'not ' if self._is_wide else ''}{setting}:"
-        reason = f'"set jax_enable_x64 to {self._is_wide}, as it was for this program"'
+    def _setting_checks(self) -> Iterator[str]:
+        if self._is_wide or self._scope.has_python_numbers:
+            yield from self._setting_check("jax_enable_x64", self._is_wide)
+        nodes = (node for function in self._program.functions for node in function.nodes)
+        drawn = {node.partitionable for node in nodes if isinstance(node, RandomBits | RandomGamma | RandomSplit)}
+        if len(drawn) > 1:
+            raise EmissionError(
+                "the program draws random numbers under both values of jax_threefry_partitionable, and a module has "
+                "one; lower it under one, or use to_callable"
+            )
+        for partitionable in drawn:
+            yield from self._setting_check("jax_threefry_partitionable", partitionable)
+
+    def _setting_check(self, name: str, value: bool) -> Iterator[str]:
+        yield f"    if {'not ' if value else ''}{self._scope.use('jax')}.config.{name}:"
+        reason = f'"set {name} to {value}, as it was for this program"'
         yield f"        raise {self._scope.use('RuntimeError')}({reason})"
 
 

@@ -65,6 +65,12 @@ def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
     return {"computation": table.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
 
 
+def _drawn(table: FunctionTable, equation: Any) -> Attributes:
+    """Lower what draws from a key: the bits of a Threefry key depend on a setting, which an equation keeps aside."""
+    _, attributes = node_attributes(equation.primitive.name, equation.params)
+    return {**attributes, "partitionable": jax_compat.threefry_partitionable(equation)}
+
+
 def _none_left(params: dict[str, Any]) -> None:
     for name, value in params.items():
         raise UnsupportedError(f"the parameter {name}={value!r} is not known")
@@ -72,6 +78,9 @@ def _none_left(params: dict[str, Any]) -> None:
 
 EQUATION_RULES: dict[str, tuple[tuple[str, ...], Callable[[FunctionTable, Any], Attributes]]] = {
     "gather": (("gather",), _gather),
+    "random_bits": (("random_bits",), _drawn),
+    "random_gamma": (("random_gamma",), _drawn),
+    "random_split": (("random_split",), _drawn),
     "reduce": (("reduce",), _reduce),
     "reduce_window": (("reduce_window",), _reduce_window),
     "scatter": (("scatter", "scatter_apply"), _scatter),

@@ -16,7 +16,7 @@ from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, lea
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
-from ..ir.verifier import verify
+from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .lowering import Lowering
@@ -228,5 +228,5 @@ def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Seque
     ]
     functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
-    verify(program)
+    ensure_verified(program)
     return program

@@ -51,6 +51,7 @@ __all__ = [
     "spec_of",
     "strong",
     "tensor_type",
+    "threefry_partitionable",
     "traceback_frames",
     "type_text",
     "unusual_jit_params",
@@ -204,6 +205,11 @@ def marks(equation: Equation) -> tuple[str, ...]:
         return ()
     found = {"jax.experimental.compute_on": place, "jax.experimental.xla_metadata": metadata}
     return tuple([f"{where}: {value!r}" for where, value in found.items() if value])
+
+
+def threefry_partitionable(equation: Equation) -> bool:
+    """Whether an equation was traced under ``jax_threefry_partitionable``."""
+    return bool(getattr(equation.ctx, "threefry_partitionable", True))
 
 
 def name_stack(equation: Equation) -> str:

@@ -14,7 +14,7 @@ from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types, strong
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 from .violation import violation
 
-__all__ = ["verify"]
+__all__ = ["ensure_verified", "verify"]
 
 Environment = dict[str, str]
 """The type of every value and literal as text, without weak types, which the verifier does not compare."""
@@ -42,14 +42,32 @@ def verify(program: Program) -> None:
         At the first invariant that does not hold. The message names the function and node, shows the lines of
         IR around it and the model's line, and says what to do.
     """
+    _verify(program, trust=False)
+
+
+def ensure_verified(program: Program) -> None:
+    """Verify a program, but for what was verified before: programs and functions do not change once they are made.
+
+    Raises
+    ------
+    VerificationError
+        See :func:`verify`.
+    """
+    _verify(program, trust=True)
+
+
+def _verify(program: Program, trust: bool) -> None:
     if not isinstance(program, Program):
         given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
         raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
-    if "_verified" in program.__dict__:
+    if trust and "_verified" in program.__dict__:
         return
-    _check_table(program)
+    program.__dict__.pop("_verified", None)
+    _check_table(program, trust)
     table = program.table
-    fresh = [function for function in program.functions if not _is_verified(function, table)]
+    fresh = [function for function in program.functions if not (trust and _is_verified(function, table))]
+    for function in fresh:
+        function.__dict__.pop("_verified_with", None)
     environments = {function.name: _check_values(function) for function in fresh}
     for function in fresh:
         _check_types(function, environments[function.name], table)
@@ -60,10 +78,7 @@ def verify(program: Program) -> None:
 
 
 def _is_verified(function: Function, table: dict[str, Function]) -> bool:
-    """Whether a function was verified before, and calls what it called then, as far as its own types depend on it.
-
-    Programs and functions do not change once they are made.
-    """
+    """Whether a function was verified before, and calls what it called then, as far as its types depend on that."""
     known = function.__dict__.get("_verified_with")
     if known is None or not all("_verified_with" in table[name].__dict__ for name in known):
         return False
@@ -77,7 +92,7 @@ def _signatures(function: Function, table: dict[str, Function]) -> dict[str, Sig
 # -- the table of functions
 
 
-def _check_table(program: Program) -> None:
+def _check_table(program: Program, trust: bool) -> None:
     seen: set[str] = set()
     for function in program.functions:
         if not is_name(function.name):
@@ -95,7 +110,7 @@ def _check_table(program: Program) -> None:
     evaluated: dict[str, tuple[str, ...]] = {}
     referred: dict[str, tuple[str, ...]] = {}
     for function in program.functions:
-        evaluated[function.name], referred[function.name] = _references(function, seen)
+        evaluated[function.name], referred[function.name] = _references(function, seen, trust)
     _check_reachable(program, referred)
     _check_acyclic(program, evaluated)
 
@@ -106,10 +121,10 @@ def _reference_fields(schema: type[Node]) -> tuple[tuple[str, bool], ...]:
     return tuple((name, name in rules) for name in schema.reference_names())
 
 
-def _references(function: Function, known: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _references(function: Function, known: set[str], trust: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the functions that a function runs, and of those together with its derivative rules."""
     found: tuple[tuple[str, ...], tuple[str, ...]] | None = function.__dict__.get("_references")
-    if found is not None and known.issuperset(found[1]):
+    if trust and found is not None and known.issuperset(found[1]):
         return found
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
@@ -201,7 +216,7 @@ def _check_values(function: Function) -> Environment:
     for constant in function.constants:
         _define(values, constant.name, constant.type, function)
         _check_constant(constant, function)
-    noted = {("", "")}
+    noted = {""}
     for index, node in enumerate(function.nodes):
         for operand in node.inputs:
             if operand not in values:
@@ -216,10 +231,9 @@ def _check_values(function: Function) -> Environment:
             )
         for name, text in zip(outputs, types, strict=True):
             _define(values, name, text, function, index)
-        notes = node.scope, node.source
-        if notes not in noted:
-            _check_notes(notes, function, index)
-            noted.add(notes)
+        if node.scope not in noted or node.source not in noted:
+            _check_notes((node.scope, node.source), function, index)
+            noted |= {node.scope, node.source}
     for operand in function.outputs:
         if operand not in values:
             _use(values, operand, function, None)
@@ -227,6 +241,16 @@ def _check_values(function: Function) -> Environment:
 
 
 def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> None:
+    # Most names are identifiers, which is quicker to see.
+    if name in values or not (name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME):
+        _check_name(values, name, function, index)
+    try:
+        values[name] = _strong(text)
+    except FormatError as error:
+        raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
+
+
+def _check_name(values: Environment, name: str, function: Function, index: int | None) -> None:
     if name in values:
         raise violation(
             f"the value {name!r} is defined a second time",
@@ -234,18 +258,13 @@ def _define(values: Environment, name: str, text: str, function: Function, index
             function,
             index,
         )
-    # Most names are identifiers, which is quicker to see.
-    if not (name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME) and not _VALUE_NAME.fullmatch(name):
+    if not _VALUE_NAME.fullmatch(name):
         raise violation(
             f"{name!r} cannot name a value",
             f"use up to {_MAX_NAME} ASCII letters, digits, _ and dots, a letter or _ first",
             function,
             index,
         )
-    try:
-        values[name] = _strong(text)
-    except FormatError as error:
-        raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
 
 
 def _check_notes(notes: tuple[str, str], function: Function, index: int) -> None:

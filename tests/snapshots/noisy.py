@@ -76,6 +76,8 @@ def noisy(key, x):
     """
     if jax.config.jax_enable_x64:
         raise RuntimeError("set jax_enable_x64 to False, as it was for this program")
+    if not jax.config.jax_threefry_partitionable:
+        raise RuntimeError("set jax_threefry_partitionable to True, as it was for this program")
     key = _leaf(key, "key<fry>[]")
     x = _leaf(x, "float32[4]")
     v0 = primitives.random_split_p.bind(key, shape=(2,))  # snapshot_models.py:122 (noisy)

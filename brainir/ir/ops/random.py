@@ -32,27 +32,36 @@ class RandomKeys(Node):
 
 
 class RandomSplit(Node):
-    """Derive an array of new keys from each key."""
+    """Derive an array of new keys from each key; ``partitionable`` as in :class:`RandomBits`."""
 
     op: Literal["random_split"] = "random_split"
     shape: Ints
+    partitionable: bool = True
     family_traits: ClassVar[Traits] = RANDOM
 
 
 class RandomBits(Node):
-    """Uniform random bits from a key."""
+    """Uniform random bits from a key.
+
+    ``partitionable`` says which bits a Threefry key gives: those under ``jax_threefry_partitionable``, or others.
+    """
 
     op: Literal["random_bits"] = "random_bits"
     bit_width: int
     shape: Ints
+    partitionable: bool = True
     family_traits: ClassVar[Traits] = RANDOM
 
 
 class RandomGamma(Node):
-    """Samples of the gamma distribution, one for each key and shape parameter."""
+    """Samples of the gamma distribution, one for each key and shape parameter.
+
+    ``partitionable`` as in :class:`RandomBits`.
+    """
 
     op: Literal["random_gamma"] = "random_gamma"
     log_space: bool
+    partitionable: bool = True
     family_traits: ClassVar[Traits] = RANDOM
 
 
