@@ -138,6 +138,18 @@ def test_arguments_by_keyword_are_keywords_of_the_generated_source_too() -> None
         namespace["combine"](X, 2.0, 1.0, X)
 
 
+def test_arguments_can_have_the_names_that_constants_and_results_get() -> None:
+    table = jnp.arange(3.0)
+
+    def fn(c0: Any, v0: Any, x0: Any, c1: Any) -> Any:
+        return table * c0 + v0, (x0 + c1) * jnp.ones(3).at[1].set(2.0) * table[::-1]
+
+    args = tuple(jnp.full(3, value) for value in (1.5, 2.0, -1.0, 0.25))
+    program = brainir.lower(fn, *args)
+    assert program.entry_function.inputs == ("c0", "v0", "x0", "c1")
+    assert_same_bits(brainir.to_callable(program)(*args), fn(*args))
+
+
 def test_a_lambda_has_a_name() -> None:
     assert check(lambda x: x + 1, X).entry == "fn"
 

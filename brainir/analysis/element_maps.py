@@ -1,4 +1,4 @@
-"""Single questions about positions: which elements of its operands a node sees, and of its first input a program."""
+"""Single questions about positions: which elements of its operands a node sees, and of its first input a function."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from ..ir.node import Node
 from ..ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
-from ..ir.program import Program
+from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .flow import DependenceFlow
 from .index_maps import IndexMap, nowhere
 from .seen import NOTHING, Source
 from .sites import Site, signature_for
 
-__all__ = ["acts_elementwise", "input_maps", "local_maps", "mixing_kind"]
+__all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps", "mixing_kind"]
 
 
 def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
@@ -76,16 +76,21 @@ def mixing_kind(node: Node) -> str:
     return next((kind for kind, holds in named.items() if holds), "unknown")
 
 
+def flow_from(program: Program, source: Source) -> DependenceFlow:
+    """Return the flow that follows a first input through functions of a program, where it carries a derivative."""
+    return DependenceFlow(program, [source], through_stop_gradient=False)
+
+
 def input_maps(
-    program: Program, source: Source, shapes: Sequence[tuple[int, ...]]
+    function: Function, flow: DependenceFlow, shapes: Sequence[tuple[int, ...]]
 ) -> list[tuple[IndexMap, ...] | None]:
-    """Return which elements of the first input of a program each of its results sees.
+    """Return which elements of the first input of a function each of its results sees.
 
     Parameters
     ----------
-    program : Program
-    source : Source
-        The first input.
+    function : Function
+    flow : DependenceFlow
+        From its first input (:func:`flow_from`). It works out once what nodes of many functions make of the same.
     shapes : sequence of tuple of int
         Those of the results.
 
@@ -94,8 +99,6 @@ def input_maps(
     list of tuple of ndarray of int64, or None
         For each result, index maps all of which hold; None where it sees the input in another way.
     """
-    function = program.entry_function
-    flow = DependenceFlow(program, [source], through_stop_gradient=False)
     known = flow.run(function, {function.inputs[0]: flow.start(0)})
     found = [known.get(output, NOTHING) for output in function.outputs]
     pairs = zip(found, shapes, strict=True)

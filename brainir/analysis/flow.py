@@ -55,7 +55,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     def start(self, number: int) -> Dependence:
         """Return how a source depends on itself."""
-        return Dependence(aligned=1 << number)
+        return self._plain(1 << number, 0)
 
     def maps(self, dependence: Dependence, number: int, shape: tuple[int, ...]) -> tuple[IndexMap, ...]:
         """Return all index maps of a value of that shape for a source."""

@@ -249,9 +249,7 @@ class Splicer:
             callee = self.table[next(iter(node.callees()))]
             self._expand(node, callee, inputs, outputs, node.types, _stem(outputs, callee), inner_scope)
             return
-        source = node.source or call.source
-        changes = {"inputs": inputs, "outputs": outputs, "scope": inner_scope, "source": source}
-        self.nodes.append(node.model_copy(update=changes))
+        self.nodes.append(node.placed(inputs, outputs, node.types, inner_scope, node.source or call.source))
 
     def _constant(self, body: Function, constant: Constant, stem: str) -> str:
         """Add a constant of a body once, however often the body is spliced in."""

@@ -14,8 +14,9 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value
 from ..ir.wording import counted
 from .descents import Descent
-from .element_maps import input_maps
+from .element_maps import flow_from, input_maps
 from .facts import Facts, format_paths
+from .flow import DependenceFlow
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
@@ -197,9 +198,8 @@ class HiddenParamOpRelation(Facts):
     @property
     def _maps(self) -> list[tuple[IndexMap, ...] | None]:
         tails = self.y_to_hidden.entry_function
-        return input_maps(
-            self.y_to_hidden, Source(self.y.shape), [tails.type_of(output).shape for output in tails.outputs]
-        )
+        flow = flow_from(self.y_to_hidden, Source(self.y.shape))
+        return input_maps(tails, flow, [tails.type_of(output).shape for output in tails.outputs])
 
     def __repr__(self) -> str:
         lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
@@ -303,6 +303,7 @@ class _Builder:
         self.groups = groups
         self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group for group in groups for path in group.hidden_paths}
+        self.flows: dict[tuple[int, ...], DependenceFlow] = {}
 
     def build(self, index: int, operation: Operation) -> HiddenParamOpRelation:
         scan, function = self.scan, self.scan.function
@@ -359,7 +360,10 @@ class _Builder:
         found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
         worst: Tail = "aligned"
         shapes = [hidden[path].kind.shape for path in connected]
-        for path, maps, shape in zip(connected, input_maps(y_to_hidden, Source(y.shape), shapes), shapes, strict=True):
+        if y.shape not in self.flows:
+            self.flows[y.shape] = flow_from(self.scan.program, Source(y.shape))
+        seen = input_maps(y_to_hidden.entry_function, self.flows[y.shape], shapes)
+        for path, maps, shape in zip(connected, seen, shapes, strict=True):
             own = canonical(shape, hidden[path].state.num_state)
             same_size = y.aval.size == hidden[path].source.size
             tail: Tail

@@ -55,14 +55,22 @@ class Body:
         array = jax_compat.constant_array(value, kind)
         if kind.shape == () and not kind.is_key and kind.dtype != "float0":
             return literal_text(array, kind.weak_type)
-        name = self._name(f"c{len(self._constants)}")
+        count = len(self._constants)
+        while f"c{count}" in self._taken:
+            count += 1
+        name = self._name(f"c{count}")
         self._constants.append(Constant.of(name, kind, array))
         return name
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        equations = self._jaxpr.equations
-        nodes = tuple([self._node(equation) for equation in equations if not self._is_passed_on(equation)])
+        nodes = tuple(
+            [
+                self._node(equation)
+                for equation in self._jaxpr.equations
+                if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
+            ]
+        )
         outputs = self._operands_of(self._jaxpr.outvars)
         fields = {
             "name": name,
@@ -76,8 +84,8 @@ class Body:
         return Function.checked(fields).model_copy(update={"nodes": nodes})
 
     def _is_passed_on(self, equation: Any) -> bool:
-        """Whether an equation only hands its operand on; JAX removes most of these itself, but not all."""
-        if equation.primitive.name != "convert_element_type" or has_sharding(equation.params.get("sharding")):
+        """Whether a conversion only hands its operand on; JAX removes most of these itself, but not all."""
+        if has_sharding(equation.params.get("sharding")):
             return False
         (operand,), (result,) = equation.invars, equation.outvars
         if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):
@@ -94,19 +102,22 @@ class Body:
             return self._constant(atom.aval, atom.val)
         return jax_compat.literal_operand(atom)
 
-    def _result(self, var: Any) -> str:
-        name = self._wanted.get(var) if self._wanted else None
-        taken = self._taken
-        while name is None or name in taken:
-            name = f"v{self._count}"
-            self._count += 1
-        taken.add(name)
-        self._operands[var] = name
-        return name
+    def _results_of(self, variables: Sequence[Any]) -> tuple[str, ...]:
+        names = []
+        for var in variables:
+            name = self._wanted.get(var) if self._wanted else None
+            while name is None or name in self._taken:
+                name = f"v{self._count}"
+                self._count += 1
+            self._operands[var] = name
+            names.append(name)
+        if self._wanted:
+            self._taken.update(names)
+        return tuple(names)
 
     def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
         node = self._lowering.lower_equation(equation, source)
         inputs, results = self._operands_of(equation.invars), equation.outvars
         types = tuple([jax_compat.type_text(var.aval) for var in results])
-        return node.placed(inputs, tuple(map(self._result, results)), types, jax_compat.name_stack(equation), source)
+        return node.placed(inputs, self._results_of(results), types, jax_compat.name_stack(equation), source)

@@ -157,13 +157,13 @@ class Lowering:
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""
         name = equation.primitive.name
+        if name in _PLAIN and name not in self.keep and not jax_compat.marks(equation):
+            try:
+                return _plain_node(name, equation.params)
+            except UnsupportedError:
+                pass  # said below
         self._open_sources.append(source)
         try:
-            marks = jax_compat.marks(equation)
-            if marks:
-                raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
-            if name in _PLAIN and name not in self.keep:
-                return _plain_node(name, equation.params)
             return _node(*self._operation(equation, name))
         except NoRuleError as error:
             self.nested.tie()
@@ -177,10 +177,15 @@ class Lowering:
             self._open_sources.pop()
 
     def _operation(self, equation: Any, name: str) -> tuple[str, Attributes]:
+        marks = jax_compat.marks(equation)
+        if marks:
+            raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
         if name not in _ALONE:
             self.nested.tie()
         if name in self.keep:
             return custom_call(equation)
+        if name in _PLAIN:
+            return node_attributes(name, equation.params)
         if name in CALLBACKS:
             return callback(equation, self._externals)
         if name in _HARD:

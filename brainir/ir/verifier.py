@@ -216,7 +216,7 @@ def _check_values(function: Function) -> Environment:
     for constant in function.constants:
         _define(values, constant.name, constant.type, function)
         _check_constant(constant, function)
-    noted = {("", "")}
+    noted = {""}
     for index, node in enumerate(function.nodes):
         for operand in node.inputs:
             if operand not in values:
@@ -231,10 +231,9 @@ def _check_values(function: Function) -> Environment:
             )
         for name, text in zip(outputs, types, strict=True):
             _define(values, name, text, function, index)
-        notes = node.scope, node.source
-        if notes not in noted:
-            _check_notes(notes, function, index)
-            noted.add(notes)
+        if node.scope not in noted or node.source not in noted:
+            _check_notes((node.scope, node.source), function, index)
+            noted |= {node.scope, node.source}
     for operand in function.outputs:
         if operand not in values:
             _use(values, operand, function, None)
@@ -242,6 +241,16 @@ def _check_values(function: Function) -> Environment:
 
 
 def _define(values: Environment, name: str, text: str, function: Function, index: int | None = None) -> None:
+    # Most names are identifiers, which is quicker to see.
+    if name in values or not (name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME):
+        _check_name(values, name, function, index)
+    try:
+        values[name] = _strong(text)
+    except FormatError as error:
+        raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
+
+
+def _check_name(values: Environment, name: str, function: Function, index: int | None) -> None:
     if name in values:
         raise violation(
             f"the value {name!r} is defined a second time",
@@ -249,18 +258,13 @@ def _define(values: Environment, name: str, text: str, function: Function, index
             function,
             index,
         )
-    # Most names are identifiers, which is quicker to see.
-    if not (name.isidentifier() and name.isascii() and len(name) <= _MAX_NAME) and not _VALUE_NAME.fullmatch(name):
+    if not _VALUE_NAME.fullmatch(name):
         raise violation(
             f"{name!r} cannot name a value",
             f"use up to {_MAX_NAME} ASCII letters, digits, _ and dots, a letter or _ first",
             function,
             index,
         )
-    try:
-        values[name] = _strong(text)
-    except FormatError as error:
-        raise violation(f"the type of {name!r}: {error}", "correct the type", function, index) from None
 
 
 def _check_notes(notes: tuple[str, str], function: Function, index: int) -> None:

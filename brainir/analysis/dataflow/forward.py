@@ -88,8 +88,9 @@ class ForwardAnalysis(Analysis[Fact]):
                 continue
             ask = transfer if direct and signature.plain else visit
             found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
-            rows = zip(node.outputs, found, strict=True)
-            known.update([(name, fact) for name, fact in rows if fact is not nothing and not is_nothing(fact)])
+            for name, fact in zip(node.outputs, found, strict=True):
+                if fact is not nothing and not is_nothing(fact):
+                    known[name] = fact  # noqa: PERF403  # making a dict or list for each node takes longer
         return known
 
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ...ir.program import Program, Value
-from ..element_maps import input_maps
+from ..element_maps import flow_from, input_maps
 from ..facts import Facts
 from ..groups import HiddenGroup
 from ..index_maps import IndexMap
@@ -89,7 +89,8 @@ def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[
             program, _ = extract(
                 "reach", scan.function, scan.program, [member.name], [new.name for _, new in others], cut=scan.cut
             )
-            found = input_maps(program, Source(member.shape), [new.shape for _, new in others])
+            flow = flow_from(program, Source(member.shape))
+            found = input_maps(program.entry_function, flow, [new.shape for _, new in others])
             for (index, _), maps in zip(others, found, strict=True):
                 if maps:
                     low, high = sorted((cluster[one.index], cluster[index]))
@@ -136,7 +137,8 @@ def _tail(
     name = f"tail_{number}_{group.index}"
     cut = scan.cut - {y.name}
     whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
-    found = input_maps(whole, Source(y.shape), [each.kind.shape for each in members])
+    flow = flow_from(whole, Source(y.shape))
+    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
         return "apart", None
