@@ -290,6 +290,19 @@ def test_a_name_scope_that_is_no_line_of_text_is_written_as_one() -> None:
     assert program.entry_function.nodes[0].scope == r'a "b"\n\u2028ü'
 
 
+def test_a_program_is_the_same_where_64_bit_types_are_switched_on_later() -> None:
+    def fn(x: Any) -> Any:
+        return jax.lax.fori_loop(0, 3, lambda i, y: y * i, x), 2.5, jnp.arange(3) + 1
+
+    ours = round_trip(brainir.lower(fn, X))
+    wanted = jax.jit(fn)(X)
+    with jax.enable_x64(True):
+        assert_same_bits(jax.jit(ours)(X), wanted)
+        wide = round_trip(brainir.lower(lambda x: x * 2, np.linspace(0.0, 1.0, 4)))
+    with pytest.raises(EmissionError, match="JAX has 64-bit types off"):
+        wide(X)
+
+
 # Constants
 
 

@@ -82,7 +82,9 @@ class _Emitted:
     def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         self._program = program
         self._interface: Interface = program.interface
-        self._run = Evaluator(program, externals).function(program.entry)
+        self._externals = externals
+        self._runs: dict[bool, Callable[..., Any]] = {}
+        self._run()
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         self._trees = TreeBuilder(program.interface.units)
@@ -169,7 +171,15 @@ class _Emitted:
         return [checked_leaf(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
 
     def _apply(self, given: Mapping[str, Any]) -> Iterator[Any]:
-        return iter(self._run(*self.operands(given)))
+        run = self._run()
+        return iter(run(*self.operands(given)))
+
+    def _run(self) -> Callable[..., Any]:
+        """Return what runs the entry: another function where 64-bit types are on, because its numbers are Python's."""
+        wide = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set by name at run time
+        if wide not in self._runs:
+            self._runs[wide] = Evaluator(self._program, self._externals).function(self._program.entry)
+        return self._runs[wide]
 
 
 def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:

@@ -160,7 +160,9 @@ class Table:
         before = self.taken_from(others)
         if before is not None and outline(entry) not in before.outlines:
             return {function.name: function.name for function in reached}
-        return equal_functions(self.functions, entry.name)
+        stored = {name for names in self._alike.values() for name in names}
+        unlike = {function.name for function in others if function.name in stored and not function.callees}
+        return equal_functions(self.functions, entry.name, unlike)
 
 
 def _notes(function: Function) -> list[tuple[str, str]]:
