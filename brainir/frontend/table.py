@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from .jit_memory import LoweredFunctions, LoweredJit
 __all__ = ["Table", "identifier"]
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def identifier(text: str, default: str = "fn") -> str:
     """Turn a text into a Python identifier; `default` if nothing of it can be kept."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", text) if text != "<lambda>" else ""
