@@ -207,7 +207,10 @@ def extract(
 def _needed(
     function: Function, sources: Sequence[str], targets: Sequence[str], cut: Collection[str], stop: Collection[str]
 ) -> list[int]:
-    """Return the places, in order, of the nodes that targets need besides the sources; not of all before a source."""
+    """Return the places, in order, of the nodes that targets need besides the sources.
+
+    What comes before any source is used depends on none, and is left out.
+    """
     given = {*sources}
     first = min([_first_use(function, source, stop) for source in given], default=0)
     nodes, place_of = function.nodes, function.places.get
