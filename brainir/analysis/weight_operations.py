@@ -272,16 +272,10 @@ class WeightOperations:
         stopped: dict[str, int] = {}
         for node, signature in zip(scan.function.nodes, signatures_of(scan.function), strict=True):
             blocking = bool(node.outputs) and node.outputs[0] in blocks
-            first = second = third = 0
-            for name in node.inputs:
-                if blocking and scan.is_param(name):
-                    continue
-                if name in direct:
-                    first |= direct[name]
-                if name in through:
-                    second |= through[name]
-                if name in stopped:
-                    third |= stopped[name]
+            operands = [name for name in node.inputs if not scan.is_param(name)] if blocking else node.inputs
+            first = union(direct, operands)
+            second = union(through, operands) if through else 0
+            third = union(stopped, operands) if stopped else 0
             if not (first or second or third):
                 continue
             if signature.traits.blocks_gradient:

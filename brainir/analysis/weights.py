@@ -253,7 +253,9 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
     """Return the union of the bit sets of some values; those without one count as empty."""
     mask = 0
     for name in names:
-        mask |= masks.get(name, 0)
+        if name in masks:
+            # The same number where there is one only: it can have as many digits as there are parameters.
+            mask = mask | masks[name] if mask else masks[name]
     return mask
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import keyword
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from .jit_memory import LoweredFunctions, LoweredJit
 __all__ = ["Table", "identifier"]
 
 
+@functools.lru_cache(maxsize=1 << 12)
 def identifier(text: str, default: str = "fn") -> str:
     """Turn a text into a Python identifier; `default` if nothing of it can be kept."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", text) if text != "<lambda>" else ""
@@ -160,7 +162,9 @@ class Table:
         before = self.taken_from(others)
         if before is not None and outline(entry) not in before.outlines:
             return {function.name: function.name for function in reached}
-        return equal_functions(self.functions, entry.name)
+        stored = {name for names in self._alike.values() for name in names}
+        unlike = {function.name for function in others if function.name in stored and not function.callees}
+        return equal_functions(self.functions, entry.name, unlike)
 
 
 def _notes(function: Function) -> list[tuple[str, str]]:

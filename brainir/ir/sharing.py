@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .canonical import function_keys, outline
 from .program import Function
@@ -36,10 +36,20 @@ def reachable_functions(
     return tuple(functions[name] for name in order)
 
 
-def equal_functions(functions: Mapping[str, Function], entry: str) -> dict[str, str]:
+def equal_functions(
+    functions: Mapping[str, Function], entry: str, unlike: Collection[str] = frozenset()
+) -> dict[str, str]:
     """Return for each function that the entry leads to the first one, in order of reference, that is equal to it.
 
     Functions are equal if their canonical forms are, derivative rules that refer to themselves included.
+
+    Parameters
+    ----------
+    functions : mapping of str to Function
+        By name.
+    entry : str
+    unlike : collection of str
+        Functions that refer to none and no two of which are equal, as is known; these are not compared.
     """
     reached = reachable_functions(functions, entry)
     if len(reached) == 1:
@@ -48,7 +58,8 @@ def equal_functions(functions: Mapping[str, Function], entry: str) -> dict[str, 
     for function in reached:
         alike.setdefault(outline(function), []).append(function.name)
     # A function without a like is its own key; to find that of others takes longer than all else in lowering.
-    alone = {names[0]: f"the only {names[0]}" for names in alike.values() if len(names) == 1}
+    apart = [names for names in alike.values() if len(names) == 1 or all(name in unlike for name in names)]
+    alone = {name: f"the only {name}" for names in apart for name in names}
     keys = function_keys({function.name: function for function in reached}, alone)
     first: dict[str, str] = {}
     for function in reached:
