@@ -391,6 +391,37 @@ def test_nodes_that_differ_in_one_part_only_are_computed_apart() -> None:
     check(fn, X, X[::-1] * 3.0, jnp.arange(3))
 
 
+@jax.custom_vjp
+def product(x: Any, y: Any) -> Any:
+    return x * y
+
+
+product.defvjp(
+    lambda x, y: (x.value * y.value, (x.value, y.value)),
+    lambda xy, ct: (ct * xy[1], ct * xy[0]),
+    symbolic_zeros=True,
+)
+
+
+@pytest.mark.parametrize("form", ["callable", "source"])
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: jax.lax.reduce(x, jnp.float32(1), lambda a, b: a * b + a, (0,)),
+        lambda x: jax.lax.reduce_window(x, jnp.float32(1), lambda a, b: a * b + a, (2,), (1,), "VALID"),
+        lambda x: product(x, x + 1),
+    ],
+    ids=["reduction", "windows", "symbolic zeros"],
+)
+def test_a_regenerated_function_keeps_nothing_of_what_is_traced(fn: Callable[..., Any], form: str) -> None:
+    program = brainir.lower(fn, X)
+    module: dict[str, Any] = {}
+    exec(brainir.to_source(program), module)
+    ours = brainir.to_callable(program) if form == "callable" else module[program.entry]
+    with jax.checking_leaks():
+        assert_same_bits(jax.jit(lambda x: ours(x))(X), jax.jit(fn)(X))
+
+
 def test_lowering_leaves_no_garbage_beside_that_of_tracing() -> None:
     # The garbage collector rests meanwhile: what only it could free would stay until it looks again.
     @jax.custom_jvp

@@ -49,6 +49,7 @@ from .expressions import (
     SplitAt,
     Tuple,
     Variable,
+    reads,
 )
 from .meshes import mesh_of, placed, sharding_of
 from .rules import KEY_IMPLEMENTATIONS, expression_of, gives_tuple
@@ -222,7 +223,8 @@ class Evaluator:
             case Lambda(parameters, body):
                 result = self._compile(body)
                 variables = tuple(map(_variable, parameters))
-                return lambda env: lambda *values: result({**env, **dict(zip(variables, values, strict=True))})
+                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in reads(body)}
+                return functools.partial(_closure, result, variables, needed)
             case Splat():
                 raise TypeError("a Splat stands only among arguments or items")
 
@@ -329,6 +331,12 @@ def _attributes(node: Node) -> tuple[str, ...]:
 def _variable(name: str) -> str:
     """Return the key of a lambda's parameter, which no value of a program can have."""
     return f"*{name}"
+
+
+def _closure(result: Compiled, variables: tuple[str, ...], needed: set[str], env: Environment) -> Callable[..., Any]:
+    """Return a function that keeps only what it needs: JAX keeps the function, and it would keep what is traced."""
+    held = {name: env[name] for name in needed if name in env}
+    return lambda *values: result({**held, **dict(zip(variables, values, strict=True))})
 
 
 def _varies(expressions: Any) -> bool:

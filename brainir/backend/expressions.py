@@ -6,9 +6,9 @@ never from a program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeAlias
 
 from ..ir.ops import MeshShape, Sharding
 
@@ -36,6 +36,7 @@ __all__ = [
     "SplitAt",
     "Tuple",
     "Variable",
+    "reads",
 ]
 
 Plain: TypeAlias = "bool | int | float | str | tuple[Plain, ...] | None"
@@ -238,3 +239,17 @@ Expression: TypeAlias = (
     | Attribute
     | Apply
 )
+
+
+def reads(expression: Any) -> Iterator[Operand | Variable]:
+    """Yield the operands and variables that an expression, or any of several, reads."""
+    match expression:
+        case Operand() | Variable():
+            yield expression
+        case tuple():
+            for each in expression:
+                yield from reads(each)
+        case Mapping():
+            yield from reads(tuple(expression.values()))
+        case _ if is_dataclass(expression):
+            yield from reads(tuple([getattr(expression, part.name) for part in fields(expression)]))

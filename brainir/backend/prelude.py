@@ -114,13 +114,14 @@ def _custom_vjp(function, closed_over, kinds):
     rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
 
     def call(*operands):
-        types = [jax.typeof(operand) for operand in operands[closed_over:]]
-        run = jax.custom_vjp(lambda *own: function(*operands[:closed_over], *own))
+        first, seen = operands[:closed_over], operands[closed_over:]
+        types = [jax.typeof(operand) for operand in seen]
+        run = jax.custom_vjp(lambda *own: function(*first, *own))
 
         def forward(*primals):
             ran = _case(numbers, tuple(place for place, primal in enumerate(primals) if primal.perturbed))
             values = [primal.value for primal in primals]
-            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            count = len(jax.eval_shape(function, *first, *values))
             shapes = [jax.eval_shape(rule, *values)[count:] for _, rule, _ in kinds]
             held = jax.tree.map(lambda kind: np.zeros(kind.shape, kind.dtype), shapes)
             found = kinds[ran][1](*values)
@@ -147,7 +148,7 @@ def _custom_vjp(function, closed_over, kinds):
             return tuple(found.get(place, zero) for place, zero in enumerate(still))
 
         run.defvjp(forward, backward, symbolic_zeros=True)
-        return run(*operands[closed_over:])
+        return run(*seen)
 
     return call
 ''',
@@ -184,13 +185,14 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
     perturbed, asked, returned = case
 
     def call(*operands):
-        types = [jax.typeof(operand) for operand in operands[closed_over:]]
-        run = jax.custom_vjp(lambda *own: function(*operands[:closed_over], *own))
+        first, seen = operands[:closed_over], operands[closed_over:]
+        types = [jax.typeof(operand) for operand in seen]
+        run = jax.custom_vjp(lambda *own: function(*first, *own))
 
         def forward(*primals):
             values = [primal.value for primal in primals]
             _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
-            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            count = len(jax.eval_shape(function, *first, *values))
             found = forward_rule(*values)
             return found[:count], found[count:]
 
@@ -201,7 +203,7 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
             return tuple(given.get(place, zero) for place, zero in enumerate(still))
 
         run.defvjp(forward, backward, symbolic_zeros=True)
-        return run(*operands[closed_over:])
+        return run(*seen)
 
     return call
 ''',

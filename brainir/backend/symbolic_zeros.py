@@ -93,13 +93,14 @@ def custom_vjp(
     rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
 
     def call(*operands: Any) -> tuple[Any, ...]:
-        own = [jax.typeof(operand) for operand in operands[closed_over:]]
-        run = jax.custom_vjp(_after(function, operands[:closed_over]))
+        first, seen = operands[:closed_over], operands[closed_over:]
+        own = [jax.typeof(operand) for operand in seen]
+        run = jax.custom_vjp(_after(function, first))
 
         def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             ran = _case(numbers, tuple(place for place, primal in enumerate(primals) if primal.perturbed))
             values = [primal.value for primal in primals]
-            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            count = len(jax.eval_shape(function, *first, *values))
             found = [
                 rule(*values) if number == ran else jax.tree.map(_zeros, jax.eval_shape(rule, *values))
                 for number, (_, rule, _) in enumerate(kinds)
@@ -126,7 +127,7 @@ def custom_vjp(
             return tuple(found.get(place, zero) for place, zero in enumerate(still))
 
         run.defvjp(forward, backward, symbolic_zeros=True)
-        results: tuple[Any, ...] = run(*operands[closed_over:])
+        results: tuple[Any, ...] = run(*seen)
         return results
 
     return call
@@ -168,13 +169,14 @@ def covering_vjp(
     perturbed, asked, returned = case
 
     def call(*operands: Any) -> tuple[Any, ...]:
-        own = [jax.typeof(operand) for operand in operands[closed_over:]]
-        run = jax.custom_vjp(_after(function, operands[:closed_over]))
+        first, seen = operands[:closed_over], operands[closed_over:]
+        own = [jax.typeof(operand) for operand in seen]
+        run = jax.custom_vjp(_after(function, first))
 
         def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             values = [primal.value for primal in primals]
             _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
-            count = len(jax.eval_shape(function, *operands[:closed_over], *values))
+            count = len(jax.eval_shape(function, *first, *values))
             found = forward_rule(*values)
             return found[:count], found[count:]
 
@@ -185,7 +187,7 @@ def covering_vjp(
             return tuple(given.get(place, zero) for place, zero in enumerate(still))
 
         run.defvjp(forward, backward, symbolic_zeros=True)
-        results: tuple[Any, ...] = run(*operands[closed_over:])
+        results: tuple[Any, ...] = run(*seen)
         return results
 
     return call

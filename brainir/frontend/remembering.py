@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self, TypeVar
 
 from ..ir.sharing import reachable_functions
 from . import jax_compat, jax_rules
@@ -12,10 +12,20 @@ from .rule_memory import RULES, LoweredRules
 from .rules import Attributes
 from .table import Table
 
-if TYPE_CHECKING:
-    from .lowering import Lowering
-
 __all__ = ["Remembering"]
+
+
+class _Lowers(Protocol):
+    """What lowers functions into a table, here or apart from the program."""
+
+    table: Table
+    problems: list[str]
+
+    def apart(self) -> Self:
+        """Return another one, with a table of its own."""
+
+
+L = TypeVar("L", bound=_Lowers)
 
 
 class Remembering:
@@ -60,7 +70,7 @@ class Remembering:
         """
         return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
 
-    def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
+    def lowered(self, lowering: L, key: Hashable, lower: Callable[[L], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
