@@ -341,6 +341,21 @@ def test_keys_can_be_constants() -> None:
     check(lambda x: (x + jax.random.normal(key, (4,)), key), X)
 
 
+def test_arrays_and_keys_that_jax_keeps_as_literals_are_constants() -> None:
+    table, key = jnp.arange(4.0), jax.random.key(7)
+
+    def fn(x: Any) -> Any:
+        return jax.lax.map(lambda y: y + table, x[:, None]) * table, jax.random.normal(key, (4,))
+
+    plain = brainir.lower(fn, X)
+    jax.config.update("jax_use_simplified_jaxpr_constants", True)
+    try:
+        program = check(fn, X)
+    finally:
+        jax.config.update("jax_use_simplified_jaxpr_constants", False)
+    assert_same_bits(jax.jit(round_trip(program))(X), jax.jit(round_trip(plain))(X))
+
+
 def test_a_constant_that_is_changed_later_stays_in_the_program() -> None:
     table = np.arange(4, dtype=np.float32)
     program = brainir.lower(lambda x: x + table, X)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from ..ir.node import Node
 from ..ir.program import Constant, Function
@@ -37,6 +38,7 @@ class Body:
         self._taken: set[str] = set()
         self._count = 0
         self._constants: list[Constant] = []
+        self._arrays: dict[int, str] = {}
         self._keeps_sources = bool(inputs) or is_model_file(jaxpr.function_file)
         names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
         self._inputs = tuple(map(self._name, names))
@@ -98,9 +100,14 @@ class Body:
         return tuple([self._literal(atom) if isinstance(atom, Literal) else operands[atom] for atom in atoms])
 
     def _literal(self, atom: Any) -> str:
-        if atom.aval.dtype == jax.dtypes.float0:
-            return self._constant(atom.aval, atom.val)
-        return jax_compat.literal_operand(atom)
+        kind = atom.aval
+        if not kind.shape and isinstance(kind.dtype, np.dtype) and kind.dtype != jax.dtypes.float0:
+            return jax_compat.literal_operand(atom)
+        # With jax_use_simplified_jaxpr_constants, JAX has arrays as literals.
+        name = self._arrays.get(id(atom.val))
+        if name is None:
+            name = self._arrays[id(atom.val)] = self._constant(kind, atom.val)
+        return name
 
     def _results_of(self, variables: Sequence[Any]) -> tuple[str, ...]:
         names = []
