@@ -54,7 +54,7 @@ def optimized_hlo(made: Any) -> str:
     """
     # The module's name and the tables of source positions come first.
     _, first, rest = re.split(r"^(%|ENTRY )", made.compile().as_text(), maxsplit=1, flags=re.MULTILINE)
-    text = re.sub(r", metadata=\{[^}]*\}|[\w.]+(?=: \w+\[)", "", first + rest)
+    text = re.sub(r", metadata=\{[^}]*\}|[\w.]+(?=: (?:\w+\[|\())", "", first + rest)
     return _numbered(r"%[\w.-]+", text)
 
 
