@@ -125,7 +125,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
     kinds, outputs = _avals(equation)
     own = equation.params["num_consts"]
     still = [not moves(kind) for kind in kinds[own:]]
-    jaxpr, consts, zero_tangents = equation.params["jvp_jaxpr_fun"].call_wrapped(*still)
+    jaxpr, consts, zero_tangents = _traced_again(equation.params["jvp_jaxpr_fun"], still)
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         closed_over = sum(map(moves, kinds[:own]))
@@ -281,8 +281,14 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
     return closed, residuals
 
 
+def _traced_again(thunk: Any, arguments: Sequence[Any]) -> Any:
+    """Return what a rule is now; what JAX remembers of it may come from before something that it reads was changed."""
+    _forget(thunk)
+    return thunk.call_wrapped(*arguments)
+
+
 def _forget(thunk: Any) -> None:
-    """Let JAX trace a forward rule again: the trees that go with it are those of the last rule that it traced.
+    """Let JAX trace a rule again: the trees that go with a forward rule are those of the last rule that it traced.
 
     A rule that was traced again calls the thunk of the trace before, which remembers too.
     """
@@ -363,7 +369,7 @@ def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, t
     kinds, outputs = _avals(equation)
     kinds = kinds[equation.params["num_consts"] :]
     zeros = [place not in perturbed for place in range(len(kinds))]
-    jaxpr, consts, still = equation.params["jvp_jaxpr_fun"].call_wrapped(*zeros)
+    jaxpr, consts, still = _traced_again(equation.params["jvp_jaxpr_fun"], zeros)
     moved = [place for place, zero in enumerate(still) if not zero and moves(outputs[place])]
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
