@@ -175,6 +175,8 @@ PROGRAMS: dict[str, Case] = {
         _mapped(lax.clz, lax.population_count, lax.bitwise_not, lax.neg, lax.abs, lax.sign), (N,)
     ),
     "copies": Case(_mapped(jnp.copy, lambda x: lax.stop_gradient(jnp.sin(x)) * x), (X,)),
+    # JAX binds this for a traced argument that a rule with ``nondiff_argnums`` takes as fixed.
+    "a stop_gradient of integers": Case(lambda x, n: x * lax.stop_gradient_p.bind(n), (X, J)),
     "powers and rounding": Case(
         _mapped(
             lambda x: x**3,

@@ -50,11 +50,17 @@ def _is_written_out(op: str) -> bool:
     return op in _WRITTEN_OUT and not hasattr(jax.lax, op)
 
 
-@rule(*Unary.ops(), *Binary.ops(), *Compare.ops(), "select_n", "clamp")
+@rule(*{*Unary.ops()} - {"stop_gradient"}, *Binary.ops(), *Compare.ops(), "select_n", "clamp")
 def _same_name(node: Node, types: Types) -> Expression:
     if _is_written_out(node.op):
         return _WRITTEN_OUT[node.op](Operand(node.inputs[0], as_array=is_literal(node.inputs[0])))
     return call(_PRIMITIVES.get(node.op) or f"lax.{_LAX_NAMES.get(node.op, node.op)}", node)
+
+
+@rule("stop_gradient")
+def _stop_gradient(node: Node, types: Types) -> Expression:
+    # Before JAX 0.9, the public function leaves out what has no gradient.
+    return call("lax.stop_gradient" if types(node.inputs[0]).is_inexact else "lax.stop_gradient_p.bind", node)
 
 
 @rule(*UnaryAccuracy.ops())
