@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .lowering import Lowering
 
 __all__ = ["RuleBody", "RuleLowering", "named_rules"]
+
+_TRACING = threading.RLock()
+"""What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
@@ -109,7 +113,8 @@ class RuleLowering:
         if len(levels) == 2:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
-        rules = trace()
+        with _TRACING:
+            rules = trace()
         if not levels and orders > _MOST_ORDERS:
             raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
         table = lowering.table
