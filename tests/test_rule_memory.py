@@ -232,12 +232,9 @@ def test_rule_is_traced_again_when_what_it_reads_was_forgotten(
 
 
 def test_rule_that_draws_numbers_is_traced_each_time() -> None:
-    fn = _with_rule(lambda t: t * np.float32(np.random.rand()))
-    for seed in (0, 1):
-        np.random.seed(seed)
-        expected = np.full(3, np.random.rand(), np.float32)
-        np.random.seed(seed)
-        np.testing.assert_array_equal(gradient(brainir.lower(fn, X)), expected)
+    fn = _with_rule(lambda t: t * np.float32(np.random.rand()))  # noqa: NPY002  # it has a state that is nowhere else
+    first, second = (gradient(brainir.lower(fn, X)) for _ in range(2))
+    assert first[0] != second[0]
 
 
 def test_rules_that_jit_functions_of_other_names_are_other_rules() -> None:
