@@ -204,6 +204,27 @@ def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
     assert kept() is None
 
 
+def test_callbacks_in_rules_have_names_of_their_program() -> None:
+    def calling(factor: float) -> Callable[[Any], Any]:
+        def host(x: Any) -> Any:
+            return np.asarray(factor * np.asarray(x))
+
+        return lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    with_rule = jax.custom_jvp(lambda x: x * 1)
+    in_rule = calling(3.0)
+    with_rule.defjvp(lambda primals, tangents: (with_rule(*primals), in_rule(*primals) * tangents[0]))
+    plain, jitted = jax.jit(calling(2.0)), jax.jit(lambda x: with_rule(x))
+    twice = jax.jit(lambda x: with_rule(x) - with_rule(2 * x))
+    for fn in (jitted, twice):
+        brainir.lower(lambda x: jitted(x) + twice(x), X)
+        program = brainir.lower(lambda x, fn=fn: plain(x) * fn(x), X)
+        assert external_names(program) == ("host", "host_1")
+        for function in program.functions:
+            if function.name.endswith("_jvp"):
+                assert [node.name for node in function.nodes if node.op == "pure_callback"] == ["host_1"]
+
+
 def _in_order(x: Any, names: tuple[str, str]) -> Any:
     values = {name: getattr(jnp, name)(x) for name in names}
     return values["sin"] * values["cos"]

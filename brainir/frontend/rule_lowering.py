@@ -64,10 +64,6 @@ class RuleLowering:
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
         behaviour = lowering.memory.of_rules(equation, base, active)
-        if behaviour is None or zeros:
-            lowering.nested.tie()
-        else:
-            lowering.nested.depend(Rule(equation, base, behaviour))
 
         def covering() -> TracedRules:
             if active is None:
@@ -91,6 +87,10 @@ class RuleLowering:
                 known = lower(lowering)
             else:
                 known = self._by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+        if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
+            lowering.nested.tie()
+        else:
+            lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 
     def _lowered(
