@@ -142,6 +142,28 @@ class Lowering:
         """Lower a jaxpr, without storing the function."""
         return Body(self, jaxpr, inputs, outputs or {}).function(name)
 
+    def tried(self, jaxpr: OpenJaxpr, name: str) -> Function | None:
+        """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
+        noted: tuple[dict[Any, Any], ...] = (
+            self.nested.met,
+            self.nested.jits,
+            self.rules.by_behaviour,
+            self.foreign.known,
+        )
+        before, problems = [each.copy() for each in noted], len(self.problems)
+        whole = False
+        try:
+            function = self.function(jaxpr, name)
+            whole = len(self.problems) == problems
+        finally:
+            if not whole:
+                # Where the program holds a part of it, too, that is still to be said.
+                del self.problems[problems:]
+                for each, held in zip(noted, before, strict=True):
+                    each.clear()
+                    each.update(held)
+        return function if whole else None
+
     def shared(self, closed: Any, name: str | None = None) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before.
 

@@ -51,14 +51,21 @@ class NestedFunctions:
         Says what derivative rules depend on.
     keep : frozenset of str
         Names of primitives that are left as they are.
+
+    Attributes
+    ----------
+    met : dict
+        Jaxprs that were lowered, by their ids.
+    jits : dict
+        Which of them are those of nested jits.
     """
 
     def __init__(self, table: Table, memory: Remembering, keep: Collection[str]) -> None:
         self._table = table
         self._memory = memory
         self._settings = keep, jax_compat.settings()
-        self._met: dict[int, _Met] = {}
-        self._jits: list[int] = []
+        self.met: dict[int, _Met] = {}
+        self.jits: dict[int, None] = {}
         self._depends: list[Rule | Octets] = []
         self._ties = 0
 
@@ -79,13 +86,13 @@ class NestedFunctions:
 
     def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
         """Return the name of the function of a jaxpr, lowered if it was not met before."""
-        met = self._met.get(id(closed))
+        met = self.met.get(id(closed))
         if met is None:
             first, ties = len(self._depends), self._all_ties()
             name = self._table.stored(lower())
             alone = self._all_ties() == ties
             depends = {id(each): each for each in self._depends[first:]}
-            met = self._met[id(closed)] = _Met(closed, name, wanted, alone, tuple(depends.values()))
+            met = self.met[id(closed)] = _Met(closed, name, wanted, alone, tuple(depends.values()))
         else:
             self._ties += not met.alone or met.wanted != wanted
             self._depends += met.depends
@@ -93,12 +100,12 @@ class NestedFunctions:
 
     def recall(self, closed: Any, wanted: str) -> None:
         """Take what the jaxpr of a nested jit was lowered to in an earlier program, if it would be lowered to that."""
-        if id(closed) in self._met:
+        if id(closed) in self.met:
             return
-        self._jits.append(id(closed))
+        self.jits[id(closed)] = None
         known = JITS.find(closed)
         if known is not None and self._holds(known, wanted) and self._table.take(known):
-            self._met[id(closed)] = _Met(closed, known.name, wanted, True, known.depends)
+            self.met[id(closed)] = _Met(closed, known.name, wanted, True, known.depends)
 
     def finished(self, entry: str) -> tuple[Function, ...]:
         """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those of jits."""
@@ -112,7 +119,7 @@ class NestedFunctions:
         table = self._table
         if table.taken_from(functions) is not None:
             return
-        jits = [met for met in map(self._met.__getitem__, self._jits) if met.alone and met.name in names]
+        jits = [met for met in map(self.met.__getitem__, self.jits) if met.alone and met.name in names]
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)

@@ -28,13 +28,19 @@ _MOST_ORDERS = 2
 
 
 class RuleLowering:
-    """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program."""
+    """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program.
+
+    Attributes
+    ----------
+    by_behaviour : dict
+        Rules that were lowered, by what they depend on.
+    """
 
     def __init__(self) -> None:
         self._blind_keys: dict[str, str] = {}
         self._open_orders: list[str] = []
         self._open_rules: dict[str, list[Attributes]] = {}
-        self._by_behaviour: dict[Hashable, Attributes] = {}
+        self.by_behaviour: dict[Hashable, Attributes] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule; ``op`` says so where that is only for reverse mode."""
@@ -81,12 +87,12 @@ class RuleLowering:
                 error.function = function
                 raise
 
-        known = None if behaviour is None else self._by_behaviour.get(behaviour)
+        known = None if behaviour is None else self.by_behaviour.get(behaviour)
         if known is None:
             if behaviour is None or lowering.only_rules:
                 known = lower(lowering)
             else:
-                known = self._by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+                known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
         if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
             lowering.nested.tie()
         else:
@@ -120,7 +126,7 @@ class RuleLowering:
         table = lowering.table
         attributes, bodies = named_rules(table, base, rules)
         if behaviour is not None:
-            self._by_behaviour[behaviour] = attributes
+            self.by_behaviour[behaviour] = attributes
         levels.append(attributes)
         self._open_orders.append(base)
         try:
