@@ -1,7 +1,6 @@
 """Primitives of other packages whose rules refuse some operands, or that JAX transposes by a rule of their own."""
 
 import functools
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -223,6 +222,10 @@ def test_a_rule_with_other_numbers_in_every_order_does_not_refer_to_itself() -> 
         jax.grad(jax.grad(jax.grad(jax.grad(ours))))(0.7)
 
 
+class Note:
+    """A parameter that says nothing of what it stands for."""
+
+
 def test_what_cannot_be_lowered_is_said_though_it_was_met_where_that_does_not_matter() -> None:
     """The implementation is differentiated to compare with the rule; that holds a primitive that nothing computes."""
     unknown = jax.extend.core.Primitive("brainir_tests_unknown")
@@ -239,7 +242,7 @@ def test_what_cannot_be_lowered_is_said_though_it_was_met_where_that_does_not_ma
 
     def run(x: Any) -> Any:
         # Rules with a parameter that cannot be looked into are lowered with the program.
-        return outer.bind(x, note=types.SimpleNamespace())
+        return outer.bind(x, note=Note())
 
     for _ in range(2):
         with pytest.raises(brainir.BrainIRError, match="brainir_tests_unknown: brainir has no rule"):
