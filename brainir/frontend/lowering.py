@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
@@ -153,6 +155,10 @@ class Lowering:
         if len(self._open_roots) == 1 and not self.only_rules:
             self.nested.recall(closed, identifier(name))
         return self.shared(closed, name)
+
+    def read(self, array: np.ndarray[Any, Any]) -> None:
+        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
+        self.nested.read(array)
 
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from .lowering import Lowering
 
 __all__ = ["RuleBody", "RuleLowering", "named_rules"]
+
+_TRACING = threading.RLock()
+"""What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
@@ -60,10 +64,6 @@ class RuleLowering:
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
         behaviour = lowering.memory.of_rules(equation, base, active)
-        if behaviour is None or zeros:
-            lowering.nested.tie()
-        else:
-            lowering.nested.depend(Rule(equation, base, behaviour))
 
         def covering() -> TracedRules:
             if active is None:
@@ -87,6 +87,10 @@ class RuleLowering:
                 known = lower(lowering)
             else:
                 known = self._by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+        if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
+            lowering.nested.tie()
+        else:
+            lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 
     def _lowered(
@@ -109,7 +113,8 @@ class RuleLowering:
         if len(levels) == 2:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
-        rules = trace()
+        with _TRACING:
+            rules = trace()
         if not levels and orders > _MOST_ORDERS:
             raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
         table = lowering.table
