@@ -248,3 +248,23 @@ def test_what_cannot_be_lowered_is_said_though_it_was_met_where_that_does_not_ma
         with pytest.raises(brainir.BrainIRError, match="brainir_tests_unknown: brainir has no rule"):
             brainir.lower(lambda x: run(x) + inner(x), X, keep=["brainir_tests_kept"])
     brainir.lower(run, X, keep=["brainir_tests_kept"])
+
+
+def test_functions_of_a_rule_that_is_not_stored_do_not_name_others() -> None:
+    inner = jax.jit(lambda x: x * x)
+    outer = jax.extend.core.Primitive("brainir_tests_derived")
+    outer.def_impl(lambda x, note: inner(x))
+    outer.def_abstract_eval(lambda x, note: x)
+    ad.primitive_jvps[outer] = lambda primals, tangents, note: jax.jvp(inner, primals, tangents)
+
+    @jax.jit
+    def own(x: Any, t: Any) -> Any:
+        return x * x, ad.add_jaxvals(t * x, x * t)
+
+    def run(x: Any) -> Any:
+        return outer.bind(x, note=Note()), own(x, 2 * x)
+
+    first = brainir.lower(run, X)
+    assert "own" in [function.name for function in first.functions]
+    brainir.lower(lambda x: own(x, x), X)
+    assert brainir.dumps(brainir.lower(run, X)) == brainir.dumps(first)

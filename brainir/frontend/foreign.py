@@ -143,6 +143,7 @@ class ForeignPrimitives:
                 raise HigherOrderError(function, _TOO_HIGH)
             self.known[key] = around[-1][0]
             return
+        before = set(table.functions)
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self.known[key] = {"function": function, **attributes}
@@ -154,6 +155,9 @@ class ForeignPrimitives:
             self._open.pop()
         if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
             self.known[key] = {"function": function}
+        if not self._open:
+            # Of what was lowered to compare, and of a rule that needs not be stored, nothing may name other functions.
+            table.leave_out(table.functions.keys() - before)
 
 
 def _rules(equation: Any, active: Active | None) -> TracedRules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
@@ -75,6 +75,12 @@ class Table:
             name = self._by_text[written] = self._stored_once(function)
         self._note_mixing(self.wanted[name], self.functions[name], function.name, function)
         return name
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Let functions that the program may not need stand for none that is stored from now on."""
+        for alike in self._alike.values():
+            alike[:] = [name for name in alike if name not in names]
+        self._by_text = {text: name for text, name in self._by_text.items() if name not in names}
 
     def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
         """Note where a function stands for an equal one that is written otherwise, or wants another name."""
