@@ -120,6 +120,19 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
         jax.vmap(lambda x: (x - lax.pmean(x, "batch"), lax.axis_index("batch")), axis_name="batch"),
         True,
     ),
+    # Its transpose has a psum along no axis.
+    "gradient of collectives of vmap": (
+        jax.grad(lambda x: jax.vmap(lambda x: jnp.sin(x - lax.pmean(x * x, "batch")), axis_name="batch")(x).sum()),
+        True,
+    ),
+    "gradient of collectives of vmap on devices": (
+        jax.grad(
+            lambda x: mapped(
+                jax.vmap(lambda x: jnp.sin(x - lax.pmean(x * x, "batch")), axis_name="batch"), CUT, CUT, **FREE
+            )(x).sum()
+        ),
+        True,
+    ),
 }
 
 

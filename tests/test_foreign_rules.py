@@ -220,3 +220,51 @@ def test_a_rule_with_other_numbers_in_every_order_does_not_refer_to_itself() -> 
         np.testing.assert_allclose(got, wanted, rtol=1e-5)
     with pytest.raises(NotImplementedError, match="order 4 and above are not stored"):
         jax.grad(jax.grad(jax.grad(jax.grad(ours))))(0.7)
+
+
+class Note:
+    """A parameter that says nothing of what it stands for."""
+
+
+def test_what_cannot_be_lowered_is_said_though_it_was_met_where_that_does_not_matter() -> None:
+    """The implementation is differentiated to compare with the rule; that holds a primitive that nothing computes."""
+    unknown = jax.extend.core.Primitive("brainir_tests_unknown")
+    unknown.def_abstract_eval(lambda x: x)
+    inner = jax.jit(lambda x: unknown.bind(x) * 1)
+    kept = jax.extend.core.Primitive("brainir_tests_kept")
+    kept.def_impl(jnp.sin)
+    kept.def_abstract_eval(lambda x: x)
+    ad.primitive_jvps[kept] = lambda primals, tangents: (kept.bind(*primals), inner(*tangents))
+    outer = jax.extend.core.Primitive("brainir_tests_outer")
+    outer.def_impl(lambda x, note: kept.bind(x) * 1)
+    outer.def_abstract_eval(lambda x, note: x)
+    ad.primitive_jvps[outer] = lambda primals, tangents, note: (kept.bind(*primals), tangents[0])
+
+    def run(x: Any) -> Any:
+        # Rules with a parameter that cannot be looked into are lowered with the program.
+        return outer.bind(x, note=Note())
+
+    for _ in range(2):
+        with pytest.raises(brainir.BrainIRError, match="brainir_tests_unknown: brainir has no rule"):
+            brainir.lower(lambda x: run(x) + inner(x), X, keep=["brainir_tests_kept"])
+    brainir.lower(run, X, keep=["brainir_tests_kept"])
+
+
+def test_functions_of_a_rule_that_is_not_stored_do_not_name_others() -> None:
+    inner = jax.jit(lambda x: x * x)
+    outer = jax.extend.core.Primitive("brainir_tests_derived")
+    outer.def_impl(lambda x, note: inner(x))
+    outer.def_abstract_eval(lambda x, note: x)
+    ad.primitive_jvps[outer] = lambda primals, tangents, note: jax.jvp(inner, primals, tangents)
+
+    @jax.jit
+    def own(x: Any, t: Any) -> Any:
+        return x * x, ad.add_jaxvals(t * x, x * t)
+
+    def run(x: Any) -> Any:
+        return outer.bind(x, note=Note()), own(x, 2 * x)
+
+    first = brainir.lower(run, X)
+    assert "own" in [function.name for function in first.functions]
+    brainir.lower(lambda x: own(x, x), X)
+    assert brainir.dumps(brainir.lower(run, X)) == brainir.dumps(first)

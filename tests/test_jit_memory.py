@@ -2,8 +2,10 @@
 
 import functools
 import gc
+import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -200,3 +202,80 @@ def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
     jax.clear_caches()
     gc.collect()
     assert kept() is None
+
+
+def test_callbacks_in_rules_have_names_of_their_program() -> None:
+    def calling(factor: float) -> Callable[[Any], Any]:
+        def host(x: Any) -> Any:
+            return np.asarray(factor * np.asarray(x))
+
+        return lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    with_rule = jax.custom_jvp(lambda x: x * 1)
+    in_rule = calling(3.0)
+    with_rule.defjvp(lambda primals, tangents: (with_rule(*primals), in_rule(*primals) * tangents[0]))
+    plain, jitted = jax.jit(calling(2.0)), jax.jit(lambda x: with_rule(x))
+    twice = jax.jit(lambda x: with_rule(x) - with_rule(2 * x))
+    for fn in (jitted, twice):
+        brainir.lower(lambda x: jitted(x) + twice(x), X)
+        program = brainir.lower(lambda x, fn=fn: plain(x) * fn(x), X)
+        assert external_names(program) == ("host", "host_1")
+        for function in program.functions:
+            if function.name.endswith("_jvp"):
+                assert [node.name for node in function.nodes if node.op == "pure_callback"] == ["host_1"]
+
+
+def _in_order(x: Any, names: tuple[str, str]) -> Any:
+    values = {name: getattr(jnp, name)(x) for name in names}
+    return values["sin"] * values["cos"]
+
+
+def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later() -> None:
+    first = jax.jit(functools.partial(_in_order, names=("sin", "cos")))
+    second = jax.jit(functools.partial(_in_order, names=("cos", "sin")))
+
+    def fn(x: Any) -> Any:
+        return second(x) * 2
+
+    fresh = brainir.dumps(brainir.lower(fn, X))
+    JITS.clear()
+    brainir.lower(lambda x: first(x) + second(x), X)
+    assert brainir.dumps(brainir.lower(fn, X)) == fresh
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1500,)])
+@pytest.mark.parametrize("as_literals", [False, True])
+def test_array_of_numpy_that_was_changed_in_place_has_its_new_values(shape: tuple[int, ...], as_literals: bool) -> None:
+    held = np.full(shape, 2, np.float32)
+    fn = jax.jit(lambda x: jax.lax.cond(x > 0, lambda x: x * held, lambda x: x - held, x).sum())
+    jax.config.update("jax_use_simplified_jaxpr_constants", as_literals)
+    try:
+        brainir.lower(lambda x: fn(x), X[0])
+        held[...] = 7
+        program = brainir.lower(lambda x: fn(x), X[0])
+    finally:
+        jax.config.update("jax_use_simplified_jaxpr_constants", False)
+    np.testing.assert_allclose(brainir.to_callable(program)(X[2]), 1.5 * held.sum(), rtol=1e-6)
+
+
+def test_a_rule_is_traced_by_one_thread_at_a_time() -> None:
+    """What JAX notes while it traces a rule is in the rule, which is the same for all threads."""
+    inside, most = [], []
+
+    def forward(x: Any) -> Any:
+        inside.append(x)
+        time.sleep(0.01)
+        most.append(len(inside))
+        inside.pop()
+        return x * x, (x, 2 * x)
+
+    squared = jax.custom_vjp(lambda x: x * x)
+    squared.defvjp(forward, lambda held, g: (g * held[1],))
+    inner = jax.jit(lambda x: squared(x) + squared(squared(x)))
+
+    def lowered(_: int) -> str:
+        return brainir.dumps(brainir.lower(lambda x: inner(x), X))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lowered, range(4)))) == 1
+    assert max(most) == 1

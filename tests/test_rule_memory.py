@@ -198,3 +198,66 @@ def test_a_primitive_whose_rule_uses_it_with_new_parameters_ends_after_a_few_ord
     assert_same_bits(jax.jit(third(back))(X[0]), jax.jit(third(fn))(X[0]))
     with pytest.raises(brainir.BrainIRError, match="derivatives of order 4 and above are not stored"):
         jax.grad(third(back))(X[0])
+
+
+@functools.cache
+def slope() -> float:
+    """Return what is read once."""
+    return SLOPE
+
+
+@jax.jit
+def scaled(t: Any) -> Any:
+    """Function that is traced once."""
+    return SLOPE * t
+
+
+def _with_rule(derivative: Any) -> Any:
+    fn = jax.custom_jvp(lambda v: v * 1)
+    fn.defjvp(lambda primals, tangents: (fn(*primals), derivative(*tangents)))
+    return fn
+
+
+@pytest.mark.parametrize("derivative", [lambda t: t * globals()["SLOPE"], lambda t: t * slope(), lambda t: scaled(t)])
+def test_rule_is_traced_again_when_what_it_reads_was_forgotten(
+    derivative: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fn = _with_rule(derivative)
+    brainir.lower(fn, X)
+    monkeypatch.setattr(f"{__name__}.SLOPE", 3.0)
+    slope.cache_clear()
+    jax.clear_caches()
+    np.testing.assert_array_equal(gradient(brainir.lower(fn, X)), np.full(3, 3.0, np.float32))
+    slope.cache_clear()
+
+
+def test_rule_that_draws_numbers_is_traced_each_time() -> None:
+    fn = _with_rule(lambda t: t * np.float32(np.random.rand()))  # noqa: NPY002  # it has a state that is nowhere else
+    first, second = (gradient(brainir.lower(fn, X)) for _ in range(2))
+    assert first[0] != second[0]
+
+
+def test_rules_that_jit_functions_of_other_names_are_other_rules() -> None:
+    def derivative(name: str) -> Any:
+        def inner(t: Any) -> Any:
+            return jnp.sin(t) * 2
+
+        inner.__name__ = name
+        return lambda t: jax.jit(inner)(t)
+
+    for name in ("first", "second"):
+        program = brainir.lower(_with_rule(derivative(name)), X)
+        assert name in [function.name for function in program.functions]
+
+
+def test_rule_is_traced_again_under_another_setting_of_softmax() -> None:
+    fn = _with_rule(lambda t: jax.nn.softmax(t) * t)
+    programs = []
+    for custom in (True, False):
+        jax.config.update("jax_softmax_custom_jvp", custom)
+        try:
+            programs.append(brainir.dumps(brainir.lower(fn, X)))
+        finally:
+            jax.config.update("jax_softmax_custom_jvp", True)
+    assert "softmax_jvp" in programs[0]
+    assert "softmax_jvp" not in programs[1]

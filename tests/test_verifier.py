@@ -580,6 +580,19 @@ def test_a_copy_of_a_program_that_was_checked_is_checked_again(check):
         check(program.replace(interface=chain(1, "leaf").interface))
 
 
+@pytest.mark.parametrize("changed", [Function.model_copy, lambda function, update: Function.model_construct(**update)])
+def test_a_list_that_a_record_was_made_with_can_be_changed_and_the_record_not(changed: Callable[..., Function]) -> None:
+    program = step()
+    main, *others = program.functions
+    nodes = list(main.nodes)
+    fields = {name: getattr(main, name) for name in Function.model_fields}
+    program = program.model_copy(update={"functions": [changed(main, update={**fields, "nodes": nodes}), *others]})
+    ensure_verified(program)
+    nodes[0] = call(ops.Binary, "x nowhere", "a", "f32[4]", op="add")
+    verify(program)
+    assert program.function("step").nodes == main.nodes
+
+
 def test_what_was_changed_in_place_is_found_where_verify_is_called():
     program = step()
     verify(program)

@@ -25,6 +25,9 @@ class EquationTable(Protocol):
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Return a node with operation and attributes of an equation at a line of the model, and nothing else."""
 
+    def read(self, array: np.ndarray[Any, Any]) -> None:
+        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
+
 
 class Body:
     """Lowers the equations of one jaxpr."""
@@ -54,6 +57,7 @@ class Body:
 
     def _constant(self, aval: Any, value: Any) -> str:
         kind = jax_compat.tensor_type(aval)
+        self._note(value)
         array = jax_compat.constant_array(value, kind)
         if kind.shape == () and not kind.is_key and kind.dtype != "float0":
             return literal_text(array, kind.weak_type)
@@ -63,6 +67,11 @@ class Body:
         name = self._name(f"c{count}")
         self._constants.append(Constant.of(name, kind, array))
         return name
+
+    def _note(self, value: Any) -> None:
+        array = jax_compat.numpy_array(value)
+        if array is not None:
+            self._lowering.read(array)
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
@@ -102,6 +111,7 @@ class Body:
     def _literal(self, atom: Any) -> str:
         kind = atom.aval
         if not kind.shape and isinstance(kind.dtype, np.dtype) and kind.dtype != jax.dtypes.float0:
+            self._note(atom.val)
             return jax_compat.literal_operand(atom)
         # With jax_use_simplified_jaxpr_constants, JAX has arrays as literals.
         name = self._arrays.get(id(atom.val))

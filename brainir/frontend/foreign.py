@@ -29,10 +29,16 @@ Active = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class ForeignPrimitives:
-    """Lowers such primitives in one program."""
+    """Lowers such primitives in one program.
+
+    Attributes
+    ----------
+    known : dict
+        Those that were lowered.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[Any, Attributes] = {}
+        self.known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
         self._open: list[tuple[Any, Attributes, Any]] = []
 
@@ -62,7 +68,7 @@ class ForeignPrimitives:
         params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
         linear = lowering.linear_operands(equation)
         key = (equation.primitive, params, kinds, linear, active)
-        if key not in self._known:
+        if key not in self.known:
             memory = lowering.memory
             parts = dict(equation.params), linear, active
             behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
@@ -83,10 +89,10 @@ class ForeignPrimitives:
                     raise
                 if not known:
                     return {}
-                self._known[key] = known
+                self.known[key] = known
             # What the parameters hold is kept alive, because its ids are in the key.
             self._kept.append(equation.params)
-        return self._known[key]
+        return self.known[key]
 
     @staticmethod
     def _implementation(equation: Any, linear: Sequence[int] = ()) -> Any:
@@ -123,7 +129,7 @@ class ForeignPrimitives:
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
-            self._known[key] = {"function": function}
+            self.known[key] = {"function": function}
             return
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
@@ -135,19 +141,23 @@ class ForeignPrimitives:
             outlines = [[*map(jaxprs.outline, bodies)] for bodies in latest]
             if outlines[1:] != outlines[:-1]:
                 raise HigherOrderError(function, _TOO_HIGH)
-            self._known[key] = around[-1][0]
+            self.known[key] = around[-1][0]
             return
+        before = set(table.functions)
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
-        self._known[key] = {"function": function, **attributes}
-        self._open.append((equation.primitive, self._known[key], traced_rules))
+        self.known[key] = {"function": function, **attributes}
+        self._open.append((equation.primitive, self.known[key], traced_rules))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
         finally:
             self._open.pop()
         if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
-            self._known[key] = {"function": function}
+            self.known[key] = {"function": function}
+        if not self._open:
+            # Of what was lowered to compare, and of a rule that needs not be stored, nothing may name other functions.
+            table.leave_out(table.functions.keys() - before)
 
 
 def _rules(equation: Any, active: Active | None) -> TracedRules:
@@ -162,18 +172,13 @@ def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
 
     A plain call is then the same program, and analyses see through it.
     """
-    problems = lowering.problems
-    before = len(problems)
     try:
         opened = jax_compat.open_jaxpr(jax_rules.trace_implementation_jvp(equation))
-        derived = lowering.function(opened, rule.name)
+        derived = lowering.tried(opened, rule.name)
     except UNTRACEABLE:
         return False
-    finally:
-        # What only the derivative of the implementation holds is not part of the program.
-        del problems[before:]
     key = lowering.table.key
-    return key(derived) == key(rule)
+    return derived is not None and key(derived) == key(rule)
 
 
 def _key(value: Any) -> str:

@@ -41,6 +41,9 @@ _PURE = frozenset(
 )
 """Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
 
+_READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
+"""Builtins that depend on more than their arguments."""
+
 _EXACT = frozenset((bool, int, str, bytes, type(None)))
 """Types whose values are equal only where nothing tells them apart."""
 
@@ -123,7 +126,10 @@ class FunctionKeys:
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self.of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         if _is_importable(value) or _is_jitted_for_good(value):
-            return _Same(value)
+            # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
+            inner = getattr(value, "__wrapped__", None)
+            known = isinstance(inner, types.FunctionType) and not _is_pure(inner.__module__)
+            return (_Same(value), self.of(inner)) if known else _Same(value)
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
 
     def _wrapped(self, value: Any) -> Hashable:
@@ -174,6 +180,9 @@ class FunctionKeys:
         return (
             code,
             code.co_filename,
+            # JAX names what it traces after these, which can be other ones than those of the code.
+            function.__name__,
+            function.__qualname__,
             self.of(function.__defaults__),
             self.of(function.__kwdefaults__),
             tuple([(name, self.of(held)) for name, held in _closure(function)]),
@@ -182,6 +191,8 @@ class FunctionKeys:
 
     def _global(self, function: types.FunctionType, path: tuple[str, ...]) -> Hashable:
         name, *attributes = path
+        if name in _READING:
+            raise UnknownBehaviourError(f"what {name} reads")
         namespace: Any = function.__globals__
         if name not in namespace:
             namespace = vars(builtins)
@@ -189,6 +200,8 @@ class FunctionKeys:
             return path, "missing"
         value = namespace[name]
         while isinstance(value, types.ModuleType | type):
+            if value is np.random or (value is np and attributes[:1] == ["random"]):
+                raise UnknownBehaviourError("what numpy.random draws")
             if _is_pure(getattr(value, "__module__", value.__name__)):
                 return path, _Same(value)
             if not attributes:

@@ -14,11 +14,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import reachable_functions
 
-__all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Rule"]
+__all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Octets", "Rule"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -80,6 +82,13 @@ class Rule(NamedTuple):
     behaviour: Hashable
 
 
+class Octets(NamedTuple):
+    """An array of numpy in a jaxpr, which can be changed in place, and the bytes that it had."""
+
+    array: np.ndarray[Any, Any]
+    octets: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class LoweredJit:
     """What the function of a nested jit was lowered to.
@@ -90,7 +99,7 @@ class LoweredJit:
         Its name among `functions`.
     functions : LoweredFunctions
         Of the program in which it was met.
-    rules : tuple of Rule
+    depends : tuple of Rule or Octets
         It holds while these are what they were.
     settings : hashable
         Under which it holds.
@@ -98,7 +107,7 @@ class LoweredJit:
 
     name: str
     functions: LoweredFunctions
-    rules: tuple[Rule, ...]
+    depends: tuple[Rule | Octets, ...]
     settings: Hashable
 
 

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
@@ -140,6 +142,28 @@ class Lowering:
         """Lower a jaxpr, without storing the function."""
         return Body(self, jaxpr, inputs, outputs or {}).function(name)
 
+    def tried(self, jaxpr: OpenJaxpr, name: str) -> Function | None:
+        """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
+        noted: tuple[dict[Any, Any], ...] = (
+            self.nested.met,
+            self.nested.jits,
+            self.rules.by_behaviour,
+            self.foreign.known,
+        )
+        before, problems = [each.copy() for each in noted], len(self.problems)
+        whole = False
+        try:
+            function = self.function(jaxpr, name)
+            whole = len(self.problems) == problems
+        finally:
+            if not whole:
+                # Where the program holds a part of it, too, that is still to be said.
+                del self.problems[problems:]
+                for each, held in zip(noted, before, strict=True):
+                    each.clear()
+                    each.update(held)
+        return function if whole else None
+
     def shared(self, closed: Any, name: str | None = None) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before.
 
@@ -153,6 +177,10 @@ class Lowering:
         if len(self._open_roots) == 1 and not self.only_rules:
             self.nested.recall(closed, identifier(name))
         return self.shared(closed, name)
+
+    def read(self, array: np.ndarray[Any, Any]) -> None:
+        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
+        self.nested.read(array)
 
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""

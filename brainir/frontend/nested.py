@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..ir.program import Function
 from . import jax_compat
-from .jit_memory import JITS, LoweredFunctions, LoweredJit, Rule
+from .jit_memory import JITS, LoweredFunctions, LoweredJit, Octets, Rule
 from .remembering import Remembering
 from .table import Table
 
 __all__ = ["NestedFunctions"]
+
+_MOST_BYTES = 1 << 12
 
 
 class _Met(NamedTuple):
@@ -25,15 +29,15 @@ class _Met(NamedTuple):
     wanted : str
         The name that was asked for.
     alone : bool
-        Whether the function depends on nothing but the jaxpr and `rules`.
-    rules : tuple of Rule
+        Whether the function depends on nothing but the jaxpr and `depends`.
+    depends : tuple of Rule or Octets
     """
 
     closed: Any
     name: str
     wanted: str
     alone: bool
-    rules: tuple[Rule, ...]
+    depends: tuple[Rule | Octets, ...]
 
 
 class NestedFunctions:
@@ -47,15 +51,22 @@ class NestedFunctions:
         Says what derivative rules depend on.
     keep : frozenset of str
         Names of primitives that are left as they are.
+
+    Attributes
+    ----------
+    met : dict
+        Jaxprs that were lowered, by their ids.
+    jits : dict
+        Which of them are those of nested jits.
     """
 
     def __init__(self, table: Table, memory: Remembering, keep: Collection[str]) -> None:
         self._table = table
         self._memory = memory
         self._settings = keep, jax_compat.settings()
-        self._met: dict[int, _Met] = {}
-        self._jits: list[int] = []
-        self._rules: list[Rule] = []
+        self.met: dict[int, _Met] = {}
+        self.jits: dict[int, None] = {}
+        self._depends: list[Rule | Octets] = []
         self._ties = 0
 
     def tie(self) -> None:
@@ -64,29 +75,37 @@ class NestedFunctions:
 
     def depend(self, rule: Rule) -> None:
         """Note the derivative rules that what is being lowered depends on."""
-        self._rules.append(rule)
+        self._depends.append(rule)
+
+    def read(self, array: np.ndarray[Any, Any]) -> None:
+        """Note an array of numpy that is part of what is being lowered."""
+        if array.nbytes > _MOST_BYTES:
+            self.tie()
+        else:
+            self._depends.append(Octets(array, array.tobytes()))
 
     def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
         """Return the name of the function of a jaxpr, lowered if it was not met before."""
-        met = self._met.get(id(closed))
+        met = self.met.get(id(closed))
         if met is None:
-            rules, ties = len(self._rules), self._all_ties()
+            first, ties = len(self._depends), self._all_ties()
             name = self._table.stored(lower())
             alone = self._all_ties() == ties
-            met = self._met[id(closed)] = _Met(closed, name, wanted, alone, tuple(self._rules[rules:]))
+            depends = {id(each): each for each in self._depends[first:]}
+            met = self.met[id(closed)] = _Met(closed, name, wanted, alone, tuple(depends.values()))
         else:
             self._ties += not met.alone or met.wanted != wanted
-            self._rules += met.rules
+            self._depends += met.depends
         return met.name
 
     def recall(self, closed: Any, wanted: str) -> None:
         """Take what the jaxpr of a nested jit was lowered to in an earlier program, if it would be lowered to that."""
-        if id(closed) in self._met:
+        if id(closed) in self.met:
             return
-        self._jits.append(id(closed))
+        self.jits[id(closed)] = None
         known = JITS.find(closed)
         if known is not None and self._holds(known, wanted) and self._table.take(known):
-            self._met[id(closed)] = _Met(closed, known.name, wanted, True, known.rules)
+            self.met[id(closed)] = _Met(closed, known.name, wanted, True, known.depends)
 
     def finished(self, entry: str) -> tuple[Function, ...]:
         """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those of jits."""
@@ -100,19 +119,24 @@ class NestedFunctions:
         table = self._table
         if table.taken_from(functions) is not None:
             return
-        jits = [met for met in map(self._met.__getitem__, self._jits) if met.alone and met.name in names]
+        jits = [met for met in map(self.met.__getitem__, self.jits) if met.alone and met.name in names]
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)
         for met in jits if together.can_be_kept() else ():
-            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.rules, self._settings))
+            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.depends, self._settings))
 
     def _holds(self, known: LoweredJit, wanted: str) -> bool:
         return (
             known.settings == self._settings
             and known.functions.wanted[known.name] == wanted
-            and all(self._memory.of_rules(rule.equation, rule.base) == rule.behaviour for rule in known.rules)
+            and all(map(self._is_as_it_was, known.depends))
         )
+
+    def _is_as_it_was(self, known: Rule | Octets) -> bool:
+        if isinstance(known, Octets):
+            return known.array.tobytes() == known.octets
+        return self._memory.of_rules(known.equation, known.base) == known.behaviour
 
     def _all_ties(self) -> int:
         return self._ties + self._table.mixed

@@ -40,6 +40,7 @@ class Remembering:
     def __init__(self, keep: frozenset[str]) -> None:
         self._keys = FunctionKeys()
         self._keep = keep
+        self._own = set[Hashable]()
 
     def behaviour(self, equation: Any, parts: Any) -> Hashable | None:
         """Return what the rules of an equation depend on, or None if that cannot be told.
@@ -84,9 +85,15 @@ class Remembering:
             kept = tuple(part for name, part in table.functions.items() if name in reached)
             found = LoweredRules(attributes, kept, table.wanted, frozenset(table.rules))
             lowering.problems.extend(inner.problems)
-            if not inner.problems:
+            if not found.can_be_kept():
+                self._own.add(key)
+            elif not inner.problems:
                 RULES.keep(key, found)
         return self._adopted(lowering.table, found)
+
+    def is_of_this_program(self, key: Hashable) -> bool:
+        """Whether the rules that were lowered for a key can be other ones in another program, or are too large."""
+        return bool(self._own) and key in self._own
 
     @staticmethod
     def _adopted(table: Table, found: LoweredRules) -> Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,18 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["RuleBody", "RuleLowering", "named_rules"]
 
+_TRACING = threading.RLock()
+"""What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
+
 _MOST_ORDERS = 2
 """How often a function may meet itself in its derivative rule, as a larger one each time."""
 
 
 class RuleLowering:
-    """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program."""
+    """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program.
+
+    Attributes
+    ----------
+    by_behaviour : dict
+        Rules that were lowered, by what they depend on.
+    """
 
     def __init__(self) -> None:
         self._blind_keys: dict[str, str] = {}
         self._open_orders: list[str] = []
         self._open_rules: dict[str, list[Attributes]] = {}
-        self._by_behaviour: dict[Hashable, Attributes] = {}
+        self.by_behaviour: dict[Hashable, Attributes] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule; ``op`` says so where that is only for reverse mode."""
@@ -60,10 +70,6 @@ class RuleLowering:
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
         behaviour = lowering.memory.of_rules(equation, base, active)
-        if behaviour is None or zeros:
-            lowering.nested.tie()
-        else:
-            lowering.nested.depend(Rule(equation, base, behaviour))
 
         def covering() -> TracedRules:
             if active is None:
@@ -81,12 +87,16 @@ class RuleLowering:
                 error.function = function
                 raise
 
-        known = None if behaviour is None else self._by_behaviour.get(behaviour)
+        known = None if behaviour is None else self.by_behaviour.get(behaviour)
         if known is None:
             if behaviour is None or lowering.only_rules:
                 known = lower(lowering)
             else:
-                known = self._by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+                known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
+        if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
+            lowering.nested.tie()
+        else:
+            lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 
     def _lowered(
@@ -109,13 +119,14 @@ class RuleLowering:
         if len(levels) == 2:
             return levels[-1]
         orders = [base, *self._open_orders].count(base)
-        rules = trace()
+        with _TRACING:
+            rules = trace()
         if not levels and orders > _MOST_ORDERS:
             raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
         table = lowering.table
         attributes, bodies = named_rules(table, base, rules)
         if behaviour is not None:
-            self._by_behaviour[behaviour] = attributes
+            self.by_behaviour[behaviour] = attributes
         levels.append(attributes)
         self._open_orders.append(base)
         try:

@@ -68,12 +68,11 @@ class RuleMemory:
             return found
 
     def keep(self, key: Hashable, rules: LoweredRules) -> None:
-        """Remember what a rule was lowered to."""
-        if rules.can_be_kept():
-            with self._lock:
-                self._held[key] = rules
-                if len(self._held) > _MOST_RULES:
-                    self._held.popitem(last=False)
+        """Remember what a rule was lowered to; see :meth:`LoweredRules.can_be_kept`."""
+        with self._lock:
+            self._held[key] = rules
+            if len(self._held) > _MOST_RULES:
+                self._held.popitem(last=False)
 
     def clear(self) -> None:
         """Forget all rules."""

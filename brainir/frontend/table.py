@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
@@ -35,7 +35,8 @@ class Table:
     rules : set of str
         Which of the functions are derivative rules.
     mixed : int
-        How often an equal function stood for one of another name, or with other scopes and lines.
+        How often a function stood for an equal one that is written otherwise: with another name, with other scopes and
+        lines, or with its nodes in another order.
     """
 
     def __init__(self) -> None:
@@ -72,13 +73,18 @@ class Table:
         name = self._by_text.get(written)
         if name is None:
             name = self._by_text[written] = self._stored_once(function)
-        self._note_mixing(name, function, function.name)
+        self._note_mixing(self.wanted[name], self.functions[name], function.name, function)
         return name
 
-    def _note_mixing(self, name: str, function: Function, wanted: str) -> None:
-        """Note where a function stands for another one that is told apart by its name, scopes or lines."""
-        held = self.functions[name]
-        if self.wanted[name] != wanted or (held.nodes is not function.nodes and _notes(held) != _notes(function)):
+    def leave_out(self, names: Collection[str]) -> None:
+        """Let functions that the program may not need stand for none that is stored from now on."""
+        for alike in self._alike.values():
+            alike[:] = [name for name in alike if name not in names]
+        self._by_text = {text: name for text, name in self._by_text.items() if name not in names}
+
+    def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
+        """Note where a function stands for an equal one that is written otherwise, or wants another name."""
+        if wanted != other or (held.nodes is not function.nodes and not _written_alike(held, function)):
             self.mixed += 1
 
     def take(self, jit: LoweredJit) -> bool:
@@ -129,7 +135,8 @@ class Table:
         merged = {name: same for name, same in first.items() if name != same}
         kept = reachable_functions(self.functions, entry, first) if merged else reached
         for name, same in merged.items():
-            self._note_mixing(same, self.functions[name], self.wanted[name])
+            one, other = (self.functions[each].with_callees(first) for each in (same, name))
+            self._note_mixing(self.wanted[same], one, self.wanted[name], other)
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
         taken = set[str]()
@@ -167,8 +174,10 @@ class Table:
         return equal_functions(self.functions, entry.name, unlike)
 
 
-def _notes(function: Function) -> list[tuple[str, str]]:
-    return [(node.scope, node.source) for node in function.nodes]
+def _written_alike(one: Function, other: Function) -> bool:
+    """Whether nothing but their names tells two functions apart in a file."""
+    parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
+    return next(parts) == next(parts)
 
 
 def _text(function: Function) -> str:

@@ -28,13 +28,21 @@ class Model(BaseModel):
         return schema
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some fields changed, unchecked, and without what was worked out from the old ones."""
-        copied = super().model_copy(update=update, deep=deep)
+        """Return a copy with some fields changed, unchecked, and without what was worked out from the old ones.
+
+        A list becomes a tuple.
+        """
+        copied = super().model_copy(update=_fixed(update) if update else None, deep=deep)
         fields = type(self).model_fields
         if update and len(copied.__dict__) > len(fields):
             for name in copied.__dict__.keys() - fields.keys():
                 del copied.__dict__[name]
         return copied
+
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
+        """Make a record from its fields, unchecked; a list becomes a tuple."""
+        return super().model_construct(_fields_set, **_fixed(values))
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like a new record.
@@ -58,6 +66,10 @@ class Model(BaseModel):
         """
         record: Self = cls.__pydantic_validator__.validate_python(fields)
         return record
+
+
+def _fixed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _stop_at_first_error(schema: Any) -> None:

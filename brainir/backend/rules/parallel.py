@@ -39,8 +39,12 @@ def spec_expression(spec: Spec) -> Expression:
 
 @rule("psum", "pmax", "pmin")
 def _all_reduce(node: Any, types: Types) -> Expression:
-    options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
     operands = as_operands(node.inputs)
+    # jax.vmap makes this of a sum of what it does not map; lax.psum would leave it out.
+    if not node.axes:
+        bound = {"axes": node.axes, "axis_index_groups": node.axis_index_groups}
+        return Apply(Name(f"lax.{node.op}_p.bind"), operands, as_keywords(bound))
+    options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
     given = operands[0] if len(operands) == 1 else Tuple(operands)
     return Apply(Name(f"lax.{node.op}"), (given, Literal(node.axes)), as_keywords(options))
 
