@@ -7,7 +7,7 @@ from typing import Any
 from jax import lax
 
 from ...ir.ops import Spec
-from ..expressions import Apply, Expression, FunctionOf, Literal, MeshOf, Name, Plain, ShardingOf, Tuple
+from ..expressions import Apply, Expression, FunctionOf, Item, Literal, MeshOf, Name, Plain, ShardingOf, Tuple
 from .registry import Types, as_keywords, as_operands, call, rule
 
 
@@ -42,8 +42,11 @@ def _all_reduce(node: Any, types: Types) -> Expression:
     operands = as_operands(node.inputs)
     # jax.vmap makes this of a sum of what it does not map; lax.psum would leave it out.
     if not node.axes:
-        bound = {"axes": node.axes, "axis_index_groups": node.axis_index_groups}
-        return Apply(Name(f"lax.{node.op}_p.bind"), operands, as_keywords(bound))
+        params = {"axes": node.axes, "axis_index_groups": node.axis_index_groups}
+        bound = Apply(Name(f"lax.{node.op}_p.bind"), operands, as_keywords(params))
+        # Before JAX 0.9, the primitive takes several operands and returns a list.
+        is_listed = getattr(lax, f"{node.op}_p").multiple_results and len(operands) == 1
+        return Item(bound, 0) if is_listed else bound
     options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
     given = operands[0] if len(operands) == 1 else Tuple(operands)
     return Apply(Name(f"lax.{node.op}"), (given, Literal(node.axes)), as_keywords(options))

@@ -12,9 +12,11 @@ def _bitcast_convert_type(*, new_dtype: Any) -> Attributes:
     return {"new_dtype": dtype_name(new_dtype)}
 
 
-@rule("broadcast_in_dim")
+@rule("broadcast_in_dim", others=("copy",))
 def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = None) -> Attributes:
     no_sharding(sharding=sharding)
+    if sharding is not None and not shape:
+        return {"op": "copy"}  # how JAX before 0.9 writes the ``reshard`` of a scalar
     return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions)}
 
 
