@@ -231,3 +231,14 @@ def test_an_attribute_that_names_what_this_jax_does_not_have_is_an_error_of_brai
     changed = brainir.loads(brainir.dumps(program).replace("HIGHEST", "HIGHER"))
     with pytest.raises(EmissionError, match=rf"JAX {jax.__version__} has no lax\.Precision\.HIGHER; correct"):
         jax.make_jaxpr(brainir.to_callable(changed))(jnp.ones((2, 2)))
+
+
+def test_gradient_of_a_choice_is_differentiated_forwards() -> None:
+    """What a branch leaves empty for the other is not mapped over the directions."""
+
+    def fn(x: Any) -> Any:
+        return jax.grad(lambda x: jax.lax.cond(x[0] > 0, lambda x: jnp.sum(jnp.sin(x)), jnp.prod, x))(x)
+
+    x = jnp.array([0.5, -0.7, 1.2])
+    ours = brainir.to_callable(brainir.lower(fn, x))
+    assert_same_bits(jax.jit(jax.jacfwd(ours))(x), jax.jit(jax.jacfwd(fn))(x))

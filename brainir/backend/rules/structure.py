@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.extend.core.primitives
+
 from ...ir.node import Node
 from ...ir.ops import Device, Sharding
 from ..expressions import (
@@ -108,6 +110,10 @@ def _iota(node: Any, types: Types) -> Expression:
 
 @rule("empty")
 def _empty(node: Any, types: Types) -> Expression:
+    # What branches leave for others to fill (JAX 0.10) stays one for all under jax.vmap, which maps lax.empty.
+    if not node.shape and hasattr(jax.extend.core.primitives, "empty2_p"):
+        keywords = {"dtype": dtype(node.dtype), "memory_space": Name("jax.memory.Space.Device")}
+        return Apply(Name("primitives.empty2_p.bind"), (), as_keywords(keywords))
     return Apply(Name("lax.empty"), (), as_keywords({"shape": node.shape, "dtype": dtype(node.dtype)}))
 
 
