@@ -261,3 +261,12 @@ def test_rule_is_traced_again_under_another_setting_of_softmax() -> None:
             jax.config.update("jax_softmax_custom_jvp", True)
     assert "softmax_jvp" in programs[0]
     assert "softmax_jvp" not in programs[1]
+
+
+def test_rules_that_are_traced_for_lowering_take_no_lines_from_the_model() -> None:
+    def loss(x: Any) -> Any:
+        return jax.lax.scan(lambda c, y: (jnp.logaddexp(c, y), c), jnp.ones(()), x)[1].sum()
+
+    jax.clear_caches()
+    first = brainir.dumps(brainir.lower(jax.grad(loss), X))
+    assert brainir.dumps(brainir.lower(jax.grad(loss), X)) == first

@@ -282,9 +282,15 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
 
 
 def _traced_again(thunk: Any, arguments: Sequence[Any]) -> Any:
-    """Return what a rule is now; what JAX remembers of it may come from before something that it reads was changed."""
+    """Return what a rule is now; what JAX remembers of it may come from before something that it reads was changed.
+
+    Nor does JAX remember this trace, which has none of the model's lines.
+    """
     _forget(thunk)
-    return thunk.call_wrapped(*arguments)
+    try:
+        return thunk.call_wrapped(*arguments)
+    finally:
+        _forget(thunk)
 
 
 def _forget(thunk: Any) -> None:
