@@ -36,3 +36,19 @@ def test_too_few_devices_are_an_error_that_says_how_to_have_more(saved: Path) ->
     step = brainir.to_callable(program)
     with pytest.raises(EmissionError, match=r"mesh of 8 devices \(x=4 x y=2\).*device_count=8"):
         jax.jit(step)(jnp.ones((8, 4)))
+
+
+def test_axes_along_which_a_value_varies_have_no_order() -> None:
+    mesh = jax.sharding.Mesh([[jax.devices()[0]]], ("x", "y"))
+    cut = jax.sharding.PartitionSpec("x", "y")
+
+    def program(axes: tuple[str, str]) -> brainir.Program:
+        def varied(x: jax.Array) -> jax.Array:
+            one = jnp.ones(())
+            return x * (
+                jax.lax.pcast(one, axes, to="varying") if hasattr(jax.lax, "pcast") else jax.lax.pvary(one, axes)
+            )
+
+        return brainir.lower(jax.shard_map(varied, mesh=mesh, in_specs=cut, out_specs=cut), jnp.ones((2, 2)))
+
+    assert brainir.fingerprint(program(("x", "y"))) == brainir.fingerprint(program(("y", "x")))
