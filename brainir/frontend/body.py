@@ -86,7 +86,7 @@ class Body:
         fields = {
             "name": name,
             "inputs": self._inputs,
-            "types": tuple([jax_compat.type_text(var.aval) for var in self._jaxpr.invars]),
+            "types": jax_compat.type_texts(self._jaxpr.invars),
             # Operands and outputs can be constants too.
             "constants": tuple(self._constants),
             "outputs": outputs,
@@ -136,5 +136,5 @@ class Body:
         source = source_of(equation) if self._keeps_sources else ""
         node = self._lowering.lower_equation(equation, source)
         inputs, results = self._operands_of(equation.invars), equation.outvars
-        types = tuple([jax_compat.type_text(var.aval) for var in results])
+        types = jax_compat.type_texts(results)
         return node.placed(inputs, self._results_of(results), types, jax_compat.name_stack(equation), source)

@@ -54,6 +54,7 @@ __all__ = [
     "threefry_partitionable",
     "traceback_frames",
     "type_text",
+    "type_texts",
     "unusual_jit_params",
     "varying",
     "within_shard_map",
@@ -140,6 +141,15 @@ def type_text(aval: Any) -> str:
         return _type_text(aval.dtype, aval.shape, aval.weak_type)
     except AttributeError:
         return "float0[]"  # a token, or a type of hijax: the equation that gives it is refused
+
+
+def type_texts(variables: Sequence[Any]) -> tuple[str, ...]:
+    """Return the IR types of variables of a jaxpr as texts."""
+    try:
+        avals = [var.aval for var in variables]
+        return tuple([_type_text(aval.dtype, aval.shape, aval.weak_type) for aval in avals])
+    except AttributeError:
+        return tuple([type_text(var.aval) for var in variables])
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -78,8 +78,15 @@ class Node(Model):
     scope: str = ""
     source: str = ""
 
+    refers: ClassVar[bool] = False
+    """Whether nodes of this schema refer to functions."""
+
     family_traits: ClassVar[Traits] = Traits()
     op_traits: ClassVar[dict[str, Traits]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls.refers = bool(cls.reference_names())
 
     @property
     def traits(self) -> Traits:

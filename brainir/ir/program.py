@@ -198,13 +198,13 @@ class Function(Model):
         """Return the function with its references renamed; itself if that changes nothing."""
         if all(names.get(name, name) == name for name in self.callees):
             return self
-        nodes = [node.with_callees(names) if node.reference_names() else node for node in self.nodes]
+        nodes = [node.with_callees(names) if node.refers else node for node in self.nodes]
         return self.replace(nodes=tuple(nodes))
 
     @functools.cached_property
     def callees(self) -> tuple[str, ...]:
         """The functions that its nodes refer to, derivative rules included, in order of first reference."""
-        names = (name for node in self.nodes if node.reference_names() for name in node.callees())
+        names = (name for node in self.nodes if node.refers for name in node.callees())
         return tuple(dict.fromkeys(names))
 
     @functools.cached_property

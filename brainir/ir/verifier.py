@@ -129,7 +129,7 @@ def _references(function: Function, known: set[str], trust: bool) -> tuple[tuple
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
     for index, node in enumerate(function.nodes):
-        for field, is_rule in _reference_fields(type(node)):
+        for field, is_rule in _reference_fields(type(node)) if node.refers else ():
             value = getattr(node, field)
             for name in (value,) if isinstance(value, str) else value or ():
                 if name not in known:
@@ -341,9 +341,9 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
     """Recompute the types of all results."""
     for index, node in enumerate(function.nodes):
         op, operands = node.op, tuple([values[operand] for operand in node.inputs])
-        declared = tuple([values[name] for name in node.outputs])
         try:
-            if op in BY_TYPES and _inferred(op, operands) == declared:
+            # A weak type is found to fit below.
+            if op in BY_TYPES and _inferred(op, operands) == node.types:
                 continue
             found = result_types(node, tuple(map(TensorType.parse, operands)), table)
         except TypeRuleError as error:
@@ -353,6 +353,7 @@ def _check_types(function: Function, values: Environment, table: dict[str, Funct
                 function,
                 index,
             ) from None
+        declared = tuple([values[name] for name in node.outputs])
         if found != tuple(map(TensorType.parse, declared)):
             raise violation(_difference(node, found, declared), "write the types that follow", function, index)
 
