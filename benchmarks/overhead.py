@@ -16,8 +16,9 @@ run      the regenerated function, compiled, to the original; bound 1, but for n
          for the first, and a module is compiled with what keeps its states
 load     ``loads``, verification included, to ``make_jaxpr``; bound 1
 
-The last row stands for programs that are almost nothing but functions that JAX has in memory: it then traces three
-equations, and brainir still reads, checks and writes all that is in them. Lowering and reading are beyond the bounds.
+Two rows are beyond some bounds. Bare calls of ``jax.lax`` are what JAX traces quickest; building comes on top. The last
+row stands for programs that are almost nothing but functions that JAX has in memory: it then traces three equations,
+and brainir still reads, checks and writes all that is in them.
 """
 
 from __future__ import annotations
