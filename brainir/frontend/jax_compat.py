@@ -116,7 +116,7 @@ def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
 
 def is_literal(atom: Any) -> bool:
     """Whether an operand of an equation is a literal rather than a variable."""
-    return isinstance(atom, jex_core.Literal)
+    return isinstance(atom, Literal)
 
 
 def literal_operand(atom: Any) -> str:

@@ -220,10 +220,6 @@ class Lowering:
             op, rule = _HARD[name]
             attributes = rule(self, equation)
             return attributes.pop("op", op), attributes
-        if name in EQUATION_RULES:
-            (op, *_), equation_rule = EQUATION_RULES[name]
-            attributes = equation_rule(self, equation)
-            return attributes.pop("op", op), attributes
         reason = refusal(name)
         if reason is not None:
             raise UnsupportedError(reason)
@@ -233,15 +229,16 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
 }
-"""Primitives that run other functions, with operation and rule."""
+"""Primitives whose rules see the whole equation, most because they run other functions, with operation and rule."""
 
-_PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD, *EQUATION_RULES}
+_PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, "linear_call"} | EQUATION_RULES.keys()
+_ALONE = frozenset(_HARD) - {*parallel.RULES, "linear_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
@@ -271,4 +268,4 @@ def lowered_ops() -> frozenset[str]:
 
 def lowered_primitives() -> frozenset[str]:
     """Return the primitives that have a rule."""
-    return frozenset((*RULES, *_HARD, *EQUATION_RULES, *CALLBACKS))
+    return frozenset((*RULES, *_HARD, *CALLBACKS))
