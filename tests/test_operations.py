@@ -177,7 +177,7 @@ def test_regenerated_function_has_the_same_gradients_to_the_bit(name: str) -> No
     assert_same_function(cotangents(regenerated(name)), cotangents(case.fn))
 
 
-@pytest.mark.parametrize("name", PROGRAMS_HERE)
+@programs
 def test_regenerated_function_traces_to_the_same_program(name: str) -> None:
     again = brainir.lower(regenerated(name), *PROGRAMS[name].args)
     assert brainir.fingerprint(again) == brainir.fingerprint(lowered(name))

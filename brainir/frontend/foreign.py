@@ -70,7 +70,7 @@ class ForeignPrimitives:
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self.known:
             memory = lowering.memory
-            parts = dict(equation.params), linear, active
+            parts = equation.primitive, dict(equation.params), linear, active
             behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
             if behaviour is None:
                 traced = self._implementation(equation, linear)
