@@ -100,14 +100,24 @@ def _without_rules(closed: Any, operands: Sequence[Any]) -> list[Any]:
 
 
 def _inside(equation: Any) -> Any:
-    """Trace what computes a primitive of another package; None for others, and where that cannot be traced."""
-    name = equation.primitive.name
-    if name in RULES or name in batching.RULES or jax_compat.implementation(equation) is None:
+    """Return what an equation of another package's primitive, or a nested jit with such equations, computes.
+
+    None for others, and where that cannot be traced.
+    """
+    if equation.primitive.name == "jit":
+        closed = equation.params["jaxpr"]
+        return closed if any(map(_inside, jax_compat.open_jaxpr(closed).equations)) else None
+    if not _is_foreign(equation):
         return None
     try:
         return jax_rules.trace_primitive(equation)
     except UNTRACEABLE:
         return None
+
+
+def _is_foreign(equation: Any) -> bool:
+    name = equation.primitive.name
+    return name not in RULES and name not in batching.RULES and jax_compat.implementation(equation) is not None
 
 
 @jax.custom_jvp
