@@ -52,8 +52,8 @@ _BUILTINS = (
 )  # fmt: skip
 _HELPERS = (
     "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_case", "_composite", "_covering_jvp", "_covering_vjp",
-    "_custom_jvp", "_custom_vjp", "_expect", "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_leaf",
-    "_mantissa", "_mesh", "_moving", "_platform_index", "_primitive", "_quantity", "_scan", "_split", "_stored",
+    "_custom_jvp", "_custom_vjp", "_empty2", "_expect", "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32",
+    "_leaf", "_mantissa", "_mesh", "_moving", "_platform_index", "_primitive", "_quantity", "_scan", "_split", "_stored",
     "_switch", "_traced", "_unit", "_while", "_without_batching",
 )  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
