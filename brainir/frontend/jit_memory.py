@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ __all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Octets", "Rul
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
+_MOST_ARRANGED = 1 << 6
+
+Names = Mapping[str, str]
+Arrangement = tuple[tuple[Function, ...], Names]
 
 
 class LoweredFunctions:
@@ -39,6 +43,11 @@ class LoweredFunctions:
         For each, the name that it would have if it were alone.
     rules : set of str
         Which of them are derivative rules.
+
+    Attributes
+    ----------
+    arranged : dict
+        How they stand in a program, and what they are called there, by the name of its entry and what that refers to.
     """
 
     def __init__(
@@ -54,7 +63,14 @@ class LoweredFunctions:
                 waiting.extend(table[name].callees)
         self.wanted = wanted
         self.rules = rules
+        self.arranged: dict[tuple[str, tuple[str, ...]], Arrangement] = {}
         self._reached: dict[str, tuple[Function, ...]] = {}
+
+    def arrange(self, wanted: tuple[str, tuple[str, ...]], functions: tuple[Function, ...], names: Names) -> None:
+        """Remember how they stand in a program."""
+        if len(self.arranged) >= _MOST_ARRANGED:
+            self.arranged.clear()
+        self.arranged[wanted] = functions, names
 
     def reached(self, name: str) -> tuple[Function, ...]:
         """Return a function and those that it leads to."""

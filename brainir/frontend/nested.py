@@ -110,16 +110,16 @@ class NestedFunctions:
     def finished(self, entry: str) -> tuple[Function, ...]:
         """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those of jits."""
         mixed = self._table.mixed
-        functions, names = self._table.finished(entry)
-        if self._table.mixed == mixed:
-            self._remember(functions[1:], names)
-        return functions
+        finished = self._table.finished(entry)
+        if self._table.mixed == mixed and not finished.is_known:
+            self._remember(finished.functions[1:], finished.names)
+        return finished.functions
 
     def _remember(self, functions: Sequence[Function], names: Mapping[str, str]) -> None:
         table = self._table
-        if table.taken_from(functions) is not None:
-            return
         jits = [met for met in map(self.met.__getitem__, self.jits) if met.alone and met.name in names]
+        if not jits:
+            return
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)

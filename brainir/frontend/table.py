@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
@@ -22,6 +23,24 @@ def identifier(text: str, default: str = "fn") -> str:
     if not name.strip("_"):
         return default
     return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+
+
+class Finished(NamedTuple):
+    """The functions of a program as they are in the end.
+
+    Parameters
+    ----------
+    functions : tuple of Function
+        The entry first.
+    names : mapping of str to str
+        What each function that was lowered for it is called now.
+    is_known : bool
+        Whether all but the entry is from one earlier program.
+    """
+
+    functions: tuple[Function, ...]
+    names: Mapping[str, str]
+    is_known: bool
 
 
 class Table:
@@ -125,18 +144,38 @@ class Table:
         """Return a content hash of a function, in which those that it refers to stand for themselves."""
         return structural_key(function, self._names)
 
-    def finished(self, entry: str) -> tuple[tuple[Function, ...], dict[str, str]]:
+    def finished(self, entry: str) -> Finished:
         """Return the functions that the entry leads to, in order of reference, equal ones once, and their new names.
 
         Those that want one name are numbered in this order, without gaps.
         """
-        reached = reachable_functions(self.functions, entry)
-        first = self._first_of_equals(reached)
+        function = self.functions[entry]
+        known = self._source_of(function.callees)
+        if known is None or outline(function) in known.outlines:
+            first = equal_functions(self.functions, entry, self._unlike(entry))
+            return Finished(*self._arranged(entry, first), is_known=known is not None)
+        wanted = self.wanted[entry], function.callees
+        if wanted not in known.arranged:
+            reached = reachable_functions(self.functions, entry)
+            functions, names = self._arranged(entry, {part.name: part.name for part in reached})
+            known.arrange(wanted, functions[1:], names)
+        others, names = known.arranged[wanted]
+        return Finished((self._renamed(function, names), *others), names, is_known=True)
+
+    def _source_of(self, names: Collection[str]) -> LoweredFunctions | None:
+        """Return those of the earlier program that functions, and all that they lead to, come from, if it is one."""
+        if not names or len(self._before) != 1:
+            return None
+        (known,) = self._before
+        return known if all(known.functions.get(name) is self.functions[name] for name in names) else None
+
+    def _arranged(self, entry: str, first: dict[str, str]) -> tuple[tuple[Function, ...], dict[str, str]]:
+        """Name what the entry leads to; for each function, `first` tells the equal one that stands for it."""
         merged = {name: same for name, same in first.items() if name != same}
-        kept = reachable_functions(self.functions, entry, first) if merged else reached
         for name, same in merged.items():
             one, other = (self.functions[each].with_callees(first) for each in (same, name))
             self._note_mixing(self.wanted[same], one, self.wanted[name], other)
+        kept = reachable_functions(self.functions, entry, first)
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
         taken = set[str]()
@@ -149,29 +188,18 @@ class Table:
             taken.add(name)
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
-        renamed = (function.with_callees(names) for function in kept)
-        functions = tuple(
-            function if function.name == new[function.name] else function.replace(name=new[function.name])
-            for function in renamed
-        )
-        return functions, names
+        return tuple([self._renamed(function, names) for function in kept]), names
 
-    def taken_from(self, functions: Iterable[Function]) -> LoweredFunctions | None:
-        """Return those of the earlier program that all of these functions were taken from, if there is one."""
-        if len(self._before) != 1:
-            return None
-        known = self._before[0].functions
-        return self._before[0] if all(known.get(function.name) is function for function in functions) else None
+    @staticmethod
+    def _renamed(function: Function, names: Mapping[str, str]) -> Function:
+        renamed = function.with_callees(names)
+        name = names[function.name]
+        return renamed if renamed.name == name else renamed.replace(name=name)
 
-    def _first_of_equals(self, reached: Sequence[Function]) -> dict[str, str]:
-        """Return for each function that the first one leads to the first one that is equal to it."""
-        entry, *others = reached
-        before = self.taken_from(others)
-        if before is not None and outline(entry) not in before.outlines:
-            return {function.name: function.name for function in reached}
+    def _unlike(self, entry: str) -> set[str]:
+        """Return functions that refer to none and no two of which are equal."""
         stored = {name for names in self._alike.values() for name in names}
-        unlike = {function.name for function in others if function.name in stored and not function.callees}
-        return equal_functions(self.functions, entry.name, unlike)
+        return {name for name in stored if name != entry and not self.functions[name].callees}
 
 
 def _written_alike(one: Function, other: Function) -> bool:
