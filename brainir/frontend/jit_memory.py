@@ -30,6 +30,27 @@ Names = Mapping[str, str]
 Arrangement = tuple[tuple[Function, ...], Names]
 
 
+class Reached(NamedTuple):
+    """A function and those that it leads to.
+
+    Parameters
+    ----------
+    functions : dict of str to Function
+        By name.
+    wanted : dict of str to str
+        For each, the name that it would have if it were alone.
+    rules : set of str
+        Which of them are derivative rules.
+    names : dict of str to str
+        The name of each, by that.
+    """
+
+    functions: dict[str, Function]
+    wanted: dict[str, str]
+    rules: frozenset[str]
+    names: dict[str, str]
+
+
 class LoweredFunctions:
     """Functions of one program, no two of them equal.
 
@@ -64,7 +85,7 @@ class LoweredFunctions:
         self.wanted = wanted
         self.rules = rules
         self.arranged: dict[tuple[str, tuple[str, ...]], Arrangement] = {}
-        self._reached: dict[str, tuple[Function, ...]] = {}
+        self._reached: dict[str, Reached] = {}
 
     def arrange(self, wanted: tuple[str, tuple[str, ...]], functions: tuple[Function, ...], names: Names) -> None:
         """Remember how they stand in a program."""
@@ -72,10 +93,12 @@ class LoweredFunctions:
             self.arranged.clear()
         self.arranged[wanted] = functions, names
 
-    def reached(self, name: str) -> tuple[Function, ...]:
+    def reached(self, name: str) -> Reached:
         """Return a function and those that it leads to."""
         if name not in self._reached:
-            self._reached[name] = reachable_functions(self.functions, name)
+            parts = {part.name: part for part in reachable_functions(self.functions, name)}
+            wanted = {each: self.wanted[each] for each in parts}
+            self._reached[name] = Reached(parts, wanted, self.rules & parts.keys(), {each: each for each in parts})
         return self._reached[name]
 
     @functools.cached_property

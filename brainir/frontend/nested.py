@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..ir.program import Function
-from . import jax_compat
 from .jit_memory import JITS, LoweredFunctions, LoweredJit, Octets, Rule
 from .remembering import Remembering
 from .table import Table
@@ -60,10 +59,10 @@ class NestedFunctions:
         Which of them are those of nested jits.
     """
 
-    def __init__(self, table: Table, memory: Remembering, keep: Collection[str]) -> None:
+    def __init__(self, table: Table, memory: Remembering, keep: frozenset[str]) -> None:
         self._table = table
         self._memory = memory
-        self._settings = keep, jax_compat.settings()
+        self._keep = keep
         self.met: dict[int, _Met] = {}
         self.jits: dict[int, None] = {}
         self._depends: list[Rule | Octets] = []
@@ -124,14 +123,17 @@ class NestedFunctions:
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)
         for met in jits if together.can_be_kept() else ():
-            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.depends, self._settings))
+            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.depends, self._settings()))
 
     def _holds(self, known: LoweredJit, wanted: str) -> bool:
         return (
-            known.settings == self._settings
+            known.settings == self._settings()
             and known.functions.wanted[known.name] == wanted
             and all(map(self._is_as_it_was, known.depends))
         )
+
+    def _settings(self) -> Hashable:
+        return self._keep, self._memory.settings
 
     def _is_as_it_was(self, known: Rule | Octets) -> bool:
         if isinstance(known, Octets):

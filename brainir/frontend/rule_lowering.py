@@ -95,7 +95,7 @@ class RuleLowering:
                 known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
         if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
             lowering.nested.tie()
-        else:
+        elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 

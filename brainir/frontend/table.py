@@ -109,15 +109,14 @@ class Table:
     def take(self, jit: LoweredJit) -> bool:
         """Add what a nested jit was lowered to in an earlier program, unless one of its names means something else."""
         known = jit.functions
-        parts = known.reached(jit.name)
-        for part in parts:
-            if part.name in self.wanted and self.functions.get(part.name) is not part:
-                return False
-        for part in parts:
-            name = self._names[part.name] = part.name
-            self.functions[name], self.wanted[name] = part, known.wanted[name]
-            if name in known.rules:
-                self.rules.add(name)
+        reached = known.reached(jit.name)
+        parts = reached.functions
+        if any(self.functions.get(name) is not parts[name] for name in self.wanted.keys() & parts.keys()):
+            return False
+        self.functions.update(parts)
+        self.wanted.update(reached.wanted)
+        self.rules.update(reached.rules)
+        self._names.update(reached.names)
         if all(known is not other for other in self._before):
             self._before.append(known)
         return True
@@ -150,6 +149,8 @@ class Table:
         Those that want one name are numbered in this order, without gaps.
         """
         function = self.functions[entry]
+        if not function.callees:
+            return Finished((function,), {entry: entry}, is_known=True)
         known = self._source_of(function.callees)
         if known is None or outline(function) in known.outlines:
             first = equal_functions(self.functions, entry, self._unlike(entry))
@@ -164,7 +165,7 @@ class Table:
 
     def _source_of(self, names: Collection[str]) -> LoweredFunctions | None:
         """Return those of the earlier program that functions, and all that they lead to, come from, if it is one."""
-        if not names or len(self._before) != 1:
+        if len(self._before) != 1:
             return None
         (known,) = self._before
         return known if all(known.functions.get(name) is self.functions[name] for name in names) else None

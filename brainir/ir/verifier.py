@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from .errors import BrainIRError, FormatError, VerificationError
@@ -71,7 +71,7 @@ def _verify(program: Program, trust: bool) -> None:
     fresh = [function for function in program.functions if function.name not in marks]
     for function in fresh:
         function.__dict__.pop("_verified", None)
-    marks |= _check_table(program, fresh, marks)
+    marks.update(_check_table(program, fresh, marks))
     environments = {function.name: _check_values(function) for function in fresh}
     for function in fresh:
         _check_types(function, environments[function.name], table)
@@ -109,18 +109,23 @@ class _Mark(NamedTuple):
 
 def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
     """Return the marks of the functions that were verified beside all that they lead to in this table."""
-    held = {name: function.__dict__.get("_verified") for name, function in table.items()}
-    marks: dict[str, _Mark] = {name: mark for name, mark in held.items() if mark is not None}
-    changed = True
-    while changed:
-        tokens = {name: mark.token for name, mark in marks.items()}
-        kept = {
-            name: mark
-            for name, mark in marks.items()
-            if not mark.referred or tuple([tokens.get(callee) for callee in mark.referred]) == mark.beside
-        }
-        changed, marks = len(kept) < len(marks), kept
-    return marks
+    marks: dict[str, _Mark] = {
+        name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
+    }
+    while True:
+        moved = [name for name, mark in marks.items() if mark.referred and not _is_beside(mark, marks)]
+        if not moved:
+            return marks
+        for name in moved:
+            del marks[name]
+
+
+def _is_beside(mark: _Mark, marks: dict[str, _Mark]) -> bool:
+    for name, token in zip(mark.referred, mark.beside, strict=True):
+        found = marks.get(name)
+        if found is None or found.token is not token:
+            return False
+    return True
 
 
 # -- the table of functions
@@ -140,8 +145,9 @@ def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark
             f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry"
         )
     new = {function.name: _Mark(object(), *_references(function, table)) for function in fresh}
-    _check_reachable(program, {name: mark.referred for name, mark in (marks | new).items()})
-    levels = _levels(table, {name: mark.evaluated for name, mark in new.items()}, marks)
+    marks = {**marks, **new}
+    _check_reachable(program, marks)
+    levels = _levels(table, marks, new)
     return {name: mark._replace(levels=levels[name]) for name, mark in new.items()}
 
 
@@ -172,14 +178,14 @@ def _references(function: Function, table: dict[str, Function]) -> tuple[tuple[s
     return tuple(evaluated), tuple(referred)
 
 
-def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> None:
+def _check_reachable(program: Program, marks: dict[str, _Mark]) -> None:
     reached, pending = {program.entry}, [program.entry]
     while pending:
-        for name in referred[pending.pop()]:
+        for name in marks[pending.pop()].referred:
             if name not in reached:
                 reached.add(name)
                 pending.append(name)
-    for function in program.functions:
+    for function in program.functions if len(reached) < len(program.functions) else ():
         if function.name not in reached:
             raise violation(
                 f"nothing refers to it, directly or indirectly, from the entry {program.entry!r}",
@@ -188,19 +194,18 @@ def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> 
             )
 
 
-def _levels(
-    table: dict[str, Function], evaluated: dict[str, tuple[str, ...]], marks: dict[str, _Mark]
-) -> dict[str, int]:
+def _levels(table: dict[str, Function], marks: dict[str, _Mark], new: Collection[str]) -> dict[str, int]:
     """Check that no function runs itself; return how deep each of those that were not verified before runs others."""
-    levels = {name: mark.levels for name, mark in marks.items()}
-    for start in evaluated:
+    levels: dict[str, int] = {}
+    for start in new:
         # Functions that are being run, outermost first, each with the callees still to look at.
-        path: dict[str, Iterator[str]] = {} if start in levels else {start: iter(evaluated[start])}
+        path: dict[str, Iterator[str]] = {} if start in levels else {start: iter(marks[start].evaluated)}
         while path:
             name, callees = next(reversed(path.items()))
             callee = next(callees, None)
             if callee is None:
-                levels[name] = 1 + max((levels[each] for each in evaluated[name]), default=0)
+                deep = [levels[each] if each in new else marks[each].levels for each in marks[name].evaluated]
+                levels[name] = 1 + max(deep, default=0)
                 if levels[name] > _MAX_LEVELS:
                     raise violation(
                         f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
@@ -215,8 +220,8 @@ def _levels(
                     "a function cannot run itself; write a loop with scan or while",
                     table[name],
                 )
-            elif callee not in levels:
-                path[callee] = iter(evaluated[callee])
+            elif callee in new and callee not in levels:
+                path[callee] = iter(marks[callee].evaluated)
     return levels
 
 
