@@ -234,9 +234,8 @@ def _is_array_like(leaf: Any) -> bool:
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
     leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
-    inputs = value_names(
-        [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
-    )
+    paths = [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
+    inputs = value_names(tuple(paths))
     new_names = [
         f"{name}_new"
         for name, (owner, _) in zip(inputs, leaves, strict=True)
