@@ -37,7 +37,7 @@ import optax
 from jax import lax
 
 import brainir
-from brainir.frontend.jit_memory import JITS
+from brainir.frontend.jaxpr_memory import LOWERED
 from brainir.frontend.rule_memory import RULES
 from tests.models.cases import MODELS
 
@@ -224,7 +224,7 @@ def forget() -> None:
     """Forget what JAX and brainir remember of what they traced and lowered."""
     jax.clear_caches()
     RULES.clear()
-    JITS.clear()
+    LOWERED.clear()
     gc.collect()
 
 

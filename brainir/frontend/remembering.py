@@ -86,9 +86,7 @@ class Remembering:
         avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
         kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
-            return Behaviour(
-                equation.primitive, kinds, *self._keys.of(parts), self._keep, self.settings
-            )
+            return Behaviour(equation.primitive, kinds, *self._keys.of(parts), self._keep, self.settings)
         except UnknownBehaviourError:
             return None
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .jit_memory import LoweredFunctions, LoweredJit
+from .jaxpr_memory import LoweredFunctions, LoweredJaxpr
 
 __all__ = ["Table", "identifier"]
 
@@ -34,13 +34,10 @@ class Finished(NamedTuple):
         The entry first.
     names : mapping of str to str
         What each function that was lowered for it is called now.
-    is_known : bool
-        Whether all but the entry is from one earlier program.
     """
 
     functions: tuple[Function, ...]
     names: Mapping[str, str]
-    is_known: bool
 
 
 class Table:
@@ -106,10 +103,15 @@ class Table:
         if wanted != other or (held.nodes is not function.nodes and not _written_alike(held, function)):
             self.mixed += 1
 
-    def take(self, jit: LoweredJit) -> bool:
-        """Add what a nested jit was lowered to in an earlier program, unless one of its names means something else."""
-        known = jit.functions
-        reached = known.reached(jit.name)
+    @property
+    def sources(self) -> int:
+        """From how many earlier programs functions were taken."""
+        return len(self._before)
+
+    def take(self, lowered: LoweredJaxpr) -> bool:
+        """Add what a jaxpr was lowered to in an earlier program, unless one of its names means something else."""
+        known = lowered.functions
+        reached = known.reached(lowered.name)
         parts = reached.functions
         if any(self.functions.get(name) is not parts[name] for name in self.wanted.keys() & parts.keys()):
             return False
@@ -150,18 +152,18 @@ class Table:
         """
         function = self.functions[entry]
         if not function.callees:
-            return Finished((function,), {entry: entry}, is_known=True)
+            return Finished((function,), {entry: entry})
         known = self._source_of(function.callees)
         if known is None or outline(function) in known.outlines:
             first = equal_functions(self.functions, entry, self._unlike(entry))
-            return Finished(*self._arranged(entry, first), is_known=known is not None)
+            return self._arranged(entry, first)
         wanted = self.wanted[entry], function.callees
         if wanted not in known.arranged:
             reached = reachable_functions(self.functions, entry)
             functions, names = self._arranged(entry, {part.name: part.name for part in reached})
             known.arrange(wanted, functions[1:], names)
         others, names = known.arranged[wanted]
-        return Finished((self._renamed(function, names), *others), names, is_known=True)
+        return Finished((self._renamed(function, names), *others), names)
 
     def _source_of(self, names: Collection[str]) -> LoweredFunctions | None:
         """Return those of the earlier program that functions, and all that they lead to, come from, if it is one."""
@@ -170,7 +172,7 @@ class Table:
         (known,) = self._before
         return known if all(known.functions.get(name) is self.functions[name] for name in names) else None
 
-    def _arranged(self, entry: str, first: dict[str, str]) -> tuple[tuple[Function, ...], dict[str, str]]:
+    def _arranged(self, entry: str, first: dict[str, str]) -> Finished:
         """Name what the entry leads to; for each function, `first` tells the equal one that stands for it."""
         merged = {name: same for name, same in first.items() if name != same}
         for name, same in merged.items():
@@ -189,7 +191,7 @@ class Table:
             taken.add(name)
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
-        return tuple([self._renamed(function, names) for function in kept]), names
+        return Finished(tuple([self._renamed(function, names) for function in kept]), names)
 
     @staticmethod
     def _renamed(function: Function, names: Mapping[str, str]) -> Function:

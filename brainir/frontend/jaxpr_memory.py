@@ -1,8 +1,8 @@
-"""Functions of nested jits that were lowered before, by the jaxpr that each comes from.
+"""Nested functions that were lowered before, by the jaxpr that each comes from.
 
-JAX traces a jitted function once for each type of its operands, and hands out one jaxpr from then on. What that was
-lowered to is remembered for as long as the jaxpr lives: a call of a function that JAX knows costs lowering, like
-tracing, no more than the call.
+JAX traces a jitted function, and one that a loop or a branch runs, once for each type of its operands, and hands out
+one jaxpr for as long as the Python function lives. What that was lowered to is remembered for as long as the jaxpr
+lives: a call of a function that JAX knows costs lowering, like tracing, no more than the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import reachable_functions
 
-__all__ = ["JITS", "JitMemory", "LoweredFunctions", "LoweredJit", "Octets", "Rule"]
+__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -129,13 +129,13 @@ class Octets(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class LoweredJit:
-    """What the function of a nested jit was lowered to.
+class LoweredJaxpr:
+    """What a jaxpr was lowered to.
 
     Parameters
     ----------
     name : str
-        Its name among `functions`.
+        Name of its function among `functions`.
     functions : LoweredFunctions
         Of the program in which it was met.
     depends : tuple of Rule or Octets
@@ -150,22 +150,30 @@ class LoweredJit:
     settings: Hashable
 
 
-class JitMemory:
+class JaxprMemory:
     """What is known of the jaxprs that are alive."""
 
     def __init__(self) -> None:
-        self._held: weakref.WeakKeyDictionary[Any, LoweredJit] = weakref.WeakKeyDictionary()
+        self._held: weakref.WeakKeyDictionary[Any, LoweredJaxpr | None] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def find(self, closed: Any) -> LoweredJit | None:
-        """Return what the jaxpr of a nested jit was lowered to last, if it is known."""
+    def find(self, jaxpr: Any) -> LoweredJaxpr | None:
+        """Return what a jaxpr was lowered to last, if it is known."""
         with self._lock:
-            return self._held.get(closed)
+            return self._held.get(jaxpr)
 
-    def keep(self, closed: Any, lowered: LoweredJit) -> None:
-        """Remember what the jaxpr of a nested jit was lowered to."""
+    def note(self, jaxpr: Any) -> bool:
+        """Note that a jaxpr was met; return whether it was met before."""
         with self._lock:
-            self._held[closed] = lowered
+            met = jaxpr in self._held
+            if not met:
+                self._held[jaxpr] = None
+            return met
+
+    def keep(self, jaxpr: Any, lowered: LoweredJaxpr) -> None:
+        """Remember what a jaxpr was lowered to."""
+        with self._lock:
+            self._held[jaxpr] = lowered
 
     def clear(self) -> None:
         """Forget everything."""
@@ -173,5 +181,5 @@ class JitMemory:
             self._held.clear()
 
 
-JITS = JitMemory()
+LOWERED = JaxprMemory()
 """The memory of this process."""

@@ -17,7 +17,7 @@ from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
-from brainir.frontend.jit_memory import JITS
+from brainir.frontend.jaxpr_memory import LOWERED
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -26,7 +26,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    JITS.clear()
+    LOWERED.clear()
 
 
 @jax.custom_jvp
@@ -113,7 +113,7 @@ def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
     fn = FUNCTIONS[name]
     fresh = brainir.dumps(brainir.lower(fn, X))
     for before in FUNCTIONS.values():
-        JITS.clear()
+        LOWERED.clear()
         brainir.lower(before, X)
         assert brainir.dumps(brainir.lower(fn, X)) == fresh
     for before in FUNCTIONS.values():
@@ -238,7 +238,7 @@ def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later(
         return second(x) * 2
 
     fresh = brainir.dumps(brainir.lower(fn, X))
-    JITS.clear()
+    LOWERED.clear()
     brainir.lower(lambda x: first(x) + second(x), X)
     assert brainir.dumps(brainir.lower(fn, X)) == fresh
 
