@@ -116,6 +116,9 @@ class FunctionKeys:
             return self._wrapped(value)
         if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            self._changes |= not _is_pure(kind.__module__)
+            return _Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return _Same(kind), value.name
         if isinstance(value, jax.tree_util.PyTreeDef):

@@ -20,7 +20,7 @@ from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import reachable_functions
 
-__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
+__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule", "function_text"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -30,7 +30,8 @@ Names = Mapping[str, str]
 Arrangement = tuple[tuple[Function, ...], Names]
 
 
-class Reached(NamedTuple):
+@dataclass(frozen=True)
+class Reached:
     """A function and those that it leads to.
 
     Parameters
@@ -49,6 +50,18 @@ class Reached(NamedTuple):
     wanted: dict[str, str]
     rules: frozenset[str]
     names: dict[str, str]
+
+    @functools.cached_property
+    def texts(self) -> dict[str, str]:
+        """The names of those that are no rules, by :func:`function_text`."""
+        return {function_text(part): name for name, part in self.functions.items() if name not in self.rules}
+
+
+def function_text(function: Function) -> str:
+    """Return a text that is equal for functions that were written alike; most equal ones are."""
+    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
+    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
+    return repr((function.inputs, function.types, constants, nodes, function.outputs))
 
 
 class LoweredFunctions:

@@ -134,11 +134,11 @@ class Remembering:
         names = {function.name: table.new_rule_name(found.wanted[function.name]) for function in rules}
         for function in found.functions:
             if function.name not in names:
-                renamed = function.replace(name=found.wanted[function.name]).with_callees(names)
+                renamed = function.with_callees(names).named(found.wanted[function.name])
                 names[function.name] = table.stored(renamed)
         for function in rules:
             name = names[function.name]
-            table.functions[name] = function.replace(name=name).with_callees(names)
+            table.functions[name] = function.with_callees(names).named(name)
         return {
             attribute: (
                 names[value]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .jaxpr_memory import LoweredFunctions, LoweredJaxpr
+from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached, function_text
 
 __all__ = ["Table", "identifier"]
 
@@ -66,6 +66,7 @@ class Table:
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
         self._by_text: dict[str, str] = {}
+        self._unread: list[Reached] = []  # taken, and not in the line above yet
 
     def new_name(self, wanted: str) -> str:
         """Return a name that no function has."""
@@ -85,7 +86,10 @@ class Table:
 
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
-        written = _text(function)
+        written = function_text(function)
+        for reached in self._unread:
+            self._by_text = reached.texts | self._by_text
+        self._unread.clear()
         name = self._by_text.get(written)
         if name is None:
             name = self._by_text[written] = self._stored_once(function)
@@ -119,6 +123,7 @@ class Table:
         self.wanted.update(reached.wanted)
         self.rules.update(reached.rules)
         self._names.update(reached.names)
+        self._unread.append(reached)
         if all(known is not other for other in self._before):
             self._before.append(known)
         return True
@@ -130,7 +135,7 @@ class Table:
             if self._key_of(name) == key:
                 return name
         name = self.new_name(function.name)
-        self.functions[name] = function.replace(name=name)
+        self.functions[name] = function.named(name)
         alike.append(name)
         if key is not None:
             self._keys[name] = key
@@ -195,9 +200,7 @@ class Table:
 
     @staticmethod
     def _renamed(function: Function, names: Mapping[str, str]) -> Function:
-        renamed = function.with_callees(names)
-        name = names[function.name]
-        return renamed if renamed.name == name else renamed.replace(name=name)
+        return function.with_callees(names).named(names[function.name])
 
     def _unlike(self, entry: str) -> set[str]:
         """Return functions that refer to none and no two of which are equal."""
@@ -210,9 +213,3 @@ def _written_alike(one: Function, other: Function) -> bool:
     parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
     return next(parts) == next(parts)
 
-
-def _text(function: Function) -> str:
-    """Return a text that is equal for functions that were written alike; most equal ones are."""
-    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
-    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
-    return repr((function.inputs, function.types, constants, nodes, function.outputs))
