@@ -212,4 +212,3 @@ def _written_alike(one: Function, other: Function) -> bool:
     """Whether nothing but their names tells two functions apart in a file."""
     parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
     return next(parts) == next(parts)
-

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
@@ -71,40 +71,38 @@ def _verify(program: Program, trust: bool) -> None:
     fresh = [function for function in program.functions if function.name not in marks]
     for function in fresh:
         function.__dict__.pop("_verified", None)
-    marks.update(_check_table(program, fresh, marks))
+    _check_table(program, fresh, marks)
     environments = {function.name: _check_values(function) for function in fresh}
     for function in fresh:
         _check_types(function, environments[function.name], table)
     entry = program.entry_function
     check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
     for function in fresh:
-        mark = marks[function.name]
-        function.__dict__["_verified"] = mark._replace(beside=tuple([marks[name].token for name in mark.referred]))
+        mark = function.__dict__["_verified"] = marks[function.name]
+        mark.beside = tuple([marks[name] for name in mark.referred])
     program.__dict__["_verified"] = True
 
 
-class _Mark(NamedTuple):
-    """What a function that was verified keeps of it.
+@dataclass(eq=False, repr=False, slots=True)
+class _Mark:
+    """What a function that was verified keeps of it; the same one says that nothing that it leads to has changed.
 
     Parameters
     ----------
-    token : object
-        Stands for the function with all that it leads to.
     evaluated : tuple of str
         The functions that it runs.
     referred : tuple of str
         These and the derivative rules that it names.
     levels : int
         How deep it runs others, itself included.
-    beside : tuple of object
-        The tokens of the functions that it refers to.
+    beside : tuple of _Mark
+        The marks of the functions that it refers to.
     """
 
-    token: object
     evaluated: tuple[str, ...]
     referred: tuple[str, ...]
-    levels: int = 1
-    beside: tuple[object, ...] = ()
+    levels: int = 0
+    beside: tuple[_Mark, ...] = ()
 
 
 def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
@@ -113,26 +111,18 @@ def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
         name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
     }
     while True:
-        moved = [name for name, mark in marks.items() if mark.referred and not _is_beside(mark, marks)]
+        moved = [name for name, mark in marks.items() if tuple(map(marks.get, mark.referred)) != mark.beside]
         if not moved:
             return marks
         for name in moved:
             del marks[name]
 
 
-def _is_beside(mark: _Mark, marks: dict[str, _Mark]) -> bool:
-    for name, token in zip(mark.referred, mark.beside, strict=True):
-        found = marks.get(name)
-        if found is None or found.token is not token:
-            return False
-    return True
-
-
 # -- the table of functions
 
 
-def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark]) -> dict[str, _Mark]:
-    """Check names and references; return what is to be kept of the functions that were not verified before."""
+def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark]) -> None:
+    """Check names and references; add marks of the functions that were not verified before."""
     for function in fresh:
         if not is_name(function.name):
             raise violation(
@@ -144,11 +134,11 @@ def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark
         raise violation(
             f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry"
         )
-    new = {function.name: _Mark(object(), *_references(function, table)) for function in fresh}
-    marks = {**marks, **new}
+    for function in fresh:
+        marks[function.name] = _Mark(*_references(function, table))
     _check_reachable(program, marks)
-    levels = _levels(table, marks, new)
-    return {name: mark._replace(levels=levels[name]) for name, mark in new.items()}
+    for function in fresh:
+        _find_levels(function.name, marks, table)
 
 
 @functools.cache
@@ -194,35 +184,32 @@ def _check_reachable(program: Program, marks: dict[str, _Mark]) -> None:
             )
 
 
-def _levels(table: dict[str, Function], marks: dict[str, _Mark], new: Collection[str]) -> dict[str, int]:
-    """Check that no function runs itself; return how deep each of those that were not verified before runs others."""
-    levels: dict[str, int] = {}
-    for start in new:
-        # Functions that are being run, outermost first, each with the callees still to look at.
-        path: dict[str, Iterator[str]] = {} if start in levels else {start: iter(marks[start].evaluated)}
-        while path:
-            name, callees = next(reversed(path.items()))
-            callee = next(callees, None)
-            if callee is None:
-                deep = [levels[each] if each in new else marks[each].levels for each in marks[name].evaluated]
-                levels[name] = 1 + max(deep, default=0)
-                if levels[name] > _MAX_LEVELS:
-                    raise violation(
-                        f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
-                        "write a loop with scan or while in place of functions that run each other",
-                        table[name],
-                    )
-                del path[name]
-            elif callee in path:
-                chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
+def _find_levels(start: str, marks: dict[str, _Mark], table: dict[str, Function]) -> None:
+    """Check that no function that `start` leads to runs itself, and note how deep each runs others."""
+    # Functions that are being run, outermost first, each with the callees still to look at.
+    path: dict[str, Iterator[str]] = {} if marks[start].levels else {start: iter(marks[start].evaluated)}
+    while path:
+        name, callees = next(reversed(path.items()))
+        callee = next(callees, None)
+        if callee is None:
+            mark = marks[name]
+            mark.levels = 1 + max([marks[each].levels for each in mark.evaluated], default=0)
+            if mark.levels > _MAX_LEVELS:
                 raise violation(
-                    f"the functions run each other without end: {chain}",
-                    "a function cannot run itself; write a loop with scan or while",
+                    f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
+                    "write a loop with scan or while in place of functions that run each other",
                     table[name],
                 )
-            elif callee in new and callee not in levels:
-                path[callee] = iter(marks[callee].evaluated)
-    return levels
+            del path[name]
+        elif callee in path:
+            chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
+            raise violation(
+                f"the functions run each other without end: {chain}",
+                "a function cannot run itself; write a loop with scan or while",
+                table[name],
+            )
+        elif not marks[callee].levels:
+            path[callee] = iter(marks[callee].evaluated)
 
 
 # -- values of a function
