@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 import brainir
+from brainir.frontend.state_paths import module_states
 from tests.alone import Case
 from tests.programs import PROGRAMS_HERE
 
@@ -40,7 +41,7 @@ def _functional(module: Any, inputs: tuple[Any, ...]) -> Callable[..., Any]:
 
     traced = brainstate.transform.StatefulFunction(lambda *inputs: module(*inputs), return_only_write=False)
     accessed = traced.make_jaxpr(*inputs).get_states(*inputs)
-    paths = {id(state): path for path, state in module.states().items()}
+    paths = {id(state): path for path, state in module_states(module).items()}
 
     def step(states: Any, *inputs: Any) -> Any:
         new, out = traced.jaxpr_call([states[paths[id(state)]] for state in accessed], *inputs)

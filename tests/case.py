@@ -13,8 +13,6 @@ class Case(NamedTuple):
     args : tuple
     derivatives : {"both", "forward", "reverse"}
         Which derivatives JAX has of the original.
-    changes : str
-        Why the regenerated function traces to other nodes than the original; empty if it traces to the same.
     since : tuple of int
         The JAX version from which on there is such a function.
     """
@@ -22,5 +20,4 @@ class Case(NamedTuple):
     fn: Callable[..., Any]
     args: tuple[Any, ...]
     derivatives: Literal["both", "forward", "reverse"] = "both"
-    changes: str = ""
     since: tuple[int, int] = (0, 8)

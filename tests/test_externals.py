@@ -175,6 +175,44 @@ def test_two_functions_of_one_name_stay_apart() -> None:
     assert_same_bits(ours(X), fn(X))
 
 
+def test_pure_functions_that_a_rule_makes_anew_are_one() -> None:
+    @jax.custom_jvp
+    def checked(x: Any) -> Any:
+        messages = ["too large"]
+
+        def raises(y: Any) -> Any:
+            raise ValueError(messages[0])
+
+        return lax.cond(x > 9, lambda: jax.pure_callback(raises, jax.ShapeDtypeStruct((), x.dtype), x), lambda: x)
+
+    # The rule calls its function, so the callback is made again for every order of derivative.
+    checked.defjvp(lambda primals, tangents: (checked(*primals), 3 * tangents[0]))
+
+    def fn(x: Any) -> Any:
+        return jnp.sin(checked(checked(x[0]) * x[1]))
+
+    program = stored(fn, X)
+    assert {name for op, name in ops(program) if op == "pure_callback"} == {"raises"}
+    ours = brainir.to_callable(program, externals={"raises": host_sine})
+    assert_same_bits(jax.jit(jax.grad(ours))(X), jax.jit(jax.grad(fn))(X))
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+
+
+def test_functions_with_effects_are_one_only_if_they_are_the_same() -> None:
+    def recorder() -> Callable[..., Any]:
+        seen: list[Any] = []
+        return lambda x: seen.append(x)
+
+    first, second = recorder(), recorder()
+
+    def fn(x: Any) -> Any:
+        for part in (first, second, first):
+            jax.debug.callback(part, x)
+        return x
+
+    assert [name for _, name in ops(stored(fn, X))] == ["lambda", "lambda_1", "lambda"]
+
+
 def test_emission_lists_every_name_without_function() -> None:
     program = stored(calling, X)
     with pytest.raises(EmissionError, match=r"'counted', 'host_sine', 'record'.*\n.*no externals 'other'"):

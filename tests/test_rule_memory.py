@@ -161,6 +161,63 @@ def test_memory_keeps_neither_rules_nor_what_they_close_over_alive() -> None:
     assert [each() for each in gone] == [None] * 4
 
 
+GAIN = np.array([1.0, 2.0, 3.0], np.float32)
+
+
+def amplified(x: Any) -> Any:
+    return GAIN * x
+
+
+@pytest.mark.parametrize("what", ["implementation", "array", "rule", "number"])
+def test_a_primitive_is_lowered_again_when_what_it_computes_has_changed(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.GAIN", GAIN.copy())
+    amplified_p = jax.extend.core.Primitive("amplified")
+    amplified_p.def_impl(amplified)
+    amplified_p.def_abstract_eval(lambda x: x)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        return amplified_p.bind(*primals), SLOPE * tangents[0]
+
+    ad.primitive_jvps[amplified_p] = rule
+
+    def fn(x: Any) -> Any:
+        return amplified_p.bind(x)
+
+    def check() -> None:
+        ours = brainir.to_callable(brainir.lower(fn, X))
+        assert_same_bits(ours(X), fn(X))
+        assert_same_bits(jax.jvp(ours, (X,), (X,)), jax.jvp(fn, (X,), (X,)))
+
+    check()
+    if what == "implementation":
+        amplified_p.def_impl(lambda x: x + 1.0)
+    elif what == "array":
+        GAIN[1] = 5.0
+    elif what == "rule":
+        ad.primitive_jvps[amplified_p] = lambda primals, tangents: (fn(*primals), 3.0 * tangents[0])
+    else:
+        monkeypatch.setattr(f"{__name__}.SLOPE", 3.0)
+    check()
+
+
+def test_a_primitive_of_a_package_is_traced_once_for_all_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    told_p = jax.extend.core.Primitive("told")
+    told_p.def_impl(jnp.sin)
+    told_p.def_abstract_eval(lambda x: x)
+
+    def rule(primals: Any, tangents: Any) -> Any:
+        print("rule")
+        return told_p.bind(*primals), tangents[0]
+
+    ad.primitive_jvps[told_p] = rule
+    brainir.lower(lambda x: told_p.bind(x), X)
+    assert capsys.readouterr().out.count("rule") == 1
+    brainir.lower(lambda x: told_p.bind(2.0 * x), X)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_primitive_of_a_package_whose_rule_fails_runs_and_says_so_when_differentiated() -> None:
     def fail(primals: Any, tangents: Any) -> Any:
         raise RuntimeError("not differentiable here")

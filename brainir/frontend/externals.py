@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import types
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -25,17 +27,24 @@ CALLBACKS = {
 }
 """Primitives that call a Python function on the host, with the operation."""
 
+_DEEPEST = 8
+
 
 class ExternalNames:
     """Gives each function that a program calls on the host a name of its own, after ``__name__``."""
 
     def __init__(self) -> None:
-        self._names: dict[int, str] = {}
+        self._names: dict[Hashable, str] = {}
         self._kept: list[Any] = []
 
-    def of(self, function: Any) -> str:
-        """Return the name of a function, always the same for one function."""
-        if id(function) not in self._names:
+    def of(self, function: Any, *, pure: bool = False) -> str:
+        """Return the name of a function, always the same for one function.
+
+        Pure functions of the same code and contents are one: a rule that makes its callback anew is traced more than
+        once.
+        """
+        key = _content(function) if pure else id(function)
+        if key not in self._names:
             inner = function
             while isinstance(inner, functools.partial):
                 inner = inner.func
@@ -45,9 +54,39 @@ class ExternalNames:
             while name in self._names.values():
                 count += 1
                 name = f"{wanted}_{count}"
-            self._names[id(function)] = name
+            self._names[key] = name
+            # What it holds is kept alive, because ids of that are in the key.
             self._kept.append(function)
-        return self._names[id(function)]
+        return self._names[key]
+
+
+def _content(value: Any, depth: int = 0) -> Hashable:
+    """Return a key that is equal for functions of the same code, namespace and contents, and for equal plain values.
+
+    Anything else equals only itself; so does what is held so deep that it may hold itself.
+    """
+    if isinstance(value, bool | int | float | str | bytes | None):
+        return type(value), repr(value)
+    within = functools.partial(_content, depth=depth + 1)
+    if depth < _DEEPEST:
+        if type(value) in (tuple, list):
+            return (type(value), *map(within, value))
+        if type(value) is dict:
+            return (dict, *((within(name), within(item)) for name, item in value.items()))
+        if isinstance(value, functools.partial):
+            return functools.partial, within(value.func), within(value.args), within(value.keywords)
+        if isinstance(value, types.FunctionType):
+            cells = tuple([within(cell.cell_contents) if _is_set(cell) else None for cell in value.__closure__ or ()])
+            held = (value.__defaults__, value.__kwdefaults__, vars(value))
+            return value.__code__, id(value.__globals__), value.__name__, within(held), cells
+    return id(value)
+
+
+def _is_set(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
 def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
@@ -59,7 +98,7 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
         raise UnsupportedError(f"a callback with sharding={params['sharding']!r}")
     args, kwargs = jax.tree.unflatten(tree, [0] * tree.num_leaves)
     return CALLBACKS[primitive], dict(
-        name=names.of(function),
+        name=names.of(function, pure=primitive == "pure_callback"),
         arguments=SequenceTree(kind="tuple", children=tuple(map(_tree, args))),
         keywords=tuple((name, _tree(kwargs[name])) for name in sorted(kwargs)),
         vmap_method=params.get("vmap_method"),

@@ -70,7 +70,7 @@ class ForeignPrimitives:
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self.known:
             memory = lowering.memory
-            parts = dict(equation.params), linear, active
+            parts = equation.primitive, dict(equation.params), linear, active
             behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
             if behaviour is None:
                 traced = self._implementation(equation, linear)
@@ -84,8 +84,9 @@ class ForeignPrimitives:
                     )
                 except NoRuleError as error:
                     # The function that it names is not in the table of this program.
-                    function = lowering.own(self._implementation(equation, linear), equation.primitive.name)
-                    error.function = function
+                    name = equation.primitive.name
+                    traced = self._implementation(equation, linear)
+                    error.function = _without_constants(lowering, traced, lowering.own(traced, name), name)
                     raise
                 if not known:
                     return {}
@@ -119,7 +120,8 @@ class ForeignPrimitives:
 
     def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
         table = lowering.table
-        function = lowering.own(traced, equation.primitive.name)
+        called = lowering.own(traced, equation.primitive.name)
+        function = _without_constants(lowering, traced, called, equation.primitive.name)
         *_, active = key
         # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
         # the same in the last three orders but for the parameters, it refers to itself.
@@ -129,7 +131,7 @@ class ForeignPrimitives:
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
-            self.known[key] = {"function": function}
+            self.known[key] = {"function": called}
             return
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
@@ -154,10 +156,22 @@ class ForeignPrimitives:
         finally:
             self._open.pop()
         if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
-            self.known[key] = {"function": function}
+            self.known[key] = {"function": called}
         if not self._open:
             # Of what was lowered to compare, and of a rule that needs not be stored, nothing may name other functions.
             table.leave_out(table.functions.keys() - before)
+
+
+def _without_constants(lowering: Lowering, closed: Any, name: str, wanted: str) -> str:
+    """Return a function for a node with a derivative rule, which calls the one of a jaxpr if that has constants.
+
+    JAX makes the constants of a function with a rule operands of its node, and, where that is in the body of a scan or
+    in a branch, of the scan or ``cond`` around it: the regenerated program would be another one. Those of a nested jit
+    stay where they are.
+    """
+    if not lowering.table.functions[name].constants:
+        return name
+    return lowering.own(jax_rules.trace_within_jit(closed, wanted), wanted)
 
 
 def _rules(equation: Any, active: Active | None) -> TracedRules:

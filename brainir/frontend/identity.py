@@ -14,11 +14,14 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import jax
+import jax.extend
 import numpy as np
+
+from . import jax_compat
 
 __all__ = ["FunctionKeys", "UnknownBehaviourError"]
 
@@ -50,6 +53,9 @@ _EXACT = frozenset((bool, int, str, bytes, type(None)))
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
 _MOST_FUNCTIONS = 100
+
+
+V = TypeVar("V")
 
 
 class UnknownBehaviourError(Exception):
@@ -106,7 +112,7 @@ class FunctionKeys:
         if kind is dict:
             return kind, tuple([(self._of(name), self._of(item)) for name, item in value.items()])
         if isinstance(value, types.FunctionType):
-            return self._function(value)
+            return self._once(value, self._function)
         if isinstance(value, functools.partial):
             return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
         return self._object(value, kind)
@@ -130,6 +136,8 @@ class FunctionKeys:
             self._changes = True
             held = vars(value)
             return kind.__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
+        if isinstance(value, jax.extend.core.Primitive):
+            return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
             return _Same(value)
         if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
@@ -164,32 +172,39 @@ class FunctionKeys:
             raise UnknownBehaviourError(f"an array of {value.dtype}{value.shape}")
         return kind, str(value.dtype), value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
 
-    def _function(self, function: types.FunctionType) -> Hashable:
-        if id(function) in self._known:
-            _, key, changes = self._known[id(function)]
+    def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
+        """Return the key of what can lead back to itself."""
+        if id(value) in self._known:
+            _, key, changes = self._known[id(value)]
             self._changes |= changes
             return key
-        if id(function) in self._open:
-            return "itself", self._open[id(function)]
+        if id(value) in self._open:
+            return "itself", self._open[id(value)]
         if len(self._open) > _MOST_FUNCTIONS:
             raise UnknownBehaviourError("too many functions")
         outermost, changed = not self._open, self._changes
         # Numbers are in the order of the walk, and so the same for equal functions.
-        self._open[id(function)] = len(self._open)
+        self._open[id(value)] = len(self._open)
         try:
-            self._changes = not _is_pure(function.__module__)
-            key = self._content(function)
+            self._changes = False
+            key = content(value)
         finally:
             if outermost:
                 self._open.clear()
         if outermost:
-            # The function is kept alive, because its id is the key.
-            self._known[id(function)] = function, key, self._changes
+            # It is kept alive, because its id is the key.
+            self._known[id(value)] = value, key, self._changes
         self._changes |= changed
         return key
 
-    def _content(self, function: types.FunctionType) -> Hashable:
+    def _primitive(self, primitive: Any) -> Hashable:
+        """Return the key of a primitive, which stands for what it computes and for its rules."""
+        self._changes = True
+        return _Same(primitive), tuple(map(self._of, jax_compat.primitive_functions(primitive)))
+
+    def _function(self, function: types.FunctionType) -> Hashable:
         pure = _is_pure(function.__module__)
+        self._changes |= not pure
         if pure and _is_importable(function):
             return _Same(function)
         if set(vars(function)) - {"__wrapped__"}:

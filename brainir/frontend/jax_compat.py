@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.extend import core as jex_core
+from jax.interpreters import ad, batching
 
 from ..ir.types import TensorType, literal_text
 from .jax_references import makes_references, without_references
@@ -47,6 +48,7 @@ __all__ = [
     "moves",
     "name_stack",
     "open_jaxpr",
+    "primitive_functions",
     "scan_arity",
     "settings",
     "spec_of",
@@ -343,9 +345,30 @@ def implementation(equation: Equation) -> Any:
         own = {name: value for name, value in params.items() if name != "backend"}
         return None if entry is None else lambda *operands: entry.kernel_generator(**own)(*operands)
     function = getattr(primitive.impl, "func", primitive.impl)
-    if (getattr(function, "__module__", None) or "").startswith(("jax.", "jaxlib.")):
+    module = getattr(function, "__module__", None) or ""
+    if module.startswith(("jax.", "jaxlib.")) and not _is_public(function):
         return _sparse_implementation(equation)
     return functools.partial(primitive.impl, **params)
+
+
+_PUBLIC = (jnp, jnp.linalg, jax.lax, jax.nn)
+
+
+def _is_public(function: Any) -> bool:
+    """Whether an implementation is one of JAX's functions for everyone, which says what it computes."""
+    name = getattr(function, "__name__", "")
+    return any(getattr(module, name, None) is function for module in _PUBLIC)
+
+
+def primitive_functions(primitive: Any) -> tuple[Any, ...]:
+    """Return what a primitive of another package computes with, and its rules; None for those that it has not.
+
+    The operations of brainevent are those of its registry, for good.
+    """
+    if is_brainevent(primitive):
+        return ()
+    tables = (ad.primitive_jvps, ad.primitive_transposes, batching.fancy_primitive_batchers)
+    return primitive.impl, *(table.get(primitive) for table in tables)
 
 
 def _sparse_implementation(equation: Equation) -> Any:

@@ -39,6 +39,7 @@ __all__ = [
     "trace_transposed_jvp",
     "trace_vjp_case",
     "trace_vjp_rules",
+    "trace_within_jit",
 ]
 
 
@@ -51,6 +52,17 @@ def trace_primitive(equation: Equation) -> Any:
         Whatever the implementation raises when it cannot be traced.
     """
     return jax.make_jaxpr(implementation(equation))(*_operand_specs(equation))
+
+
+def trace_within_jit(closed: Any, name: str) -> Any:
+    """Trace a nested jit of this name that runs a closed jaxpr."""
+
+    def run(*operands: Any) -> list[Any]:
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
+        return values
+
+    run.__name__ = run.__qualname__ = name
+    return jax.make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
 
 
 def trace_primitive_jvp(equation: Equation) -> Any:

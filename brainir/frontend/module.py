@@ -18,6 +18,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
+from .state_paths import module_states
 from .trees import TreeReader
 
 __all__ = ["lower_module", "read_states", "write_states"]
@@ -79,7 +80,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     result, new_values = traced.get_out_shapes(*positional, **keywords)
 
     reader = TreeReader()
-    paths = {id(state): path for path, state in _module_states(module).items()}
+    paths = {id(state): path for path, state in module_states(module).items()}
     states = _state_records(accessed, paths, reader)
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
@@ -100,7 +101,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
 @contextlib.contextmanager
 def _strong_types(module: Any) -> Iterator[dict[StatePath, tuple[Any, Any]]]:
     """Give the states of a module strongly typed values for the time of a trace; yield each with its own value."""
-    before = {path: (state, state.value) for path, state in _module_states(module).items()}
+    before = {path: (state, state.value) for path, state in module_states(module).items()}
     try:
         for state, value in before.values():
             state.value = jax.tree.map(strong, value)
@@ -108,10 +109,6 @@ def _strong_types(module: Any) -> Iterator[dict[StatePath, tuple[Any, Any]]]:
     finally:
         for state, value in before.values():
             state.value = value
-
-
-def _module_states(module: Any) -> dict[StatePath, Any]:
-    return {tuple(path): state for path, state in module.states().items()}
 
 
 def _state_records(accessed: Any, paths: Mapping[int, StatePath], reader: TreeReader) -> tuple[State, ...]:
@@ -125,9 +122,6 @@ def _state_records(accessed: Any, paths: Mapping[int, StatePath], reader: TreeRe
         elif path is None:
             path = ("_unreachable", strangers)
             strangers += 1
-        for key in path:
-            if type(key) not in (str, int):
-                raise StateError(f"state path {path!r} has a key that is neither text nor a whole number: {key!r}")
         value = state.value
         if not jax.tree.leaves(value):
             raise StateError(f"state {format_path(path)} holds no array; initialise it before lowering")
@@ -266,7 +260,7 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
 def _matched(module: Any, program: Program) -> dict[StatePath, Any]:
     if program.interface.kind != "module":
         raise StateError(f"program {program.entry!r} is a {program.interface.kind}, it has no module states")
-    present = _module_states(module)
+    present = module_states(module)
     present[_DEFAULT_RANDOM] = brainstate.random.DEFAULT
     matched = {}
     for state in program.interface.states:

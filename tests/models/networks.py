@@ -169,6 +169,40 @@ class ExpCoDense(brainstate.nn.Module):
         return spikes
 
 
+class PreExpCuDense(brainstate.nn.Module):
+    """Neurons with a delta synapse on the input, and recurrent synapses that are kept with the neurons before them.
+
+    Parameters
+    ----------
+    neu : brainpy.state.Neuron
+        The neurons, with one feature axis.
+    n_in : int
+        Number of inputs.
+    """
+
+    def __init__(self, neu: brainpy.state.Neuron, n_in: int) -> None:
+        super().__init__()
+        n_rec = neu.in_size[-1]
+        kaiming = Kaiming()
+        self.neu = neu
+        self.inp = brainpy.state.DeltaProj(comm=kaiming.linear(n_in, n_rec, u.mV), post=neu)
+        expon = brainpy.state.Expon.desc(n_rec, tau=10.0 * u.ms, g_initializer=braintools.init.ZeroInit())
+        self.rec = brainpy.state.CurrentProj(
+            neu.align_pre(expon).prefetch("g"),
+            comm=brainstate.nn.Linear(n_rec, n_rec, w_init=kaiming((n_rec, n_rec)), b_init=None),
+            out=brainpy.state.CUBA(scale=u.mA),
+            post=neu,
+        )
+
+    def update(self, x: jax.Array) -> jax.Array:
+        """Take one step and return the new spikes."""
+        self.inp(x)
+        self.rec()
+        self.neu()
+        spikes: jax.Array = self.neu.get_spike()
+        return spikes
+
+
 class GroupedALIF(brainpy.state.Neuron):  # type: ignore[misc]  # mypy skips brainpy
     """Adaptive neurons whose potential and adaptation are one grouped state ``st`` of shape ``(n, 2)``.
 

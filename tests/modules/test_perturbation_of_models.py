@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.frontend.state_paths import module_states
 from tests.models import MODELS
 from tests.quick_compile import quick_options
 
@@ -45,7 +46,7 @@ def test_gradient_by_a_perturbation_is_that_of_a_sum_put_in_by_hand(name: str) -
     traced = brainstate.transform.StatefulFunction(module, return_only_write=False)
     traced.make_jaxpr(*inputs)
     jaxpr, accessed = traced.get_jaxpr(*inputs), traced.get_states(*inputs)
-    paths = {id(state): path for path, state in module.states().items()}
+    paths = {id(state): path for path, state in module_states(module).items()}
     values = [state.value for state in accessed]
     old = jax.tree.leaves((inputs, values))
     outvars = getattr(jaxpr, "jaxpr", jaxpr).outvars
