@@ -6,7 +6,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
@@ -79,13 +79,13 @@ def _verify(program: Program, trust: bool) -> None:
     check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
     for function in fresh:
         mark = function.__dict__["_verified"] = marks[function.name]
-        mark.beside = tuple([marks[name] for name in mark.referred])
+        mark.beside = [marks[name].token for name in mark.referred]
     program.__dict__["_verified"] = True
 
 
 @dataclass(eq=False, repr=False, slots=True)
 class _Mark:
-    """What a function that was verified keeps of it; the same one says that nothing that it leads to has changed.
+    """What a function that was verified keeps of it.
 
     Parameters
     ----------
@@ -95,14 +95,17 @@ class _Mark:
         These and the derivative rules that it names.
     levels : int
         How deep it runs others, itself included.
-    beside : tuple of _Mark
-        The marks of the functions that it refers to.
+    token : object
+        Stands for the function with all that it leads to. Marks do not refer to each other: rules can lead to themselves.
+    beside : list of object
+        The tokens of the functions that it refers to.
     """
 
     evaluated: tuple[str, ...]
     referred: tuple[str, ...]
     levels: int = 0
-    beside: tuple[_Mark, ...] = ()
+    token: object = field(default_factory=object)
+    beside: list[object] = field(default_factory=list)
 
 
 def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
@@ -111,7 +114,8 @@ def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
         name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
     }
     while True:
-        moved = [name for name, mark in marks.items() if tuple(map(marks.get, mark.referred)) != mark.beside]
+        tokens = {name: mark.token for name, mark in marks.items()}
+        moved = [name for name, mark in marks.items() if [*map(tokens.get, mark.referred)] != mark.beside]
         if not moved:
             return marks
         for name in moved:
@@ -152,12 +156,12 @@ def _references(function: Function, table: dict[str, Function]) -> tuple[tuple[s
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
     for index, node in enumerate(function.nodes):
-        for field, is_rule in _reference_fields(type(node)) if node.refers else ():
-            value = getattr(node, field)
+        for attribute, is_rule in _reference_fields(type(node)) if node.refers else ():
+            value = getattr(node, attribute)
             for name in (value,) if isinstance(value, str) else value or ():
                 if name not in table:
                     raise violation(
-                        f"{field} refers to a function {name!r} that the program does not have",
+                        f"{attribute} refers to a function {name!r} that the program does not have",
                         "add the function to the table or correct the reference",
                         function,
                         index,
