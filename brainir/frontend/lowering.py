@@ -12,7 +12,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, parallel
+from . import batching, control, jax_compat, parallel
 from .activity import LazyActivity
 from .body import Body
 from .derivatives import NoRuleError
@@ -232,6 +232,7 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **batching.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),

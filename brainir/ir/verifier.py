@@ -96,7 +96,8 @@ class _Mark:
     levels : int
         How deep it runs others, itself included.
     token : object
-        Stands for the function with all that it leads to. Marks do not refer to each other: rules can lead to themselves.
+        Stands for the function with all that it leads to. Marks do not refer to each other, as rules can lead back to
+        themselves.
     beside : list of object
         The tokens of the functions that it refers to.
     """
