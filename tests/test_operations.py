@@ -239,7 +239,8 @@ def test_gradient_of_a_choice_is_differentiated_forwards() -> None:
 def test_what_a_branch_leaves_empty_is_not_mapped_under_any_jax() -> None:
     def choice(unset: Callable[[], Any]) -> Callable[[Any], Any]:
         def fn(x: Any) -> Any:
-            return jax.lax.cond(x[0] > 0, lambda x: (jnp.sum(x), jnp.sin(x)), lambda x: (unset(), x), x)[1]
+            kept = jax.lax.cond(x[0] > 0, lambda x: (jnp.sum(x), jnp.sin(x)), lambda x: (unset(), x), x)
+            return jax.lax.cond(x[0] > 0, jnp.multiply, lambda total, x: x, *kept)
 
         return fn
 

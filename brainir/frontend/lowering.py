@@ -12,7 +12,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, parallel
+from . import batching, control, jax_compat, parallel
 from .activity import LazyActivity
 from .body import Body
 from .derivatives import NoRuleError
@@ -146,7 +146,7 @@ class Lowering:
         """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
         noted: tuple[dict[Any, Any], ...] = (
             self.nested.met,
-            self.nested.jits,
+            self.nested.kept,
             self.rules.by_behaviour,
             self.foreign.known,
         )
@@ -169,14 +169,17 @@ class Lowering:
 
         It is named after the Python function that was traced, where no name is given.
         """
-        wanted = identifier(jax_compat.function_name(closed) if name is None else name)
-        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+        return self._shared(closed, jax_compat.function_name(closed) if name is None else name, False)
 
     def jitted(self, closed: Any, name: str) -> str:
-        """Lower the function of a nested jit, or take what it was lowered to in an earlier program."""
+        """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
+        return self._shared(closed, name, True)
+
+    def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
+        wanted = identifier(name)
         if len(self._open_roots) == 1 and not self.only_rules:
-            self.nested.recall(closed, identifier(name))
-        return self.shared(closed, name)
+            self.nested.recall(closed, wanted, is_kept)
+        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
     def read(self, array: np.ndarray[Any, Any]) -> None:
         """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
@@ -229,6 +232,7 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **batching.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),

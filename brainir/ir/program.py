@@ -194,6 +194,10 @@ class Function(Model):
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
 
+    def named(self, name: str) -> Function:
+        """Return the function under another name; itself if that is its name."""
+        return self if name == self.name else self.replace(name=name)
+
     def with_callees(self, names: Mapping[str, str]) -> Function:
         """Return the function with its references renamed; itself if that changes nothing."""
         if all(names.get(name, name) == name for name in self.callees):
