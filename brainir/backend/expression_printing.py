@@ -61,6 +61,7 @@ _HELPERS = {
     "symbolic_zeros.covering_vjp": "_covering_vjp",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "unnamed.empty2": "_empty2",
     "unnamed.geqp3": "_geqp3",
     "unnamed.geqrf": "_geqrf",
     "unvmap.is_vmapped": "_is_vmapped",

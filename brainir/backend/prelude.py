@@ -207,6 +207,11 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
 
     return call
 ''',
+    "_empty2": '''
+def _empty2(dtype, memory_space):
+    """Return a number that nothing sets, one for all under jax.vmap."""
+    return lax.empty.__globals__["empty2_p"].bind(dtype=dtype, memory_space=memory_space)
+''',
     "_traced": '''
 def _traced(name, function):
     """Return what binds a primitive without a public name that a function of a matrix traces to."""
