@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
+from brainir.backend import unvmap
 from tests.case import Case
 
 X = jnp.asarray(np.random.default_rng(11).normal(size=4), jnp.float32)
@@ -220,6 +221,14 @@ CONTROL_PROGRAMS: dict[str, Case] = {
     ),
     "batching rules": Case(
         lambda x, y: (_batched_by_a_rule(x, y), _one_by_one(x * 2, 3)), (X, X[::-1]), derivatives="forward"
+    ),
+    "one for a batch": Case(
+        lambda x, n: (
+            jnp.where(unvmap.unvmap_any(x > 1.5) | unvmap.is_vmapped(n), jnp.sin(x), x),
+            unvmap.unvmap_all(x > 0),
+            unvmap.unvmap_max(n),
+        ),
+        (X, jnp.arange(3)),
     ),
     "calls with shardings": Case(on_a_mesh, (X, M)),
     "symmetric solve": Case(_solve, (X, SPD)),

@@ -73,3 +73,18 @@ def test_a_call_with_shardings_is_not_inlined() -> None:
     fn, args, *_ = CONTROL_PROGRAMS["calls with shardings"]
     program = brainir.run_passes(brainir.lower(fn, *args), ["inline"])
     assert [node.op for node in program.entry_function.nodes] == ["call", "call"]
+
+
+def test_a_batch_has_one_value_for_all_examples_where_the_original_has() -> None:
+    fn, args, *_ = CONTROL_PROGRAMS["one for a batch"]
+    program = brainir.lower(fn, *args)
+    # No number of the first example is large, one of the second is.
+    batch, axes = (jnp.stack([X * 0, X * 0 + 2]), jnp.array([[1, 5, 2], [7, 0, 3]])), (0, None, None)
+    for ours in (brainir.to_callable(program), executed(program)):
+        mapped = jax.jit(jax.vmap(jax.vmap(ours, out_axes=axes), out_axes=axes))
+        nested, every, largest = mapped(*(part[:, None] for part in batch))
+        assert_same_bits(nested, jnp.sin(batch[0])[:, None])
+        assert (bool(every), int(largest)) == (False, 7)
+        chosen, *_ = jax.jit(jax.vmap(ours, in_axes=(0, None), out_axes=axes))(batch[0], args[1])
+        assert_same_bits(chosen, jnp.sin(batch[0]))
+        assert_same_bits(ours(*args)[0], jnp.where(jnp.any(args[0] > 1.5), jnp.sin(args[0]), args[0]))

@@ -22,7 +22,7 @@ from ..ir.errors import EmissionError, NotStoredError
 from ..ir.node import Node
 from ..ir.program import Constant, Function, Program
 from ..ir.types import TensorType, is_literal, literal_array, literal_type
-from . import symbolic_zeros, unnamed, wrapping
+from . import symbolic_zeros, unnamed, unvmap, wrapping
 from .bindings import Bindings
 from .exact import bind, is_bound
 from .expressions import (
@@ -69,6 +69,7 @@ _MODULES: dict[str, Any] = {
     "primitives": jax.extend.core.primitives,
     "symbolic_zeros": symbolic_zeros,
     "unnamed": unnamed,
+    "unvmap": unvmap,
     "wrapping": wrapping,
 }
 _NO_SCOPE = contextlib.nullcontext()

@@ -207,6 +207,11 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
 
     return call
 ''',
+    "_empty2": '''
+def _empty2(dtype, memory_space):
+    """Return a number that nothing sets, one for all under jax.vmap."""
+    return lax.empty.__globals__["empty2_p"].bind(dtype=dtype, memory_space=memory_space)
+''',
     "_traced": '''
 def _traced(name, function):
     """Return what binds a primitive without a public name that a function of a matrix traces to."""
@@ -246,6 +251,32 @@ def _without_batching(function):
     made.def_vmap(rule)
     return made
 ''',
+    "_unvmapped": '''
+def _unvmapped(name, whole, of_batch=None):
+    """Return a primitive that gives one result, for a batch that of all examples as one array if not `of_batch`."""
+
+    def batched(operands, axes):
+        return (of_batch or primitive.bind)(*operands), None
+
+    primitive = Primitive(name)
+    primitive.def_impl(whole)
+    primitive.def_abstract_eval(lambda x: jax.core.ShapedArray((), jax.eval_shape(whole, x).dtype))
+    batching.primitive_batchers[primitive] = batched
+    mlir.register_lowering(primitive, mlir.lower_fun(whole, multiple_results=False))
+    return primitive.bind
+''',
+    "_is_vmapped": """
+_is_vmapped = _unvmapped("is_vmapped", lambda x: jnp.bool_(False), lambda x: jnp.bool_(True))
+""",
+    "_unvmap_all": """
+_unvmap_all = _unvmapped("unvmap_all", jnp.all)
+""",
+    "_unvmap_any": """
+_unvmap_any = _unvmapped("unvmap_any", jnp.any)
+""",
+    "_unvmap_max": """
+_unvmap_max = _unvmapped("unvmap_max", jnp.max)
+""",
     "_iota_2x32": '''
 def _iota_2x32(shape):
     """Return the place of each element in row-major order, as words of 32 bits: the high ones, then the low ones."""

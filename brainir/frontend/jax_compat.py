@@ -41,6 +41,7 @@ __all__ = [
     "is_unconstrained",
     "is_unspecified",
     "jit_inlines",
+    "kept_jaxpr",
     "literal_operand",
     "manual_axes",
     "marks",
@@ -114,6 +115,11 @@ def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
     if not consts and hasattr(jaxpr, "consts") and hasattr(jaxpr, "jaxpr"):
         return jaxpr
     return jex_core.ClosedJaxpr(jaxpr, tuple(consts))
+
+
+def kept_jaxpr(closed: Any) -> Any:
+    """Return what JAX keeps of a closed jaxpr, the same object wherever it hands out that jaxpr again."""
+    return closed if closed.consts else closed.jaxpr
 
 
 def is_literal(atom: Any) -> bool:

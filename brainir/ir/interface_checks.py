@@ -79,6 +79,8 @@ def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
 
 def _check_tree(tree: Tree, units: set[str], where: str) -> int:
     """Check a pytree and return how many leaves it has."""
+    if isinstance(tree, LeafTree) and tree.unit is None:
+        return 1
     leaves = 0
     pending: list[tuple[Tree, int]] = [(tree, 0)]
     while pending:

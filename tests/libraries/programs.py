@@ -220,6 +220,27 @@ for _adjoint, _solver in (
     program(f"a solve of diffrax with {_adjoint}", "diffrax")(functools.partial(diffrax_solve, _adjoint, _solver))
 
 
+@program("a solve of diffrax in as many steps as it takes", "diffrax")
+def diffrax_adaptive_solve() -> LibraryProgram:
+    import diffrax
+
+    def solve(y: Any, decay: Any) -> Any:
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, decay: -decay * y**3),
+            diffrax.Heun(),
+            t0=0.0,
+            t1=1.0,
+            dt0=0.5,
+            y0=y,
+            args=decay,
+            max_steps=64,
+            stepsize_controller=diffrax.PIDController(rtol=1e-2, atol=1e-2),
+        )
+        return solution.ys, solution.stats["num_steps"]
+
+    return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
+
+
 @program("a root of optimistix", "optimistix")
 def optimistix_root() -> LibraryProgram:
     import optimistix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ir.ops import RematPolicy
+from ...ir.ops import RematPolicy, Unvmap
 from ...ir.types import is_literal
 from ..expressions import (
     Apply,
@@ -58,6 +58,11 @@ def _composite(node: Any, types: Types) -> Expression:
 def _custom_vmap(node: Any, types: Types) -> Expression:
     made = "jax.custom_batching.sequential_vmap" if node.sequential else "wrapping.without_batching"
     return Apply(Apply(Name(made), (FunctionOf(node.function),)), as_operands(node.inputs))
+
+
+@rule(*Unvmap.ops())
+def _unvmap(node: Any, types: Types) -> Expression:
+    return Apply(Name(f"unvmap.{node.op}"), as_operands(node.inputs))
 
 
 @rule("custom_jvp")

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy
+from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy, Unvmap
 from .registry import Attributes, UnsupportedError, absent, dtype_name, no_sharding, rule
 
 
@@ -50,6 +50,7 @@ def _polynomial(*, unroll: int | None = None) -> Attributes:
     "random_unwrap",
     "threefry2x32",
     "dynamic_update_slice",
+    *Unvmap.ops(),
 )
 def _plain() -> Attributes:
     return {}

@@ -38,6 +38,7 @@ from .control import (
     OptimizationBarrier,
     RematPolicy,
     Scan,
+    Unvmap,
     VjpCase,
     While,
 )
@@ -242,6 +243,7 @@ __all__ = [
     "Unary",
     "UnaryAccuracy",
     "Unstack",
+    "Unvmap",
     "Vary",
     "VjpCase",
     "While",
@@ -261,7 +263,7 @@ _AnySchema = (
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
     | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex | Composite | CustomVmap | ScaledDot
-    | RaggedAllToAll | Broadcast | Geqp3
+    | RaggedAllToAll | Broadcast | Geqp3 | Unvmap
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

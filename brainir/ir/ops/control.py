@@ -55,6 +55,17 @@ class CustomVmap(Node):
     family_traits: ClassVar[Traits] = CONTROL
 
 
+class Unvmap(Node):
+    """One value for all examples of a batch: the result has no batch axis where ``jax.vmap`` batches the operand.
+
+    ``unvmap_all``, ``unvmap_any`` and ``unvmap_max`` combine all elements, and those of all examples (Equinox and
+    brainstate have primitives of these names). ``is_vmapped`` is whether ``jax.vmap`` batches the operand.
+    """
+
+    op: Literal["is_vmapped", "unvmap_all", "unvmap_any", "unvmap_max"]
+    family_traits: ClassVar[Traits] = Traits(blocks_gradient=True)
+
+
 class JvpCase(Model):
     """One case of a JVP rule that asks which tangents are zero (``symbolic_zeros=True``).
 

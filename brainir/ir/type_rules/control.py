@@ -5,7 +5,8 @@ from __future__ import annotations
 from .. import ops
 from ..program import Function
 from ..types import TensorType
-from .checks import check_axes, check_count, check_platforms, list_types
+from .checks import check_axes, check_count, check_kind, check_platforms, list_types
+from .element_types import ORDERED, PLAIN
 from .meshes import count_pieces
 from .registry import Callees, TypeRuleError, Types, rule
 
@@ -261,6 +262,16 @@ def _checkpoint(node: ops.Checkpoint, operands: Types, callees: Callees) -> Type
 def _name(node: ops.CheckpointName, operands: Types, callees: Callees) -> Types:
     check_count(operands, 1)
     return operands
+
+
+@rule(ops.Unvmap)
+def _unvmap(node: ops.Unvmap, operands: Types, callees: Callees) -> Types:
+    check_count(operands, 1)
+    (operand,) = operands
+    if node.op == "is_vmapped":
+        return (TensorType(dtype="bool", shape=()),)
+    check_kind(operand.dtype, ORDERED if node.op == "unvmap_max" else PLAIN)
+    return (TensorType(dtype=operand.dtype if node.op == "unvmap_max" else "bool", shape=()),)
 
 
 @rule(ops.OptimizationBarrier)
