@@ -20,11 +20,12 @@ from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import reachable_functions
 
-__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule", "function_text"]
+__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule", "written_form"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
 _MOST_ARRANGED = 1 << 6
+_HASHED_BYTES = 1 << 6
 
 Names = Mapping[str, str]
 Arrangement = tuple[tuple[Function, ...], Names]
@@ -52,16 +53,32 @@ class Reached:
     names: dict[str, str]
 
     @functools.cached_property
-    def texts(self) -> dict[str, str]:
-        """The names of those that are no rules, by :func:`function_text`."""
-        return {function_text(part): name for name, part in self.functions.items() if name not in self.rules}
+    def forms(self) -> dict[Hashable, str]:
+        """The names of those that are no rules, by :func:`written_form`."""
+        return {written_form(part): name for name, part in self.functions.items() if name not in self.rules}
 
 
-def function_text(function: Function) -> str:
-    """Return a text that is equal for functions that were written alike; most equal ones are."""
+def written_form(function: Function) -> Hashable:
+    """Return what is equal for functions that were written alike, but for scopes and lines; most equal ones are."""
     nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
-    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
-    return repr((function.inputs, function.types, constants, nodes, function.outputs))
+    constants = [(constant.name, constant.type) for constant in function.constants]
+    text = repr((function.inputs, function.types, constants, nodes, function.outputs))
+    return text, tuple([_Data(constant.data) for constant in function.constants])
+
+
+class _Data:
+    """The bytes of an array, which are only gone through where the rest is equal."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: bytes | None) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Data) and self.held == other.held
+
+    def __hash__(self) -> int:
+        return hash(self.held and self.held[:_HASHED_BYTES])
 
 
 class LoweredFunctions:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..ir.errors import LoweringError
@@ -60,12 +61,14 @@ class Lowering:
         self._externals = externals or ExternalNames()
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
+        self._octets: dict[int, tuple[Any, bytes]] = {}
 
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program, but for the names of what it calls on the host."""
         inner = Lowering(self.keep, self._externals)
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
+        inner._octets = self._octets
         return inner
 
     def program(
@@ -180,6 +183,16 @@ class Lowering:
         if len(self._open_roots) == 1 and not self.only_rules:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+
+    def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
+        """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
+        known = self._octets.get(id(value))
+        if known is None:
+            # The value is kept alive, because its id is the key. One of numpy can change while rules are traced.
+            known = value, np.ascontiguousarray(array).tobytes()
+            if isinstance(value, jax.Array):
+                self._octets[id(value)] = known
+        return known[1]
 
     def read(self, array: np.ndarray[Any, Any]) -> None:
         """Note an array of numpy that a jaxpr holds, and that can be changed in place."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import NamedTuple
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached, function_text
+from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached, written_form
 
 __all__ = ["Table", "identifier"]
 
@@ -65,7 +65,7 @@ class Table:
         self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
-        self._by_text: dict[str, str] = {}
+        self._by_form: dict[Hashable, str] = {}
         self._unread: list[Reached] = []  # taken, and not in the line above yet
 
     def new_name(self, wanted: str) -> str:
@@ -86,13 +86,13 @@ class Table:
 
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
-        written = function_text(function)
+        written = written_form(function)
         for reached in self._unread:
-            self._by_text = reached.texts | self._by_text
+            self._by_form = reached.forms | self._by_form
         self._unread.clear()
-        name = self._by_text.get(written)
+        name = self._by_form.get(written)
         if name is None:
-            name = self._by_text[written] = self._stored_once(function)
+            name = self._by_form[written] = self._stored_once(function)
         self._note_mixing(self.wanted[name], self.functions[name], function.name, function)
         return name
 
@@ -100,7 +100,7 @@ class Table:
         """Let functions that the program may not need stand for none that is stored from now on."""
         for alike in self._alike.values():
             alike[:] = [name for name in alike if name not in names]
-        self._by_text = {text: name for text, name in self._by_text.items() if name not in names}
+        self._by_form = {form: name for form, name in self._by_form.items() if name not in names}
 
     def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
         """Note where a function stands for an equal one that is written otherwise, or wants another name."""

@@ -110,7 +110,11 @@ class Constant(Model):
 
     def digest(self) -> str:
         """Return the sha256 of the bytes, as hexadecimal text."""
-        return hashlib.sha256(self.data).hexdigest() if self.data is not None else self.sha256 or ""
+        return self.sha256 or "" if self.data is None else self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.data or b"").hexdigest()
 
     @model_serializer(mode="plain")
     def _write(self) -> dict[str, Any]:
