@@ -474,4 +474,4 @@ _SETTINGS = (
 
 def settings() -> tuple[Any, ...]:
     """Return what JAX is set to, as far as what it traces depends on that."""
-    return (*[getattr(jax.config, name, None) for name in _SETTINGS], jax.sharding.get_abstract_mesh())
+    return tuple([getattr(jax.config, name, None) for name in _SETTINGS])
