@@ -224,6 +224,22 @@ def test_rule_in_a_nested_jit_is_traced_again_when_what_it_reads_has_changed(mon
     assert_same_bits(gradient(lambda x: outer(x)), jnp.full(3, 6.0))
 
 
+@pytest.mark.parametrize("held", [[0.5], {0: 0.5}, np.array([0.5], np.float32)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_rule_in_a_nested_jit_is_traced_again_when_what_it_holds_has_changed(held: Any, partial: bool) -> None:
+    step = jax.custom_jvp(lambda v: (v > 0).astype(v.dtype))
+
+    def rule(primals: Any, tangents: Any, *, slope: Any = held) -> Any:
+        return step(*primals), slope[0] * tangents[0]
+
+    step.defjvp(functools.partial(rule, slope=held) if partial else rule)
+    inner = jax.jit(lambda x: step(x))
+    for slope in (0.5, 3.0):
+        held[0] = slope
+        regenerated = brainir.to_callable(brainir.lower(lambda x: inner(x), X))
+        assert_same_bits(jax.jvp(regenerated, (X,), (jnp.ones(3),))[1], jnp.full(3, slope))
+
+
 def test_primitive_is_kept_where_this_program_keeps_it() -> None:
     fn = jax.jit(lambda x: jnp.tanh(x) + 1)
     for keep in ((), ("tanh",), ()):

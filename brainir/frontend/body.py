@@ -94,8 +94,7 @@ class Body:
             "constants": tuple(self._constants),
             "outputs": outputs,
         }
-        # The nodes are checked one by one, and what they hold is not looked through again.
-        return Function.checked(fields).model_copy(update={"nodes": nodes})
+        return Function.of_nodes(nodes, fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether a conversion only hands its operand on; JAX removes most of these itself, but not all."""

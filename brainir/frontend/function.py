@@ -209,7 +209,8 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         return values
 
     closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
-    return closed, jax.tree.unflatten(results[-1], closed.out_avals)
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals]
+    return closed, jax.tree.unflatten(results[-1], shapes)
 
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])

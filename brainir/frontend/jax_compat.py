@@ -9,9 +9,8 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -74,8 +73,7 @@ Literal = jex_core.Literal
 """An operand of an equation that is a number rather than a variable."""
 
 
-@dataclass(frozen=True)
-class OpenJaxpr:
+class OpenJaxpr(NamedTuple):
     """What lowering reads of a jaxpr: variables, equations, constants, and the Python function it was traced from."""
 
     invars: Sequence[Any]
@@ -476,4 +474,4 @@ _SETTINGS = (
 
 def settings() -> tuple[Any, ...]:
     """Return what JAX is set to, as far as what it traces depends on that."""
-    return (*[getattr(jax.config, name, None) for name in _SETTINGS], jax.sharding.get_abstract_mesh())
+    return tuple([getattr(jax.config, name, None) for name in _SETTINGS])

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+import jax
+
 from ..ir.sharing import reachable_functions
 from . import jax_compat, jax_rules
 from .identity import FunctionKeys, UnknownBehaviourError
@@ -45,6 +47,8 @@ class Behaviour(NamedTuple):
         Names of primitives that are left as they are.
     settings : hashable
         Those of JAX.
+    mesh
+        That around the equation, with what `shard_map` makes of its axes.
     """
 
     primitive: Any
@@ -53,6 +57,7 @@ class Behaviour(NamedTuple):
     lasts: bool
     keep: frozenset[str]
     settings: Hashable
+    mesh: Hashable
 
 
 class Remembering:
@@ -86,9 +91,11 @@ class Remembering:
         avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
         kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
-            return Behaviour(equation.primitive, kinds, *self._keys.of(parts), self._keep, self.settings)
+            parts, lasts = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
+        mesh = jax.sharding.get_abstract_mesh()
+        return Behaviour(equation.primitive, kinds, parts, lasts, self._keep, self.settings, mesh)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.

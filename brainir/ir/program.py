@@ -198,6 +198,20 @@ class Function(Model):
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
 
+    @classmethod
+    def of_nodes(cls, nodes: tuple[Node, ...], fields: dict[str, Any]) -> Function:
+        """Make a function of nodes that were checked when they were made, and check the other fields only.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a name is not a field or a value does not fit it.
+        """
+        function = cls.checked(fields)
+        function.__dict__["nodes"] = nodes
+        function.__pydantic_fields_set__.add("nodes")
+        return function
+
     def named(self, name: str) -> Function:
         """Return the function under another name; itself if that is its name."""
         return self if name == self.name else self.replace(name=name)
