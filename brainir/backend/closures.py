@@ -15,7 +15,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ..ir.errors import EmissionError
-from . import symbolic_zeros, unnamed, unvmap, wrapping
+from . import polynomials, symbolic_zeros, unnamed, unvmap, wrapping
 from .bindings import Bindings
 from .expressions import (
     Apply,
@@ -60,6 +60,7 @@ _MODULES: dict[str, Any] = {
     "jax": jax,
     "jnp": jnp,
     "lax": lax,
+    "polynomials": polynomials,
     "primitives": jax.extend.core.primitives,
     "symbolic_zeros": symbolic_zeros,
     "unnamed": unnamed,

@@ -56,6 +56,7 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 _HELPERS = {
     "lax.switch": "_switch",
     "platforms.index": "_platform_index",
+    "polynomials.polynomial": "_polynomial",
     "scan.with_constants": "_scan",
     "symbolic_zeros.covering_jvp": "_covering_jvp",
     "symbolic_zeros.covering_vjp": "_covering_vjp",
