@@ -207,6 +207,7 @@ PROGRAMS: dict[str, Case] = {
         (ABOVE, UNIT),
         since=(0, 12),
     ),
+    "polynomials": Case(lambda x, y: jnp.polyval(jnp.concatenate([y, x, y]), x, unroll=4), (X, UNIT)),
     "products in another type": Case(
         lambda x, i: (lax.mul(x, x, out_dtype=jnp.bfloat16), lax.mulhi(i, i)), (X, N), since=(0, 10)
     ),

@@ -323,3 +323,21 @@ def test_functions_of_a_rule_that_is_not_stored_do_not_name_others() -> None:
     assert "own" in [function.name for function in first.functions]
     brainir.lower(lambda x: own(x, x), X)
     assert brainir.dumps(brainir.lower(run, X)) == brainir.dumps(first)
+
+
+def test_primitive_of_operands_without_tangents_is_a_call_whatever_its_rule_says() -> None:
+    count = primitive("brainir_tests_count", lambda mask: [jnp.sum(mask, dtype=jnp.int32)])
+
+    def refuse(primals: Any, tangents: Any) -> Any:
+        raise RuntimeError("there is nothing to differentiate")
+
+    ad.primitive_jvps[count] = refuse
+
+    def fn(x: Any) -> Any:
+        return jnp.sum(jnp.sin(x)) * count.bind(x > 0)[0]
+
+    program = brainir.loads(brainir.dumps(brainir.lower(fn, X)))
+    assert {node.op for node in program.entry_function.nodes}.isdisjoint({"custom_jvp", "no_derivative"})
+    ours = brainir.to_callable(program)
+    assert np.array_equal(jax.grad(ours)(X), jax.grad(fn)(X))
+    assert np.array_equal(jax.vmap(jax.jacfwd(ours))(jnp.stack([X, -X])), jax.vmap(jax.jacfwd(fn))(jnp.stack([X, -X])))

@@ -623,3 +623,17 @@ def test_what_jax_says_of_a_value_that_is_not_known_names_the_users_function() -
     for fn, args in ((decides, (params, X)), (functools.partial(decides, params), (X,))):
         with pytest.raises(jax.errors.TracerBoolConversionError, match=r"function decides at .*test_lower\.py"):
             brainir.lower(fn, *args)
+
+
+def test_root_with_a_weakly_typed_tangent_comes_back_as_the_same_program() -> None:
+    def newton(fn: Callable[[Any], Any], start: Any) -> Any:
+        return jax.lax.fori_loop(0, 5, lambda _, x: x - fn(x) / (2 * x), start)
+
+    def root(a: Any) -> Any:
+        return jax.lax.custom_root(lambda x: x**2 - a, jnp.float32(1), newton, lambda fn, y: y / fn(1.0))
+
+    program = brainir.lower(root, jnp.float32(2))
+    ours = brainir.to_callable(program)
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(2))) == brainir.fingerprint(program)
+    for derivative in (lambda fn: fn, jax.grad, lambda fn: jax.grad(jax.grad(fn))):
+        assert_same_bits(jax.jit(derivative(ours))(jnp.float32(2)), jax.jit(derivative(root))(jnp.float32(2)))

@@ -234,3 +234,20 @@ def test_gradient_of_a_choice_is_differentiated_forwards() -> None:
     x = jnp.array([0.5, -0.7, 1.2])
     ours = brainir.to_callable(brainir.lower(fn, x))
     assert_same_bits(jax.jit(jax.jacfwd(ours))(x), jax.jit(jax.jacfwd(fn))(x))
+
+
+def test_what_a_branch_leaves_empty_is_not_mapped_under_any_jax() -> None:
+    def choice(unset: Callable[[], Any]) -> Callable[[Any], Any]:
+        def fn(x: Any) -> Any:
+            kept = jax.lax.cond(x[0] > 0, lambda x: (jnp.sum(x), jnp.sin(x)), lambda x: (unset(), x), x)
+            return jax.lax.cond(x[0] > 0, jnp.multiply, lambda total, x: x, *kept)
+
+        return fn
+
+    x = jnp.array([0.5, -0.7, 1.2])
+    program = brainir.lower(choice(lambda: jax.lax.empty((), jnp.float32)), x)
+    module: dict[str, Any] = {}
+    exec(brainir.to_source(program), module)
+    expected = jax.jit(jax.jacfwd(choice(lambda: jnp.float32(0))))(x)
+    for ours in (brainir.to_callable(program), module[program.entry]):
+        assert_same_bits(jax.jit(jax.jacfwd(ours))(x), expected)

@@ -86,6 +86,17 @@ def test_a_large_constant_is_copied_no_more_than_needed(tmp_path: Path) -> None:
     assert_same_bits(brainir.to_callable(loaded)(jnp.float32(2.0)), jnp.asarray(table)[::4096] * jnp.float32(2.0))
 
 
+def test_an_array_that_several_functions_hold_is_copied_once() -> None:
+    weights = jnp.arange(2.0**20).reshape(1 << 10, 1 << 10)
+    first, second = jax.jit(lambda x: x @ weights), jax.jit(lambda x: weights @ x)
+    x = jnp.ones(1 << 10)
+    program = brainir.lower(lambda x: first(x) + second(x) + weights[0], x)
+    held = [constant.data for function in program.functions for constant in function.constants if constant.data]
+    assert len(held) == 3
+    assert len(set(map(id, held))) == 1
+    assert_same_bits(brainir.to_callable(program)(x), first(x) + second(x) + weights[0])
+
+
 def test_functions_nested_30_deep_are_lowered_and_run() -> None:
     # JAX 0.8 needs some 16 frames of Python for each to trace them at all.
     def nested(x: Any, depth: int = 30) -> Any:

@@ -41,6 +41,7 @@ DIFFERENCES: dict[str, tuple[Callable[[Versions], bool], str]] = {
         "JAX 0.9 adds cotangents in another order; JAX 0.12 has other residuals (one_minus_square)",
     ),
     "places of elements in two words": (since(0, 12), "JAX 0.12 takes keys apart with unstack"),
+    "polynomials": (since(0, 12), "JAX 0.12 has polynomials as one primitive"),
     "root": (since(0, 12), _OBJECT),
     "rules that use other rules": (before(0, 10), "JAX 0.10 has another derivative of xlogy at NaN"),
     "scatters of extremes": (before(0, 9), "JAX 0.8 does not wrap indices that it takes for valid"),

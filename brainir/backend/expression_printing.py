@@ -56,11 +56,13 @@ _DEFAULTS: dict[str, dict[str, object]] = {
 _HELPERS = {
     "lax.switch": "_switch",
     "platforms.index": "_platform_index",
+    "polynomials.polynomial": "_polynomial",
     "scan.with_constants": "_scan",
     "symbolic_zeros.covering_jvp": "_covering_jvp",
     "symbolic_zeros.covering_vjp": "_covering_vjp",
     "symbolic_zeros.custom_jvp": "_custom_jvp",
     "symbolic_zeros.custom_vjp": "_custom_vjp",
+    "unnamed.empty2": "_empty2",
     "unnamed.geqp3": "_geqp3",
     "unnamed.geqrf": "_geqrf",
     "unvmap.is_vmapped": "_is_vmapped",

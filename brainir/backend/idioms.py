@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..ir.node import Node
-from ..ir.ops import Cond, ConvertElementType
+from ..ir.ops import Cond, ConvertElementType, PlatformIndex
 from ..ir.program import Function
 from ..ir.types import TensorType, is_literal
 from .expressions import Apply, Expression, FunctionOf, Literal, Name, Operand
 
-__all__ = ["idiom", "predicates", "two_way_cond"]
+__all__ = ["idiom", "platform_places", "predicates", "two_way_cond"]
 
 Types = Callable[[str], TensorType]
 
@@ -65,7 +65,7 @@ def predicates(function: Function, uses: Counter[str]) -> dict[str, str]:
     """Return the indices of two-way conds that are nothing but a boolean, which ``lax.cond`` converts itself."""
     found = {}
     for node in function.nodes:
-        if not isinstance(node, Cond) or len(node.branches) != 2 or uses[node.inputs[0]] != 1:
+        if not isinstance(node, Cond) or len(node.branches) != 2 or node.platforms or uses[node.inputs[0]] != 1:
             continue
         index = function.producers.get(node.inputs[0])
         if not isinstance(index, ConvertElementType) or index.types != ("i32[]",) or is_literal(index.inputs[0]):
@@ -73,6 +73,13 @@ def predicates(function: Function, uses: Counter[str]) -> dict[str, str]:
         if function.type_of(index.inputs[0]).dtype == "bool":
             found[node.inputs[0]] = index.inputs[0]
     return found
+
+
+def platform_places(function: Function, uses: Counter[str]) -> frozenset[str]:
+    """Return the indices that only say which code is for the platform, which ``lax.platform_dependent`` asks itself."""
+    asked = Counter(node.inputs[0] for node in function.nodes if isinstance(node, Cond) and node.platforms)
+    places = (node.outputs[0] for node in function.nodes if isinstance(node, PlatformIndex))
+    return frozenset(place for place in places if 0 < asked[place] == uses[place])
 
 
 def two_way_cond(node: Node, predicate: str) -> Expression:

@@ -207,6 +207,11 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
 
     return call
 ''',
+    "_empty2": '''
+def _empty2(dtype, memory_space):
+    """Return a number that nothing sets, one for all under jax.vmap."""
+    return lax.empty.__globals__["empty2_p"].bind(dtype=dtype, memory_space=memory_space)
+''',
     "_traced": '''
 def _traced(name, function):
     """Return what binds a primitive without a public name that a function of a matrix traces to."""
@@ -277,6 +282,40 @@ def _iota_2x32(shape):
     """Return the place of each element in row-major order, as words of 32 bits: the high ones, then the low ones."""
     places = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     return jnp.zeros(shape, jnp.uint32), places
+''',
+    "_polynomial": '''
+def _polynomial(x, *coefficients, unroll=8):
+    """Evaluate a polynomial by Horner's rule, in a loop if it is long; its derivative is a polynomial again."""
+
+    @jax.custom_jvp
+    def value(x, *coefficients):
+        shape = jnp.broadcast_shapes(x.shape, *(each.shape for each in coefficients))
+        if unroll < len(coefficients):
+            several = jnp.stack(jnp.broadcast_arrays(*reversed(coefficients)))
+            zero = lax.full_like(x, 0, shape=shape)
+            return lax.scan(lambda total, each: (total * x + each, None), zero, several, unroll=unroll)[0]
+        *rest, total = coefficients or (lax.full_like(x, 0),)
+        for each in reversed(rest):
+            total = total * x + each
+        return jnp.broadcast_to(total, shape)
+
+    def is_zero(tangent):
+        return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+    def rule(primals, tangents):
+        (x, *held), (dx, *moved) = primals, tangents
+        along = []
+        if not is_zero(dx):
+            slopes = [lax.full_like(each, power) * each for power, each in enumerate(held)][1:]
+            along.append(dx * _polynomial(x, *slopes, unroll=unroll))
+        if not all(map(is_zero, moved)):
+            full = [lax.full_like(of, 0) if is_zero(by) else by for of, by in zip(held, moved)]
+            along.append(_polynomial(x, *full, unroll=len(full)))
+        result = value(*primals)
+        return result, jnp.broadcast_to(sum(along[1:], along[0]), result.shape)
+
+    value.defjvp(rule, symbolic_zeros=True)
+    return value(*map(jnp.asarray, (x, *coefficients)))
 ''',
     "_mesh": '''
 def _mesh(names, sizes, types):

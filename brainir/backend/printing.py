@@ -20,7 +20,7 @@ from .expressions import (
     Name,
     SplitAt,
 )
-from .idioms import idiom, predicates, two_way_cond
+from .idioms import idiom, platform_places, predicates, two_way_cond
 from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, statement
 from .references import References
@@ -61,6 +61,7 @@ class FunctionPrinter:
         self._values = ExpressionPrinter(function, scope, table, arrays, reserved, names)
         self._uses = use_counts(function)
         self._predicates = predicates(function, self._uses)
+        self._implied = platform_places(function, self._uses) | self._predicates.keys()
         self.note = ""
 
     def name(self, value: str, allowed: Collection[str] = ()) -> str:
@@ -80,7 +81,7 @@ class FunctionPrinter:
         pending: list[Pending] = []
         shown = ""
         for node in self._function.nodes:
-            if node.outputs and node.outputs[0] in self._predicates:
+            if node.outputs and node.outputs[0] in self._implied:
                 continue
             expression = self._expression(node)
             taken = self._take_in(pending, expression, node.source)

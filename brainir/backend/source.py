@@ -51,6 +51,21 @@ def to_source(program: Program) -> str:
     EmissionError
         If it holds something that cannot be written: constants whose data was left out, fields of a result
         that a class cannot have.
+
+    Notes
+    -----
+    The module computes the same to the bit under ``jax.jit`` on the CPU. Lowered again it is another program where
+    a public function of JAX writes down something else than it was given, which `to_callable` does not let it do:
+
+    - ``lax.scan`` and ``lax.while_loop`` leave out constants that the body does not need, and put the others in the
+      order in which it does; equal ones are copied. Derivatives and batches of loops have them in another order.
+    - ``jax.checkpoint`` cannot say that it stands in a backward pass. The barrier that JAX puts there is written as
+      ``lax.optimization_barrier``.
+    - ``lax.while_loop`` takes no condition of a batch: the loop goes on while any member does.
+    - ``lax.custom_linear_solve`` transposes its product itself.
+    - ``lax.platform_dependent`` asks for the platform each time, where a derivative asks once.
+    - The places of elements in two words (``iota_2x32_shape``) are computed from ``lax.iota``.
+    - A namedtuple or dataclass that only the result has is a class of the module.
     """
     ensure_verified(program)
     return _Module(program).text()

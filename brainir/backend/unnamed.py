@@ -10,7 +10,12 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-__all__ = ["geqp3", "geqrf"]
+__all__ = ["empty2", "geqp3", "geqrf"]
+
+
+def empty2(dtype: Any, memory_space: Any) -> Any:
+    """Return a number that nothing sets, one for all under ``jax.vmap``; JAX 0.8 has it beside ``lax.empty`` only."""
+    return jax.lax.empty.__globals__["empty2_p"].bind(dtype=dtype, memory_space=memory_space)
 
 
 def geqrf(matrix: Any) -> Any:

@@ -181,6 +181,6 @@ def _called(factory: Any, target: str) -> Any:
 
 def _example(text: str) -> Any:
     """Return an input of a type as it is written in programs, weak types and keys included."""
-    from ..backend.evaluate import abstract
+    from ..backend.values import abstract
 
     return abstract(TensorType.parse(text))

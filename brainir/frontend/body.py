@@ -25,6 +25,9 @@ class EquationTable(Protocol):
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Return a node with operation and attributes of an equation at a line of the model, and nothing else."""
 
+    def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
+        """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
+
     def read(self, array: np.ndarray[Any, Any]) -> None:
         """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
 
@@ -65,7 +68,7 @@ class Body:
         while f"c{count}" in self._taken:
             count += 1
         name = self._name(f"c{count}")
-        self._constants.append(Constant.of(name, kind, array))
+        self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.octets(value, array)))
         return name
 
     def _note(self, value: Any) -> None:
@@ -91,8 +94,7 @@ class Body:
             "constants": tuple(self._constants),
             "outputs": outputs,
         }
-        # The nodes are checked one by one, and what they hold is not looked through again.
-        return Function.checked(fields).model_copy(update={"nodes": nodes})
+        return Function.of_nodes(nodes, fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether a conversion only hands its operand on; JAX removes most of these itself, but not all."""

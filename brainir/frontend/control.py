@@ -45,7 +45,27 @@ def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     # What is closed_call before JAX 0.12, is eval_jaxpr since.
     name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
-    return dict(function=table.shared(_body(params), str(params.get("name", name))))
+    body = _for_operands(equation, _body(params))
+    return dict(function=table.shared(body, str(params.get("name", name))))
+
+
+def _for_operands(equation: Any, closed: Any) -> Any:
+    """Return a jaxpr that takes operands as the equation gives them.
+
+    ``jax.lax.custom_root`` (JAX 0.12) runs what was traced with strongly typed operands with weakly typed ones. Called
+    with those, it would be traced as another function.
+    """
+    given, wanted = (jax_compat.type_texts(each) for each in (equation.invars, closed.jaxpr.invars))
+    loose = [weak == f"~{strong}" for weak, strong in zip(given, wanted, strict=True)]
+    if not any(loose):
+        return closed
+
+    def run(*operands: Any) -> list[Any]:
+        strong = [jax_compat.strong(each) if is_loose else each for each, is_loose in zip(operands, loose, strict=True)]
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *strong)
+        return values
+
+    return jax.make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
 
 
 def _body(params: Any) -> Any:

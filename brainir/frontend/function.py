@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -150,6 +151,9 @@ def bind_arguments(
 
     The list holds name, value and whether it is passed by keyword; keywords are sorted as JAX does.
     """
+    names = None if kwargs else _plain_names(fn, len(args))
+    if names is not None:
+        return args, {}, [(name, value, False) for name, value in zip(names, args, strict=True)]
     parameters: Sequence[inspect.Parameter] = ()
     try:
         signature = inspect.signature(fn)
@@ -164,6 +168,18 @@ def bind_arguments(
     names = [*plain[: len(args)], *(f"{rest}_{index}" for index in range(len(args) - len(plain)))]
     listed = [(name, value, False) for name, value in zip(names, args, strict=True)]
     return args, kwargs, listed + [(name, kwargs[name], True) for name in sorted(kwargs)]
+
+
+def _plain_names(fn: Callable[..., Any], count: int) -> list[str] | None:
+    """Return the names of so many positional arguments of a function that takes no others; None if it is not that."""
+    if not isinstance(fn, FunctionType) or vars(fn) or fn.__code__.co_kwonlyargcount:
+        return None
+    code = fn.__code__
+    plain, takes_more = code.co_argcount, bool(code.co_flags & inspect.CO_VARARGS)
+    if count < plain or (count > plain and not takes_more):
+        return None
+    rest = code.co_varnames[plain] if takes_more else ""
+    return [*code.co_varnames[:plain], *(f"{rest}_{index}" for index in range(count - plain))]
 
 
 def function_name(fn: Callable[..., Any]) -> str:
@@ -192,7 +208,8 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         results.append(shape)
         return values
 
-    closed, shapes = jax.make_jaxpr(_named_after(fn, flat), return_shape=True)(*leaves)
+    closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals]
     return closed, jax.tree.unflatten(results[-1], shapes)
 
 
@@ -218,9 +235,8 @@ def _is_array_like(leaf: Any) -> bool:
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
     leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
-    inputs = value_names(
-        [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
-    )
+    paths = [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
+    inputs = value_names(tuple(paths))
     new_names = [
         f"{name}_new"
         for name, (owner, _) in zip(inputs, leaves, strict=True)

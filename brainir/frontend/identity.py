@@ -81,31 +81,40 @@ class FunctionKeys:
     """Makes keys, and remembers those of functions for as long as it lives."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Hashable]] = {}
+        self._known: dict[int, tuple[Any, Hashable, bool]] = {}
         self._open: dict[int, int] = {}
+        self._changes = False
 
-    def of(self, value: Any) -> Hashable:
-        """Return the key of a function, or of a value that it uses.
+    def of(self, value: Any) -> tuple[Hashable, bool]:
+        """Return the key of a function, or of a value that it uses, and whether it is the key of that for good.
+
+        It is not where the value holds what can be changed in place, such as an array of numpy, or reads variables of
+        a module that is not known.
 
         Raises
         ------
         UnknownBehaviourError
             If its behaviour can change without the key.
         """
+        self._changes = False
+        return self._of(value), not self._changes
+
+    def _of(self, value: Any) -> Hashable:
         kind = type(value)
         if kind in _EXACT:
             return kind, value
+        self._changes |= kind is list or kind is dict
         if kind in (tuple, list):
-            items = [(type(item), item) if type(item) in _EXACT else self.of(item) for item in value]
+            items = [(type(item), item) if type(item) in _EXACT else self._of(item) for item in value]
             return kind, tuple(items)
         if kind in (float, complex):
             return kind, repr(value)
         if kind is dict:
-            return kind, tuple([(self.of(name), self.of(item)) for name, item in value.items()])
+            return kind, tuple([(self._of(name), self._of(item)) for name, item in value.items()])
         if isinstance(value, types.FunctionType):
             return self._once(value, self._function)
         if isinstance(value, functools.partial):
-            return functools.partial, self.of(value.func), self.of(value.args), self.of(value.keywords)
+            return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
         return self._object(value, kind)
 
     def _object(self, value: Any, kind: type) -> Hashable:
@@ -113,6 +122,9 @@ class FunctionKeys:
             return self._wrapped(value)
         if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
+        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+            self._changes |= not _is_pure(kind.__module__)
+            return _Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return _Same(kind), value.name
         if isinstance(value, jax.tree_util.PyTreeDef):
@@ -121,39 +133,41 @@ class FunctionKeys:
         if isinstance(value, np.dtype | jax.core.ShapedArray):
             return kind, value
         if isinstance(value, jax.custom_jvp | jax.custom_vjp):
+            self._changes = True
             held = vars(value)
-            return kind.__name__, tuple([(name, self.of(held[name])) for name in _RULE_FIELDS if name in held])
+            return kind.__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
         if isinstance(value, jax.extend.core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
             return _Same(value)
         if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
-            return self.of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
+            return self._of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
         if kind is object:
             return _Same(value)  # stands for something by being itself
         if kind.__name__ == "AxisData":
-            return kind.__name__, tuple([self.of(getattr(value, field.name)) for field in dataclasses.fields(value)])
+            return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         if _is_importable(value) or _is_jitted_for_good(value):
             # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
             inner = getattr(value, "__wrapped__", None)
             known = isinstance(inner, types.FunctionType) and not _is_pure(inner.__module__)
-            return (_Same(value), self.of(inner)) if known else _Same(value)
+            self._changes |= not _is_pure(getattr(value, "__module__", None))
+            return (_Same(value), self._of(inner)) if known else _Same(value)
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
         value, rule, avals = _unlifted(value)
         if rule is not None:
-            return "rule", self.of(rule), self.of(avals)
+            return "rule", self._of(rule), self._of(avals)
         transforms = [
-            (self.of(change), self.of(_without_notes(static)))
+            (self._of(change), self._of(_without_notes(static)))
             for change, static in value.transforms
             if not _changes_nothing(change, static)
         ]
-        return "wrapped", self.of(value.f), tuple(transforms), self.of(value.params)
+        return "wrapped", self._of(value.f), tuple(transforms), self._of(value.params)
 
-    @staticmethod
-    def _array(value: Any, kind: type) -> Hashable:
+    def _array(self, value: Any, kind: type) -> Hashable:
+        self._changes |= isinstance(value, np.ndarray)
         if not isinstance(value.dtype, np.dtype) or value.dtype.hasobject or value.nbytes > _MOST_BYTES:
             raise UnknownBehaviourError(f"an array of {value.dtype}{value.shape}")
         return kind, str(value.dtype), value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
@@ -161,30 +175,36 @@ class FunctionKeys:
     def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
         """Return the key of what can lead back to itself."""
         if id(value) in self._known:
-            return self._known[id(value)][1]
+            _, key, changes = self._known[id(value)]
+            self._changes |= changes
+            return key
         if id(value) in self._open:
             return "itself", self._open[id(value)]
         if len(self._open) > _MOST_FUNCTIONS:
             raise UnknownBehaviourError("too many functions")
-        outermost = not self._open
+        outermost, changed = not self._open, self._changes
         # Numbers are in the order of the walk, and so the same for equal functions.
         self._open[id(value)] = len(self._open)
         try:
+            self._changes = False
             key = content(value)
         finally:
             if outermost:
                 self._open.clear()
         if outermost:
             # It is kept alive, because its id is the key.
-            self._known[id(value)] = (value, key)
+            self._known[id(value)] = value, key, self._changes
+        self._changes |= changed
         return key
 
     def _primitive(self, primitive: Any) -> Hashable:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
-        return _Same(primitive), tuple(map(self.of, jax_compat.primitive_functions(primitive)))
+        self._changes = True
+        return _Same(primitive), tuple(map(self._of, jax_compat.primitive_functions(primitive)))
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = _is_pure(function.__module__)
+        self._changes |= not pure
         if pure and _is_importable(function):
             return _Same(function)
         if set(vars(function)) - {"__wrapped__"}:
@@ -196,9 +216,9 @@ class FunctionKeys:
             # JAX names what it traces after these, which can be other ones than those of the code.
             function.__name__,
             function.__qualname__,
-            self.of(function.__defaults__),
-            self.of(function.__kwdefaults__),
-            tuple([(name, self.of(held)) for name, held in _closure(function)]),
+            self._of(function.__defaults__),
+            self._of(function.__kwdefaults__),
+            tuple([(name, self._of(held)) for name, held in _closure(function)]),
             () if pure else tuple([self._global(function, path) for path in _global_paths(code)]),
         )
 
@@ -220,7 +240,7 @@ class FunctionKeys:
             if not attributes:
                 break
             value = getattr(value, attributes.pop(0), None)
-        return path, self.of(value)
+        return path, self._of(value)
 
 
 _RULE_FIELDS = (

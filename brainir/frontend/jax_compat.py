@@ -9,9 +9,8 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -42,6 +41,7 @@ __all__ = [
     "is_unconstrained",
     "is_unspecified",
     "jit_inlines",
+    "kept_jaxpr",
     "literal_operand",
     "manual_axes",
     "marks",
@@ -74,8 +74,7 @@ Literal = jex_core.Literal
 """An operand of an equation that is a number rather than a variable."""
 
 
-@dataclass(frozen=True)
-class OpenJaxpr:
+class OpenJaxpr(NamedTuple):
     """What lowering reads of a jaxpr: variables, equations, constants, and the Python function it was traced from."""
 
     invars: Sequence[Any]
@@ -115,6 +114,11 @@ def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
     if not consts and hasattr(jaxpr, "consts") and hasattr(jaxpr, "jaxpr"):
         return jaxpr
     return jex_core.ClosedJaxpr(jaxpr, tuple(consts))
+
+
+def kept_jaxpr(closed: Any) -> Any:
+    """Return what JAX keeps of a closed jaxpr, the same object wherever it hands out that jaxpr again."""
+    return closed if closed.consts else closed.jaxpr
 
 
 def is_literal(atom: Any) -> bool:
@@ -480,4 +484,4 @@ _SETTINGS = (
 
 def settings() -> tuple[Any, ...]:
     """Return what JAX is set to, as far as what it traces depends on that."""
-    return (*[getattr(jax.config, name, None) for name in _SETTINGS], jax.sharding.get_abstract_mesh())
+    return tuple([getattr(jax.config, name, None) for name in _SETTINGS])

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..ir.errors import LoweringError
@@ -60,12 +61,14 @@ class Lowering:
         self._externals = externals or ExternalNames()
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
+        self._octets: dict[int, tuple[Any, bytes]] = {}
 
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program, but for the names of what it calls on the host."""
         inner = Lowering(self.keep, self._externals)
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
+        inner._octets = self._octets
         return inner
 
     def program(
@@ -146,7 +149,7 @@ class Lowering:
         """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
         noted: tuple[dict[Any, Any], ...] = (
             self.nested.met,
-            self.nested.jits,
+            self.nested.kept,
             self.rules.by_behaviour,
             self.foreign.known,
         )
@@ -169,14 +172,27 @@ class Lowering:
 
         It is named after the Python function that was traced, where no name is given.
         """
-        wanted = identifier(jax_compat.function_name(closed) if name is None else name)
-        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+        return self._shared(closed, jax_compat.function_name(closed) if name is None else name, False)
 
     def jitted(self, closed: Any, name: str) -> str:
-        """Lower the function of a nested jit, or take what it was lowered to in an earlier program."""
+        """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
+        return self._shared(closed, name, True)
+
+    def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
+        wanted = identifier(name)
         if len(self._open_roots) == 1 and not self.only_rules:
-            self.nested.recall(closed, identifier(name))
-        return self.shared(closed, name)
+            self.nested.recall(closed, wanted, is_kept)
+        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+
+    def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
+        """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
+        known = self._octets.get(id(value))
+        if known is None:
+            # The value is kept alive, because its id is the key. One of numpy can change while rules are traced.
+            known = value, np.ascontiguousarray(array).tobytes()
+            if isinstance(value, jax.Array):
+                self._octets[id(value)] = known
+        return known[1]
 
     def read(self, array: np.ndarray[Any, Any]) -> None:
         """Note an array of numpy that a jaxpr holds, and that can be changed in place."""

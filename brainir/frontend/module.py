@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import brainstate
@@ -191,7 +190,7 @@ def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) 
         check_state_types(paths, [var.aval for var in old], [var.aval for var in new])
         kept.append(state)
         outputs.extend(new)
-    return replace(jaxpr, invars=[*state_inputs, *inputs], outvars=[*outputs, *results]), tuple(kept)
+    return jaxpr._replace(invars=[*state_inputs, *inputs], outvars=[*outputs, *results]), tuple(kept)
 
 
 def _uninitialised(module: Any, error: AttributeError) -> Exception:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from ..ir.model import StatePath
 
@@ -14,7 +13,8 @@ __all__ = ["value_names"]
 _LONGEST = 40
 
 
-def value_names(paths: Sequence[StatePath]) -> list[str]:
+@functools.lru_cache(maxsize=1 << 10)
+def value_names(paths: tuple[StatePath, ...]) -> tuple[str, ...]:
     """Return a name for each path: the shortest tail that no other path shares, joined by dots.
 
     Tails start with whole keys, so ``('neu', 'V')`` is ``V`` or, beside another ``V``, ``neu.V``.
@@ -34,7 +34,7 @@ def value_names(paths: Sequence[StatePath]) -> list[str]:
     for name in names:
         count = seen[name] = seen.get(name, -1) + 1
         unique.append(f"{name}.{count}" if name in clashes else name)
-    return unique
+    return tuple(unique)
 
 
 @functools.lru_cache(maxsize=1 << 12)

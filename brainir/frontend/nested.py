@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..ir.program import Function
 from . import jax_compat
-from .jit_memory import JITS, LoweredFunctions, LoweredJit, Octets, Rule
+from .jaxpr_memory import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
 from .remembering import Remembering
 from .table import Table
 
@@ -19,11 +19,12 @@ _MOST_BYTES = 1 << 12
 
 
 class _Met(NamedTuple):
-    """A jaxpr that was met, kept alive because its id is a key.
+    """A jaxpr that was met.
 
     Parameters
     ----------
-    closed
+    jaxpr
+        Kept alive, because its id is a key.
     name : str
         Of the function in the table.
     wanted : str
@@ -33,7 +34,7 @@ class _Met(NamedTuple):
     depends : tuple of Rule or Octets
     """
 
-    closed: Any
+    jaxpr: Any
     name: str
     wanted: str
     alone: bool
@@ -41,7 +42,7 @@ class _Met(NamedTuple):
 
 
 class NestedFunctions:
-    """Lowers each jaxpr of a program once, and that of a nested jit once in a process where nothing can tell.
+    """Lowers each jaxpr of a program once, and one that JAX keeps once in a process where nothing can tell.
 
     Parameters
     ----------
@@ -56,16 +57,16 @@ class NestedFunctions:
     ----------
     met : dict
         Jaxprs that were lowered, by their ids.
-    jits : dict
-        Which of them are those of nested jits.
+    kept : dict
+        Which of them JAX keeps, as far as is known; whether they were lowered for this program.
     """
 
-    def __init__(self, table: Table, memory: Remembering, keep: Collection[str]) -> None:
+    def __init__(self, table: Table, memory: Remembering, keep: frozenset[str]) -> None:
         self._table = table
         self._memory = memory
-        self._settings = keep, jax_compat.settings()
+        self._keep = keep
         self.met: dict[int, _Met] = {}
-        self.jits: dict[int, None] = {}
+        self.kept: dict[int, bool] = {}
         self._depends: list[Rule | Octets] = []
         self._ties = 0
 
@@ -86,52 +87,69 @@ class NestedFunctions:
 
     def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
         """Return the name of the function of a jaxpr, lowered if it was not met before."""
-        met = self.met.get(id(closed))
+        jaxpr = jax_compat.kept_jaxpr(closed)
+        met = self.met.get(id(jaxpr))
         if met is None:
             first, ties = len(self._depends), self._all_ties()
             name = self._table.stored(lower())
             alone = self._all_ties() == ties
             depends = {id(each): each for each in self._depends[first:]}
-            met = self.met[id(closed)] = _Met(closed, name, wanted, alone, tuple(depends.values()))
+            met = self.met[id(jaxpr)] = _Met(jaxpr, name, wanted, alone, tuple(depends.values()))
         else:
             self._ties += not met.alone or met.wanted != wanted
             self._depends += met.depends
         return met.name
 
-    def recall(self, closed: Any, wanted: str) -> None:
-        """Take what the jaxpr of a nested jit was lowered to in an earlier program, if it would be lowered to that."""
-        if id(closed) in self.met:
+    def recall(self, closed: Any, wanted: str, is_kept: bool) -> None:
+        """Take what a jaxpr was lowered to in an earlier program, if it would be lowered to that.
+
+        Parameters
+        ----------
+        closed
+        wanted : str
+            Name that its function is to have.
+        is_kept : bool
+            Whether JAX keeps the jaxpr in any case; else it does if it was met before.
+        """
+        jaxpr = jax_compat.kept_jaxpr(closed)
+        if id(jaxpr) in self.met:
             return
-        self.jits[id(closed)] = None
-        known = JITS.find(closed)
-        if known is not None and self._holds(known, wanted) and self._table.take(known):
-            self.met[id(closed)] = _Met(closed, known.name, wanted, True, known.depends)
+        known = LOWERED.find(jaxpr)
+        if known is None and not LOWERED.note(jaxpr) and not is_kept:
+            return
+        taken = known is not None and self._holds(known, wanted) and self._table.take(known)
+        self.kept[id(jaxpr)] = not taken
+        if known is not None and taken:
+            self.met[id(jaxpr)] = _Met(jaxpr, known.name, wanted, True, known.depends)
 
     def finished(self, entry: str) -> tuple[Function, ...]:
-        """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those of jits."""
+        """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those to keep."""
         mixed = self._table.mixed
-        functions, names = self._table.finished(entry)
-        if self._table.mixed == mixed:
-            self._remember(functions[1:], names)
-        return functions
+        finished = self._table.finished(entry)
+        if self._table.mixed == mixed and (self._table.sources > 1 or any(self.kept.values())):
+            self._remember(finished.functions[1:], finished.names)
+        return finished.functions
 
     def _remember(self, functions: Sequence[Function], names: Mapping[str, str]) -> None:
         table = self._table
-        if table.taken_from(functions) is not None:
+        kept = [met for met in map(self.met.__getitem__, self.kept) if met.alone and met.name in names]
+        if not kept:
             return
-        jits = [met for met in map(self.met.__getitem__, self.jits) if met.alone and met.name in names]
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
-        together = LoweredFunctions(functions, [names[met.name] for met in jits], wanted, rules)
-        for met in jits if together.can_be_kept() else ():
-            JITS.keep(met.closed, LoweredJit(names[met.name], together, met.depends, self._settings))
+        together = LoweredFunctions(functions, [names[met.name] for met in kept], wanted, rules)
+        for met in kept if together.can_be_kept() else ():
+            LOWERED.keep(met.jaxpr, LoweredJaxpr(names[met.name], together, met.depends, self._settings()))
 
-    def _holds(self, known: LoweredJit, wanted: str) -> bool:
+    def _holds(self, known: LoweredJaxpr, wanted: str) -> bool:
         return (
-            known.settings == self._settings
+            known.settings == self._settings()
             and known.functions.wanted[known.name] == wanted
             and all(map(self._is_as_it_was, known.depends))
         )
+
+    def _settings(self) -> Hashable:
+        return self._keep, self._memory.settings
 
     def _is_as_it_was(self, known: Rule | Octets) -> bool:
         if isinstance(known, Octets):

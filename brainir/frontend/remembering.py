@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+import jax
 
 from ..ir.sharing import reachable_functions
 from . import jax_compat, jax_rules
@@ -12,7 +15,7 @@ from .rule_memory import RULES, LoweredRules
 from .rules import Attributes
 from .table import Table
 
-__all__ = ["Remembering"]
+__all__ = ["Behaviour", "Remembering"]
 
 
 class _Lowers(Protocol):
@@ -26,6 +29,35 @@ class _Lowers(Protocol):
 
 
 L = TypeVar("L", bound=_Lowers)
+
+
+class Behaviour(NamedTuple):
+    """What derivative rules depend on.
+
+    Parameters
+    ----------
+    primitive
+    kinds : tuple
+        Types of operands and results.
+    parts : hashable
+        What the rules are made of.
+    lasts : bool
+        Whether the same rules will always be made of this.
+    keep : frozenset of str
+        Names of primitives that are left as they are.
+    settings : hashable
+        Those of JAX.
+    mesh
+        That around the equation, with what `shard_map` makes of its axes.
+    """
+
+    primitive: Any
+    kinds: tuple[Any, ...]
+    parts: Hashable
+    lasts: bool
+    keep: frozenset[str]
+    settings: Hashable
+    mesh: Hashable
 
 
 class Remembering:
@@ -42,7 +74,12 @@ class Remembering:
         self._keep = keep
         self._own = set[Hashable]()
 
-    def behaviour(self, equation: Any, parts: Any) -> Hashable | None:
+    @functools.cached_property
+    def settings(self) -> Hashable:
+        """What JAX is set to while the program is lowered."""
+        return jax_compat.settings()
+
+    def behaviour(self, equation: Any, parts: Any) -> Behaviour | None:
         """Return what the rules of an equation depend on, or None if that cannot be told.
 
         Parameters
@@ -54,11 +91,13 @@ class Remembering:
         avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
         kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
-            return equation.primitive, kinds, self._keys.of(parts), self._keep, jax_compat.settings()
+            parts, lasts = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
+        mesh = jax.sharding.get_abstract_mesh()
+        return Behaviour(equation.primitive, kinds, parts, lasts, self._keep, self.settings, mesh)
 
-    def of_rules(self, equation: Any, base: str, active: Any = None) -> Hashable | None:
+    def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
 
         Parameters
@@ -102,11 +141,11 @@ class Remembering:
         names = {function.name: table.new_rule_name(found.wanted[function.name]) for function in rules}
         for function in found.functions:
             if function.name not in names:
-                renamed = function.replace(name=found.wanted[function.name]).with_callees(names)
+                renamed = function.with_callees(names).named(found.wanted[function.name])
                 names[function.name] = table.stored(renamed)
         for function in rules:
             name = names[function.name]
-            table.functions[name] = function.replace(name=name).with_callees(names)
+            table.functions[name] = function.with_callees(names).named(name)
         return {
             attribute: (
                 names[value]

@@ -11,7 +11,7 @@ from ..ir.canonical import structural_key
 from . import jax_compat
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
-from .jit_memory import Rule
+from .jaxpr_memory import Rule
 from .rules import Attributes
 from .table import Table, identifier
 
@@ -95,7 +95,7 @@ class RuleLowering:
                 known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
         if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
             lowering.nested.tie()
-        else:
+        elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Mapping
+from typing import NamedTuple
 
 from ..ir.canonical import outline, structural_key
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .jit_memory import LoweredFunctions, LoweredJit
+from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached, written_form
 
 __all__ = ["Table", "identifier"]
 
@@ -22,6 +23,21 @@ def identifier(text: str, default: str = "fn") -> str:
     if not name.strip("_"):
         return default
     return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+
+
+class Finished(NamedTuple):
+    """The functions of a program as they are in the end.
+
+    Parameters
+    ----------
+    functions : tuple of Function
+        The entry first.
+    names : mapping of str to str
+        What each function that was lowered for it is called now.
+    """
+
+    functions: tuple[Function, ...]
+    names: Mapping[str, str]
 
 
 class Table:
@@ -49,7 +65,8 @@ class Table:
         self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
-        self._by_text: dict[str, str] = {}
+        self._by_form: dict[Hashable, str] = {}
+        self._unread: list[Reached] = []  # taken, and not in the line above yet
 
     def new_name(self, wanted: str) -> str:
         """Return a name that no function has."""
@@ -69,10 +86,13 @@ class Table:
 
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
-        written = _text(function)
-        name = self._by_text.get(written)
+        written = written_form(function)
+        for reached in self._unread:
+            self._by_form = reached.forms | self._by_form
+        self._unread.clear()
+        name = self._by_form.get(written)
         if name is None:
-            name = self._by_text[written] = self._stored_once(function)
+            name = self._by_form[written] = self._stored_once(function)
         self._note_mixing(self.wanted[name], self.functions[name], function.name, function)
         return name
 
@@ -80,25 +100,30 @@ class Table:
         """Let functions that the program may not need stand for none that is stored from now on."""
         for alike in self._alike.values():
             alike[:] = [name for name in alike if name not in names]
-        self._by_text = {text: name for text, name in self._by_text.items() if name not in names}
+        self._by_form = {form: name for form, name in self._by_form.items() if name not in names}
 
     def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
         """Note where a function stands for an equal one that is written otherwise, or wants another name."""
         if wanted != other or (held.nodes is not function.nodes and not _written_alike(held, function)):
             self.mixed += 1
 
-    def take(self, jit: LoweredJit) -> bool:
-        """Add what a nested jit was lowered to in an earlier program, unless one of its names means something else."""
-        known = jit.functions
-        parts = known.reached(jit.name)
-        for part in parts:
-            if part.name in self.wanted and self.functions.get(part.name) is not part:
-                return False
-        for part in parts:
-            name = self._names[part.name] = part.name
-            self.functions[name], self.wanted[name] = part, known.wanted[name]
-            if name in known.rules:
-                self.rules.add(name)
+    @property
+    def sources(self) -> int:
+        """From how many earlier programs functions were taken."""
+        return len(self._before)
+
+    def take(self, lowered: LoweredJaxpr) -> bool:
+        """Add what a jaxpr was lowered to in an earlier program, unless one of its names means something else."""
+        known = lowered.functions
+        reached = known.reached(lowered.name)
+        parts = reached.functions
+        if any(self.functions.get(name) is not parts[name] for name in self.wanted.keys() & parts.keys()):
+            return False
+        self.functions.update(parts)
+        self.wanted.update(reached.wanted)
+        self.rules.update(reached.rules)
+        self._names.update(reached.names)
+        self._unread.append(reached)
         if all(known is not other for other in self._before):
             self._before.append(known)
         return True
@@ -110,7 +135,7 @@ class Table:
             if self._key_of(name) == key:
                 return name
         name = self.new_name(function.name)
-        self.functions[name] = function.replace(name=name)
+        self.functions[name] = function.named(name)
         alike.append(name)
         if key is not None:
             self._keys[name] = key
@@ -125,18 +150,40 @@ class Table:
         """Return a content hash of a function, in which those that it refers to stand for themselves."""
         return structural_key(function, self._names)
 
-    def finished(self, entry: str) -> tuple[tuple[Function, ...], dict[str, str]]:
+    def finished(self, entry: str) -> Finished:
         """Return the functions that the entry leads to, in order of reference, equal ones once, and their new names.
 
         Those that want one name are numbered in this order, without gaps.
         """
-        reached = reachable_functions(self.functions, entry)
-        first = self._first_of_equals(reached)
+        function = self.functions[entry]
+        if not function.callees:
+            return Finished((function,), {entry: entry})
+        known = self._source_of(function.callees)
+        if known is None or outline(function) in known.outlines:
+            first = equal_functions(self.functions, entry, self._unlike(entry))
+            return self._arranged(entry, first)
+        wanted = self.wanted[entry], function.callees
+        if wanted not in known.arranged:
+            reached = reachable_functions(self.functions, entry)
+            functions, names = self._arranged(entry, {part.name: part.name for part in reached})
+            known.arrange(wanted, functions[1:], names)
+        others, names = known.arranged[wanted]
+        return Finished((self._renamed(function, names), *others), names)
+
+    def _source_of(self, names: Collection[str]) -> LoweredFunctions | None:
+        """Return those of the earlier program that functions, and all that they lead to, come from, if it is one."""
+        if len(self._before) != 1:
+            return None
+        (known,) = self._before
+        return known if all(known.functions.get(name) is self.functions[name] for name in names) else None
+
+    def _arranged(self, entry: str, first: dict[str, str]) -> Finished:
+        """Name what the entry leads to; for each function, `first` tells the equal one that stands for it."""
         merged = {name: same for name, same in first.items() if name != same}
-        kept = reachable_functions(self.functions, entry, first) if merged else reached
         for name, same in merged.items():
             one, other = (self.functions[each].with_callees(first) for each in (same, name))
             self._note_mixing(self.wanted[same], one, self.wanted[name], other)
+        kept = reachable_functions(self.functions, entry, first)
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
         taken = set[str]()
@@ -149,39 +196,19 @@ class Table:
             taken.add(name)
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
-        renamed = (function.with_callees(names) for function in kept)
-        functions = tuple(
-            function if function.name == new[function.name] else function.replace(name=new[function.name])
-            for function in renamed
-        )
-        return functions, names
+        return Finished(tuple([self._renamed(function, names) for function in kept]), names)
 
-    def taken_from(self, functions: Iterable[Function]) -> LoweredFunctions | None:
-        """Return those of the earlier program that all of these functions were taken from, if there is one."""
-        if len(self._before) != 1:
-            return None
-        known = self._before[0].functions
-        return self._before[0] if all(known.get(function.name) is function for function in functions) else None
+    @staticmethod
+    def _renamed(function: Function, names: Mapping[str, str]) -> Function:
+        return function.with_callees(names).named(names[function.name])
 
-    def _first_of_equals(self, reached: Sequence[Function]) -> dict[str, str]:
-        """Return for each function that the first one leads to the first one that is equal to it."""
-        entry, *others = reached
-        before = self.taken_from(others)
-        if before is not None and outline(entry) not in before.outlines:
-            return {function.name: function.name for function in reached}
+    def _unlike(self, entry: str) -> set[str]:
+        """Return functions that refer to none and no two of which are equal."""
         stored = {name for names in self._alike.values() for name in names}
-        unlike = {function.name for function in others if function.name in stored and not function.callees}
-        return equal_functions(self.functions, entry.name, unlike)
+        return {name for name in stored if name != entry and not self.functions[name].callees}
 
 
 def _written_alike(one: Function, other: Function) -> bool:
     """Whether nothing but their names tells two functions apart in a file."""
     parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
     return next(parts) == next(parts)
-
-
-def _text(function: Function) -> str:
-    """Return a text that is equal for functions that were written alike; most equal ones are."""
-    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
-    constants = [(constant.name, constant.type, constant.digest()) for constant in function.constants]
-    return repr((function.inputs, function.types, constants, nodes, function.outputs))

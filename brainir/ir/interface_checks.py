@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from .interface import DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
@@ -70,15 +71,16 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
 
 
 def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
-    seen: set[object] = set()
-    for name in names:
-        if name in seen:
-            raise violation(f"interface: two {what} are named {name!r}", remedy)
-        seen.add(name)
+    listed = [*names]
+    if len(set(listed)) < len(listed):
+        ((name, _),) = Counter(listed).most_common(1)
+        raise violation(f"interface: two {what} are named {name!r}", remedy)
 
 
 def _check_tree(tree: Tree, units: set[str], where: str) -> int:
     """Check a pytree and return how many leaves it has."""
+    if isinstance(tree, LeafTree) and tree.unit is None:
+        return 1
     leaves = 0
     pending: list[tuple[Tree, int]] = [(tree, 0)]
     while pending:

@@ -110,7 +110,11 @@ class Constant(Model):
 
     def digest(self) -> str:
         """Return the sha256 of the bytes, as hexadecimal text."""
-        return hashlib.sha256(self.data).hexdigest() if self.data is not None else self.sha256 or ""
+        return self.sha256 or "" if self.data is None else self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.data or b"").hexdigest()
 
     @model_serializer(mode="plain")
     def _write(self) -> dict[str, Any]:
@@ -193,6 +197,24 @@ class Function(Model):
     constants: tuple[Constant, ...] = ()
     nodes: tuple[AnyNode, ...] = ()
     outputs: tuple[str, ...]
+
+    @classmethod
+    def of_nodes(cls, nodes: tuple[Node, ...], fields: dict[str, Any]) -> Function:
+        """Make a function of nodes that were checked when they were made, and check the other fields only.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a name is not a field or a value does not fit it.
+        """
+        function = cls.checked(fields)
+        function.__dict__["nodes"] = nodes
+        function.__pydantic_fields_set__.add("nodes")
+        return function
+
+    def named(self, name: str) -> Function:
+        """Return the function under another name; itself if that is its name."""
+        return self if name == self.name else self.replace(name=name)
 
     def with_callees(self, names: Mapping[str, str]) -> Function:
         """Return the function with its references renamed; itself if that changes nothing."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from .errors import BrainIRError, FormatError, VerificationError
 from .interface_checks import check_interface, is_name
@@ -18,8 +20,6 @@ __all__ = ["ensure_verified", "verify"]
 
 Environment = dict[str, str]
 """The type of every value and literal as text, without weak types, which the verifier does not compare."""
-
-Signature = tuple[tuple[TensorType, ...], tuple[TensorType, ...]]
 
 _MAX_NAME = 200
 _VALUE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.]{{0,{_MAX_NAME - 1}}}")
@@ -63,56 +63,87 @@ def _verify(program: Program, trust: bool) -> None:
     if trust and "_verified" in program.__dict__:
         return
     program.__dict__.pop("_verified", None)
-    _check_table(program, trust)
     table = program.table
-    fresh = [function for function in program.functions if not (trust and _is_verified(function, table))]
+    if len(table) != len(program.functions):
+        counts = Counter(function.name for function in program.functions)
+        raise violation(f"two functions are named {counts.most_common(1)[0][0]!r}", "give each function its own name")
+    marks = _marks(table) if trust else {}
+    fresh = [function for function in program.functions if function.name not in marks]
     for function in fresh:
-        function.__dict__.pop("_verified_with", None)
+        function.__dict__.pop("_verified", None)
+    _check_table(program, fresh, marks)
     environments = {function.name: _check_values(function) for function in fresh}
     for function in fresh:
         _check_types(function, environments[function.name], table)
-        function.__dict__["_verified_with"] = _signatures(function, table)
     entry = program.entry_function
     check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
+    for function in fresh:
+        mark = function.__dict__["_verified"] = marks[function.name]
+        mark.beside = [marks[name].token for name in mark.referred]
     program.__dict__["_verified"] = True
 
 
-def _is_verified(function: Function, table: dict[str, Function]) -> bool:
-    """Whether a function was verified before, and calls what it called then, as far as its types depend on that."""
-    known = function.__dict__.get("_verified_with")
-    if known is None or not all("_verified_with" in table[name].__dict__ for name in known):
-        return False
-    return bool(known == _signatures(function, table))
+@dataclass(eq=False, repr=False, slots=True)
+class _Mark:
+    """What a function that was verified keeps of it.
+
+    Parameters
+    ----------
+    evaluated : tuple of str
+        The functions that it runs.
+    referred : tuple of str
+        These and the derivative rules that it names.
+    levels : int
+        How deep it runs others, itself included.
+    token : object
+        Stands for the function with all that it leads to. Marks do not refer to each other, as rules can lead back to
+        themselves.
+    beside : list of object
+        The tokens of the functions that it refers to.
+    """
+
+    evaluated: tuple[str, ...]
+    referred: tuple[str, ...]
+    levels: int = 0
+    token: object = field(default_factory=object)
+    beside: list[object] = field(default_factory=list)
 
 
-def _signatures(function: Function, table: dict[str, Function]) -> dict[str, Signature]:
-    return {name: table[name].signature for name in function.callees}
+def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
+    """Return the marks of the functions that were verified beside all that they lead to in this table."""
+    marks: dict[str, _Mark] = {
+        name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
+    }
+    while True:
+        tokens = {name: mark.token for name, mark in marks.items()}
+        moved = [name for name, mark in marks.items() if [*map(tokens.get, mark.referred)] != mark.beside]
+        if not moved:
+            return marks
+        for name in moved:
+            del marks[name]
 
 
 # -- the table of functions
 
 
-def _check_table(program: Program, trust: bool) -> None:
-    seen: set[str] = set()
-    for function in program.functions:
+def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark]) -> None:
+    """Check names and references; add marks of the functions that were not verified before."""
+    for function in fresh:
         if not is_name(function.name):
             raise violation(
                 f"the function name {function.name!r} is not a Python identifier",
                 "rename the function and its references; letters, digits and _ make a name",
             )
-        if function.name in seen:
-            raise violation(f"two functions are named {function.name!r}", "give each function its own name")
-        seen.add(function.name)
-    if program.entry not in seen:
+    table = program.table
+    if program.entry not in table:
         raise violation(
             f"the entry {program.entry!r} is not in the table of functions", "add it or change Program.entry"
         )
-    evaluated: dict[str, tuple[str, ...]] = {}
-    referred: dict[str, tuple[str, ...]] = {}
-    for function in program.functions:
-        evaluated[function.name], referred[function.name] = _references(function, seen, trust)
-    _check_reachable(program, referred)
-    _check_acyclic(program, evaluated)
+    for function in fresh:
+        marks[function.name] = _Mark(*_references(function, table))
+    _check_reachable(program, marks)
+    for function in fresh:
+        _find_levels(function.name, marks, table)
 
 
 @functools.cache
@@ -121,20 +152,17 @@ def _reference_fields(schema: type[Node]) -> tuple[tuple[str, bool], ...]:
     return tuple((name, name in rules) for name in schema.reference_names())
 
 
-def _references(function: Function, known: set[str], trust: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _references(function: Function, table: dict[str, Function]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the functions that a function runs, and of those together with its derivative rules."""
-    found: tuple[tuple[str, ...], tuple[str, ...]] | None = function.__dict__.get("_references")
-    if trust and found is not None and known.issuperset(found[1]):
-        return found
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
     for index, node in enumerate(function.nodes):
-        for field, is_rule in _reference_fields(type(node)) if node.refers else ():
-            value = getattr(node, field)
+        for attribute, is_rule in _reference_fields(type(node)) if node.refers else ():
+            value = getattr(node, attribute)
             for name in (value,) if isinstance(value, str) else value or ():
-                if name not in known:
+                if name not in table:
                     raise violation(
-                        f"{field} refers to a function {name!r} that the program does not have",
+                        f"{attribute} refers to a function {name!r} that the program does not have",
                         "add the function to the table or correct the reference",
                         function,
                         index,
@@ -142,18 +170,17 @@ def _references(function: Function, known: set[str], trust: bool) -> tuple[tuple
                 referred[name] = None
                 if not is_rule:
                     evaluated[name] = None
-    found = function.__dict__["_references"] = tuple(evaluated), tuple(referred)
-    return found
+    return tuple(evaluated), tuple(referred)
 
 
-def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> None:
+def _check_reachable(program: Program, marks: dict[str, _Mark]) -> None:
     reached, pending = {program.entry}, [program.entry]
     while pending:
-        for name in referred[pending.pop()]:
+        for name in marks[pending.pop()].referred:
             if name not in reached:
                 reached.add(name)
                 pending.append(name)
-    for function in program.functions:
+    for function in program.functions if len(reached) < len(program.functions) else ():
         if function.name not in reached:
             raise violation(
                 f"nothing refers to it, directly or indirectly, from the entry {program.entry!r}",
@@ -162,32 +189,32 @@ def _check_reachable(program: Program, referred: dict[str, tuple[str, ...]]) -> 
             )
 
 
-def _check_acyclic(program: Program, evaluated: dict[str, tuple[str, ...]]) -> None:
-    levels: dict[str, int] = {}  # of the functions that are done: how deep they run others
-    for start in evaluated:
-        # Functions that are being run, outermost first, each with the callees still to look at.
-        path: dict[str, Iterator[str]] = {} if start in levels else {start: iter(evaluated[start])}
-        while path:
-            name, callees = next(reversed(path.items()))
-            callee = next(callees, None)
-            if callee is None:
-                levels[name] = 1 + max((levels[each] for each in evaluated[name]), default=0)
-                if levels[name] > _MAX_LEVELS:
-                    raise violation(
-                        f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
-                        "write a loop with scan or while in place of functions that run each other",
-                        program.table[name],
-                    )
-                del path[name]
-            elif callee in path:
-                chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
+def _find_levels(start: str, marks: dict[str, _Mark], table: dict[str, Function]) -> None:
+    """Check that no function that `start` leads to runs itself, and note how deep each runs others."""
+    # Functions that are being run, outermost first, each with the callees still to look at.
+    path: dict[str, Iterator[str]] = {} if marks[start].levels else {start: iter(marks[start].evaluated)}
+    while path:
+        name, callees = next(reversed(path.items()))
+        callee = next(callees, None)
+        if callee is None:
+            mark = marks[name]
+            mark.levels = 1 + max([marks[each].levels for each in mark.evaluated], default=0)
+            if mark.levels > _MAX_LEVELS:
                 raise violation(
-                    f"the functions run each other without end: {chain}",
-                    "a function cannot run itself; write a loop with scan or while",
-                    program.table[name],
+                    f"the functions that it runs nest more than {_MAX_LEVELS} levels deep",
+                    "write a loop with scan or while in place of functions that run each other",
+                    table[name],
                 )
-            elif callee not in levels:
-                path[callee] = iter(evaluated[callee])
+            del path[name]
+        elif callee in path:
+            chain = " -> ".join([*list(path)[list(path).index(callee) :], callee])
+            raise violation(
+                f"the functions run each other without end: {chain}",
+                "a function cannot run itself; write a loop with scan or while",
+                table[name],
+            )
+        elif not marks[callee].levels:
+            path[callee] = iter(marks[callee].evaluated)
 
 
 # -- values of a function

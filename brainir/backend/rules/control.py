@@ -168,7 +168,11 @@ def _while(node: Any, types: Types) -> Expression:
 def _checkpoint(node: Any, types: Types) -> Expression:
     keywords = {"policy": _policy(node.policy), "prevent_cse": node.prevent_cse}
     wrapped = Apply(Name("jax.checkpoint"), (FunctionOf(node.function),), as_keywords(keywords))
-    return Apply(wrapped, as_operands(node.inputs))
+    if not (node.differentiated and node.prevent_cse and node.inputs):
+        return Apply(wrapped, as_operands(node.inputs))
+    # In a backward pass JAX keeps the compiler from taking what is computed again from the forward pass.
+    operands = tuple(Operand(name, as_array=is_literal(name)) for name in node.inputs)
+    return Apply(wrapped, (Splat(Apply(Name("lax.optimization_barrier"), (Tuple(operands),))),))
 
 
 def _policy(policy: RematPolicy | None) -> Expression:

@@ -111,9 +111,10 @@ def _iota(node: Any, types: Types) -> Expression:
 @rule("empty")
 def _empty(node: Any, types: Types) -> Expression:
     # What branches leave for others to fill (JAX 0.10) stays one for all under jax.vmap, which maps lax.empty.
-    if not node.shape and hasattr(jax.extend.core.primitives, "empty2_p"):
+    if not node.shape:
         keywords = {"dtype": dtype(node.dtype), "memory_space": Name("jax.memory.Space.Device")}
-        return Apply(Name("primitives.empty2_p.bind"), (), as_keywords(keywords))
+        is_named = hasattr(jax.extend.core.primitives, "empty2_p")  # since JAX 0.9
+        return Apply(Name("primitives.empty2_p.bind" if is_named else "unnamed.empty2"), (), as_keywords(keywords))
     return Apply(Name("lax.empty"), (), as_keywords({"shape": node.shape, "dtype": dtype(node.dtype)}))
 
 

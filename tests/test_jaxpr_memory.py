@@ -1,4 +1,4 @@
-"""What nested jits were lowered to before is used again, and no program can tell."""
+"""What functions that JAX keeps were lowered to before is used again, and no program can tell."""
 
 import functools
 import gc
@@ -17,7 +17,7 @@ from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
-from brainir.frontend.jit_memory import JITS
+from brainir.frontend.jaxpr_memory import LOWERED
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -26,7 +26,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    JITS.clear()
+    LOWERED.clear()
 
 
 @jax.custom_jvp
@@ -89,6 +89,31 @@ recurs_again = jax.jit(lambda x: recurs(x))
 recurring.defjvp(lambda primals, tangents: (recurs_again(*primals), jnp.cos(primals[0]) * tangents[0]))
 
 
+def spiking_step(v: Any, current: Any) -> Any:
+    """Step of a loop, with a rule and functions of jax.numpy in it."""
+    spikes = sloped(v - 1)
+    return jnp.where(spikes > 0, 0.0, 0.9 * v + clip(current)), spikes
+
+
+def looping(x: Any) -> Any:
+    """Run a step that JAX keeps, and the same as a function."""
+    last, spikes = jax.lax.scan(spiking_step, x, jnp.outer(x, x))
+    return last + spikes.sum(0) + spiking_step(x, x)[0]
+
+
+def halved(x: Any) -> Any:
+    """Body of a loop."""
+    return clip(x) * 0.5
+
+
+def is_large(x: Any) -> Any:
+    """Condition of a loop."""
+    return jnp.sum(x * x) > 0.1
+
+
+saved = jax.checkpoint(lambda x: jnp.sin(clip(x)) * x)
+
+
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "one jit": clip,
     "its like": clip_as_well,
@@ -104,27 +129,61 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "others of one name": lambda x: jnp.where(x > 0, x, x + 1) + jnp.where(x > 0, 1.0, x) + jnp.clip(x, 0),
     "a rule that leads back": lambda x: recurs(x) * 2,
     "what a rule leads back to": lambda x: recurs(x),
+    "a loop": looping,
+    "the gradient of a loop": jax.grad(lambda x: looping(x).sum()),
+    "loops in a loop": lambda x: jax.lax.fori_loop(0, 2, lambda i, v: looping(v) * i, x),
+    "a loop until": lambda x: jax.lax.while_loop(is_large, halved, x) + halved(x),
+    "what was a body is a branch": lambda x: jax.lax.cond(is_large(x), halved, clip, x),
+    "branches in another order": lambda x: jax.lax.cond(is_large(x), clip, halved, x),
+    "remat": lambda x: saved(x) + saved(2 * x),
+    "the gradient of remat": jax.grad(lambda x: saved(x).sum()),
+    "code for each platform": lambda x: jax.lax.platform_dependent(x, cpu=clip, default=halved),
     "a mapped function": lambda x: jax.vmap(clip)(jnp.outer(x, x)),
 }
 
 
+def written(name: str) -> str:
+    return brainir.dumps(brainir.lower(FUNCTIONS[name], X))
+
+
+@functools.cache
+def written_afresh(name: str) -> str:
+    LOWERED.clear()
+    return written(name)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
-    fn = FUNCTIONS[name]
-    fresh = brainir.dumps(brainir.lower(fn, X))
-    for before in FUNCTIONS.values():
-        JITS.clear()
-        brainir.lower(before, X)
-        assert brainir.dumps(brainir.lower(fn, X)) == fresh
-    for before in FUNCTIONS.values():
-        brainir.lower(before, X)
-        assert brainir.dumps(brainir.lower(fn, X)) == fresh
+    fresh = {each: written_afresh(each) for each in FUNCTIONS}
+    for before in FUNCTIONS:
+        LOWERED.clear()
+        written(before)
+        assert written(name) == fresh[name]
+    LOWERED.clear()
+    for before in FUNCTIONS:
+        for each in (before, before, name):  # what is no nested jit is remembered when it is met again
+            assert written(each) == fresh[each]
 
 
 def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None:
     first, again = (brainir.lower(lambda x: clip(x) + jnp.where(x > 0, x, 0.0), X) for _ in range(2))
     assert len(first.functions) > 2
     assert all(one is other for one, other in zip(first.functions[1:], again.functions[1:], strict=True))
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        looping,
+        lambda x: jax.lax.while_loop(is_large, halved, x),
+        lambda x: saved(x),
+        FUNCTIONS["what was a body is a branch"],
+    ],
+)
+def test_function_of_a_loop_or_branch_is_lowered_once_where_jax_keeps_it(fn: Callable[[Any], Any]) -> None:
+    first, second, third = (brainir.lower(lambda x: fn(x), X) for _ in range(3))
+    assert brainir.dumps(first) == brainir.dumps(second) == brainir.dumps(third)
+    assert all(one is other for one, other in zip(second.functions[1:], third.functions[1:], strict=True))
 
 
 class Tag:
@@ -163,6 +222,22 @@ def test_rule_in_a_nested_jit_is_traced_again_when_what_it_reads_has_changed(mon
     assert_same_bits(gradient(lambda x: inner(x)), jnp.full(3, 3.0))
     brainir.lower(lambda x: inner(x), X)
     assert_same_bits(gradient(lambda x: outer(x)), jnp.full(3, 6.0))
+
+
+@pytest.mark.parametrize("held", [[0.5], {0: 0.5}, np.array([0.5], np.float32)])
+@pytest.mark.parametrize("partial", [False, True])
+def test_rule_in_a_nested_jit_is_traced_again_when_what_it_holds_has_changed(held: Any, partial: bool) -> None:
+    step = jax.custom_jvp(lambda v: (v > 0).astype(v.dtype))
+
+    def rule(primals: Any, tangents: Any, *, slope: Any = held) -> Any:
+        return step(*primals), slope[0] * tangents[0]
+
+    step.defjvp(functools.partial(rule, slope=held) if partial else rule)
+    inner = jax.jit(lambda x: step(x))
+    for slope in (0.5, 3.0):
+        held[0] = slope
+        regenerated = brainir.to_callable(brainir.lower(lambda x: inner(x), X))
+        assert_same_bits(jax.jvp(regenerated, (X,), (jnp.ones(3),))[1], jnp.full(3, slope))
 
 
 def test_primitive_is_kept_where_this_program_keeps_it() -> None:
@@ -238,7 +313,7 @@ def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later(
         return second(x) * 2
 
     fresh = brainir.dumps(brainir.lower(fn, X))
-    JITS.clear()
+    LOWERED.clear()
     brainir.lower(lambda x: first(x) + second(x), X)
     assert brainir.dumps(brainir.lower(fn, X)) == fresh
 

@@ -1,0 +1,225 @@
+"""Backend expressions as Python closures over JAX."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.ad_checkpoint
+import jax.experimental
+import jax.extend
+from jax import lax
+from jax import numpy as jnp
+
+from ..ir.errors import EmissionError
+from . import polynomials, symbolic_zeros, unnamed, unvmap, wrapping
+from .bindings import Bindings
+from .expressions import (
+    Apply,
+    Attribute,
+    CustomJvpOf,
+    CustomVjpOf,
+    DictOf,
+    Expression,
+    ExternalOf,
+    FunctionOf,
+    Item,
+    JitOf,
+    Join,
+    Lambda,
+    ListOf,
+    Literal,
+    MeshOf,
+    Name,
+    Operand,
+    PrimitiveOf,
+    ShardingOf,
+    Splat,
+    SplitAt,
+    Tuple,
+    Variable,
+    reads,
+)
+from .meshes import mesh_of, sharding_of
+from .values import literal_array
+
+__all__ = ["CallableOf", "Closures", "Environment", "resolve", "split_at", "varies"]
+
+Environment = dict[str, Any]
+Compiled = Callable[[Environment], Any]
+CallableOf = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
+"""What stands for a Python function that is made of functions of the program."""
+
+_MODULES: dict[str, Any] = {
+    "ad_checkpoint": jax.ad_checkpoint,
+    "builtins": builtins,
+    "experimental": jax.experimental,
+    "jax": jax,
+    "jnp": jnp,
+    "lax": lax,
+    "polynomials": polynomials,
+    "primitives": jax.extend.core.primitives,
+    "symbolic_zeros": symbolic_zeros,
+    "unnamed": unnamed,
+    "unvmap": unvmap,
+    "wrapping": wrapping,
+}
+
+
+class Closures:
+    """Turns expressions into functions of an environment, which holds values by their names.
+
+    Parameters
+    ----------
+    bindings : Bindings
+        Externals and primitives by name.
+    callables : callable
+        Gives the Python function that an expression stands for.
+    """
+
+    def __init__(self, bindings: Bindings, callables: Callable[[CallableOf], Callable[..., Any]]) -> None:
+        self._bindings = bindings
+        self._callables = callables
+
+    def of(self, expression: Expression) -> Compiled:
+        """Turn an expression into a function of the environment."""
+        match expression:
+            case Operand(name, as_array=True):
+                array = literal_array(name)
+                return lambda env: array
+            case Operand(name):
+                return lambda env: env[name]
+            case Variable(name):
+                key = _variable(name)
+                return lambda env: env[key]
+            case Literal(value):
+                return lambda env: value
+            case Name(dotted):
+                found = resolve(dotted)
+                return lambda env: found
+            case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
+                # Looked up on use: a derivative rule may call the function that it belongs to.
+                return lambda env: self._callables(expression)
+            case ExternalOf(name, text):
+                external = self._bindings.external(name, text)
+                return lambda env: external
+            case MeshOf(shape):
+                return lambda env: mesh_of(shape)
+            case ShardingOf(sharding):
+                return lambda env: sharding_of(sharding)
+            case PrimitiveOf(name):
+                primitive = self._bindings.primitive(name)
+                return lambda env: primitive
+            case ListOf(items):
+                parts = self._tuple(items)
+                return lambda env: list(parts(env))
+            case DictOf(keys, items):
+                values, names = self._tuple(items), keys
+                return lambda env: dict(zip(names, values(env), strict=True))
+            case Apply(function, arguments, keywords):
+                return self._call(function, arguments, keywords)
+            case Tuple(items):
+                return self._tuple(items)
+            case SplitAt(value, index):
+                whole = self.of(value)
+                return lambda env: split_at(whole(env), index)
+            case Join(value):
+                pair = self.of(value)
+                return lambda env: _join(pair(env))
+            case Item(value, index):
+                sequence = self.of(value)
+                return lambda env: sequence(env)[index]
+            case Attribute(value, name):
+                owner = self.of(value)
+                return lambda env: getattr(owner(env), name)
+            case Lambda(parameters, body):
+                result = self.of(body)
+                variables = tuple(map(_variable, parameters))
+                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in reads(body)}
+                return functools.partial(_closure, result, variables, needed)
+            case Splat():
+                raise TypeError("a Splat stands only among arguments or items")
+
+    def _call(
+        self, function: Expression, arguments: Sequence[Expression], keywords: Mapping[str, Expression]
+    ) -> Compiled:
+        called = self.of(function)
+        positional = self._tuple(arguments)
+        named = {name: self.of(value) for name, value in keywords.items()}
+        if all(isinstance(value, Operand) and not value.as_array for value in arguments) and not varies(
+            keywords.values()
+        ):
+            fixed = {name: value({}) for name, value in named.items()}
+            names = [value.name for value in arguments if isinstance(value, Operand)]
+            return lambda env: called(env)(*[env[name] for name in names], **fixed)
+        return lambda env: called(env)(*positional(env), **{name: value(env) for name, value in named.items()})
+
+    def _tuple(self, items: Sequence[Expression]) -> Compiled:
+        parts = [(self.of(item.value), True) if isinstance(item, Splat) else (self.of(item), False) for item in items]
+
+        def build(env: Environment) -> tuple[Any, ...]:
+            values: list[Any] = []
+            for part, several in parts:
+                values.extend(part(env)) if several else values.append(part(env))
+            return tuple(values)
+
+        return build
+
+
+def _variable(name: str) -> str:
+    """Return the key of a lambda's parameter, which no value of a program can have."""
+    return f"*{name}"
+
+
+def _closure(result: Compiled, variables: tuple[str, ...], needed: set[str], env: Environment) -> Callable[..., Any]:
+    """Return a function that keeps only what it needs: JAX keeps the function, and it would keep what is traced."""
+    held = {name: env[name] for name in needed if name in env}
+    return lambda *values: result({**held, **dict(zip(variables, values, strict=True))})
+
+
+def varies(expressions: Any) -> bool:
+    """Whether any of the expressions depends on the environment."""
+    for expression in expressions:
+        match expression:
+            case Literal() | Name():
+                continue
+            case Apply(function, arguments, keywords):
+                if varies((function, *arguments, *keywords.values())):
+                    return True
+            case Tuple(items):
+                if varies(items):
+                    return True
+            case _:
+                return True
+    return False
+
+
+@functools.cache
+def resolve(dotted: str) -> Any:
+    """Return what a dotted name stands for.
+
+    Raises
+    ------
+    EmissionError
+        If this JAX does not have it.
+    """
+    module, *path = dotted.split(".")
+    try:
+        return functools.reduce(getattr, path, _MODULES[module])
+    except AttributeError:
+        raise EmissionError(
+            f"JAX {jax.__version__} has no {dotted}; correct the attribute of the node, or use the JAX that has it"
+        ) from None
+
+
+def split_at(values: Sequence[Any], index: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the values before a place, and the others."""
+    return tuple(values[:index]), tuple(values[index:])
+
+
+def _join(pair: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    first, second = pair
+    return (*first, *second)

@@ -1,0 +1,71 @@
+"""Literals, constants and types of a program as JAX has them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+from ..ir.program import Constant
+from ..ir.types import TensorType, literal_type
+from ..ir.types import literal_array as stored_literal
+from .rules import KEY_IMPLEMENTATIONS
+
+__all__ = ["abstract", "constant_value", "literal_array", "literal_value"]
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
+    """Return a type as JAX has it."""
+    if kind.is_key:
+        keys = jax.eval_shape(functools.partial(jax.random.key, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]), 0)
+        return jax.ShapeDtypeStruct(kind.shape, keys.dtype)
+    dtype = jax.dtypes.float0 if kind.dtype == "float0" else kind.storage[0]
+    return jax.ShapeDtypeStruct(kind.shape, dtype, weak_type=kind.weak_type)
+
+
+def literal_value(operand: str) -> Any:
+    """Return a literal as a number, of Python where it has a weak type."""
+    value, kind = stored_literal(operand)[()], literal_type(operand)
+    if not kind.weak_type:
+        return value
+    plain = value.item()
+    if jnp.result_type(plain) == kind.dtype:
+        return plain
+    return literal_array(operand)
+
+
+@contextlib.contextmanager
+def _unchecked() -> Iterator[None]:
+    """Make arrays at once, whatever they hold: a program may have a constant of NaN that nothing runs into."""
+    with jax.core.eval_context(), jax.debug_nans(False), jax.debug_infs(False):
+        yield
+
+
+def literal_array(operand: str) -> Any:
+    """Return a literal as an array."""
+    value, kind = stored_literal(operand), literal_type(operand)
+    with _unchecked():
+        return lax.convert_element_type_p.bind(
+            jnp.asarray(value), new_dtype=value.dtype, weak_type=kind.weak_type, sharding=None
+        )
+
+
+def constant_value(constant: Constant) -> Any:
+    """Return a constant as an array."""
+    kind = TensorType.parse(constant.type)
+    if kind.dtype == "float0":
+        return np.zeros(kind.shape, jax.dtypes.float0)
+    with _unchecked():
+        if kind.is_key:
+            return jax.random.wrap_key_data(jnp.asarray(constant.array()), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
+        array = jnp.asarray(constant.array())
+        if not kind.weak_type:
+            return array
+        return lax.convert_element_type_p.bind(array, new_dtype=array.dtype, weak_type=True, sharding=None)
