@@ -36,6 +36,7 @@ __all__ = [
     "implementation",
     "is_brainevent",
     "is_literal",
+    "is_mapped",
     "is_ordered",
     "is_sequential",
     "is_unconstrained",
@@ -233,6 +234,11 @@ def name_stack(equation: Equation) -> str:
     """Return the name scopes around an equation, separated by ``/``; transformations such as ``jvp`` are no scopes."""
     stack = equation.source_info.name_stack.stack
     return "/".join(_shown(part.name) for part in stack if type(part).__name__ == "Scope") if stack else ""
+
+
+def is_mapped(equation: Equation) -> bool:
+    """Whether an equation was traced under ``jax.vmap``."""
+    return any(part.name == "vmap" for part in equation.source_info.name_stack.stack)
 
 
 def _shown(name: str) -> str:

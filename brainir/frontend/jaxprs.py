@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, open_jaxpr, tensor_type
+from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, is_mapped, open_jaxpr, tensor_type
 
-__all__ = ["leaks", "outline", "uses", "uses_named"]
+__all__ = ["leaks", "maps", "outline", "uses", "uses_named"]
 
 
 def leaks(closed: Any) -> bool:
@@ -26,6 +26,11 @@ def uses(closed: Any, primitive: Any) -> bool:
 def uses_named(closed: Any, primitive: str) -> bool:
     """Whether a jaxpr has an equation with a primitive of this name, or calls one that does."""
     return any(equation.primitive.name == primitive for called in _called(closed) for equation in called.equations)
+
+
+def maps(closed: Any) -> bool:
+    """Whether part of a jaxpr, or of one that it calls, was traced under ``jax.vmap``."""
+    return any(is_mapped(equation) for called in _called(closed) for equation in called.equations)
 
 
 def outline(closed: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import brainstate
@@ -17,6 +17,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
+from .jaxprs import maps
 from .state_paths import module_states
 from .trees import TreeReader
 
@@ -61,19 +62,10 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
-    traced: Any = brainstate.transform.StatefulFunction(
-        lambda *args, **kw: module(*args, **kw), return_only_write=False
-    )
-    with _strong_types(module) as before:
-        try:
-            traced.make_jaxpr(*positional, **keywords)
-        except AttributeError as error:
-            raise _uninitialised(module, error) from error
-        except ValueError as error:
-            # brainstate puts the old values back after a trace and stops at one that does not fit, without naming it.
-            for path, (state, value) in before.items():
-                _check_structure(path, state, value, state.value, error)
-            raise
+    traced = _traced(module, positional, keywords)
+    if maps(traced.get_jaxpr(*positional, **keywords)):
+        # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
+        traced = _traced(module, positional, keywords)
     jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
     accessed = traced.get_states(*positional, **keywords)
     result, new_values = traced.get_out_shapes(*positional, **keywords)
@@ -95,6 +87,22 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         kind="module", states=states, arguments=arguments, result=result_tree, units=reader.units, unused=unused
     )
     return build_program(jaxpr, type(module).__name__, interface)
+
+
+def _traced(module: Any, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    """Return the step of a module as brainstate traces it for these inputs."""
+    traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
+    with _strong_types(module) as before:
+        try:
+            traced.make_jaxpr(*positional, **keywords)
+        except AttributeError as error:
+            raise _uninitialised(module, error) from error
+        except ValueError as error:
+            # brainstate puts the old values back after a trace and stops at one that does not fit, without naming it.
+            for path, (state, value) in before.items():
+                _check_structure(path, state, value, state.value, error)
+            raise
+    return traced
 
 
 @contextlib.contextmanager

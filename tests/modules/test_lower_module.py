@@ -278,3 +278,26 @@ def test_embeddings_have_their_relation_and_the_gradient_of_their_rule() -> None
         return jnp.sum(jnp.sin(0.9 * jnp.zeros(3) + value[4]))
 
     assert_same_bits(jax.jit(jax.grad(ours))(table), jax.jit(jax.grad(original))(table))
+
+
+class Mapped(brainstate.nn.Module):
+    """Leaky cells driven through a dense layer that brainstate maps over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drive = brainstate.nn.Vmap(brainstate.nn.Linear(3, 4), in_axes=0)
+        self.h = brainstate.HiddenState(jnp.zeros((5, 4)))
+
+    def update(self, x: Any) -> Any:
+        """Leak and drive all cells."""
+        self.h.value = 0.9 * self.h.value + self.drive(x)
+        return self.h.value
+
+
+def test_mapped_module_is_one_program_before_and_after_it_was_run() -> None:
+    module, x = Mapped(), jnp.ones((5, 3))
+    program = brainir.lower_module(module, x)
+    (product,) = [node for node in program.entry_function.nodes if node.op == "dot_general"]
+    assert product.types == ("f32[5,4]",)
+    module(x)
+    assert brainir.dumps(brainir.lower_module(module, x)) == brainir.dumps(program)
