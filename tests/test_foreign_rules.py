@@ -132,6 +132,34 @@ def growing_jvp(primals: Any, tangents: Any, power: Power) -> Any:
 ad.primitive_jvps[growing_p] = growing_jvp
 
 
+skewed_p = primitive("brainir_tests_skewed", lambda weights, x: (weights @ x,))
+joined_p = primitive("brainir_tests_joined", lambda x, y: (x + 2.0 * y,))
+
+
+def skewed_jvp(primals: Any, tangents: Any) -> Any:
+    (weights, x), (dw, dx) = primals, map(ad.instantiate_zeros, tangents)
+    return skewed_p.bind(weights, x), [skewed_p.bind(dw, x)[0] + skewed_p.bind(weights, dx)[0]]
+
+
+def skewed_transpose(cts: Any, weights: Any, x: Any) -> Any:
+    """Give something else than the transpose, as for a spike that is passed back as if it were a number."""
+    if ad.is_undefined_primal(weights):
+        return jnp.outer(cts[0], jnp.sign(x)), None
+    return None, 3.0 * (jnp.abs(weights).T @ cts[0])
+
+
+def joined_jvp(primals: Any, tangents: Any) -> Any:
+    return joined_p.bind(*primals), joined_p.bind(*map(ad.instantiate_zeros, tangents))
+
+
+ad.primitive_jvps[skewed_p], ad.primitive_transposes[skewed_p] = skewed_jvp, skewed_transpose
+ad.primitive_jvps[joined_p] = joined_jvp
+ad.primitive_transposes[joined_p] = lambda cts, x, y: (
+    5.0 * cts[0] if ad.is_undefined_primal(x) else None,
+    7.0 * cts[0] if ad.is_undefined_primal(y) else None,
+)
+
+
 def solved(scale: Any, b: Any) -> Any:
     matrix = scale * MATRIX
     return jnp.sin(solve_p.bind(matrix, lax.stop_gradient(jnp.diagonal(matrix)), b)[0])
@@ -170,7 +198,34 @@ def test_a_rule_that_refuses_some_operands_is_stored_for_the_others(derivative: 
     check(solved, (jnp.array([1.5, -0.5, 2.0]), X), derivative, form)
 
 
-@pytest.mark.parametrize("derivative", ["along both", "reverse"])
+@pytest.mark.parametrize("derivative", DERIVATIVES)
+@pytest.mark.parametrize("form", ["callable", "source"])
+def test_a_transpose_is_that_of_the_rule_even_if_it_is_another_one(derivative: str, form: str) -> None:
+    def fn(weights: Any, x: Any) -> Any:
+        return jnp.sin(skewed_p.bind(weights, jnp.tanh(x))[0])
+
+    check(fn, (TALL.T, X), derivative, form)
+
+
+def test_a_gradient_by_a_rule_that_is_another_one_is_lowered_itself() -> None:
+    gradient = jax.grad(lambda w, x: jnp.sum(jnp.sin(skewed_p.bind(w, x)[0])), (0, 1))
+    ours = brainir.to_callable(brainir.lower(gradient, TALL.T, X))
+    for got, wanted in zip(jax.jit(ours)(TALL.T, X), jax.jit(gradient)(TALL.T, X), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("along", [0, 1, (0, 1)])
+def test_an_operation_in_two_operands_is_transposed_along_those_that_move(along: Any) -> None:
+    def fn(x: Any, y: Any) -> Any:
+        return jnp.sum(jnp.sin(joined_p.bind(x, y)[0]))
+
+    ours = brainir.to_callable(brainir.lower(fn, X, 2.0 * X))
+    got, wanted = (jax.jit(jax.grad(f, along))(X, 2.0 * X) for f in (ours, fn))
+    for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize("derivative", ["along both", "reverse", "in a batch"])
 def test_what_jax_cannot_transpose_is_transposed_by_the_rule_of_the_primitive(derivative: str) -> None:
     check(multiplied, (X, 2.0 * X), derivative, "callable")
 

@@ -27,6 +27,7 @@ __all__ = [
     "Literal",
     "OpenJaxpr",
     "as_closed",
+    "bind",
     "callback_parts",
     "constant_array",
     "equation_traceback",
@@ -325,6 +326,15 @@ def traceback_frames(traceback: Any) -> tuple[Sequence[CodeType], Sequence[int],
         return (), (), lambda code, offset: 0
     codes, offsets = traceback.raw_frames()
     return codes, offsets, type(traceback).code_addr2line
+
+
+def bind(equation: Equation, operands: Sequence[Any]) -> list[Any]:
+    """Return what the primitive of an equation gives for these operands."""
+    given = equation.primitive.get_bind_params(equation.params)
+    # Before JAX 0.10, functions come apart from the parameters.
+    functions, params = ((), given) if isinstance(given, dict) else given
+    found = equation.primitive.bind(*functions, *operands, **params)
+    return list(found) if equation.primitive.multiple_results else [found]
 
 
 def implementation(equation: Equation) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
 from jax import lax
-from jax.custom_derivatives import linear_call
+from jax import numpy as jnp
 
+from . import batching, jax_compat, jax_rules
+from .derivatives import UNTRACEABLE
 from .jax_compat import moves, spec_of
+from .rules import RULES
 
 __all__ = ["transposed"]
 
@@ -20,92 +24,100 @@ _REFUSALS = (NotImplementedError, TypeError, ValueError, AttributeError, Asserti
 
 
 def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
-    """Return what computes a primitive, as something that JAX can transpose in these operands if there is any.
+    """Return what computes a primitive, as something that JAX transposes in these operands by the primitive's own rule.
 
-    That is what was traced of its implementation, if JAX can transpose that by the rules of what it consists of; else
-    it is traced again with the transpose that the rule of the primitive gives.
+    That rule need not give the transpose of what was traced of the implementation. Where there is none, what was traced
+    is left as it is, and is transposed by the rules of what it consists of.
+
+    The results y = f(x) become the solution of a linear system, (x, y - f(x)) = (x, 0). JAX solves it by what was
+    traced, and its transpose by the primitive's rule; it differentiates the system, along the operands that are not x.
+    Where JAX cannot transpose what was traced, there is no system to differentiate, and :func:`once` refuses that.
     """
-
-    def implementation(*operands: Any) -> list[Any]:
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
-        return values
-
-    if _has_transpose(equation, implementation, linear) or not _has_transpose(equation, _bound(equation), linear):
+    transpose = _transpose(equation, _bound(equation), linear)
+    if not _can_be_traced(equation, transpose):
         return closed
-    return _with_transpose(equation, implementation, linear)
-
-
-def _bound(equation: Any) -> Results:
-    """Return a primitive as a function of its operands."""
-
-    def results(*operands: Any) -> list[Any]:
-        found = equation.primitive.bind(*operands, **equation.params)
-        return list(found) if equation.primitive.multiple_results else [found]
-
-    return results
-
-
-def _transpose(equation: Any, function: Results, linear: Sequence[int]) -> Callable[..., list[Any]]:
-    """Return a function of operands and cotangents of the inexact results, to those of the operands it is linear in."""
-    specs = [spec_of(equation.invars[place].aval) for place in linear]
-
-    def back(operands: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        def run(*moving: Any) -> list[Any]:
-            values = function(*_with(operands, linear, moving))
-            return [value for value, var in zip(values, equation.outvars, strict=True) if moves(var.aval)]
-
-        return list(jax.linear_transpose(run, *specs)(list(cotangents)))
-
-    return back
-
-
-def _has_transpose(equation: Any, function: Results, linear: Sequence[int]) -> bool:
-    operands = [spec_of(atom.aval) for atom in equation.invars]
-    cotangents = [spec_of(var.aval) for var in equation.outvars if moves(var.aval)]
-    try:
-        jax.make_jaxpr(_transpose(equation, function, linear))(operands, cotangents)
-    except _REFUSALS:
-        return False
-    return True
-
-
-def _with_transpose(equation: Any, results: Results, linear: Sequence[int]) -> Any:
-    """Trace what computes a primitive as an operation that is linear in some operands.
-
-    Where the results look like these operands it becomes a ``custom_linear_solve``, which JAX can batch; elsewhere a
-    ``linear_call``, which it cannot. What the former is the inverse of is not known, and is asked for derivatives along
-    the other operands only, which :func:`once` refuses.
-    """
     kinds = [atom.aval for atom in equation.invars]
     outputs = [var.aval for var in equation.outvars]
     inexact = [place for place, kind in enumerate(outputs) if moves(kind)]
 
-    transpose = _transpose(equation, _bound(equation), linear)
-    fixed = [place for place in range(len(kinds)) if place not in linear]
+    def computed(*operands: Any) -> list[Any]:
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
+        return values
 
-    def joined(given: Sequence[Any], moving: Sequence[Any]) -> list[Any]:
-        return _with(_with([None] * len(kinds), fixed, given), linear, moving)
-
-    def forward(given: Sequence[Any], moving: Sequence[Any]) -> list[Any]:
-        values = results(*joined(given, moving))
-        return [values[place] for place in inexact]
-
-    def backward(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        return transpose(joined(given, [None] * len(linear)), cotangents)
+    is_system = _can_be_traced(equation, _transpose(equation, computed, linear))
 
     def run(*operands: Any) -> list[Any]:
         moving = [operands[place] for place in linear]
-        given = [once(operands[place]) if moves(kinds[place]) else operands[place] for place in fixed]
-        if [_kind(kinds[place]) for place in linear] == [_kind(outputs[place]) for place in inexact]:
-            solve, back = (lambda _, b, part=part: part(given, b) for part in (forward, backward))
-            moved = lax.custom_linear_solve(lambda x: x, moving, solve, back)
-        else:
-            moved = linear_call(forward, backward, given, moving)
+        fixed = list(operands)
+        if not is_system:
+            fixed = [once(part) if moves(kind) else part for part, kind in zip(operands, kinds, strict=True)]
+
+        def f(x: Sequence[Any]) -> list[Any]:
+            values = computed(*_with(fixed, linear, x))
+            return [values[place] for place in inexact]
+
+        def system(vector: Any) -> Any:
+            x, y = vector
+            return (x, [part - value for part, value in zip(y, f(x), strict=True)]) if is_system else vector
+
+        def solve(_: Any, vector: Any) -> Any:
+            x, y = vector
+            return x, _sums(f(x), y)
+
+        def solve_transposed(_: Any, vector: Any) -> Any:
+            x, y = vector
+            traced = jax.make_jaxpr(transpose)(fixed, y)
+            return _sums(_without_rules(traced, jax.tree.leaves((fixed, y))), x), y
+
+        x = [_joined(part.reshape(-1), moving).reshape(part.shape) for part in moving]
+        shapes = [(outputs[place].shape, outputs[place].dtype) for place in inexact]
+        zeros = [_joined(jnp.zeros(math.prod(shape), dtype), moving).reshape(shape) for shape, dtype in shapes]
+        _, moved = lax.custom_linear_solve(system, (x, zeros), solve, solve_transposed)
         others = iter(moved)
-        still = results(*operands) if len(inexact) < len(outputs) else []
+        still = computed(*operands) if len(inexact) < len(outputs) else []
         return [next(others) if place in inexact else still[place] for place in range(len(outputs))]
 
     return jax.make_jaxpr(run)(*map(spec_of, kinds))
+
+
+def _without_rules(closed: Any, operands: Sequence[Any]) -> list[Any]:
+    """Run a jaxpr with what computes the primitives of other packages in their place.
+
+    What solves a linear system is never differentiated, and the rules of those would lead to more transposes.
+    """
+    jaxpr = jax_compat.open_jaxpr(closed)
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*jaxpr.consts, *operands), strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if jax_compat.is_literal(atom) else values[atom]
+
+    for equation in jaxpr.equations:
+        given = [read(atom) for atom in equation.invars]
+        inside = _inside(equation)
+        found = jax_compat.bind(equation, given) if inside is None else _without_rules(inside, given)
+        values.update(zip(equation.outvars, found, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _inside(equation: Any) -> Any:
+    """Return what an equation of another package's primitive, or a nested jit with such equations, computes.
+
+    None for others, and where that cannot be traced.
+    """
+    if equation.primitive.name == "jit":
+        closed = equation.params["jaxpr"]
+        return closed if any(map(_inside, jax_compat.open_jaxpr(closed).equations)) else None
+    if not _is_foreign(equation):
+        return None
+    try:
+        return jax_rules.trace_primitive(equation)
+    except UNTRACEABLE:
+        return None
+
+
+def _is_foreign(equation: Any) -> bool:
+    name = equation.primitive.name
+    return name not in RULES and name not in batching.RULES and jax_compat.implementation(equation) is not None
 
 
 @jax.custom_jvp
@@ -123,8 +135,47 @@ def _once_jvp(primals: Any, tangents: Any) -> Any:
     raise RuntimeError("what is transposed by a rule of its own is not differentiated again; differentiate it forwards")
 
 
-def _kind(aval: Any) -> tuple[Any, Any]:
-    return aval.shape, aval.dtype
+def _bound(equation: Any) -> Results:
+    """Return a primitive as a function of its operands."""
+    return lambda *operands: jax_compat.bind(equation, operands)
+
+
+def _transpose(equation: Any, function: Results, linear: Sequence[int]) -> Callable[..., list[Any]]:
+    """Return a function of operands and cotangents of the inexact results, to those of the operands it is linear in."""
+    specs = [spec_of(equation.invars[place].aval) for place in linear]
+
+    def back(operands: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        def run(*moving: Any) -> list[Any]:
+            values = function(*_with(operands, linear, moving))
+            return [value for value, var in zip(values, equation.outvars, strict=True) if moves(var.aval)]
+
+        return list(jax.linear_transpose(run, *specs)(list(cotangents)))
+
+    return back
+
+
+def _can_be_traced(equation: Any, transpose: Callable[..., list[Any]]) -> bool:
+    operands = [spec_of(atom.aval) for atom in equation.invars]
+    cotangents = [spec_of(var.aval) for var in equation.outvars if moves(var.aval)]
+    try:
+        jax.make_jaxpr(transpose)(operands, cotangents)
+    except _REFUSALS:
+        return False
+    return True
+
+
+def _sums(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Return sums in which zeros of the others are left out: -0.0 plus 0.0 is 0.0."""
+    return [jnp.where(other == 0, value, value + other) for value, other in zip(values, others, strict=True)]
+
+
+def _joined(whole: Any, moving: Sequence[Any]) -> Any:
+    """Return a vector as one that depends on all of these arrays.
+
+    JAX transposes a solve along a whole right-hand side only, and a tangent that is zero is a constant.
+    """
+    nothing = [lax.convert_element_type(part.real, whole.dtype) for part in (part.reshape(-1)[:0] for part in moving)]
+    return lax.concatenate([whole, *nothing], 0)
 
 
 def _with(operands: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
