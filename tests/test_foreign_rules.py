@@ -160,6 +160,15 @@ ad.primitive_transposes[joined_p] = lambda cts, x, y: (
 )
 
 
+def refused_transpose(cts: Any, x: Any) -> Any:
+    raise RuntimeError("this cannot be differentiated backwards")
+
+
+forward_p = primitive("brainir_tests_forward", lambda x: (2.0 * x,))
+ad.primitive_jvps[forward_p] = lambda primals, tangents: (forward_p.bind(*primals), forward_p.bind(*tangents))
+ad.primitive_transposes[forward_p] = refused_transpose
+
+
 def solved(scale: Any, b: Any) -> Any:
     matrix = scale * MATRIX
     return jnp.sin(solve_p.bind(matrix, lax.stop_gradient(jnp.diagonal(matrix)), b)[0])
@@ -223,6 +232,15 @@ def test_an_operation_in_two_operands_is_transposed_along_those_that_move(along:
     got, wanted = (jax.jit(jax.grad(f, along))(X, 2.0 * X) for f in (ours, fn))
     for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_array_equal(mine, its)
+
+
+def test_a_rule_that_only_refuses_to_transpose_is_left_out() -> None:
+    def fn(x: Any) -> Any:
+        return jnp.sin(forward_p.bind(x)[0])
+
+    ours = brainir.to_callable(brainir.lower(fn, X))
+    np.testing.assert_array_equal(jax.jacfwd(ours)(X), jax.jacfwd(fn)(X))
+    np.testing.assert_array_equal(jax.jacrev(ours)(X), jax.jacfwd(fn)(X))
 
 
 @pytest.mark.parametrize("derivative", ["along both", "reverse", "in a batch"])

@@ -485,6 +485,29 @@ def test_everything_that_cannot_be_lowered_is_listed_with_its_line() -> None:
         assert line.endswith(f"test_lower.py:{first + offset} (opaque_parts)")
 
 
+def test_a_class_that_is_registered_with_other_parts_than_its_fields_is_refused_by_name() -> None:
+    class Packed(NamedTuple):
+        """Registered with its array alone, as the state of an optimizer of JAX's examples is."""
+
+        array: Any
+        shape: Any
+
+    @dataclasses.dataclass
+    class Named:
+        array: Any
+        name: str
+
+    jax.tree_util.register_pytree_node(
+        Packed, lambda packed: ((packed.array,), packed.shape), lambda shape, parts: Packed(*parts, shape)
+    )
+    jax.tree_util.register_pytree_node(
+        Named, lambda named: ((named.array,), named.name), lambda name, parts: Named(*parts, name)
+    )
+    for value in (Packed(X, X.shape), Named(X, "a")):
+        with pytest.raises(LoweringError, match=rf"^value: .*{type(value).__name__} is a pytree of its own kind"):
+            brainir.lower(lambda value: value.array * 2, value)
+
+
 def test_a_primitive_of_a_nested_function_without_lines_has_the_line_of_the_call() -> None:
     @jax.jit
     def outer(x: Any) -> Any:

@@ -59,7 +59,10 @@ class ForeignPrimitives:
                 raise
             attributes = self._attributes(lowering, equation, active)
         if not attributes:
-            return custom_call(equation)
+            try:
+                return custom_call(equation)
+            except UnsupportedError as error:
+                raise UnsupportedError(f"what computes it cannot be traced, nor can it go by name: {error}") from None
         return "custom_jvp" if "jvp" in attributes else "call", attributes
 
     def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:

@@ -19,8 +19,8 @@ __all__ = ["transposed"]
 
 Results: TypeAlias = Callable[..., list[Any]]
 
-# What JAX raises for a function that it cannot transpose.
-_REFUSALS = (NotImplementedError, TypeError, ValueError, AttributeError, AssertionError)
+# What JAX raises for a function that it cannot transpose, and rules that are there to say that there is no transpose.
+_REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
 
 
 def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
@@ -159,6 +159,8 @@ def _can_be_traced(equation: Any, transpose: Callable[..., list[Any]]) -> bool:
     cotangents = [spec_of(var.aval) for var in equation.outvars if moves(var.aval)]
     try:
         jax.make_jaxpr(transpose)(operands, cotangents)
+    except RecursionError:
+        raise  # that Python's stack is full says nothing of the rule
     except _REFUSALS:
         return False
     return True

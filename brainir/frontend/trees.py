@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import jax
@@ -52,7 +54,7 @@ class TreeReader:
             if len(jax.tree.leaves(value)) != 1:
                 raise LoweringError(f"{where}: a quantity of several arrays; make a pytree of quantities instead")
             return LeafTree(unit=self._unit(value.unit))
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
+        if isinstance(value, tuple) and hasattr(value, "_fields") and _holds(value, value):
             return NamedTupleTree(
                 type=_class_name(value),
                 fields=tuple(value._fields),
@@ -67,10 +69,7 @@ class TreeReader:
             return _LEAF
         if dataclasses.is_dataclass(value):
             return self._dataclass(value, where)
-        raise LoweringError(
-            f"{where}: {type(value).__module__}.{type(value).__qualname__} is a pytree of its own kind, which a file "
-            "cannot hold; pass a dict, list, tuple, namedtuple or registered dataclass of arrays instead"
-        )
+        raise _of_its_own_kind(value, where)
 
     def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
         return tuple(
@@ -95,9 +94,10 @@ class TreeReader:
     def _dataclass(self, value: Any, where: str) -> Tree:
         entries, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
         names = tuple(str(getattr(path[0], "name", path[0])) for path, _ in entries)
-        static = tuple(
-            (field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.name not in names
-        )
+        fields = [field.name for field in dataclasses.fields(value)]
+        if not {*names} <= {*fields}:
+            raise _of_its_own_kind(value, where)
+        static = tuple((name, getattr(value, name)) for name in fields if name not in names)
         odd = [name for name, item in static if not isinstance(item, bool | int | float | str | None)]
         if odd:
             raise LoweringError(f"{where}.{odd[0]}: a static field must be a number, text, bool or None to be stored")
@@ -116,6 +116,19 @@ class TreeReader:
         if self._units.setdefault(text, stored) != stored:
             raise LoweringError(f"two different units are both written {text!r}: {self._units[text]!r} and {stored!r}")
         return text
+
+
+def _holds(value: Any, parts: Sequence[Any]) -> bool:
+    """Whether JAX takes these for the parts of a container: a class can be registered with others than its fields."""
+    found = jax.tree.leaves(value, is_leaf=lambda part: part is not value)
+    return len(found) == len(parts) and all(map(operator.is_, found, parts))
+
+
+def _of_its_own_kind(value: Any, where: str) -> LoweringError:
+    return LoweringError(
+        f"{where}: {type(value).__module__}.{type(value).__qualname__} is a pytree of its own kind, which a file "
+        "cannot hold; pass a dict, list, tuple, namedtuple or registered dataclass of arrays instead"
+    )
 
 
 def is_quantity(value: Any) -> bool:
