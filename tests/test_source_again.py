@@ -11,6 +11,7 @@ from tests.programs import PROGRAMS, PROGRAMS_HERE
 
 _ORDER = "lax.scan leaves out constants that its body does not need, and puts the others into an order of its own"
 _BACKWARD = "jax.checkpoint cannot say that it stands in a backward pass; the barrier that JAX puts there is written"
+_PRODUCT = "lax.custom_linear_solve transposes the product itself"
 OTHERS = {
     "decompositions without derivatives": "the module defines the namedtuple of a result that no argument has",
     "gradient of remat": _BACKWARD,
@@ -20,7 +21,8 @@ OTHERS = {
     "loop with what it does not need": _ORDER,
     "places of elements in two words": "no public function of JAX gives these numbers, which are computed",
     "remat in a loop": _BACKWARD,
-    "solve by an inverse": "lax.custom_linear_solve transposes the product itself",
+    "solve by an inverse": _PRODUCT,
+    "sparse matrices": _PRODUCT,
     "tangent of a loop": _ORDER,
 }
 """Programs whose source is lowered to another one that computes the same, and why."""
