@@ -160,6 +160,23 @@ ad.primitive_transposes[joined_p] = lambda cts, x, y: (
 )
 
 
+plain_p = primitive("brainir_tests_plain", lambda weights, x: (weights @ x,))
+
+
+def plain_jvp(primals: Any, tangents: Any) -> Any:
+    (weights, x), (dw, dx) = primals, map(ad.instantiate_zeros, tangents)
+    return plain_p.bind(weights, x), [plain_p.bind(dw, x)[0] + plain_p.bind(weights, dx)[0]]
+
+
+def plain_transpose(cts: Any, weights: Any, x: Any) -> Any:
+    return (
+        (jnp.outer(cts[0], x), None) if ad.is_undefined_primal(weights) else (None, plain_p.bind(weights.T, cts[0])[0])
+    )
+
+
+ad.primitive_jvps[plain_p], ad.primitive_transposes[plain_p] = plain_jvp, plain_transpose
+
+
 def refused_transpose(cts: Any, x: Any) -> Any:
     raise RuntimeError("this cannot be differentiated backwards")
 
@@ -221,6 +238,18 @@ def test_a_gradient_by_a_rule_that_is_another_one_is_lowered_itself() -> None:
     ours = brainir.to_callable(brainir.lower(gradient, TALL.T, X))
     for got, wanted in zip(jax.jit(ours)(TALL.T, X), jax.jit(gradient)(TALL.T, X), strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_what_was_transposed_by_a_rule_is_differentiated_again() -> None:
+    def fn(weights: Any, x: Any) -> Any:
+        return jnp.sum(jnp.sin(plain_p.bind(weights, jnp.tanh(plain_p.bind(weights, x)[0]))[0]))
+
+    def product(f: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: jax.jvp(jax.grad(f, (0, 1)), args, args)[1]
+
+    ours = brainir.to_callable(brainir.lower(fn, MATRIX, X))
+    for got, wanted in zip(*(jax.jit(product(f))(MATRIX, X) for f in (ours, fn)), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("along", [0, 1, (0, 1)])

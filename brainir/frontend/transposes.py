@@ -45,6 +45,7 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
         return values
 
     is_system = _can_be_traced(equation, _transpose(equation, computed, linear))
+    whole, parts = _vector([kinds[place] for place in linear], [outputs[place] for place in inexact])
 
     def run(*operands: Any) -> list[Any]:
         moving = [operands[place] for place in linear]
@@ -57,22 +58,20 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
             return [values[place] for place in inexact]
 
         def system(vector: Any) -> Any:
-            x, y = vector
-            return (x, [part - value for part, value in zip(y, f(x), strict=True)]) if is_system else vector
+            x, y = parts(vector)
+            return whole(x, [part - value for part, value in zip(y, f(x), strict=True)]) if is_system else vector
 
         def solve(_: Any, vector: Any) -> Any:
-            x, y = vector
-            return x, _sums(f(x), y)
+            x, y = parts(vector)
+            return whole(x, _sums(f(x), y))
 
         def solve_transposed(_: Any, vector: Any) -> Any:
-            x, y = vector
+            x, y = parts(vector)
             traced = jax.make_jaxpr(transpose)(fixed, y)
-            return _sums(_without_rules(traced, jax.tree.leaves((fixed, y))), x), y
+            return whole(_sums(_without_rules(traced, jax.tree.leaves((fixed, y))), x), y)
 
-        x = [_joined(part.reshape(-1), moving).reshape(part.shape) for part in moving]
-        shapes = [(outputs[place].shape, outputs[place].dtype) for place in inexact]
-        zeros = [_joined(jnp.zeros(math.prod(shape), dtype), moving).reshape(shape) for shape, dtype in shapes]
-        _, moved = lax.custom_linear_solve(system, (x, zeros), solve, solve_transposed)
+        zeros = [jnp.zeros(outputs[place].shape, outputs[place].dtype) for place in inexact]
+        _, moved = parts(lax.custom_linear_solve(system, whole(moving, zeros), solve, solve_transposed))
         others = iter(moved)
         still = computed(*operands) if len(inexact) < len(outputs) else []
         return [next(others) if place in inexact else still[place] for place in range(len(outputs))]
@@ -171,13 +170,27 @@ def _sums(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     return [jnp.where(other == 0, value, value + other) for value, other in zip(values, others, strict=True)]
 
 
-def _joined(whole: Any, moving: Sequence[Any]) -> Any:
-    """Return a vector as one that depends on all of these arrays.
+def _vector(*kinds: Sequence[Any]) -> tuple[Callable[..., Any], Callable[[Any], list[list[Any]]]]:
+    """Return what makes lists of arrays of these types one vector, and what takes it apart.
 
-    JAX transposes a solve along a whole right-hand side only, and a tangent that is zero is a constant.
+    JAX transposes a solve along a whole right-hand side only, and differentiates it where all of it has a tangent.
     """
-    nothing = [lax.convert_element_type(part.real, whole.dtype) for part in (part.reshape(-1)[:0] for part in moving)]
-    return lax.concatenate([whole, *nothing], 0)
+    dtype = jnp.result_type(*(kind.dtype for each in kinds for kind in each))
+    sizes = [math.prod(kind.shape) for each in kinds for kind in each]
+
+    def whole(*lists: Sequence[Any]) -> Any:
+        return lax.concatenate([part.reshape(-1).astype(dtype) for each in lists for part in each], 0)
+
+    def parts(vector: Any) -> list[list[Any]]:
+        pieces = iter(lax.split(vector, sizes))
+        return [[_cast(next(pieces), kind.dtype).reshape(kind.shape) for kind in each] for each in kinds]
+
+    return whole, parts
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    return (value if is_complex or not jnp.iscomplexobj(value) else value.real).astype(dtype)
 
 
 def _with(operands: Sequence[Any], places: Sequence[int], values: Sequence[Any]) -> list[Any]:
