@@ -241,6 +241,17 @@ def diffrax_adaptive_solve() -> LibraryProgram:
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
 
 
+@program("checks of Equinox at run time", "equinox")
+def equinox_checks() -> LibraryProgram:
+    import equinox
+
+    def checked(x: Any) -> Any:
+        x = equinox.error_if(x, jnp.any(x > 100), "too large")
+        return equinox.error_if(jnp.sin(x) * x, x[0] > 9, "too large in the first place")
+
+    return LibraryProgram(checked, (normal(3),))
+
+
 @program("a root of optimistix", "optimistix")
 def optimistix_root() -> LibraryProgram:
     import optimistix

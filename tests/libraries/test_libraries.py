@@ -50,6 +50,13 @@ def test_batches_are_the_same_to_the_bit(name: str) -> None:
     assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
 
 
+@pytest.mark.parametrize("name", ["a solve of diffrax in as many steps as it takes", "checks of Equinox at run time"])
+def test_what_comes_back_is_lowered_to_the_same_program(name: str) -> None:
+    case: LibraryProgram = built(name)
+    again = brainir.lower(regenerated(name), *case.args)
+    assert brainir.fingerprint(again) == brainir.fingerprint(brainir.lower(case.fn, *case.args))
+
+
 def total(fn: Callable[..., Any]) -> Callable[..., Any]:
     def summed(*args: Any) -> Any:
         leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
@@ -62,4 +69,12 @@ def total(fn: Callable[..., Any]) -> Callable[..., Any]:
 def test_gradients_are_the_same_to_the_bit(name: str) -> None:
     case: LibraryProgram = built(name)
     got, wanted = (jax.jit(jax.grad(total(fn), case.along))(*case.args) for fn in (regenerated(name), case.fn))
+    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
+
+
+@pytest.mark.parametrize("name", ["a least-squares solution of lineax", "checks of Equinox at run time"])
+def test_gradients_of_batches_are_the_same_to_the_bit(name: str) -> None:
+    case: LibraryProgram = built(name)
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), case.args)
+    got, wanted = (jax.jit(jax.vmap(jax.grad(total(fn), case.along)))(*batch) for fn in (regenerated(name), case.fn))
     assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
