@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, is_mapped, open_jaxpr, tensor_type
+from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, is_mapped, kept_jaxpr, open_jaxpr, tensor_type
 
-__all__ = ["leaks", "maps", "outline", "uses", "uses_named"]
+__all__ = ["has_unused", "leaks", "maps", "outline", "uses", "uses_named"]
 
 
 def leaks(closed: Any) -> bool:
@@ -31,6 +31,17 @@ def uses_named(closed: Any, primitive: str) -> bool:
 def maps(closed: Any) -> bool:
     """Whether part of a jaxpr, or of one that it calls, was traced under ``jax.vmap``."""
     return any(is_mapped(equation) for called in _called(closed) for equation in called.equations)
+
+
+def has_unused(closed: Any) -> bool:
+    """Whether a jaxpr, or one that it calls, has an equation without effects whose results nothing needs."""
+    for called in _called(closed):
+        needed = {var for var in called.outvars if not is_literal(var)}
+        for equation in reversed(called.equations):
+            if not equation.effects and needed.isdisjoint(equation.outvars):
+                return True
+            needed.update(var for var in equation.invars if not is_literal(var))
+    return False
 
 
 def outline(closed: Any) -> Any:
@@ -59,12 +70,17 @@ def _is_data(value: Any) -> bool:
 
 
 def _called(closed: Any) -> Iterator[OpenJaxpr]:
-    """Yield a jaxpr and those that its equations hold."""
-    opened = open_jaxpr(closed)
-    yield opened
-    for equation in opened.equations:
-        for inner in _held(equation):
-            yield from _called(inner)
+    """Yield a jaxpr and those that its equations hold, each once."""
+    met = set[int]()
+    waiting = [closed]
+    while waiting:
+        called = waiting.pop()
+        if id(kept_jaxpr(called)) in met:
+            continue
+        met.add(id(kept_jaxpr(called)))
+        opened = open_jaxpr(called)
+        yield opened
+        waiting.extend(inner for equation in opened.equations for inner in _held(equation))
 
 
 def _held(equation: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from ..ir.printer import format_path
 from ..ir.program import Program
 from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
-from .jaxprs import maps
+from .jaxprs import has_unused, maps
 from .state_paths import module_states
 from .trees import TreeReader
 
@@ -63,7 +63,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
     traced = _traced(module, positional, keywords)
-    if maps(traced.get_jaxpr(*positional, **keywords)):
+    closed = traced.get_jaxpr(*positional, **keywords)
+    if has_unused(closed) and maps(closed):
         # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
         traced = _traced(module, positional, keywords)
     jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
