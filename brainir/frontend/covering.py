@@ -14,7 +14,7 @@ import jax
 from jax import numpy as jnp
 
 from ..ir.ops import JvpCase, VjpCase
-from . import jax_rules
+from . import jax_rules, primitive_rules
 from .derivatives import TracedRules
 from .jax_compat import moves, spec_of
 
@@ -31,7 +31,7 @@ def covering_jvp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
 def covering_primitive_jvp(equation: Any, perturbed: Sequence[int]) -> TracedRules:
     """Trace the derivative rule of a primitive for the tangents of these operands."""
     seen = tuple(perturbed)
-    return _jvp(equation, 0, seen, *jax_rules.trace_primitive_jvp_case(equation, seen))
+    return _jvp(equation, 0, seen, *primitive_rules.trace_primitive_jvp_case(equation, seen))
 
 
 def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tuple[int, ...]) -> TracedRules:

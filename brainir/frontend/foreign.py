@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..ir.program import Function
-from . import jax_compat, jax_rules, jaxprs
+from . import jax_compat, jaxprs, primitive_rules
 from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
@@ -106,14 +106,14 @@ class ForeignPrimitives:
         """
         if equation.effects:
             raise UnsupportedError("brainir cannot store a primitive with side effects")
-        if jax_compat.implementation(equation) is None:
-            if jax_compat.is_brainevent(equation.primitive):
+        if primitive_rules.implementation(equation) is None:
+            if primitive_rules.is_brainevent(equation.primitive):
                 return None
             raise UnsupportedError(
                 f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
             )
         try:
-            traced = jax_rules.trace_primitive(equation)
+            traced = primitive_rules.trace_primitive(equation)
         except UNTRACEABLE:
             return None
         # One that only runs the primitive says nothing.
@@ -179,14 +179,14 @@ def _without_constants(lowering: Lowering, closed: Any, name: str, wanted: str) 
     """
     if not lowering.table.functions[name].constants:
         return name
-    return lowering.own(jax_rules.trace_within_jit(closed, wanted), wanted)
+    return lowering.own(jaxprs.within_jit(closed, wanted), wanted)
 
 
 def _rules(equation: Any, active: Active | None) -> TracedRules:
     """Trace the derivative rule of a primitive, for all operands or for those that are active."""
     if active is not None:
         return covering_primitive_jvp(equation, active[0])
-    return TracedRules({"jvp": jax_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
+    return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
@@ -195,7 +195,7 @@ def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
     A plain call is then the same program, and analyses see through it.
     """
     try:
-        opened = jax_compat.open_jaxpr(jax_rules.trace_implementation_jvp(equation))
+        opened = jax_compat.open_jaxpr(primitive_rules.trace_implementation_jvp(equation))
         derived = lowering.tried(opened, rule.name)
     except UNTRACEABLE:
         return False

@@ -21,7 +21,7 @@ import jax
 import jax.extend
 import numpy as np
 
-from . import jax_compat
+from .primitive_rules import primitive_functions
 
 __all__ = ["FunctionKeys", "UnknownBehaviourError"]
 
@@ -200,7 +200,7 @@ class FunctionKeys:
     def _primitive(self, primitive: Any) -> Hashable:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
         self._changes = True
-        return _Same(primitive), tuple(map(self._of, jax_compat.primitive_functions(primitive)))
+        return _Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = _is_pure(function.__module__)

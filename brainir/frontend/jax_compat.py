@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, with :mod:`.jax_rules` and :mod:`.jax_references`.
+"""Every name that JAX may move or rename between versions, with `jax_rules`, `primitive_rules` and `jax_references`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +15,6 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.extend import core as jex_core
-from jax.interpreters import ad, batching
 
 from ..ir.types import TensorType, literal_text
 from .jax_references import makes_references, without_references
@@ -33,8 +31,6 @@ __all__ = [
     "equation_traceback",
     "function_name",
     "has_reductions",
-    "implementation",
-    "is_brainevent",
     "is_literal",
     "is_mapped",
     "is_ordered",
@@ -49,9 +45,7 @@ __all__ = [
     "moves",
     "name_stack",
     "open_jaxpr",
-    "primitive_functions",
     "scan_arity",
-    "settings",
     "spec_of",
     "strong",
     "tensor_type",
@@ -343,68 +337,6 @@ def bind(equation: Equation, operands: Sequence[Any]) -> list[Any]:
     return list(found) if equation.primitive.multiple_results else [found]
 
 
-def implementation(equation: Equation) -> Any:
-    """Return a function that computes an equation, or None if that says no more than the primitive does.
-
-    Primitives of other packages have an implementation. That of JAX's own primitives compiles and runs the primitive
-    itself, but for ``call_hi_primitive`` (JAX 0.12), which holds an object with functions.
-    """
-    primitive, params = equation.primitive, equation.params
-    if primitive.name == "call_hi_primitive":
-        held = params["_prim"]
-        return lambda *operands: jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
-    kernel = _brainevent_registry().get(primitive.name)
-    if kernel is not None:
-        entry = next((part["jax_raw"] for part in kernel._kernels.values() if "jax_raw" in part), None)
-        own = {name: value for name, value in params.items() if name != "backend"}
-        return None if entry is None else lambda *operands: entry.kernel_generator(**own)(*operands)
-    function = getattr(primitive.impl, "func", primitive.impl)
-    module = getattr(function, "__module__", None) or ""
-    if module.startswith(("jax.", "jaxlib.")) and not _is_public(function):
-        return _sparse_implementation(equation)
-    return functools.partial(primitive.impl, **params)
-
-
-_PUBLIC = (jnp, jnp.linalg, jax.lax, jax.nn)
-
-
-def _is_public(function: Any) -> bool:
-    """Whether an implementation is one of JAX's functions for everyone, which says what it computes."""
-    name = getattr(function, "__name__", "")
-    return any(getattr(module, name, None) is function for module in _PUBLIC)
-
-
-def primitive_functions(primitive: Any) -> tuple[Any, ...]:
-    """Return what a primitive of another package computes with, and its rules; None for those that it has not.
-
-    The operations of brainevent are those of its registry, for good.
-    """
-    if is_brainevent(primitive):
-        return ()
-    tables = (ad.primitive_jvps, ad.primitive_transposes, batching.fancy_primitive_batchers)
-    return primitive.impl, *(table.get(primitive) for table in tables)
-
-
-def _sparse_implementation(equation: Equation) -> Any:
-    """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
-    for name in ("bcoo", "bcsr", "coo", "csr"):
-        module = sys.modules.get(f"jax.experimental.sparse.{name}")
-        function = getattr(module, f"_{equation.primitive.name}_impl", None)
-        if function is not None:
-            return functools.partial(function, **equation.params)
-    return None
-
-
-def is_brainevent(primitive: Any) -> bool:
-    """Whether a primitive is an operation of brainevent."""
-    return primitive.name in _brainevent_registry()
-
-
-def _brainevent_registry() -> Mapping[str, Any]:
-    module = sys.modules.get("brainevent")
-    return module.get_registry() if module is not None else {}
-
-
 def callback_parts(equation: Equation) -> tuple[Any, Any, str]:
     """Return the function of a host callback, the pytree of its arguments and keywords, and a format to print with.
 
@@ -452,42 +384,3 @@ def is_ordered(equation: Equation) -> bool:
     if "ordered" in equation.params:
         return bool(equation.params["ordered"])
     return "Ordered" in type(equation.params.get("effect")).__name__
-
-
-_SETTINGS = (
-    "eager_constant_folding",
-    "jax2tf_associative_scan_reductions",
-    "jax_auto_pcast",
-    "jax_bcoo_cusparse_lowering",
-    "jax_check_static_indices",
-    "jax_custom_vjp3",
-    "jax_default_matmul_precision",
-    "jax_default_prng_impl",
-    "jax_disable_bwd_checks",
-    "jax_disable_jit",
-    "jax_enable_custom_prng",
-    "jax_enable_x64",
-    "jax_error_checking_behavior_divide",
-    "jax_error_checking_behavior_nan",
-    "jax_error_checking_behavior_oob",
-    "jax_explicit_x64_dtypes",
-    "jax_high_dynamic_range_gumbel",
-    "jax_legacy_prng_key",
-    "jax_mutable_array_checks",
-    "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
-    "jax_random_seed_offset",
-    "jax_refs_to_pins",
-    "jax_remat3",
-    "jax_remove_size_one_mesh_axis_from_type",
-    "jax_scan3",
-    "jax_softmax_custom_jvp",
-    "jax_threefry_partitionable",
-    "jax_use_direct_linearize",
-    "jax_use_simplified_jaxpr_constants",
-)
-
-
-def settings() -> tuple[Any, ...]:
-    """Return what JAX is set to, as far as what it traces depends on that."""
-    return tuple([getattr(jax.config, name, None) for name in _SETTINGS])

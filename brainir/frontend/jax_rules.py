@@ -16,106 +16,23 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import (
-    Equation,
-    implementation,
-    is_literal,
-    moves,
-    open_jaxpr,
-    spec_of,
-)
+from .jax_compat import Equation, is_literal, moves, open_jaxpr, spec_of
 
 __all__ = [
+    "avals",
     "num_closed_over",
+    "operand_specs",
     "rule_functions",
     "rule_operands",
+    "rule_specs",
     "trace_custom_jvp",
-    "trace_implementation_jvp",
     "trace_jvp_case",
-    "trace_primitive",
-    "trace_primitive_jvp",
-    "trace_primitive_jvp_case",
     "trace_transpose",
     "trace_transposed_jvp",
     "trace_vjp_case",
     "trace_vjp_rules",
-    "trace_within_jit",
+    "with_float0",
 ]
-
-
-def trace_primitive(equation: Equation) -> Any:
-    """Trace the implementation of a primitive that is defined outside JAX.
-
-    Raises
-    ------
-    Exception
-        Whatever the implementation raises when it cannot be traced.
-    """
-    return jax.make_jaxpr(implementation(equation))(*_operand_specs(equation))
-
-
-def trace_within_jit(closed: Any, name: str) -> Any:
-    """Trace a nested jit of this name that runs a closed jaxpr."""
-
-    def run(*operands: Any) -> list[Any]:
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
-        return values
-
-    run.__name__ = run.__qualname__ = name
-    return jax.make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
-
-
-def trace_primitive_jvp(equation: Equation) -> Any:
-    """Trace the derivative rule of a primitive: operands and inexact tangents to results and inexact tangents.
-
-    Raises
-    ------
-    NotImplementedError
-        If the primitive has no such rule.
-    """
-    return _trace_jvp(equation, functools.partial(equation.primitive.bind, **equation.params))
-
-
-def trace_implementation_jvp(equation: Equation) -> Any:
-    """Trace the derivative of a primitive's implementation; signature as in :func:`trace_primitive_jvp`.
-
-    Raises
-    ------
-    Exception
-        Whatever JAX or the implementation raises when it cannot be differentiated.
-    """
-    return _trace_jvp(equation, implementation(equation))
-
-
-def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
-    """Trace the derivative rule of a primitive where only some operands are perturbed; as :func:`trace_jvp_case`."""
-    kinds, outputs = _avals(equation)
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        def run(*moving: Any) -> list[Any]:
-            operands = {**dict(enumerate(primals)), **dict(zip(perturbed, moving, strict=True))}
-            results = equation.primitive.bind(*operands.values(), **equation.params)
-            return list(results) if equation.primitive.multiple_results else [results]
-
-        results, moved = jax.jvp(run, tuple(primals[place] for place in perturbed), tuple(tangents))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
-
-    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
-    return closed, tuple(place for place, kind in enumerate(outputs) if moves(kind))
-
-
-def _trace_jvp(equation: Equation, function: Any) -> Any:
-    kinds, outputs = _avals(equation)
-
-    def run(*operands: Any) -> list[Any]:
-        results = function(*operands)
-        return list(results) if equation.primitive.multiple_results else [results]
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        results, moved = jax.jvp(run, tuple(primals), tuple(_with_float0(tangents, kinds)))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
-
-    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
 
 
 def trace_transpose(equation: Equation) -> Any:
@@ -133,8 +50,8 @@ def trace_transpose(equation: Equation) -> Any:
 
 
 def trace_custom_jvp(equation: Equation) -> Any:
-    """Trace the rule of a ``custom_jvp_call``; signature as in :func:`trace_primitive_jvp`."""
-    kinds, outputs = _avals(equation)
+    """Trace the rule of a ``custom_jvp_call``; signature as in :func:`~.primitive_rules.trace_primitive_jvp`."""
+    kinds, outputs = avals(equation)
     own = equation.params["num_consts"]
     still = [not moves(kind) for kind in kinds[own:]]
     jaxpr, consts, zero_tangents = _traced_again(equation.params["jvp_jaxpr_fun"], still)
@@ -147,7 +64,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
         moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
-    return jax.make_jaxpr(rule)(*_rule_specs(kinds))
+    return jax.make_jaxpr(rule)(*rule_specs(kinds))
 
 
 def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
@@ -161,7 +78,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
     jvp : closed jaxpr
         The rule, as :func:`trace_custom_jvp` traces it.
     """
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     call = equation.params["call_jaxpr"]
     function = jax.custom_jvp(lambda *operands: jax.core.eval_jaxpr(call.jaxpr, call.consts, *operands))
 
@@ -169,7 +86,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
     def _rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if moves(kind)]
         values = jax.core.eval_jaxpr(jvp.jaxpr, jvp.consts, *primals, *moving)
-        return values[: len(outputs)], _with_float0(values[len(outputs) :], outputs)
+        return values[: len(outputs)], with_float0(values[len(outputs) :], outputs)
 
     structures: list[Any] = []
 
@@ -179,11 +96,11 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
         structures.append(structure)
         return [*results, *residuals]
 
-    fwd = jax.make_jaxpr(run_fwd)(*_operand_specs(equation))
+    fwd = jax.make_jaxpr(run_fwd)(*operand_specs(equation))
 
     def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         back = jax.tree.unflatten(structures[-1], residuals)
-        returned = back(_with_float0(cotangents, outputs))
+        returned = back(with_float0(cotangents, outputs))
         return [cotangent for cotangent, kind in zip(returned, kinds, strict=True) if moves(kind)]
 
     residuals = [spec_of(aval) for aval in fwd.out_avals[len(outputs) :]]
@@ -197,15 +114,18 @@ def rule_functions(equation: Equation) -> tuple[Any, ...]:
     return tuple([params[name] for name in held if name in params])
 
 
-def _avals(equation: Equation) -> tuple[list[Any], list[Any]]:
+def avals(equation: Equation) -> tuple[list[Any], list[Any]]:
+    """Return the abstract values of operands and results."""
     return [atom.aval for atom in equation.invars], [var.aval for var in equation.outvars]
 
 
-def _operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
+def operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
+    """Return what is traced for the operands."""
     return [spec_of(atom.aval) for atom in equation.invars]
 
 
-def _rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
+def rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
+    """Return what is traced for operands and for their inexact tangents."""
     return [spec_of(kind) for kind in kinds], [spec_of(kind) for kind in kinds if moves(kind)]
 
 
@@ -218,7 +138,7 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         ``fwd`` takes the operands and returns results, then residuals; ``bwd`` takes residuals and inexact cotangents
         and returns inexact cotangents of the operands, zero for those that the user's function closed over.
     """
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     symbolic = equation.params["symbolic_zeros"]
     forward, residuals = _trace_forward(
         equation, list(map(moves, kinds[own:])) if symbolic else [True] * (len(kinds) - own)
@@ -257,7 +177,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
     """Trace a forward rule from the operands after the `first` to results and residuals that are not fixed."""
     params = equation.params
     own = params["num_consts"]
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     unperturbed = [False] * (len(kinds) - own - len(perturbed))
     jaxpr, consts = params["fwd_jaxpr_thunk"].call_wrapped(*unperturbed, *perturbed)
     # A residual that is an operand is not computed: the third tree entry names the operand instead.
@@ -369,7 +289,7 @@ def _may_perturb(equation: Equation, perturbed: Sequence[int]) -> bool:
 
 def rule_operands(equation: Equation, own: int) -> tuple[list[Any], list[Any]]:
     """Return which operands that a derivative rule sees can move, and which results; as positions."""
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     return [place for place, kind in enumerate(kinds[own:]) if moves(kind)], [
         place for place, kind in enumerate(outputs) if moves(kind)
     ]
@@ -384,7 +304,7 @@ def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, t
         From operands that are not closed over, and the tangents, to results and the tangents of those that move; and
         which these are.
     """
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     kinds = kinds[equation.params["num_consts"] :]
     zeros = [place not in perturbed for place in range(len(kinds))]
     jaxpr, consts, still = _traced_again(equation.params["jvp_jaxpr_fun"], zeros)
@@ -412,7 +332,7 @@ def trace_vjp_case(
     returned : tuple of int
         The operands that ``bwd`` gives a cotangent for.
     """
-    kinds, outputs = _avals(equation)
+    kinds, outputs = avals(equation)
     seen = kinds[own:]
     _forget(equation.params["fwd_jaxpr_thunk"])
     forward, residuals = _trace_forward(equation, [place in perturbed for place in range(len(seen))], own)
@@ -435,7 +355,8 @@ def _symbolic_zero(kind: Any) -> Any:
     return jax.custom_derivatives.SymbolicZero(moving())
 
 
-def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+def with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+    """Return tangents or cotangents of all values from those of inexact ones."""
     values = iter(given)
     return [next(values) if moves(kind) else _float0(kind) for kind in kinds]
 

@@ -8,9 +8,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from .jax_compat import OpenJaxpr, as_closed, constant_array, is_literal, is_mapped, kept_jaxpr, open_jaxpr, tensor_type
+from .jax_compat import (
+    OpenJaxpr,
+    as_closed,
+    constant_array,
+    is_literal,
+    is_mapped,
+    kept_jaxpr,
+    open_jaxpr,
+    spec_of,
+    tensor_type,
+)
 
-__all__ = ["has_unused", "leaks", "maps", "outline", "uses", "uses_named"]
+__all__ = ["has_unused", "leaks", "maps", "outline", "uses", "uses_named", "within_jit"]
 
 
 def leaks(closed: Any) -> bool:
@@ -60,6 +70,17 @@ def outline(closed: Any) -> Any:
     held = zip(opened.constvars, opened.consts, strict=True)
     consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
     return [*lines, [named(atom) for atom in opened.outvars], consts]
+
+
+def within_jit(closed: Any, name: str) -> Any:
+    """Return a jaxpr of one nested jit of this name that runs a closed jaxpr."""
+
+    def run(*operands: Any) -> list[Any]:
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
+        return values
+
+    run.__name__ = run.__qualname__ = name
+    return jax.make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
 
 
 def _is_data(value: Any) -> bool:

@@ -13,6 +13,7 @@ from . import jax_compat, jax_rules
 from .identity import FunctionKeys, UnknownBehaviourError
 from .rule_memory import RULES, LoweredRules
 from .rules import Attributes
+from .settings import settings
 from .table import Table
 
 __all__ = ["Behaviour", "Remembering"]
@@ -77,7 +78,7 @@ class Remembering:
     @functools.cached_property
     def settings(self) -> Hashable:
         """What JAX is set to while the program is lowered."""
-        return jax_compat.settings()
+        return settings()
 
     def behaviour(self, equation: Any, parts: Any) -> Behaviour | None:
         """Return what the rules of an equation depend on, or None if that cannot be told.

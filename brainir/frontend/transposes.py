@@ -10,7 +10,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from . import batching, jax_compat, jax_rules
+from . import batching, jax_compat, primitive_rules
 from .derivatives import UNTRACEABLE
 from .jax_compat import moves, spec_of
 from .rules import RULES
@@ -109,14 +109,14 @@ def _inside(equation: Any) -> Any:
     if not _is_foreign(equation):
         return None
     try:
-        return jax_rules.trace_primitive(equation)
+        return primitive_rules.trace_primitive(equation)
     except UNTRACEABLE:
         return None
 
 
 def _is_foreign(equation: Any) -> bool:
     name = equation.primitive.name
-    return name not in RULES and name not in batching.RULES and jax_compat.implementation(equation) is not None
+    return name not in RULES and name not in batching.RULES and primitive_rules.implementation(equation) is not None
 
 
 @jax.custom_jvp

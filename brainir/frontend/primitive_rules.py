@@ -1,0 +1,154 @@
+"""Primitives of other packages: what computes them, and tracing of that and of their derivative rules.
+
+Like :mod:`.jax_compat`, it reads what JAX may rename or move between versions.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax import numpy as jnp
+from jax.interpreters import ad, batching
+
+from .jax_compat import Equation, moves, spec_of
+from .jax_rules import avals, operand_specs, rule_specs, with_float0
+
+__all__ = [
+    "implementation",
+    "is_brainevent",
+    "primitive_functions",
+    "trace_implementation_jvp",
+    "trace_primitive",
+    "trace_primitive_jvp",
+    "trace_primitive_jvp_case",
+]
+
+
+def implementation(equation: Equation) -> Any:
+    """Return a function that computes an equation, or None if that says no more than the primitive does.
+
+    Primitives of other packages have an implementation. That of JAX's own primitives compiles and runs the primitive
+    itself, but for ``call_hi_primitive`` (JAX 0.12), which holds an object with functions.
+    """
+    primitive, params = equation.primitive, equation.params
+    if primitive.name == "call_hi_primitive":
+        held = params["_prim"]
+        return lambda *operands: jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
+    kernel = _brainevent_registry().get(primitive.name)
+    if kernel is not None:
+        entry = next((part["jax_raw"] for part in kernel._kernels.values() if "jax_raw" in part), None)
+        own = {name: value for name, value in params.items() if name != "backend"}
+        return None if entry is None else lambda *operands: entry.kernel_generator(**own)(*operands)
+    function = getattr(primitive.impl, "func", primitive.impl)
+    module = getattr(function, "__module__", None) or ""
+    if module.startswith(("jax.", "jaxlib.")) and not _is_public(function):
+        return _sparse_implementation(equation)
+    return functools.partial(primitive.impl, **params)
+
+
+_PUBLIC = (jnp, jnp.linalg, jax.lax, jax.nn)
+
+
+def _is_public(function: Any) -> bool:
+    """Whether an implementation is one of JAX's functions for everyone, which says what it computes."""
+    name = getattr(function, "__name__", "")
+    return any(getattr(module, name, None) is function for module in _PUBLIC)
+
+
+def primitive_functions(primitive: Any) -> tuple[Any, ...]:
+    """Return what a primitive of another package computes with, and its rules; None for those that it has not.
+
+    The operations of brainevent are those of its registry, for good.
+    """
+    if is_brainevent(primitive):
+        return ()
+    tables = (ad.primitive_jvps, ad.primitive_transposes, batching.fancy_primitive_batchers)
+    return primitive.impl, *(table.get(primitive) for table in tables)
+
+
+def _sparse_implementation(equation: Equation) -> Any:
+    """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
+    for name in ("bcoo", "bcsr", "coo", "csr"):
+        module = sys.modules.get(f"jax.experimental.sparse.{name}")
+        function = getattr(module, f"_{equation.primitive.name}_impl", None)
+        if function is not None:
+            return functools.partial(function, **equation.params)
+    return None
+
+
+def is_brainevent(primitive: Any) -> bool:
+    """Whether a primitive is an operation of brainevent."""
+    return primitive.name in _brainevent_registry()
+
+
+def _brainevent_registry() -> Mapping[str, Any]:
+    module = sys.modules.get("brainevent")
+    return module.get_registry() if module is not None else {}
+
+
+def trace_primitive(equation: Equation) -> Any:
+    """Trace the implementation of a primitive that is defined outside JAX.
+
+    Raises
+    ------
+    Exception
+        Whatever the implementation raises when it cannot be traced.
+    """
+    return jax.make_jaxpr(implementation(equation))(*operand_specs(equation))
+
+
+def trace_primitive_jvp(equation: Equation) -> Any:
+    """Trace the derivative rule of a primitive: operands and inexact tangents to results and inexact tangents.
+
+    Raises
+    ------
+    NotImplementedError
+        If the primitive has no such rule.
+    """
+    return _trace_jvp(equation, functools.partial(equation.primitive.bind, **equation.params))
+
+
+def trace_implementation_jvp(equation: Equation) -> Any:
+    """Trace the derivative of a primitive's implementation; signature as in :func:`trace_primitive_jvp`.
+
+    Raises
+    ------
+    Exception
+        Whatever JAX or the implementation raises when it cannot be differentiated.
+    """
+    return _trace_jvp(equation, implementation(equation))
+
+
+def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
+    """Trace the derivative rule of a primitive where only some operands are perturbed; as :func:`trace_jvp_case`."""
+    kinds, outputs = avals(equation)
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        def run(*moving: Any) -> list[Any]:
+            operands = {**dict(enumerate(primals)), **dict(zip(perturbed, moving, strict=True))}
+            results = equation.primitive.bind(*operands.values(), **equation.params)
+            return list(results) if equation.primitive.multiple_results else [results]
+
+        results, moved = jax.jvp(run, tuple(primals[place] for place in perturbed), tuple(tangents))
+        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
+
+    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
+    return closed, tuple(place for place, kind in enumerate(outputs) if moves(kind))
+
+
+def _trace_jvp(equation: Equation, function: Any) -> Any:
+    kinds, outputs = avals(equation)
+
+    def run(*operands: Any) -> list[Any]:
+        results = function(*operands)
+        return list(results) if equation.primitive.multiple_results else [results]
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        results, moved = jax.jvp(run, tuple(primals), tuple(with_float0(tangents, kinds)))
+        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
+
+    return jax.make_jaxpr(rule)(*rule_specs(kinds))
