@@ -40,7 +40,7 @@ class ForeignPrimitives:
     def __init__(self) -> None:
         self.known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
-        self._open: list[tuple[tuple[Any, tuple[int, ...]], Attributes, Any]] = []
+        self._open: list[tuple[Any, Attributes, Any]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -129,11 +129,10 @@ class ForeignPrimitives:
             self.known[key] = {"function": called}
             return
         function = _without_constants(lowering, traced, called, equation.primitive.name)
-        *_, linear, active = key
+        *_, active = key
         # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
         # the same in the last three orders but for the parameters, it refers to itself.
-        kind = equation.primitive, linear
-        around = [(known, bodies) for other, known, bodies in self._open if other == kind]
+        around = [(known, bodies) for primitive, known, bodies in self._open if primitive is equation.primitive]
         if len(around) == _MOST_ORDERS and around[-1][0]["function"] != function:
             raise HigherOrderError(function, _TOO_HIGH)
         try:
@@ -157,7 +156,7 @@ class ForeignPrimitives:
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self.known[key] = {"function": function, **attributes}
-        self._open.append((kind, self.known[key], traced_rules))
+        self._open.append((equation.primitive, self.known[key], traced_rules))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
