@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ForeignPrimitives"]
 
 
-_MOST_ORDERS = 3
+_MOST_ORDERS, _MOST_LINEAR_ORDERS = 3, 1
 _TOO_HIGH = f"derivatives of order {_MOST_ORDERS + 1} and above are not stored"
 
 
@@ -40,7 +40,7 @@ class ForeignPrimitives:
     def __init__(self) -> None:
         self.known: dict[Any, Attributes] = {}
         self._kept: list[Any] = []
-        self._open: list[tuple[Any, Attributes, Any]] = []
+        self._open: list[tuple[tuple[Any, tuple[int, ...]], Attributes, Any]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -129,11 +129,14 @@ class ForeignPrimitives:
             self.known[key] = {"function": called}
             return
         function = _without_constants(lowering, traced, called, equation.primitive.name)
-        *_, active = key
+        *_, linear, active = key
         # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
-        # the same in the last three orders but for the parameters, it refers to itself.
-        around = [(known, bodies) for primitive, known, bodies in self._open if primitive is equation.primitive]
-        if len(around) == _MOST_ORDERS and around[-1][0]["function"] != function:
+        # the same in the last three orders but for the parameters, it refers to itself. Tangents run another function,
+        # in which the primitive is linear: its rule is the same from the first order on.
+        kind = equation.primitive, linear
+        around = [(known, bodies) for other, known, bodies in self._open if other == kind]
+        most = _MOST_LINEAR_ORDERS if linear else _MOST_ORDERS
+        if len(around) == most and around[-1][0]["function"] != function:
             raise HigherOrderError(function, _TOO_HIGH)
         try:
             rules = _rules(equation, active)
@@ -145,7 +148,7 @@ class ForeignPrimitives:
         except (RuntimeError, AssertionError) as error:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
         traced_rules = [*rules.bodies()]
-        if len(around) == _MOST_ORDERS:
+        if len(around) == most:
             latest = [traced_rules, *(bodies for _, bodies in around[-2:])]
             outlines = [[*map(jaxprs.outline, bodies)] for bodies in latest]
             if outlines[1:] != outlines[:-1]:
@@ -156,7 +159,7 @@ class ForeignPrimitives:
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self.known[key] = {"function": function, **attributes}
-        self._open.append((equation.primitive, self.known[key], traced_rules))
+        self._open.append((kind, self.known[key], traced_rules))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
