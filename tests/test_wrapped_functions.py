@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import Primitive
 
 import brainir
 from tests.compare import assert_same_bits
@@ -88,3 +89,14 @@ def test_a_batch_has_one_value_for_all_examples_where_the_original_has() -> None
         chosen, *_ = jax.jit(jax.vmap(ours, in_axes=(0, None), out_axes=axes))(batch[0], args[1])
         assert_same_bits(chosen, jnp.sin(batch[0]))
         assert_same_bits(ours(*args)[0], jnp.where(jnp.any(args[0] > 1.5), jnp.sin(args[0]), args[0]))
+
+
+def test_a_choice_that_a_batch_makes_has_the_type_that_the_original_gives_it() -> None:
+    primitive = Primitive("select_if_vmap")
+    primitive.def_abstract_eval(lambda chosen, first, second: first)
+    weak, strong = jax.ShapeDtypeStruct((), jnp.int32, weak_type=True), jax.ShapeDtypeStruct((), jnp.int32)
+    chosen = jax.ShapeDtypeStruct((), bool)
+    for first, second in ((weak, strong), (strong, weak), (weak, weak)):
+        program = brainir.lower(primitive.bind, chosen, first, second)
+        again = brainir.lower(brainir.to_callable(program), chosen, first, second)
+        assert brainir.fingerprint(again) == brainir.fingerprint(program)

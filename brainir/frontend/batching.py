@@ -23,9 +23,14 @@ _IS_VMAPPED.def_abstract_eval(lambda x: jax.core.ShapedArray((), bool))
 
 def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
     """Lower Equinox's choice in a loop, which a batch makes for each example; for one, the first array is taken."""
+    kind = equation.outvars[0].aval
 
     def select_if_vmap(chosen: Any, first: Any, second: Any) -> Any:
-        return lax.select(lax.bitwise_or(chosen, lax.bitwise_not(_IS_VMAPPED.bind(chosen))), first, second)
+        found = lax.select(lax.bitwise_or(chosen, lax.bitwise_not(_IS_VMAPPED.bind(chosen))), first, second)
+        if jax.typeof(found).weak_type == kind.weak_type:
+            return found
+        # The result has the type of the first array, whatever the second is.
+        return lax.convert_element_type_p.bind(found, new_dtype=kind.dtype, weak_type=kind.weak_type, sharding=None)
 
     traced = jax.make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
     return {"function": table.shared(traced, "select_if_vmap")}
