@@ -184,19 +184,28 @@ def run(folder: Path, python: str = sys.executable, *options: str) -> str:
 
 
 def differences(folder: Path, cases: Iterable[Case]) -> Iterator[str]:
-    """Yield what modules gave that differs, in any bit, from what the original gives."""
+    """Yield what modules gave that differs, in any bit, from what the original gives.
+
+    Derivatives around barriers, which the compiler groups as they come, can be rounded otherwise.
+    """
     for case in cases:
         place = case.place(folder)
         found = json.loads((place / "found.json").read_text())
         if found == "the same executable":
             continue
-        results = lowered(case.fn, case.args, case.derivatives)[0].compile(compiler_options=quick_options())(*case.args)
+        made, text = lowered(case.fn, case.args, case.derivatives)
+        results = made.compile(compiler_options=quick_options())(*case.args)
         expected = [*map(encoded, jax.tree.leaves(results))]
         if len(found) != len(expected):
             yield f"{case.name}: {len(found)} leaves instead of {len(expected)}"
         for index, (got, wanted) in enumerate(zip(found, expected, strict=False)):
-            if got != wanted:
+            if got != wanted and not ("optimization_barrier" in text and is_rounding(decoded(*got), decoded(*wanted))):
                 yield f"{case.name}: leaf {index} is {decoded(*got)} instead of {decoded(*wanted)}"
+
+
+def is_rounding(found: Any, wanted: Any) -> bool:
+    """Whether an array differs from another one by no more than single precision rounds."""
+    return found.shape == wanted.shape and bool(np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max())
 
 
 # In the process that has only jax and numpy

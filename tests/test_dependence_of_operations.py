@@ -33,7 +33,7 @@ BY_DATA = {
     "approx_top_k", "argmax", "argmin", "cond", "cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "gather",
     "linear_call", "lu", "ragged_dot_general", "random_bits", "reduce", "reduce_max", "reduce_min", "reduce_or",
     "reduce_window_min", "rng_bit_generator", "scatter_apply", "scatter_max", "scatter_min", "sort", "threefry2x32",
-    "while",
+    "unvmap_all", "unvmap_any", "unvmap_max", "while",
 }  # fmt: skip
 """Operations that mix, as far as can be told beforehand."""
 

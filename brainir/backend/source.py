@@ -54,7 +54,8 @@ def to_source(program: Program) -> str:
 
     Notes
     -----
-    The module computes the same to the bit under ``jax.jit`` on the CPU. Lowered again it is another program where
+    The module computes the same to the bit under ``jax.jit`` on the CPU; derivatives of a backward pass with a barrier
+    can be rounded otherwise. Lowered again it is another program where
     a public function of JAX writes down something else than it was given, which `to_callable` does not let it do:
 
     - ``lax.scan`` and ``lax.while_loop`` leave out constants that the body does not need, and put the others in the
