@@ -195,16 +195,18 @@ def differences(folder: Path, cases: Iterable[Case]) -> Iterator[str]:
             continue
         made, text = lowered(case.fn, case.args, case.derivatives)
         results = made.compile(compiler_options=quick_options())(*case.args)
+        values = len(results[0]) if isinstance(results, tuple) else len(results)
         expected = [*map(encoded, jax.tree.leaves(results))]
         if len(found) != len(expected):
             yield f"{case.name}: {len(found)} leaves instead of {len(expected)}"
         for index, (got, wanted) in enumerate(zip(found, expected, strict=False)):
-            if got != wanted and not ("optimization_barrier" in text and is_rounding(decoded(*got), decoded(*wanted))):
+            is_loose = index >= values and "optimization_barrier" in text
+            if got != wanted and not (is_loose and is_rounding(decoded(*got), decoded(*wanted))):
                 yield f"{case.name}: leaf {index} is {decoded(*got)} instead of {decoded(*wanted)}"
 
 
 def is_rounding(found: Any, wanted: Any) -> bool:
-    """Whether an array differs from another one by no more than single precision rounds."""
+    """Whether a derivative differs from another one by no more than single precision rounds."""
     return found.shape == wanted.shape and bool(np.abs(found - wanted).max() <= 1e-6 * np.abs(wanted).max())
 
 

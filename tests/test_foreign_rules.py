@@ -312,6 +312,28 @@ def test_a_rule_with_new_parameters_in_every_order_refers_to_itself_where_it_com
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
+def test_a_linear_rule_with_new_parameters_in_every_order_refers_to_itself_in_its_tangents() -> None:
+    """Tangents run another function than operands, because there the primitive is transposed by its own rule."""
+    tripled_p = primitive("brainir_tests_tripled", lambda x, tag: [3 * x])
+    ad.primitive_jvps[tripled_p] = lambda primals, tangents, tag: (
+        tripled_p.bind(*primals, tag=Tag()),
+        tripled_p.bind(*map(ad.instantiate_zeros, tangents), tag=Tag()),
+    )
+    ad.primitive_transposes[tripled_p] = lambda cotangents, x, tag: tripled_p.bind(*cotangents, tag=Tag())
+
+    def fn(x: Any) -> Any:
+        return jnp.sin(tripled_p.bind(x, tag=Tag())[0])
+
+    program = brainir.lower(fn, jnp.float32(0.3))
+    assert [node.op for function in program.functions for node in function.nodes if node.op == "no_derivative"] == []
+    ours = brainir.to_callable(program)
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(program)
+    for order in range(6):
+        got, wanted = (functools.reduce(lambda f, _: jax.jacfwd(f), range(order), f)(0.3) for f in (ours, fn))
+        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(ours)(0.3), jax.grad(fn)(0.3), rtol=1e-6)
+
+
 def test_a_rule_with_other_numbers_in_every_order_does_not_refer_to_itself() -> None:
     def fn(x: Any) -> Any:
         return growing_p.bind(x, power=Power(2))[0]

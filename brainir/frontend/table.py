@@ -66,7 +66,7 @@ class Table:
         self._alike: dict[object, list[str]] = {}
         self._keys: dict[str, str] = {}
         self._by_form: dict[Hashable, str] = {}
-        self._unread: list[Reached] = []  # taken, and not in the line above yet
+        self._unread: list[Reached] = []  # taken, and not among the forms yet
 
     def new_name(self, wanted: str) -> str:
         """Return a name that no function has."""
@@ -87,9 +87,7 @@ class Table:
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
         written = written_form(function)
-        for reached in self._unread:
-            self._by_form = reached.forms | self._by_form
-        self._unread.clear()
+        self._read_taken()
         name = self._by_form.get(written)
         if name is None:
             name = self._by_form[written] = self._stored_once(function)
@@ -98,9 +96,17 @@ class Table:
 
     def leave_out(self, names: Collection[str]) -> None:
         """Let functions that the program may not need stand for none that is stored from now on."""
+        self._read_taken()
         for alike in self._alike.values():
             alike[:] = [name for name in alike if name not in names]
         self._by_form = {form: name for form, name in self._by_form.items() if name not in names}
+
+    def _read_taken(self) -> None:
+        """Let what was taken from earlier programs stand for what is written alike."""
+        for reached in self._unread:
+            for form, name in reached.forms.items():
+                self._by_form.setdefault(form, name)
+        self._unread.clear()
 
     def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
         """Note where a function stands for an equal one that is written otherwise, or wants another name."""
