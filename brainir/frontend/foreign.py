@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ForeignPrimitives"]
 
 
-_MOST_ORDERS, _MOST_LINEAR_ORDERS = 3, 1
+_MOST_ORDERS = 3
 _TOO_HIGH = f"derivatives of order {_MOST_ORDERS + 1} and above are not stored"
 
 
@@ -132,11 +132,14 @@ class ForeignPrimitives:
         *_, linear, active = key
         # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
         # the same in the last three orders but for the parameters, it refers to itself. Tangents run another function,
-        # in which the primitive is linear: its rule is the same from the first order on.
+        # in which the primitive is linear: there, two orders that are the same do.
         kind = equation.primitive, linear
         around = [(known, bodies) for other, known, bodies in self._open if other == kind]
-        most = _MOST_LINEAR_ORDERS if linear else _MOST_ORDERS
-        if len(around) == most and around[-1][0]["function"] != function:
+        orders = sum(primitive is equation.primitive for (primitive, _), *_ in self._open)
+        may_repeat = len(around) == _MOST_ORDERS or bool(linear and around)
+        is_last = may_repeat and orders >= _MOST_ORDERS
+        is_alike = may_repeat and around[-1][0]["function"] == function
+        if is_last and not is_alike:
             raise HigherOrderError(function, _TOO_HIGH)
         try:
             rules = _rules(equation, active)
@@ -148,13 +151,14 @@ class ForeignPrimitives:
         except (RuntimeError, AssertionError) as error:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
         traced_rules = [*rules.bodies()]
-        if len(around) == most:
+        if is_alike:
             latest = [traced_rules, *(bodies for _, bodies in around[-2:])]
             outlines = [[*map(jaxprs.outline, bodies)] for bodies in latest]
-            if outlines[1:] != outlines[:-1]:
+            if outlines[1:] == outlines[:-1]:
+                self.known[key] = around[-1][0]
+                return
+            if is_last:
                 raise HigherOrderError(function, _TOO_HIGH)
-            self.known[key] = around[-1][0]
-            return
         before = set(table.functions)
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
