@@ -346,23 +346,6 @@ def test_a_rule_with_other_numbers_in_every_order_does_not_refer_to_itself() -> 
         jax.grad(jax.grad(jax.grad(jax.grad(ours))))(0.7)
 
 
-def test_a_linear_rule_with_other_numbers_in_every_order_is_stored_for_three() -> None:
-    factor_p = primitive("brainir_tests_factor", lambda x, power: [power.exponent * x])
-    ad.primitive_jvps[factor_p] = lambda primals, tangents, power: (
-        factor_p.bind(*primals, power=power),
-        factor_p.bind(*map(ad.instantiate_zeros, tangents), power=Power(power.exponent + 1)),
-    )
-    ad.primitive_transposes[factor_p] = lambda cotangents, x, power: factor_p.bind(*cotangents, power=power)
-
-    def fn(x: Any) -> Any:
-        return jnp.sin(factor_p.bind(x, power=Power(2))[0])
-
-    ours = brainir.to_callable(brainir.lower(fn, jnp.float32(0.7)))
-    for order in range(4):
-        got, wanted = (functools.reduce(lambda f, _: jax.jacfwd(f), range(order), f)(0.7) for f in (ours, fn))
-        np.testing.assert_allclose(got, wanted, rtol=1e-5)
-
-
 class Note:
     """A parameter that says nothing of what it stands for."""
 
