@@ -10,6 +10,7 @@ from . import jax_compat, jaxprs, primitive_rules
 from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
+from .lowering_keys import LoweringKeys
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 from .table import identifier
@@ -39,7 +40,7 @@ class ForeignPrimitives:
 
     def __init__(self) -> None:
         self.known: dict[Any, Attributes] = {}
-        self._kept: list[Any] = []
+        self._keys = LoweringKeys()
         self._open: list[tuple[tuple[Any, tuple[int, ...]], Attributes, Any]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
@@ -68,7 +69,7 @@ class ForeignPrimitives:
     def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
-        params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
+        params, _ = self._keys.of(dict(sorted(equation.params.items())))
         linear = lowering.linear_operands(equation)
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self.known:
@@ -94,8 +95,6 @@ class ForeignPrimitives:
                 if not known:
                     return {}
                 self.known[key] = known
-            # What the parameters hold is kept alive, because its ids are in the key.
-            self._kept.append(equation.params)
         return self.known[key]
 
     @staticmethod
@@ -207,13 +206,3 @@ def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
         return False
     key = lowering.table.key
     return derived is not None and key(derived) == key(rule)
-
-
-def _key(value: Any) -> str:
-    """Return a text that is equal for equal plain values; anything else equals only itself."""
-    if isinstance(value, tuple):
-        return f"({','.join(map(_key, value))})"
-    if isinstance(value, jax_compat.ABSTRACT):
-        return f"type {jax_compat.type_text(value)}"
-    is_plain = value is None or isinstance(value, bool | int | float | str)
-    return f"{type(value).__name__} {value!r}" if is_plain else f"id {id(value)}"

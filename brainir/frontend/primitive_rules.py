@@ -20,6 +20,7 @@ from .jax_rules import avals, operand_specs, rule_specs, with_float0
 __all__ = [
     "implementation",
     "is_brainevent",
+    "noted_results",
     "primitive_functions",
     "trace_implementation_jvp",
     "trace_primitive",
@@ -88,6 +89,19 @@ def is_brainevent(primitive: Any) -> bool:
 def _brainevent_registry() -> Mapping[str, Any]:
     module = sys.modules.get("brainevent")
     return module.get_registry() if module is not None else {}
+
+
+def noted_results(value: Any) -> tuple[Any, Any] | None:
+    """Return what Equinox notes in a parameter of its primitives: how results make a tree, and its static leaves.
+
+    None for anything else. Each use of a primitive writes its note into a new object, which equals itself only, though
+    its type and the other parameters say it all.
+    """
+    kind = type(value)
+    if (kind.__module__, kind.__qualname__) != ("equinox.internal._primitive", "Flatten") or not value.called():
+        return None
+    structure, static = value.get()
+    return structure, static
 
 
 def trace_primitive(equation: Equation) -> Any:

@@ -1,0 +1,108 @@
+"""What a value is while one program is lowered, as a key: rules of equations with equal parameters are the same.
+
+Within one program less can change than between two (:mod:`.identity`): a function of a module, a class and an object
+of any kind stay what they are. So each of these has a key, and equals itself only, whatever another looks like.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from . import jax_compat, primitive_rules
+from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
+
+__all__ = ["LoweringKeys"]
+
+
+class LoweringKeys(FunctionKeys):
+    """Makes keys of numbers, small arrays, jaxprs, trees and closures by what they hold, and of others as themselves.
+
+    A key keeps alive what it stands for.
+    """
+
+    def _of(self, value: Any) -> Hashable:
+        try:
+            return super()._of(value)
+        except UnknownBehaviourError:
+            return (type(value), value) if _is_compared_by_jax(type(value)) else Same(value)
+
+    def _object(self, value: Any, kind: type) -> Hashable:
+        if isinstance(value, core.ClosedJaxpr):
+            return self._jaxpr(value)
+        if isinstance(value, core.Jaxpr):
+            return Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value))
+        if isinstance(value, jax.tree_util.PyTreeDef):
+            return self._tree(value)
+        if isinstance(value, types.MethodType):
+            return kind, self._of(value.__func__), self._of(value.__self__)
+        if kind is frozenset:
+            return kind, frozenset(map(self._of, value))
+        note = primitive_rules.noted_results(value)
+        if note is not None:
+            structure, static = note
+            leaves, tree = jax.tree.flatten(static)
+            return Same(kind), self._of(structure), self._of(tree), self._of(leaves)
+        return super()._object(value, kind)
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        if is_importable(function) or set(vars(function)) - {"__wrapped__"}:
+            return Same(function)
+        return (
+            function.__code__,
+            function.__name__,
+            Same(function.__globals__),
+            self._of((function.__defaults__, function.__kwdefaults__)),
+            tuple([(name, self._of(held)) for name, held in closure(function)]),
+        )
+
+    def _primitive(self, primitive: Any) -> Hashable:
+        return Same(primitive)
+
+    def _tree(self, tree: Any) -> Hashable:
+        """Return the key of how a tree is built, in which static parts are what they are and not what they equal."""
+        node, children = tree.node_data(), tree.children()
+        if node is None:
+            return tree.num_leaves
+        kind, static = node
+        return Same(kind), self._of(static), tuple(map(self._tree, children))
+
+    def _jaxpr(self, closed: Any) -> Hashable:
+        """Return the key of a closed jaxpr, whatever its variables are called and wherever it was written."""
+        opened = jax_compat.open_jaxpr(closed)
+        numbers: dict[Any, int] = {}
+
+        def read(atom: Any) -> Hashable:
+            if jax_compat.is_literal(atom):
+                return self._of(atom.val), atom.aval
+            return numbers.setdefault(atom, len(numbers))
+
+        def made(variables: Any) -> Hashable:
+            return tuple([(read(variable), variable.aval) for variable in variables])
+
+        return (
+            opened.function_name,
+            made((*opened.constvars, *opened.invars)),
+            tuple(map(self._of, opened.consts)),
+            tuple([self._equation(equation, read, made) for equation in opened.equations]),
+            tuple(map(read, opened.outvars)),
+        )
+
+    def _equation(self, equation: Any, read: Any, made: Any) -> Hashable:
+        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
+        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation)
+        return equation.primitive, params, context, tuple(map(read, equation.invars)), made(equation.outvars)
+
+
+def _is_compared_by_jax(kind: type) -> bool:
+    """Whether JAX compares objects of a class to see whether it has compiled a program before.
+
+    Those are numbers of dimensions, layouts, shardings and the like.
+    """
+    of_jax = kind.__module__.partition(".")[0] in ("jax", "jaxlib")
+    return of_jax and kind.__eq__ is not object.__eq__ and kind.__hash__ is not None
