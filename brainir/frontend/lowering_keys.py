@@ -6,10 +6,10 @@ of any kind stay what they are. So each of these has a key, and equals itself on
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import types
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 from jax.extend import core
@@ -17,7 +17,27 @@ from jax.extend import core
 from . import jax_compat, primitive_rules
 from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
 
-__all__ = ["LoweringKeys"]
+__all__ = ["LoweringKeys", "Parts", "most_orders"]
+
+V = TypeVar("V")
+Parts: TypeAlias = frozenset[Hashable]
+
+_MOST_ORDERS = 3
+_MOST_KNOWN_ORDERS = 8
+
+
+def most_orders(parts: Parts, around: Sequence[Parts]) -> int:
+    """Return how many orders of derivative are stored of a rule that leads to others of its kind without end.
+
+    Where something is made anew for every order, the next order has as many rules as this one has calls, times these.
+    Where only a number is another one, they are few.
+
+    Parameters
+    ----------
+    parts, around : frozenset, sequence of frozenset
+        What can be made anew in the key of the rule, and in those of the rules around it.
+    """
+    return _MOST_KNOWN_ORDERS if parts <= frozenset().union(*around) else _MOST_ORDERS
 
 
 class LoweringKeys(FunctionKeys):
@@ -26,23 +46,50 @@ class LoweringKeys(FunctionKeys):
     A key keeps alive what it stands for.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts = set[Hashable]()
+        self._parts_of: dict[int, Parts] = {}
+
+    def with_parts(self, value: Any) -> tuple[Hashable, Parts]:
+        """Return the key of a value, and its parts that can be made anew each time: jaxprs, and what equals itself."""
+        self._parts = set()
+        key = self._of(value)
+        return key, frozenset(self._parts)
+
     def _of(self, value: Any) -> Hashable:
         try:
             return super()._of(value)
         except UnknownBehaviourError:
-            return (type(value), value) if _is_compared_by_jax(type(value)) else Same(value)
+            return (type(value), value) if _is_compared_by_jax(type(value)) else self._part(Same(value))
+
+    def _part(self, key: Hashable) -> Hashable:
+        self._parts.add(key)
+        return key
+
+    def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
+        outer, self._parts = self._parts, set()
+        key = super()._once(value, content)
+        known = id(value) in self._known
+        parts = self._parts_of.setdefault(id(value), frozenset(self._parts)) if known else self._parts
+        self._parts = outer | parts
+        return key
 
     def _object(self, value: Any, kind: type) -> Hashable:
         if isinstance(value, core.ClosedJaxpr):
-            return self._jaxpr(value)
+            return self._part(self._jaxpr(value))
         if isinstance(value, core.Jaxpr):
-            return Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value))
+            return self._part(Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value)))
         if isinstance(value, jax.tree_util.PyTreeDef):
             return self._tree(value)
         if isinstance(value, types.MethodType):
             return kind, self._of(value.__func__), self._of(value.__self__)
         if kind is frozenset:
             return kind, frozenset(map(self._of, value))
+        if kind is object:
+            return self._part(Same(value))
+        if _is_compared_by_fields(kind):
+            return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         note = primitive_rules.noted_results(value)
         if note is not None:
             structure, static = note
@@ -99,10 +146,16 @@ class LoweringKeys(FunctionKeys):
         return equation.primitive, params, context, tuple(map(read, equation.invars)), made(equation.outvars)
 
 
+def _is_compared_by_fields(kind: type) -> bool:
+    """Whether a class says that its objects are equal where their fields are, which do not change."""
+    params = getattr(kind, "__dataclass_params__", None)
+    return params is not None and params.frozen and params.eq
+
+
 def _is_compared_by_jax(kind: type) -> bool:
     """Whether JAX compares objects of a class to see whether it has compiled a program before.
 
     Those are numbers of dimensions, layouts, shardings and the like.
     """
-    of_jax = kind.__module__.partition(".")[0] in ("jax", "jaxlib")
-    return of_jax and kind.__eq__ is not object.__eq__ and kind.__hash__ is not None
+    is_own = kind.__module__.partition(".")[0] in ("jax", "jaxlib") and not issubclass(kind, jax.Array)
+    return is_own and issubclass(kind, Hashable) and any("__eq__" in vars(base) for base in kind.__mro__[:-1])

@@ -89,14 +89,12 @@ class Remembering:
         parts
             What they are made of: functions, and values that these use.
         """
-        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
-        kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
             parts, lasts = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
         mesh = jax.sharding.get_abstract_mesh()
-        return Behaviour(equation.primitive, kinds, parts, lasts, self._keep, self.settings, mesh)
+        return Behaviour(equation.primitive, _kinds(equation), parts, lasts, self._keep, self.settings, mesh)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
@@ -110,6 +108,12 @@ class Remembering:
             The operands and results that can move, where the rules depend on them.
         """
         return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
+
+    @staticmethod
+    def what_rules_depend_on(equation: Any, base: str, active: Any) -> Any:
+        """Return what such rules depend on within one program, as the values themselves; see :meth:`of_rules`."""
+        mesh = jax.sharding.get_abstract_mesh()
+        return equation.primitive, _kinds(equation), base, jax_rules.rule_functions(equation), active, mesh
 
     def lowered(self, lowering: L, key: Hashable, lower: Callable[[L], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.
@@ -157,6 +161,12 @@ class Remembering:
             )
             for attribute, value in found.attributes.items()
         }
+
+
+def _kinds(equation: Any) -> tuple[Any, ...]:
+    """Return the types of operands and results."""
+    avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+    return tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
 
 
 def _names(value: Any) -> tuple[str, ...]:
