@@ -10,7 +10,7 @@ from . import jax_compat, jaxprs, primitive_rules
 from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
-from .lowering_keys import LoweringKeys, Parts, most_orders
+from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 from .table import identifier
@@ -126,7 +126,7 @@ class ForeignPrimitives:
         function = _without_constants(lowering, traced, called, equation.primitive.name)
         active = key[-1]
         around = [parts for primitive, parts in self._open if primitive is equation.primitive]
-        if len(around) >= most_orders(parts, around):
+        if len(around) >= most_orders(makes_new(parts, around)):
             raise HigherOrderError(function, f"derivatives of order {len(around) + 1} and above are not stored")
         try:
             rules = _rules(equation, active)

@@ -17,7 +17,7 @@ from jax.extend import core
 from . import jax_compat, primitive_rules
 from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
 
-__all__ = ["LoweringKeys", "Parts", "most_orders"]
+__all__ = ["LoweringKeys", "Parts", "makes_new", "most_orders"]
 
 V = TypeVar("V")
 Parts: TypeAlias = frozenset[Hashable]
@@ -26,22 +26,22 @@ _MOST_ORDERS = 3
 _MOST_KNOWN_ORDERS = 8
 
 
-def most_orders(parts: Parts, around: Sequence[Parts]) -> int:
+def makes_new(parts: Parts, around: Sequence[Parts]) -> bool:
+    """Whether a rule has parts that none of the rules around it has."""
+    return not parts <= frozenset().union(*around)
+
+
+def most_orders(is_new: bool) -> int:
     """Return how many orders of derivative are stored of a rule that leads to others of its kind without end.
 
     Where something is made anew for every order, the next order has as many rules as this one has calls, times these.
     Where only a number is another one, they are few.
-
-    Parameters
-    ----------
-    parts, around : frozenset, sequence of frozenset
-        What can be made anew in the key of the rule, and in those of the rules around it.
     """
-    return _MOST_KNOWN_ORDERS if parts <= frozenset().union(*around) else _MOST_ORDERS
+    return _MOST_ORDERS if is_new else _MOST_KNOWN_ORDERS
 
 
 class LoweringKeys(FunctionKeys):
-    """Makes keys of numbers, small arrays, jaxprs, trees and closures by what they hold, and of others as themselves.
+    """Makes keys of numbers, small arrays, jaxprs, pytrees and closures by what they hold, of others as themselves.
 
     A key keeps alive what it stands for.
     """
@@ -80,21 +80,26 @@ class LoweringKeys(FunctionKeys):
             return self._part(self._jaxpr(value))
         if isinstance(value, core.Jaxpr):
             return self._part(Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value)))
+        if isinstance(value, core.JaxprEqn):
+            return self._part(self._equation(value, {}))
         if isinstance(value, jax.tree_util.PyTreeDef):
             return self._tree(value)
         if isinstance(value, types.MethodType):
             return kind, self._of(value.__func__), self._of(value.__self__)
         if kind is frozenset:
             return kind, frozenset(map(self._of, value))
+        if isinstance(value, type | types.ModuleType):
+            return Same(value)
         if kind is object:
             return self._part(Same(value))
         if _is_compared_by_fields(kind):
             return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         note = primitive_rules.noted_results(value)
         if note is not None:
-            structure, static = note
-            leaves, tree = jax.tree.flatten(static)
-            return Same(kind), self._of(structure), self._of(tree), self._of(leaves)
+            return Same(kind), self._of(note)
+        if not jax.tree_util.all_leaves([value]):
+            leaves, tree = jax.tree.flatten(value)
+            return self._tree(tree), self._of(leaves)
         return super()._object(value, kind)
 
     def _function(self, function: types.FunctionType) -> Hashable:
@@ -115,7 +120,7 @@ class LoweringKeys(FunctionKeys):
         """Return the key of how a tree is built, in which static parts are what they are and not what they equal."""
         node, children = tree.node_data(), tree.children()
         if node is None:
-            return tree.num_leaves
+            return int(tree.num_leaves)
         kind, static = node
         return Same(kind), self._of(static), tuple(map(self._tree, children))
 
@@ -123,33 +128,34 @@ class LoweringKeys(FunctionKeys):
         """Return the key of a closed jaxpr, whatever its variables are called and wherever it was written."""
         opened = jax_compat.open_jaxpr(closed)
         numbers: dict[Any, int] = {}
-
-        def read(atom: Any) -> Hashable:
-            if jax_compat.is_literal(atom):
-                return self._of(atom.val), atom.aval
-            return numbers.setdefault(atom, len(numbers))
-
-        def made(variables: Any) -> Hashable:
-            return tuple([(read(variable), variable.aval) for variable in variables])
-
         return (
             opened.function_name,
-            made((*opened.constvars, *opened.invars)),
-            tuple(map(self._of, opened.consts)),
-            tuple([self._equation(equation, read, made) for equation in opened.equations]),
-            tuple(map(read, opened.outvars)),
+            self._atoms((*opened.constvars, *opened.invars), numbers),
+            self._of(tuple(opened.consts)),
+            tuple([self._equation(equation, numbers) for equation in opened.equations]),
+            self._atoms(opened.outvars, numbers),
         )
 
-    def _equation(self, equation: Any, read: Any, made: Any) -> Hashable:
+    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
         params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
         context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation)
-        return equation.primitive, params, context, tuple(map(read, equation.invars)), made(equation.outvars)
+        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
+        return Same(equation.primitive), params, context, operands, results
+
+    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
+        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
+        return tuple(
+            [
+                (atom.aval, self._of(atom.val) if jax_compat.is_literal(atom) else numbers.setdefault(atom, len(numbers)))
+                for atom in atoms
+            ]
+        )
 
 
 def _is_compared_by_fields(kind: type) -> bool:
     """Whether a class says that its objects are equal where their fields are, which do not change."""
     params = getattr(kind, "__dataclass_params__", None)
-    return params is not None and params.frozen and params.eq
+    return bool(params and params.frozen and params.eq)
 
 
 def _is_compared_by_jax(kind: type) -> bool:
@@ -158,4 +164,5 @@ def _is_compared_by_jax(kind: type) -> bool:
     Those are numbers of dimensions, layouts, shardings and the like.
     """
     is_own = kind.__module__.partition(".")[0] in ("jax", "jaxlib") and not issubclass(kind, jax.Array)
-    return is_own and issubclass(kind, Hashable) and any("__eq__" in vars(base) for base in kind.__mro__[:-1])
+    has_values = any("__eq__" in vars(base) for base in kind.__mro__[:-1]) and kind.__hash__ is not None
+    return is_own and has_values

@@ -40,6 +40,8 @@ class Behaviour(NamedTuple):
     primitive
     kinds : tuple
         Types of operands and results.
+    mesh
+        That around the equation, with what `shard_map` makes of its axes.
     parts : hashable
         What the rules are made of.
     lasts : bool
@@ -48,17 +50,15 @@ class Behaviour(NamedTuple):
         Names of primitives that are left as they are.
     settings : hashable
         Those of JAX.
-    mesh
-        That around the equation, with what `shard_map` makes of its axes.
     """
 
     primitive: Any
     kinds: tuple[Any, ...]
+    mesh: Hashable
     parts: Hashable
     lasts: bool
     keep: frozenset[str]
     settings: Hashable
-    mesh: Hashable
 
 
 class Remembering:
@@ -93,8 +93,7 @@ class Remembering:
             parts, lasts = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
-        mesh = jax.sharding.get_abstract_mesh()
-        return Behaviour(equation.primitive, _kinds(equation), parts, lasts, self._keep, self.settings, mesh)
+        return Behaviour(*self.place(equation), parts, lasts, self._keep, self.settings)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
@@ -110,10 +109,11 @@ class Remembering:
         return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
 
     @staticmethod
-    def what_rules_depend_on(equation: Any, base: str, active: Any) -> Any:
-        """Return what such rules depend on within one program, as the values themselves; see :meth:`of_rules`."""
-        mesh = jax.sharding.get_abstract_mesh()
-        return equation.primitive, _kinds(equation), base, jax_rules.rule_functions(equation), active, mesh
+    def place(equation: Any) -> tuple[Any, tuple[Any, ...], Hashable]:
+        """Return the primitive, the types of operands and results, and the mesh around an equation."""
+        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+        kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
+        return equation.primitive, kinds, jax.sharding.get_abstract_mesh()
 
     def lowered(self, lowering: L, key: Hashable, lower: Callable[[L], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.
@@ -161,12 +161,6 @@ class Remembering:
             )
             for attribute, value in found.attributes.items()
         }
-
-
-def _kinds(equation: Any) -> tuple[Any, ...]:
-    """Return the types of operands and results."""
-    avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
-    return tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
 
 
 def _names(value: Any) -> tuple[str, ...]:

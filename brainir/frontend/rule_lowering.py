@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..ir.canonical import structural_key
-from . import jax_compat
+from . import jax_compat, jax_rules
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .jaxpr_memory import Rule
-from .lowering_keys import LoweringKeys, Parts, most_orders
+from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
 from .rules import Attributes
 from .table import Table, identifier
 
@@ -70,12 +70,16 @@ class RuleLowering:
         base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
-        behaviour = lowering.memory.of_rules(equation, base, active)
-        # What they depend on can change from program to program, not while this one is lowered.
-        parts: Parts = frozenset()
-        key: Hashable = behaviour
-        if behaviour is None:
-            key, parts = self._keys.with_parts(lowering.memory.what_rules_depend_on(equation, base, active))
+        memory = lowering.memory
+        behaviour = memory.of_rules(equation, base, active)
+        if behaviour is not None:
+            key: Hashable = behaviour
+            opened = _Open(base, behaviour.parts, frozenset())
+        else:
+            # What they depend on can change from program to program, not while this one is lowered.
+            rules, parts = self._keys.with_parts((base, jax_rules.rule_functions(equation), active))
+            key = memory.place(equation), rules
+            opened = _Open(base, rules, parts)
 
         def covering() -> TracedRules:
             if active is None:
@@ -88,7 +92,7 @@ class RuleLowering:
         def lower(chosen: Lowering) -> Attributes:
             try:
                 occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)} {active}"
-                return chosen.rules._lowered(chosen, _Open(base, occasion, parts), traced, key)
+                return chosen.rules._lowered(chosen, opened._replace(occasion=occasion), traced, key)
             except NoRuleError as error:
                 error.function = function
                 raise
@@ -98,8 +102,8 @@ class RuleLowering:
             if behaviour is None or lowering.only_rules:
                 known = lower(lowering)
             else:
-                known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
-        if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
+                known = self.by_behaviour[behaviour] = memory.lowered(lowering, behaviour, lower)
+        if behaviour is None or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()
         elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
@@ -130,10 +134,15 @@ class RuleLowering:
         return attributes
 
     def _check_order(self, opened: _Open) -> None:
-        """Refuse a function that its own rules lead to too often, each time with other rules."""
+        """Refuse a function that its own rules lead to too often, each time with other rules or as a larger one."""
         around = [each for each in self._open if each.base == opened.base]
-        same = [each for each in around if each.occasion == opened.occasion]
-        if len(around) >= (most_orders(opened.parts, [each.parts for each in around]) if same else _MOST_LARGER):
+        is_same = any(each.occasion == opened.occasion for each in around)
+        is_new = makes_new(opened.parts, [each.parts for each in around])
+        if not is_same and (is_new or any(each.rules == opened.rules for each in around)):
+            most = _MOST_LARGER
+        else:
+            most = most_orders(is_new)
+        if len(around) >= most:
             raise HigherOrderError(opened.base, f"derivatives of order {len(around) + 1} and above are not stored")
 
     def _blind_key(self, table: Table, name: str) -> str:
@@ -151,11 +160,24 @@ class RuleLowering:
 
 
 class _Open(NamedTuple):
-    """Rules that are being lowered: what their function is called and computes, and what of them can be made anew."""
+    """Rules that are being lowered.
+
+    Parameters
+    ----------
+    base : str
+        Name of their function.
+    rules : hashable
+        What they depend on, but for the types of operands and results.
+    parts : frozenset
+        What of that can be made anew.
+    occasion : str
+        What their function computes.
+    """
 
     base: str
-    occasion: str
+    rules: Hashable
     parts: Parts
+    occasion: str = ""
 
 
 class RuleBody(NamedTuple):
