@@ -146,7 +146,10 @@ class LoweringKeys(FunctionKeys):
         """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
         return tuple(
             [
-                (atom.aval, self._of(atom.val) if jax_compat.is_literal(atom) else numbers.setdefault(atom, len(numbers)))
+                (
+                    atom.aval,
+                    self._of(atom.val) if jax_compat.is_literal(atom) else numbers.setdefault(atom, len(numbers)),
+                )
                 for atom in atoms
             ]
         )

@@ -18,6 +18,7 @@ from .jax_compat import Equation, moves, spec_of
 from .jax_rules import avals, operand_specs, rule_specs, with_float0
 
 __all__ = [
+    "as_weak_as",
     "implementation",
     "is_brainevent",
     "noted_results",
@@ -112,7 +113,21 @@ def trace_primitive(equation: Equation) -> Any:
     Exception
         Whatever the implementation raises when it cannot be traced.
     """
-    return jax.make_jaxpr(implementation(equation))(*operand_specs(equation))
+    compute = implementation(equation)
+
+    def run(*operands: Any) -> list[Any]:
+        found = compute(*operands)
+        results = found if equation.primitive.multiple_results else [found]
+        return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
+
+    return jax.make_jaxpr(run)(*operand_specs(equation))
+
+
+def as_weak_as(value: Any, kind: Any) -> Any:
+    """Return a value of an element type with the weak type that a primitive says its result has, or not."""
+    if jax.typeof(value).weak_type == kind.weak_type:
+        return value
+    return jax.lax.convert_element_type_p.bind(value, new_dtype=kind.dtype, weak_type=kind.weak_type, sharding=None)
 
 
 def trace_primitive_jvp(equation: Equation) -> Any:
