@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..ir.canonical import structural_key
 from . import jax_compat, jax_rules
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
@@ -25,7 +25,7 @@ _TRACING = threading.RLock()
 """What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
 _MOST_LARGER = 2
-"""How often a function may meet itself in its derivative rule, as a larger one each time."""
+"""How often a function may meet itself in its derivative rule, with larger operands each time."""
 
 
 class RuleLowering:
@@ -39,7 +39,6 @@ class RuleLowering:
 
     def __init__(self) -> None:
         self._keys = LoweringKeys()
-        self._blind_keys: dict[str, str] = {}
         self._open: list[_Open] = []
         self.by_behaviour: dict[Hashable, Attributes] = {}
 
@@ -72,14 +71,13 @@ class RuleLowering:
         active = lowering.activity(equation) if zeros else None
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
-        if behaviour is not None:
-            key: Hashable = behaviour
-            opened = _Open(base, behaviour.parts, frozenset())
-        else:
+        elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
+        parts: Parts = frozenset()
+        key: Hashable = behaviour
+        if behaviour is None:
             # What they depend on can change from program to program, not while this one is lowered.
             rules, parts = self._keys.with_parts((base, jax_rules.rule_functions(equation), active))
             key = memory.place(equation), rules
-            opened = _Open(base, rules, parts)
 
         def covering() -> TracedRules:
             if active is None:
@@ -91,8 +89,7 @@ class RuleLowering:
 
         def lower(chosen: Lowering) -> Attributes:
             try:
-                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)} {active}"
-                return chosen.rules._lowered(chosen, opened._replace(occasion=occasion), traced, key)
+                return chosen.rules._lowered(chosen, _Open(base, parts, elements), traced, key)
             except NoRuleError as error:
                 error.function = function
                 raise
@@ -136,27 +133,10 @@ class RuleLowering:
     def _check_order(self, opened: _Open) -> None:
         """Refuse a function that its own rules lead to too often, each time with other rules or as a larger one."""
         around = [each for each in self._open if each.base == opened.base]
-        is_same = any(each.occasion == opened.occasion for each in around)
+        smaller = [each for each in around if each.elements < opened.elements]
         is_new = makes_new(opened.parts, [each.parts for each in around])
-        if not is_same and (is_new or any(each.rules == opened.rules for each in around)):
-            most = _MOST_LARGER
-        else:
-            most = most_orders(is_new)
-        if len(around) >= most:
+        if len(smaller) >= _MOST_LARGER or len(around) >= most_orders(is_new):
             raise HigherOrderError(opened.base, f"derivatives of order {len(around) + 1} and above are not stored")
-
-    def _blind_key(self, table: Table, name: str) -> str:
-        """Return a hash of what a function computes, whatever derivative rules its calls have.
-
-        A call that was lowered with a rule of its own is another function than the one around it, but no other
-        occasion.
-        """
-        if name not in self._blind_keys:
-            function = table.functions[name]
-            rules = {callee for node in function.nodes for callee in node.rule_callees()}
-            keys = {callee: "" if callee in rules else self._blind_key(table, callee) for callee in function.callees}
-            self._blind_keys[name] = structural_key(function, keys)
-        return self._blind_keys[name]
 
 
 class _Open(NamedTuple):
@@ -166,18 +146,15 @@ class _Open(NamedTuple):
     ----------
     base : str
         Name of their function.
-    rules : hashable
-        What they depend on, but for the types of operands and results.
     parts : frozenset
-        What of that can be made anew.
-    occasion : str
-        What their function computes.
+        What can be made anew of that which the rules depend on.
+    elements : int
+        How many its operands have.
     """
 
     base: str
-    rules: Hashable
     parts: Parts
-    occasion: str = ""
+    elements: int
 
 
 class RuleBody(NamedTuple):
