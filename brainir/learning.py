@@ -16,6 +16,7 @@ from .analysis.learning.report import LearningReport
 from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.chunks import ChunkedRule, chunk_length
+from .backend.learning.host import PlanFunctions
 from .backend.learning.rules import OnlineRule, PieceState, Steps
 from .backend.learning.windows import window_gradient
 from .frontend.function import lower
@@ -38,6 +39,7 @@ def compile_learner(
     decay: float | int | None = None,
     window: int | None = None,
     target: Any = None,
+    externals: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Learner:
     """Generate an online learning step from a program.
 
@@ -59,6 +61,9 @@ def compile_learner(
         An example of a target, arrays or ``jax.ShapeDtypeStruct``. With it, traces are left out of states that reach
         only what the loss does not read, and :attr:`Learner.program` knows its inputs; without it, all of the
         result counts, and targets are taken to look like results.
+    externals : mapping, optional
+        Functions for what the step calls on the host, by name, as for :func:`~brainir.to_callable`. Calls that have
+        effects and no result, such as those of ``jax.debug.print``, are made once in each step.
 
     Returns
     -------
@@ -70,7 +75,8 @@ def compile_learner(
         If the program has no hidden states or no parameters, or if the gradient of a step would have to go backward
         through a ``while`` loop.
     EmissionError
-        If an option does not fit.
+        If an option does not fit, or a name has no function; or if the gradient depends on the result of a call that
+        has effects (``io_callback``), which would be made a second time.
 
     Notes
     -----
@@ -87,7 +93,9 @@ def compile_learner(
     rate = _decay(algorithm, decay)
     unread = () if target is None else _unread(program, loss, target)
     plan = plan_learning(program, algorithm, window=window is not None, unread=unread)
-    return Learner(plan, loss, decay=rate, window=None if window is None else int(window), target=target)
+    functions = PlanFunctions(externals or {})
+    steps = None if window is None else int(window)
+    return Learner(plan, loss, decay=rate, window=steps, target=target, functions=functions)
 
 
 def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
@@ -137,13 +145,14 @@ class Learner:
         *,
         decay: float,
         window: int | None,
-        target: Any = None,
+        target: Any,
+        functions: PlanFunctions,
     ) -> None:
         self.plan = plan
         self.window = window
         self._loss = loss
         self._target = target
-        self._rule = OnlineRule(plan, decay)
+        self._rule = OnlineRule(plan, decay, functions)
         self._boundary = LearnerBoundary(plan.program)
         self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
 
