@@ -23,7 +23,7 @@ from .frontend.function import lower
 from .ir.errors import EmissionError
 from .ir.interface import leaf_count
 from .ir.printer import format_path
-from .ir.program import Program
+from .ir.program import Program, require_program
 
 __all__ = ["Learner", "compile_learner"]
 
@@ -82,6 +82,7 @@ def compile_learner(
     -----
     Wang et al., Nature Communications 2026, doi 10.1038/s41467-026-68453-w.
     """
+    require_program(program)
     if algorithm not in ("d_rtrl", "es_d_rtrl"):
         raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
     if not callable(loss):

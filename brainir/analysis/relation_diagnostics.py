@@ -9,7 +9,7 @@ from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
-from ..ir.program import Program
+from ..ir.program import Program, require_program
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
@@ -44,6 +44,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return diagnostics_of(WeightOperations.of(WeightScan.of(program)))
 
 

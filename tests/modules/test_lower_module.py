@@ -206,6 +206,18 @@ def test_write_states_writes_nothing_when_a_path_is_unknown() -> None:
     assert cell.h.value is before
 
 
+@pytest.mark.parametrize("value", [jnp.zeros(4), jnp.zeros((2, 3)), jnp.zeros(3, int), {"h": jnp.zeros(3), "g": X}])
+def test_write_states_refuses_what_the_program_does_not_take(value: Any) -> None:
+    cell = Cell(nothing)
+    program = brainir.lower_module(cell, X)
+    before = cell.h.value
+    with pytest.raises(
+        brainir.BrainIRError, match=r"the value for state h is .*, but the program was lowered for f32\[3\]"
+    ):
+        brainir.write_states(cell, program, {("h",): value})
+    assert cell.h.value is before
+
+
 def test_a_state_outside_the_module_graph_gets_a_made_up_path_and_a_clear_error() -> None:
     stranger = brainstate.ShortTermState(jnp.float32(1))
 
