@@ -365,6 +365,12 @@ class Learner:
         """Return what is learned how, and what is not and why."""
         return self.plan.report
 
+    def __repr__(self) -> str:
+        return f"<brainir.Learner {self.plan.algorithm} of {self.plan.program.entry}: see report()>"
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
+
 
 def _types(traces: Any) -> dict[str, str]:
     """Return the type of each array by its keys."""

@@ -71,7 +71,7 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
     if any(direct for _, direct, _ in ways):
         yield from no_derivatives(operations, operation)
         if through:
-            message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
+            message = f"reaches {format_paths(through)} through another weight operation too, which no trace credits"
             yield diagnostic("through_another_weight", message, path=operation.path, node=node)
     elif through:
         message = f"reaches {format_paths(through)} only through another weight operation in the same step"
