@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import jax
-import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from .analysis.learning.options import LearningOptions
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
 from .analysis.reachability import reached
@@ -83,20 +83,12 @@ def compile_learner(
     Wang et al., Nature Communications 2026, doi 10.1038/s41467-026-68453-w.
     """
     require_program(program)
-    if algorithm not in ("d_rtrl", "es_d_rtrl"):
-        raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
+    options = LearningOptions.of(algorithm, decay=decay, window=window)
     if not callable(loss):
         raise EmissionError(f"loss must be a function loss(out, target) -> scalar, not {type(loss).__name__}")
-    if window is not None and (not _is_integer(window) or window < 1):
-        raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
-    if window is not None and algorithm != "d_rtrl":
-        raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
-    rate = _decay(algorithm, decay)
     unread = () if target is None else _unread(program, loss, target)
-    plan = plan_learning(program, algorithm, window=window is not None, unread=unread)
-    functions = PlanFunctions(externals or {})
-    steps = None if window is None else int(window)
-    return Learner(plan, loss, decay=rate, window=steps, target=target, functions=functions)
+    plan = plan_learning(program, options.algorithm, window=options.window is not None, unread=unread)
+    return Learner(plan, loss, options, target=target, functions=PlanFunctions(externals or {}))
 
 
 def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
@@ -107,22 +99,6 @@ def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> t
     seeds = {name: 1 << place for place, name in enumerate(function.inputs[:count])}
     found = reached(function, seeds).get(function.outputs[0], 0)
     return tuple(place for place in range(count) if not found >> place & 1)
-
-
-def _decay(algorithm: str, decay: Any) -> float:
-    if algorithm == "d_rtrl":
-        if decay is not None:
-            raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
-        return 0.0
-    if _is_integer(decay) and decay >= 1:
-        return (int(decay) - 1) / (int(decay) + 1)
-    if isinstance(decay, float | np.floating) and 0 <= decay < 1:
-        return float(decay)
-    raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
-
-
-def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class Learner:
@@ -143,17 +119,16 @@ class Learner:
         self,
         plan: LearningPlan,
         loss: Callable[[Any, Any], Any],
+        options: LearningOptions,
         *,
-        decay: float,
-        window: int | None,
         target: Any,
         functions: PlanFunctions,
     ) -> None:
         self.plan = plan
-        self.window = window
+        self.window = options.window
         self._loss = loss
         self._target = target
-        self._rule = OnlineRule(plan, decay, functions)
+        self._rule = OnlineRule(plan, options.decay, functions)
         self._boundary = LearnerBoundary(plan.program)
         self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
 
