@@ -161,3 +161,17 @@ def test_each_parameter_is_in_the_report_and_integers_get_no_gradient() -> None:
     assert not found["u"].any()
     assert found["order"].dtype == params["order"].dtype
     assert not found["order"].any()
+
+
+def test_a_weight_of_which_nothing_goes_on_to_the_next_step_is_said_to_get_the_gradient_of_each_step() -> None:
+    def vanilla(params: Any, hidden: Any, x: Any) -> Any:
+        h = jnp.tanh(x @ params["w"] + hidden["h"] @ params["u"])
+        return {"h": h}, h
+
+    params, hidden, x = {"w": jnp.ones((3, 4)) / 9, "u": jnp.eye(4)}, {"h": jnp.ones(4) / 9}, jnp.ones(3)
+    learner = brainir.compile_learner(brainir.lower_step(vanilla, params, hidden, x), loss=loss)
+    assert str(learner.report()).count("traces: none goes on to the next step: it gets the gradient of each step") == 2
+    carry, _, _ = learner.step(params, learner.init(hidden), x, jnp.zeros(4))
+    _, _, found = learner.step(params, carry, x, jnp.zeros(4))
+    expected = jax.grad(lambda params: loss(vanilla(params, carry["states"], x)[1], jnp.zeros(4)))(params)
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5), found, expected)

@@ -48,7 +48,8 @@ class Learned(Facts):
     full, vector : tuple of str
         Hidden states whose trace is kept, whole or as a vector over the inputs.
     not_kept : tuple of str
-        Hidden states of the group whose trace is not kept, because it cannot reach the loss.
+        Hidden states of the group whose trace is not kept, because no later step needs it: it cannot reach the loss, or
+        ends in the step.
     """
 
     paths: tuple[StatePath, ...]
@@ -64,7 +65,9 @@ class Learned(Facts):
     def __repr__(self) -> str:
         kept = [f"{name} (whole)" for name in self.full] + [f"{name} (vector)" for name in self.vector]
         lines = [f"{format_paths(self.paths)}: {', '.join(self.weights)}, {self.form}, group {self.group}"]
-        lines.append(f"  traces: {', '.join(kept) or 'none'}")
+        lines.append(
+            f"  traces: {', '.join(kept) or 'none goes on to the next step: it gets the gradient of each step'}"
+        )
         if self.not_kept:
             lines.append(f"  no trace for: {', '.join(self.not_kept)}")
         return "\n".join(lines)
