@@ -17,7 +17,7 @@ from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
-from brainir.frontend.jaxpr_memory import LOWERED
+from brainir.frontend import arrangement, function_memory, memories
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -26,7 +26,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    LOWERED.clear()
+    memories.forget()
 
 
 @jax.custom_jvp
@@ -148,7 +148,7 @@ def written(name: str) -> str:
 
 @functools.cache
 def written_afresh(name: str) -> str:
-    LOWERED.clear()
+    memories.forget()
     return written(name)
 
 
@@ -156,10 +156,10 @@ def written_afresh(name: str) -> str:
 def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
     fresh = {each: written_afresh(each) for each in FUNCTIONS}
     for before in FUNCTIONS:
-        LOWERED.clear()
+        memories.forget()
         written(before)
         assert written(name) == fresh[name]
-    LOWERED.clear()
+    memories.forget()
     for before in FUNCTIONS:
         for each in (before, before, name):  # what is no nested jit is remembered when it is met again
             assert written(each) == fresh[each]
@@ -275,6 +275,8 @@ def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
     kept = weakref.ref(program.functions[1])
     del program
     jax.clear_caches()
+    function_memory.FUNCTIONS.clear()
+    arrangement.ARRANGEMENTS.clear()
     gc.collect()
     assert kept() is None
 
@@ -313,7 +315,7 @@ def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later(
         return second(x) * 2
 
     fresh = brainir.dumps(brainir.lower(fn, X))
-    LOWERED.clear()
+    memories.forget()
     brainir.lower(lambda x: first(x) + second(x), X)
     assert brainir.dumps(brainir.lower(fn, X)) == fresh
 

@@ -209,8 +209,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         return values
 
     closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
-    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals]
-    return closed, jax.tree.unflatten(results[-1], shapes)
+    return closed, jax.tree.unflatten(results[-1], closed.out_avals)
 
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
@@ -227,6 +226,8 @@ def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[.
 
 
 def _is_array_like(leaf: Any) -> bool:
+    if isinstance(leaf, jax.core.Tracer | jax.Array):
+        return True
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
