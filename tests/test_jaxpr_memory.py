@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import operator
 import time
 import weakref
 from collections.abc import Callable
@@ -139,6 +140,13 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "the gradient of remat": jax.grad(lambda x: saved(x).sum()),
     "code for each platform": lambda x: jax.lax.platform_dependent(x, cpu=clip, default=halved),
     "a mapped function": lambda x: jax.vmap(clip)(jnp.outer(x, x)),
+    "branches made anew": lambda x: jax.lax.cond(x[0] > 0, lambda v: jnp.sin(v) + X, lambda v: clip(v) * 2, x),
+    "branches alike on another line": lambda x: jax.lax.cond(
+        x[0] > 0, lambda v: jnp.sin(v) + X, lambda v: clip(v) * 2, x
+    ),
+    "branches alike but for an array": lambda x: jax.lax.cond(
+        x[0] > 0, lambda v: jnp.sin(v) + 2 * X, lambda v: clip(v) * 2, x
+    ),
 }
 
 
@@ -163,6 +171,15 @@ def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
     for before in FUNCTIONS:
         for each in (before, before, name):  # what is no nested jit is remembered when it is met again
             assert written(each) == fresh[each]
+
+
+@pytest.mark.parametrize("name", ["branches made anew", "a rule that leads back", "functions of jax.numpy"])
+def test_function_that_is_written_as_before_is_the_one_of_before(name: str) -> None:
+    programs = [brainir.lower(lambda x: FUNCTIONS[name](x), X) for _ in range(3)]
+    _, *before = programs[1].functions
+    _, *again = programs[2].functions
+    assert len(again) > 1
+    assert all(map(operator.is_, again, before))
 
 
 def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None:
