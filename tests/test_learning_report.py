@@ -14,7 +14,7 @@ from tests.quick_compile import quick_options
 REASONS = {
     "readout": "reaches no hidden state",
     "gate": "only through another weight operation",
-    "both": "through another weight operation too",
+    "both": "along its paths through another weight operation; along the direct ones it has a trace",
     "stopped": "only through stop_gradient",
     "frozen": "behind a stop_gradient",
     "mixed": "mixes positions",
@@ -58,6 +58,7 @@ def test_each_exclusion_is_reported_with_its_reason_and_gets_the_gradient_of_the
     assert set(reasons) == set(REASONS)
     assert not [name for name, reason in REASONS.items() if reason not in reasons[name]]
     assert {path[-1] for each in report.learned for path in each.paths} == LEARNED
+    assert learner._repr_html_() == report._repr_html_()
     for reason in reasons.values():
         assert reason in str(report)
         assert reason in report._repr_html_()

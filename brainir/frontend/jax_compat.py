@@ -358,7 +358,7 @@ def callback_parts(equation: Equation) -> tuple[Any, Any, str]:
         if held.get("static_args"):
             raise UnsupportedError("a callback with an argument that is no array")
         function, tree = held["callback"], held["in_tree"]
-    return getattr(function, "brainir_external", function), tree, getattr(function, "brainir_text", "")
+    return function, tree, getattr(function, "brainir_text", "")
 
 
 @functools.lru_cache(maxsize=1 << 10)

@@ -19,7 +19,7 @@ from .interface import Interface
 from .kept import kept
 from .node_order import Walk, content_hash
 from .ops import AnyNode
-from .program import Constant, Function, Program
+from .program import Constant, Function, Program, require_program
 
 __all__ = [
     "canonical_interface",
@@ -66,6 +66,7 @@ def fingerprint(program: Program) -> str:
     str
         64 hexadecimal digits.
     """
+    require_program(program)
     content = hashlib.sha256(dump_interface(canonical_interface(program.interface)).encode())
     for name, form, callees in _canonical_table(program):
         content.update(" ".join((name, form.digest, *(callees[callee] for callee in form.callees), "\n")).encode())

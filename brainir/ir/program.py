@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import GetJsonSchemaHandler, ValidationInfo, model_serializer, model_validator
 from pydantic_core import CoreSchema
 
-from .errors import BrainIRError, FormatError
+from .errors import BrainIRError, FormatError, VerificationError
 from .interface import Interface, State, leaf_count
 from .model import Model
 from .node import Node
@@ -21,7 +21,7 @@ from .ops import AnyNode
 from .types import TensorType, is_literal, literal_type, parse_scalar, scalar_text
 from .wording import counted
 
-__all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value"]
+__all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value", "require_program"]
 
 SCHEMA_VERSION: Final = 1
 """Version of the stored form that this release writes."""
@@ -397,3 +397,18 @@ class Program(Model):
         from .printer import format_html
 
         return format_html(self)
+
+
+def require_program(*given: object) -> None:
+    """Refuse what is no program, such as a module or a path, before it fails somewhere inside.
+
+    Raises
+    ------
+    VerificationError
+        With what makes programs.
+    """
+    for each in given:
+        if not isinstance(each, Program):
+            raise VerificationError(
+                f"not a brainir.Program but {type(each).__name__}; brainir.lower makes one, brainir.load reads one"
+            )

@@ -18,6 +18,17 @@ from .terms import Term
 
 __all__ = ["Learned", "LearningReport", "learning_report"]
 
+# What a diagnostic of the step means for a learner, where that is something else.
+_REASONS = {
+    "scan_descended": (
+        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
+        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
+    ),
+    "through_another_weight": (
+        "along its paths through another weight operation; along the direct ones it has a trace"
+    ),
+}
+
 
 class Learned(Facts):
     """A weight that is learned with a trace.
@@ -207,12 +218,7 @@ def _not_followed(groups: Sequence[HiddenGroup], *, mixes: bool) -> str:
 
 
 def _reason(found: Diagnostic) -> str:
-    if found.name != "scan_descended":
-        return found.message
-    return (
-        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
-        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
-    )
+    return _REASONS.get(found.name, found.message)
 
 
 def _counted(entries: Iterable[str]) -> list[str]:
