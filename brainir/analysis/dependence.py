@@ -6,6 +6,7 @@ import functools
 
 from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
+from ..ir.kept import keep
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, require_program
@@ -13,7 +14,6 @@ from ..ir.wording import counted
 from .facts import Facts
 from .flow import DependenceFlow
 from .index_maps import IndexMap
-from .kept import keep
 from .seen import NOTHING, Dependence, Verdict, bits
 from .states import StepStates
 from .weights import WeightScan

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from .effects import effectful_functions
 from .encoding import dump_bare_function, dump_bare_node, dump_interface
 from .interface import Interface
+from .kept import kept
 from .node_order import Walk, content_hash
 from .ops import AnyNode
 from .program import Constant, Function, Program, require_program
@@ -96,7 +97,11 @@ def outline(function: Function) -> tuple[object, ...]:
 
     Only where it is the same can :func:`structural_key` be.
     """
-    return function.types, len(function.outputs), tuple(sorted(node.op for node in function.nodes))
+    return kept(
+        function,
+        "_outline",
+        lambda: (function.types, len(function.outputs), tuple(sorted([node.op for node in function.nodes]))),
+    )
 
 
 def function_keys(functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING) -> dict[str, str]:
