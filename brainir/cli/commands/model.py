@@ -84,7 +84,7 @@ def run(
             "--inputs",
             "-i",
             metavar="FILE",
-            help="An .npz or JSON file of arrays by name; - is stdin. Repeat it: of two with one name, the later counts.",
+            help="An .npz or JSON file of arrays by name; - is stdin. Repeat it: a later one has precedence.",
         ),
     ] = None,
     zeros: Annotated[bool, typer.Option("--zeros", help="Zeros for inputs that are not given.")] = False,
