@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..canonical import canonical_interface
 from ..interface import (
     Argument,
+    CustomTree,
     DataclassTree,
     DictTree,
     LeafTree,
@@ -195,10 +196,11 @@ def _structure(tree: Tree | None) -> str:
     if isinstance(tree, SequenceTree):
         joined = ", ".join(children)
         return f"[{joined}]" if tree.kind == "list" else f"({joined}{',' if len(children) == 1 else ''})"
-    keys = tree.keys if isinstance(tree, DictTree) else tree.fields
+    keys = tree.keys if isinstance(tree, DictTree | CustomTree) else tree.fields
     inner = [f"{key}: {child}" for key, child in zip(keys, children, strict=True)]
     if isinstance(tree, DictTree):
         return f"{'' if tree.kind == 'dict' else 'OrderedDict'}{{{', '.join(inner)}}}"
     if isinstance(tree, DataclassTree):
         inner += [f"{name}={value!r}" for name, value in tree.static]
-    return f"{tree.type}({', '.join(inner)})"
+    number = f"#{tree.origin}" if isinstance(tree, CustomTree) else ""
+    return f"{tree.type}{number}({', '.join(inner)})"
