@@ -33,7 +33,8 @@ def _parts(value, kind, size):
     "_like": '''
 def _like(value, parts):
     """Return a container that is like another one in all but its parts."""
-    return jax.tree.unflatten(jax.tree.structure(value, is_leaf=lambda part: part is not value), parts)
+    structure = jax.tree.structure(value, is_leaf=lambda part: part is not value)
+    return jax.tree.unflatten(structure, parts)
 ''',
     "_array": '''
 def _array(shape, dtype, text):
