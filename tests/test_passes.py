@@ -341,6 +341,15 @@ def test_dead_nodes_constants_and_functions_go_and_nothing_else() -> None:
     assert len(after.functions) == 1
 
 
+def test_a_branch_that_is_never_taken_takes_its_effects_along() -> None:
+    def step(x: Any) -> Any:
+        jax.debug.print("kept {}", x)
+        return jax.lax.cond(jnp.bool_(False), lambda: (jax.debug.print("never {}", x), x)[1], lambda: 2 * x)
+
+    short = brainir.run_passes(brainir.lower(step, jnp.ones(2)))
+    assert [node.op for node in short.entry_function.nodes] == ["debug_callback", "mul"]
+
+
 def test_effectful_nodes_stay_and_are_never_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     program = brainir.lower(lambda x: (jnp.sin(x), jax.jit(jnp.sin)(x), jax.jit(jnp.sin)(x), x)[-1], 1.0)
     assert ops(brainir.run_passes(program)) == []

@@ -11,7 +11,7 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
-from ..ir.program import Program, Value
+from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
 from .descents import Descent
@@ -157,6 +157,7 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return groups_of(WeightScan.of(program))
 
 

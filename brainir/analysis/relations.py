@@ -11,7 +11,7 @@ from ..ir.errors import AnalysisError
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
-from ..ir.program import Program, Value
+from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
 from .descents import Descent
 from .element_maps import flow_from, input_maps
@@ -245,6 +245,7 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return relations_of(WeightOperations.of(WeightScan.of(program)))
 
 

@@ -131,7 +131,10 @@ class TreeBuilder:
         if not given:
             if wanted.is_unitless or plain:
                 return value
-            raise EmissionError(f"{where} must be a quantity in {unit}, not {_kind(value)}")
+            raise EmissionError(
+                f"{where} must be a quantity in {unit}, not {_kind(value)}; for a number in this unit, give "
+                f"value * brainunit.parse_unit({unit!r})"
+            )
         if value.unit == wanted:
             return value.mantissa
         if value.unit.dim != wanted.dim:

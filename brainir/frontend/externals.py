@@ -41,15 +41,15 @@ class ExternalNames:
         """Return the name of a function, always the same for one function.
 
         Pure functions of the same code and contents are one: a rule that makes its callback anew is traced more than
-        once.
+        once. So are those that regenerated calls make of one external.
         """
-        key = _content(function) if pure else id(function)
+        inner = function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
+        wanted = wanted if wanted.isidentifier() else "external"
+        key = _content(function) if pure else (id(getattr(function, "brainir_external", function)), wanted)
         if key not in self._names:
-            inner = function
-            while isinstance(inner, functools.partial):
-                inner = inner.func
-            wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
-            wanted = wanted if wanted.isidentifier() else "external"
             count, name = 0, wanted
             while name in self._names.values():
                 count += 1

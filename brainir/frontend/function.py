@@ -209,8 +209,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         return values
 
     closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
-    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals]
-    return closed, jax.tree.unflatten(results[-1], shapes)
+    return closed, jax.tree.unflatten(results[-1], closed.out_avals)
 
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
@@ -227,6 +226,8 @@ def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[.
 
 
 def _is_array_like(leaf: Any) -> bool:
+    if isinstance(leaf, jax.core.Tracer | jax.Array):
+        return True
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
@@ -234,14 +235,10 @@ def _is_array_like(leaf: Any) -> bool:
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
-    leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
-    paths = [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
-    inputs = value_names(tuple(paths))
-    new_names = [
-        f"{name}_new"
-        for name, (owner, _) in zip(inputs, leaves, strict=True)
-        if isinstance(owner, State) and owner.returned
-    ]
+    states = [(state, path) for state in interface.states for path, _ in leaf_paths(state.tree, state.path)]
+    arguments = [path for argument in interface.arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]
+    inputs = value_names((*[path for _, path in states], *arguments))
+    new_names = [f"{name}_new" for name, (state, _) in zip(inputs, states, strict=False) if state.returned]
     functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     ensure_verified(program)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import jax
+import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.interface import (
@@ -30,6 +31,7 @@ __all__ = ["TreeReader"]
 
 
 _LEAF = LeafTree()
+_LEAVES = frozenset((bool, int, float, complex, np.ndarray, jax.core.ShapedArray, jax.ShapeDtypeStruct))
 
 _ENTRIES = ("name", "key", "idx")
 """Where entries of JAX's paths hold the name of an attribute, a key, or a number."""
@@ -78,6 +80,8 @@ class TreeReader:
         LoweringError
             If a container cannot be stored, naming `where` it is.
         """
+        if _is_leaf(value):
+            return _LEAF
         if value is None:
             return NoneTree()
         if is_quantity(value):
@@ -102,7 +106,7 @@ class TreeReader:
     def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
         return tuple(
             [
-                _LEAF if isinstance(value, jax.Array) else self.read(value, f"{where}[{key!r}]")
+                _LEAF if _is_leaf(value) else self.read(value, f"{where}[{key!r}]")
                 for key, value in zip(keys, values, strict=True)
             ]
         )
@@ -145,6 +149,11 @@ class TreeReader:
         if self._units.setdefault(text, stored) != stored:
             raise LoweringError(f"two different units are both written {text!r}: {self._units[text]!r} and {stored!r}")
         return text
+
+
+def _is_leaf(value: Any) -> bool:
+    """Whether a value is an array or number of a kind that no one can register as a container."""
+    return type(value) in _LEAVES or isinstance(value, jax.Array)
 
 
 def _holds(value: Any, parts: Sequence[Any]) -> bool:

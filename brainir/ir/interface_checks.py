@@ -6,8 +6,9 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from .errors import VerificationError
 from .interface import CustomTree, DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
 from .model import PathKey, StatePath
 from .printer import format_path
@@ -43,9 +44,12 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
     VerificationError
         At the first invariant that does not hold.
     """
-    _check_unique((unit.text for unit in interface.units), "units", "list each unit once")
     units = {unit.text for unit in interface.units}
-    _check_unique((argument.name for argument in interface.arguments), "arguments", "rename one of them")
+    if len(units) < len(interface.units):
+        raise _repeated([unit.text for unit in interface.units], "units", "list each unit once")
+    names = [argument.name for argument in interface.arguments]
+    if len(set(names)) < len(names):
+        raise _repeated(names, "arguments", "rename one of them")
     for argument in interface.arguments:
         if not is_name(argument.name):
             raise violation(
@@ -53,7 +57,8 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
                 "rename the argument",
             )
     paths = (*(state.path for state in interface.states), *interface.unused)
-    _check_unique(paths, "states (or unused paths)", "give each state its own path")
+    if len(set(paths)) < len(paths):
+        raise _repeated(paths, "states (or unused paths)", "give each state its own path")
     counts = [_check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states]
     inputs = sum(counts) + sum(
         _check_tree(argument.tree, units, f"argument {argument.name}") for argument in interface.arguments
@@ -71,11 +76,9 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
     _check_kind(interface, counts, units)
 
 
-def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
-    listed = [*names]
-    if len(set(listed)) < len(listed):
-        ((name, _),) = Counter(listed).most_common(1)
-        raise violation(f"interface: two {what} are named {name!r}", remedy)
+def _repeated(names: Sequence[object], what: str, remedy: str) -> VerificationError:
+    ((name, _),) = Counter(names).most_common(1)
+    return violation(f"interface: two {what} are named {name!r}", remedy)
 
 
 def _check_tree(tree: Tree, units: set[str], where: str) -> int:
@@ -145,7 +148,7 @@ def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...]]:
 
 
 def _customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
-    pending = [*trees]
+    pending = [tree for tree in trees if not isinstance(tree, LeafTree)]
     while pending:
         tree = pending.pop()
         if isinstance(tree, CustomTree):

@@ -18,6 +18,17 @@ from .terms import Term
 
 __all__ = ["Learned", "LearningReport", "learning_report"]
 
+# What a diagnostic of the step means for a learner, where that is something else.
+_REASONS = {
+    "scan_descended": (
+        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
+        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
+    ),
+    "through_another_weight": (
+        "along its paths through another weight operation; along the direct ones it has a trace"
+    ),
+}
+
 
 class Learned(Facts):
     """A weight that is learned with a trace.
@@ -37,7 +48,8 @@ class Learned(Facts):
     full, vector : tuple of str
         Hidden states whose trace is kept, whole or as a vector over the inputs.
     not_kept : tuple of str
-        Hidden states of the group whose trace is not kept, because it cannot reach the loss.
+        Hidden states of the group whose trace is not kept, because no later step needs it: it cannot reach the loss, or
+        ends in the step.
     """
 
     paths: tuple[StatePath, ...]
@@ -53,7 +65,9 @@ class Learned(Facts):
     def __repr__(self) -> str:
         kept = [f"{name} (whole)" for name in self.full] + [f"{name} (vector)" for name in self.vector]
         lines = [f"{format_paths(self.paths)}: {', '.join(self.weights)}, {self.form}, group {self.group}"]
-        lines.append(f"  traces: {', '.join(kept) or 'none'}")
+        lines.append(
+            f"  traces: {', '.join(kept) or 'none goes on to the next step: it gets the gradient of each step'}"
+        )
         if self.not_kept:
             lines.append(f"  no trace for: {', '.join(self.not_kept)}")
         return "\n".join(lines)
@@ -207,12 +221,7 @@ def _not_followed(groups: Sequence[HiddenGroup], *, mixes: bool) -> str:
 
 
 def _reason(found: Diagnostic) -> str:
-    if found.name != "scan_descended":
-        return found.message
-    return (
-        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
-        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
-    )
+    return _REASONS.get(found.name, found.message)
 
 
 def _counted(entries: Iterable[str]) -> list[str]:

@@ -26,6 +26,7 @@ from ...ir.ops import (
     Round,
     SelectN,
     Unary,
+    Unvmap,
 )
 from ...ir.types import DTYPES, TensorType
 from ..rearrange import rearrange
@@ -80,6 +81,9 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "reduce_sum": np.add.reduce,
     "reduce_xor": np.bitwise_xor.reduce,
 }
+
+# What depends on no input is the same in all examples of a batch.
+_UNVMAPPED: dict[str, Callable[..., Any]] = {"unvmap_all": np.all, "unvmap_any": np.any}
 
 
 def computed(node: Node, operands: Sequence[Array]) -> list[Array] | None:
@@ -161,6 +165,8 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
             and not (operands[0].size == 0 and node.op in ("reduce_max", "reduce_min"))
         ):
             found = _REDUCTIONS[node.op](operands[0], axis=node.axes, dtype=operands[0].dtype)
+        case Unvmap() if operands[0].size and node.op in _UNVMAPPED:
+            found = _UNVMAPPED[node.op](operands[0])
     return None if found is None or _is_uncertain(np.asarray(found)) else np.asarray(found)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...ir.errors import AnalysisError, BrainIRError, PassError
+from ...ir.node import Node
+from ...ir.ops import Cond
 from ...ir.program import Program
 from ...ir.verifier import verify
 from ..facts import Facts
@@ -179,13 +181,18 @@ def _signature(program: Program) -> object:
 
 
 def _effects(program: Program) -> int:
-    """Return how many effectful nodes run in one step, those of loops and branches counted once."""
+    """Return how many effectful nodes run in one step whichever branches are taken, those of loops counted once."""
     counts: dict[str, int] = {}
     for function in runs_first(program):
         counts[function.name] = sum(
-            node.traits.effectful + sum(counts[name] for name in runs(node)) for node in function.nodes
+            node.traits.effectful + _of_choice(node, [counts[name] for name in runs(node)]) for node in function.nodes
         )
     return counts[program.entry]
+
+
+def _of_choice(node: Node, counts: list[int]) -> int:
+    """Return the sum of what the functions count that a node runs; of branches, one runs, and a pass may know which."""
+    return min(counts) if isinstance(node, Cond) else sum(counts)
 
 
 def _noted(result: PassResult) -> Program:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ...ir.errors import EmissionError
 from ...ir.program import Program
 from .. import arrays
-from ..output import AsJson, Output, note, print_facts, print_json, print_table, progress, write_program, write_text
+from ..output import AsJson, Output, note, print_json, print_table, progress, write_program, write_text
 from ..reading import ProgramFile, read_program
 from ..targets import lower_target
 
-__all__ = ["export", "learner", "lower", "run", "source"]
+__all__ = ["export", "lower", "run", "source"]
 
 _SHOWN = 8
 
@@ -122,49 +122,6 @@ def _values(array: NDArray[Any]) -> str:
         return " ".join(map(str, array.ravel().tolist()))
     numbers = array.astype(np.float64) if array.dtype.kind != "c" else np.abs(array)
     return f"{numbers.min():.6g} to {numbers.max():.6g}, mean {numbers.mean():.6g}"
-
-
-def _decay(text: str) -> float:
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number") from None
-
-
-class Algorithm(enum.StrEnum):
-    """What `brainir learner` plans for."""
-
-    D_RTRL = "d_rtrl"
-    ES_D_RTRL = "es_d_rtrl"
-
-
-def learner(
-    program: ProgramFile,
-    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
-    decay: Annotated[
-        float | None,
-        typer.Option(
-            "--decay",
-            metavar="DECAY",
-            parser=_decay,
-            help="For es_d_rtrl: a decay in [0, 1) such as 0.9, or a rank r such as 10, which is (r - 1) / (r + 1).",
-        ),
-    ] = None,
-    window: Annotated[int | None, typer.Option("--window", help="Steps of a window, for d_rtrl.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what an online learner would learn and how, and what it would not and why."""
-    loaded = read_program(program)
-    with progress("Planning the learner"):
-        from ...learning import compile_learner
-
-        report = compile_learner(loaded, algorithm.value, loss=_no_loss, decay=decay, window=window).report()
-    print_facts(report, as_json=as_json)
-
-
-def _no_loss(out: object, target: object) -> Any:
-    # The plan depends on the program alone; the loss is for the steps, and none is taken here.
-    raise EmissionError("the learner of the command takes no steps")
 
 
 class ExportFormat(enum.StrEnum):
