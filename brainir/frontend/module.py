@@ -13,7 +13,7 @@ from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
-from ..ir.printer import format_path
+from ..ir.printer import format_path, format_tree
 from ..ir.program import Program, Value, require_program
 from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong, tensor_type
@@ -162,7 +162,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     if len(units[0]) == len(units[1]) and units[0] != units[1]:
         what = f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
     else:
-        what = f"its structure from {before} to {after}"
+        what = f"its structure from {format_tree(before)} to {format_tree(after)}"
     raise StateError(
         f"state {format_path(path)} ({type(state).__name__}) changes {what} in the step; "
         "give the new value the unit and structure of the old one, or initialise the state with those of the new"

@@ -109,6 +109,13 @@ def test_a_state_whose_unit_changes_is_named_with_both_units() -> None:
     assert "mS" in message
 
 
+def test_a_state_whose_structure_changes_is_named_with_both_structures() -> None:
+    def pair(cell: Cell) -> None:
+        cell.h.value = {"old": cell.h.value, "new": (cell.h.value,)}
+
+    assert "state h (HiddenState) changes its structure from * to {new: (*,), old: *}" in lowering_error(Cell(pair), X)
+
+
 @pytest.mark.parametrize(
     ("change", "shown"),
     [(lambda h: h[:2], "f32[2]"), (lambda h: h.astype(jnp.float16), "f16[3]"), (lambda h: h > 0, "bool[3]")],
