@@ -146,9 +146,7 @@ class Learner:
         dict
             ``states`` as given, and ``traces`` of zero.
         """
-        carried = self._boundary.carried_leaves(states)
-        strong = [jnp.asarray(leaf) for leaf in carried]
-        return {"states": self._boundary.states(strong), "traces": self._rule.init()}
+        return {"states": self._boundary.states(self._boundary.carried_leaves(states)), "traces": self._rule.init()}
 
     def step(self, params: Any, carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, Any]:
         """Take one step; with a window, the steps of one window.

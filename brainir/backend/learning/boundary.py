@@ -84,7 +84,8 @@ class LearnerBoundary:
 
     def _checked(self, leaves: Iterator[tuple[Any, str]], places: Sequence[int]) -> list[Any]:
         return [
-            checked_leaf(leaf, self._types[place], where) for (leaf, where), place in zip(leaves, places, strict=True)
+            jnp.asarray(checked_leaf(leaf, self._types[place], where))
+            for (leaf, where), place in zip(leaves, places, strict=True)
         ]
 
     def input_leaves(self, x: Any) -> list[Any]:

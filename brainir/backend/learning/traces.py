@@ -182,7 +182,7 @@ class EligibilityTrace:
     def outer(self, data: Any, pairs: Any, *, number: bool) -> Any:
         """Return the sum over a leading axis of steps of the outer products of data and values for each pair."""
         if number:
-            return jnp.tensordot(pairs.reshape(pairs.shape[0], -1)[:, 0], data, axes=1)
+            return jnp.tensordot(pairs.reshape(len(pairs), math.prod(pairs.shape[1:]))[:, 0], data, axes=1)
         spread = jax.vmap(self._spread)(pairs)
         axes = range(len(self.form.space))
         of_data = [axis for axis in axes if data.shape[axis + 1] != 1]
