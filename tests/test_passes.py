@@ -312,6 +312,22 @@ def test_the_runner_refuses_a_pass_that_breaks_the_program_or_its_promise() -> N
         brainir.run_passes(program, "inlin")
 
 
+class Bare(Pass):
+    """Returns the program alone."""
+
+    name = "bare"
+
+    def run(self, program: Program) -> Any:
+        return program
+
+
+def test_a_pass_that_returns_no_result_is_told_what_to_return() -> None:
+    with pytest.raises(
+        PassError, match=r"'bare' must return a PassResult, not Program: return self.result\(before, after"
+    ):
+        brainir.run_passes(lowered("calls"), [Bare()])
+
+
 def test_one_pass_need_not_be_in_a_list() -> None:
     program = lowered("JVP rule")
     assert brainir.run_passes(program, "inline") == brainir.run_passes(program, ["inline"]) != program

@@ -158,6 +158,9 @@ def _find(wanted: str | Pass) -> Pass:
 
 def _check(each: Pass, before: Program, result: PassResult) -> None:
     """Verify the result of a pass and what the pass declares."""
+    if not isinstance(result, PassResult):
+        given = type(result).__name__  # type: ignore[unreachable]  # for passes that are not typed
+        raise PassError(f"pass {each.name!r} must return a PassResult, not {given}: return self.result(before, after)")
     after = result.program
     if result.modified != (after != before):
         raise PassError(f"pass {each.name!r} says modified={result.modified}, but the program says otherwise")
