@@ -139,9 +139,9 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     """Find the groups of hidden states that update in step.
 
     Two states share a group when the new value of one depends on the old value of the other element by
-    element, each position on the same position, directly or through other states; a weight operation, control
-    flow, and whatever mixes or moves positions does not join, and neither does ``stop_gradient``, through
-    which the derivative is zero.
+    element, each position on the same position, directly or through other states. A weight operation, and whatever
+    mixes or moves positions, does not join, in a loop or a branch neither; nor does ``stop_gradient``, through which
+    the derivative is zero.
 
     Parameters
     ----------

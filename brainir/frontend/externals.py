@@ -110,9 +110,12 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
 
 def _tree(value: Any) -> Tree:
     """Return the structure of an argument; one that a file cannot hold is given as the list of its leaves."""
+    reader = TreeReader()
     try:
-        tree = TreeReader().read(value, "an argument of the callback")
+        tree = reader.read(value, "an argument of the callback")
     except LoweringError:
+        tree = None
+    if tree is None or reader.has_custom:
         tree = TreeReader().read(jax.tree.leaves(value), "the leaves of an argument of the callback")
     if any(leaf.unit is not None for leaf in leaves(tree)):
         raise UnsupportedError("an argument of the callback is a quantity; give it the mantissa")

@@ -59,7 +59,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **
     )
     closed, result = _trace(fn, positional, keywords)
     interface = Interface(
-        kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
+        kind="function", arguments=arguments, result=reader.read_result(result, "result"), units=reader.units
     )
     return build_program(open_jaxpr(closed), function_name(fn), interface, (keep,) if isinstance(keep, str) else keep)
 
@@ -96,7 +96,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     closed, result = _trace(fn, positional, {})
     if not (isinstance(result, tuple) and len(result) == 2):
         raise StateError(f"the step must return (hidden, out), not {type(result).__name__}")
-    new_tree = reader.read(result[0], "new hidden")
+    new_tree = reader.read_result(result[0], "new hidden")
     if new_tree != hidden_tree:
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
@@ -108,7 +108,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         kind="step",
         states=states,
         arguments=arguments,
-        result=reader.read(result[1], "out"),
+        result=reader.read_result(result[1], "out"),
         units=reader.units,
         params=param_tree,
         hidden=hidden_tree,

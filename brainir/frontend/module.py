@@ -77,7 +77,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
-    result_tree = reader.read(result, "result")
+    result_tree = reader.read_result(result, "result")
     for record, state, value in zip(states, accessed, new_values, strict=True):
         _check_structure(record.path, state, state.value, value)
 

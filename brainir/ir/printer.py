@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from .interface import (
+    CustomTree,
     DataclassTree,
     DictTree,
     Interface,
@@ -66,7 +67,7 @@ def _is_default_zero(node: Node, name: str, value: object) -> bool:
 def _attribute(value: object) -> str:
     if isinstance(value, tuple):
         return f"({','.join(map(_attribute, value))})"
-    if isinstance(value, LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree):
+    if isinstance(value, LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree | CustomTree):
         return format_tree(value)
     if isinstance(value, Model):
         fields = type(value).model_fields
@@ -86,13 +87,14 @@ def format_tree(tree: Tree | None) -> str:
     if isinstance(tree, SequenceTree):
         joined = ", ".join(children)
         return f"[{joined}]" if tree.kind == "list" else f"({joined}{',' if len(children) == 1 else ''})"
-    keys = tree.keys if isinstance(tree, DictTree) else tree.fields
+    keys = tree.keys if isinstance(tree, DictTree | CustomTree) else tree.fields
     inner = [f"{key}: {child}" for key, child in zip(keys, children, strict=True)]
     if isinstance(tree, DictTree):
         return f"{'' if tree.kind == 'dict' else 'OrderedDict'}{{{', '.join(inner)}}}"
     if isinstance(tree, DataclassTree):
         inner += [f"{name}={value!r}" for name, value in tree.static]
-    return f"{tree.type}({', '.join(inner)})"
+    number = f"#{tree.origin}" if isinstance(tree, CustomTree) else ""
+    return f"{tree.type}{number}({', '.join(inner)})"
 
 
 def format_function(function: Function) -> str:

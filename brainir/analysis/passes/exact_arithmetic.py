@@ -147,9 +147,7 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
                 found = _divided(node.op, *operands)
             elif node.op in ("max", "min") and not integral:
                 found = _extreme(node.op, *operands)
-            elif function is not None and not (
-                operands[0].dtype == bool and node.op not in ("and", "or", "xor", "not")
-            ):
+            elif function is not None and (operands[0].dtype != bool or node.op in _ON_BOOLEANS):
                 found = function(*operands)
         case Compare() if node.op in _COMPARISONS:
             found = _COMPARISONS[node.op](*operands)

@@ -79,22 +79,29 @@ def source(
 def run(
     program: ProgramFile,
     inputs: Annotated[
-        str, typer.Option("--inputs", "-i", help="An .npz or JSON file of arrays by name; - is stdin.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--inputs",
+            "-i",
+            metavar="FILE",
+            help="An .npz or JSON file of arrays by name; - is stdin. Repeat it: a later one has precedence.",
+        ),
+    ] = None,
     zeros: Annotated[bool, typer.Option("--zeros", help="Zeros for inputs that are not given.")] = False,
     output: Annotated[str, typer.Option("--output", "-o", help="An .npz or JSON file for the results.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a program once.
 
-    Arrays have the names that `brainir show` prints. A new state has the name of the old one, so that results can be
-    the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
+    Arrays have the names that `brainir show` prints. A new state has the name of the old one, so that the file of
+    results can be one of the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
     """
     if output:
         arrays.check_suffix(output)
     loaded = read_program(program)
     names = arrays.result_names(loaded)
-    given = arrays.input_arrays(loaded, arrays.read_arrays(inputs) if inputs else {}, zeros=zeros)
+    found = {name: array for path in inputs or () for name, array in arrays.read_arrays(path).items()}
+    given = arrays.input_arrays(loaded, found, zeros=zeros)
     with progress(f"Running {loaded.entry}"):
         from ..execution import run_entry
 
