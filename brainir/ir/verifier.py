@@ -109,9 +109,9 @@ class _Mark:
 
 def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
     """Return the marks of the functions that were verified beside all that they lead to in this table."""
-    marks: dict[str, _Mark] = {
-        name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
-    }
+    # Another thread can verify a program that shares functions.
+    found = {name: function.__dict__.get("_verified") for name, function in table.items()}
+    marks: dict[str, _Mark] = {name: mark for name, mark in found.items() if mark is not None}
     while True:
         tokens = {name: mark.token for name, mark in marks.items()}
         moved = [name for name, mark in marks.items() if [*map(tokens.get, mark.referred)] != mark.beside]
