@@ -39,8 +39,7 @@ import optax
 from jax import lax
 
 import brainir
-from brainir.frontend.jaxpr_memory import LOWERED
-from brainir.frontend.rule_memory import RULES
+from brainir.frontend import memories
 from tests.models.cases import MODELS
 from tests.programs import PROGRAMS_HERE
 
@@ -226,8 +225,7 @@ def least(
 def forget() -> None:
     """Forget what JAX and brainir remember of what they traced and lowered."""
     jax.clear_caches()
-    RULES.clear()
-    LOWERED.clear()
+    memories.forget()
     gc.collect()
 
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import jax
-import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from .analysis.learning.options import LearningOptions
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
 from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.chunks import ChunkedRule, chunk_length
+from .backend.learning.host import PlanFunctions
 from .backend.learning.rules import OnlineRule, PieceState, Steps
 from .backend.learning.windows import window_gradient
 from .frontend.function import lower
 from .ir.errors import EmissionError
 from .ir.interface import leaf_count
 from .ir.printer import format_path
-from .ir.program import Program
+from .ir.program import Program, require_program
 
 __all__ = ["Learner", "compile_learner"]
 
@@ -38,6 +39,7 @@ def compile_learner(
     decay: float | int | None = None,
     window: int | None = None,
     target: Any = None,
+    externals: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Learner:
     """Generate an online learning step from a program.
 
@@ -59,6 +61,9 @@ def compile_learner(
         An example of a target, arrays or ``jax.ShapeDtypeStruct``. With it, traces are left out of states that reach
         only what the loss does not read, and :attr:`Learner.program` knows its inputs; without it, all of the
         result counts, and targets are taken to look like results.
+    externals : mapping, optional
+        Functions for what the step calls on the host, by name, as for :func:`~brainir.to_callable`. Calls that have
+        effects and no result, such as those of ``jax.debug.print``, are made once in each step.
 
     Returns
     -------
@@ -70,24 +75,20 @@ def compile_learner(
         If the program has no hidden states or no parameters, or if the gradient of a step would have to go backward
         through a ``while`` loop.
     EmissionError
-        If an option does not fit.
+        If an option does not fit, or a name has no function; or if the gradient depends on the result of a call that
+        has effects (``io_callback``), which would be made a second time.
 
     Notes
     -----
     Wang et al., Nature Communications 2026, doi 10.1038/s41467-026-68453-w.
     """
-    if algorithm not in ("d_rtrl", "es_d_rtrl"):
-        raise EmissionError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
+    require_program(program)
+    options = LearningOptions.of(algorithm, decay=decay, window=window)
     if not callable(loss):
         raise EmissionError(f"loss must be a function loss(out, target) -> scalar, not {type(loss).__name__}")
-    if window is not None and (not _is_integer(window) or window < 1):
-        raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
-    if window is not None and algorithm != "d_rtrl":
-        raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
-    rate = _decay(algorithm, decay)
     unread = () if target is None else _unread(program, loss, target)
-    plan = plan_learning(program, algorithm, window=window is not None, unread=unread)
-    return Learner(plan, loss, decay=rate, window=None if window is None else int(window), target=target)
+    plan = plan_learning(program, options.algorithm, window=options.window is not None, unread=unread)
+    return Learner(plan, loss, options, target=target, functions=PlanFunctions(externals or {}))
 
 
 def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
@@ -98,22 +99,6 @@ def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> t
     seeds = {name: 1 << place for place, name in enumerate(function.inputs[:count])}
     found = reached(function, seeds).get(function.outputs[0], 0)
     return tuple(place for place in range(count) if not found >> place & 1)
-
-
-def _decay(algorithm: str, decay: Any) -> float:
-    if algorithm == "d_rtrl":
-        if decay is not None:
-            raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
-        return 0.0
-    if _is_integer(decay) and decay >= 1:
-        return (int(decay) - 1) / (int(decay) + 1)
-    if isinstance(decay, float | np.floating) and 0 <= decay < 1:
-        return float(decay)
-    raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
-
-
-def _is_integer(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class Learner:
@@ -134,16 +119,16 @@ class Learner:
         self,
         plan: LearningPlan,
         loss: Callable[[Any, Any], Any],
+        options: LearningOptions,
         *,
-        decay: float,
-        window: int | None,
-        target: Any = None,
+        target: Any,
+        functions: PlanFunctions,
     ) -> None:
         self.plan = plan
-        self.window = window
+        self.window = options.window
         self._loss = loss
         self._target = target
-        self._rule = OnlineRule(plan, decay)
+        self._rule = OnlineRule(plan, options.decay, functions)
         self._boundary = LearnerBoundary(plan.program)
         self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
 
@@ -161,9 +146,7 @@ class Learner:
         dict
             ``states`` as given, and ``traces`` of zero.
         """
-        carried = self._boundary.carried_leaves(states)
-        strong = [jnp.asarray(leaf) for leaf in carried]
-        return {"states": self._boundary.states(strong), "traces": self._rule.init()}
+        return {"states": self._boundary.states(self._boundary.carried_leaves(states)), "traces": self._rule.init()}
 
     def step(self, params: Any, carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, Any]:
         """Take one step; with a window, the steps of one window.
@@ -354,6 +337,12 @@ class Learner:
     def report(self) -> LearningReport:
         """Return what is learned how, and what is not and why."""
         return self.plan.report
+
+    def __repr__(self) -> str:
+        return f"<brainir.Learner {self.plan.algorithm} of {self.plan.program.entry}: see report()>"
+
+    def _repr_html_(self) -> str:
+        return self.report()._repr_html_()
 
 
 def _types(traces: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from .analysis.difference import diff
 from .analysis.groups import find_hidden_groups
@@ -14,12 +15,13 @@ from .ir.errors import BrainIRError
 from .ir.files import load, save
 from .ir.model import StatePath
 from .ir.printer import format_node, format_path
-from .ir.program import Program
+from .ir.program import Program, require_program
 from .ir.types import TensorType
 
 __all__ = ["ProgramCheckError", "assert_program", "check_snapshot"]
 
 Paths = Collection[StatePath | str]
+T = TypeVar("T")
 
 _SHOWN = 5
 
@@ -32,10 +34,10 @@ def assert_program(
     program: Program,
     *,
     max_nodes: int | None = None,
-    no_ops: Collection[str] = (),
+    no_ops: Collection[str] | str = (),
     max_bytes: int | None = None,
     groups: int | Sequence[Paths] | None = None,
-    learned: Paths | None = None,
+    learned: Paths | str | None = None,
 ) -> None:
     """Check a program against budgets, all at once.
 
@@ -44,14 +46,14 @@ def assert_program(
     program : Program
     max_nodes : int, optional
         Most nodes in all functions together.
-    no_ops : collection of str
+    no_ops : collection of str, or str
         Operations that no function may have.
     max_bytes : int, optional
         Most bytes of constants.
     groups : int, or sequence of collections of paths, optional
         The number of hidden groups, or the members of each, in any order. A path may be written with dots.
-    learned : collection of paths, optional
-        The parameters that are related to a hidden state: these and no others.
+    learned : collection of paths, or str, optional
+        The parameters that are related to a hidden state: these and no others. A single text is one path.
 
     Raises
     ------
@@ -60,7 +62,8 @@ def assert_program(
     AnalysisError
         If groups or relations are asked for, and a state breaks the rules of a step.
     """
-    problems = [*_size_problems(program, max_nodes, max_bytes), *_op_problems(program, no_ops)]
+    require_program(program)
+    problems = [*_size_problems(program, max_nodes, max_bytes), *_op_problems(program, _each(no_ops))]
     if groups is not None:
         problems += _group_problems(program, groups)
     if learned is not None:
@@ -104,7 +107,7 @@ def _group_problems(program: Program, groups: int | Sequence[Paths]) -> Iterable
         yield f"hidden groups are {listed}, not {wanted}"
 
 
-def _learned_problems(program: Program, learned: Paths) -> Iterable[str]:
+def _learned_problems(program: Program, learned: Paths | str) -> Iterable[str]:
     found = {format_path(relation.path) for relation in find_hidden_param_op_relations(program)}
     wanted = _texts(learned)
     if missing := sorted(wanted - found):
@@ -113,8 +116,13 @@ def _learned_problems(program: Program, learned: Paths) -> Iterable[str]:
         yield f"{', '.join(more)} are related to hidden states, and learned does not name them"
 
 
-def _texts(paths: Paths) -> set[str]:
-    return {path if isinstance(path, str) else format_path(path) for path in paths}
+def _texts(paths: Paths | str) -> set[str]:
+    return {path if isinstance(path, str) else format_path(path) for path in _each(paths)}
+
+
+def _each(given: Collection[T] | str) -> Collection[T | str]:
+    """Take a single text for a collection of one: its letters are never meant."""
+    return (given,) if isinstance(given, str) else given
 
 
 def check_snapshot(

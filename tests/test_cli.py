@@ -51,6 +51,14 @@ def slower():
     return slow, *step()[1:]
 
 
+def printing():
+    def printed(params, hidden, x):
+        jax.debug.print("x {}", x)
+        return leaky(params, hidden, x)
+
+    return printed, *step()[1:]
+
+
 def constant(x):
     return jnp.asarray(np.eye(30, dtype=np.float32)) @ x
 
@@ -344,6 +352,16 @@ def test_learner_reports_what_it_learns() -> None:
     call("learner", "leaky.json", "-a", "es_d_rtrl", "--decay", "0.9")
 
 
+def test_learner_reports_on_steps_that_call_the_host() -> None:
+    call("lower", "mymodel.py:printing", "--step", "-o", "printing.json")
+    assert "learned with a trace:\n  w:" in call("learner", "printing.json").stdout
+
+
+def test_perturb_says_where_there_is_nothing_to_perturb() -> None:
+    call("lower", "mymodel.py:example", "-o", "energy.json")
+    assert "no hidden states to perturb: energy is a plain function" in call("perturb", "energy.json").stderr
+
+
 def test_the_decay_of_a_learner_can_be_a_rank() -> None:
     # Rank r is the decay (r - 1) / (r + 1), so 3 is 0.5; as a decay it would be refused.
     ranked, decayed = (
@@ -362,7 +380,7 @@ def test_cost_and_units_are_those_of_the_library() -> None:
 
 
 def test_units_gives_one_for_a_sum_of_volts_and_seconds() -> None:
-    program = brainir.lower(lambda v, t: v + t, jnp.ones(3), jnp.ones(3))
+    program = brainir.lower(lambda v, t: v + t + 1.0, jnp.ones(3), jnp.ones(3))
     units = (
         Unit(text="mV", dimension=(2, 1, -3, -1, 0, 0, 0), scale=-3),
         Unit(text="ms", dimension=(0, 0, 1, 0, 0, 0, 0), scale=-3),
@@ -373,7 +391,11 @@ def test_units_gives_one_for_a_sum_of_volts_and_seconds() -> None:
     )
     interface = program.interface.replace(arguments=arguments, units=units)
     brainir.save(program.replace(interface=interface), "volts.json")
-    assert "add" in call("units", "volts.json", code=1).stdout
+    found = call("units", "volts.json", code=1).stdout
+    assert found.count("BIR301") == 1
+    strict = call("units", "volts.json", "--numbers", "dimensionless", code=1).stdout
+    assert strict == f"{brainir.check_units(brainir.load('volts.json'), numbers='dimensionless')}\n"
+    assert strict != found
 
 
 def test_upgrade_rewrites_files() -> None:
@@ -401,9 +423,7 @@ def test_run_feeds_results_back_and_agrees_with_jax() -> None:
     w, x = np.arange(12, dtype=np.float32).reshape(4, 3) / 10, np.ones(3, np.float32)
     np.savez("inputs.npz", w=w, x=x, h=np.zeros(4, np.float32))
     call("run", "leaky.json", "-i", "inputs.npz", "-o", "first.npz")
-    with np.load("first.npz") as first:
-        Path("second.json").write_text(json.dumps({"w": w.tolist(), "x": x.tolist(), "h": first["h"].tolist()}))
-    second = json.loads(call("run", "leaky.json", "-i", "second.json", "--json").stdout)
+    second = json.loads(call("run", "leaky.json", "-i", "inputs.npz", "-i", "first.npz", "--json").stdout)
     h = jnp.zeros(4)
     for _ in range(2):
         h = 0.9 * h + w @ x
@@ -456,7 +476,7 @@ def test_looking_checking_and_analysing_import_no_jax() -> None:
         ["show", "leaky.json"], ["stats", "leaky.json"], ["verify", "leaky.json"], ["groups", "leaky.json"],
         ["relations", "leaky.json"], ["diff", "leaky.json", "leaky.json"], ["perturb", "leaky.json"],
         ["relabel", "leaky.json", "--like", "leaky.json"], ["passes", "leaky.json"], ["schema"], ["--help"],
-        ["view", "leaky.json", "-o", "-"], ["export", "leaky.json", "-f", "dot"],
+        ["learner", "leaky.json"], ["view", "leaky.json", "-o", "-"], ["export", "leaky.json", "-f", "dot"],
     ]  # fmt: skip
     code = f"import sys; from brainir.cli.app import app\nfor line in {lines}: app(line, standalone_mode=False)\n"
     code += "sys.exit('jax' in sys.modules)"

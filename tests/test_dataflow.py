@@ -147,3 +147,37 @@ def test_a_scan_is_followed_round_by_round_or_for_any_round(length: int, carry: 
         if length:
             assert (loose.get(last, 0), loose.get(stacked, 0)) == (Rounds.most, Rounds.most)
             assert analysis.bodies <= Rounds.most + 1
+
+
+class Forgetful(ForwardAnalysis[int]):
+    """Returns one fact, however many results there are."""
+
+    nothing = 0
+
+    def join(self, first: int, second: int, kind: TensorType) -> int:
+        return max(first, second)
+
+    def transfer(self, site: Site, facts: Sequence[int]) -> list[int]:
+        return [1]
+
+
+class ForgetfulBackward(BackwardAnalysis[int]):
+    """Returns one fact, however many operands there are."""
+
+    nothing = 0
+    join = Forgetful.join
+    transfer = Forgetful.transfer
+
+
+def test_facts_of_other_names_or_in_another_number_are_refused_with_the_place() -> None:
+    program = brainir.lower(lambda x, y: jnp.split(x * y, 2), jnp.ones(4), jnp.ones(4))
+    entry = program.entry_function
+    with pytest.raises(
+        brainir.BrainIRError, match=r"Forgetful.transfer must .* each result: 2 for v1: .* split.*, not 1"
+    ):
+        Forgetful(program).run(entry, {"x": 1})
+    with pytest.raises(brainir.BrainIRError, match=r"each operand: 2 for v0: f32\[4\] = mul x y, not 1"):
+        ForgetfulBackward(program).run(entry, {"v0": 1})
+    for analysis in (Forgetful(program), ForgetfulBackward(program)):
+        with pytest.raises(brainir.BrainIRError, match=r"fn has no value 'z'; its inputs and outputs are x, y, v1, v2"):
+            analysis.run(entry, {"z": 1})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import brainir
 from brainir.analysis import ProgramDiff
-from brainir.ir.interface import Argument, DataclassTree, Interface, LeafTree, SequenceTree, State, Unit
+from brainir.ir.interface import Argument, CustomTree, DataclassTree, Interface, LeafTree, SequenceTree, State, Unit
 from brainir.ir.node import Node, Traits
 from brainir.ir.ops import Binary, Iota, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
@@ -333,6 +333,10 @@ INTERFACE = Interface(
         (
             {"arguments": (Argument(name="x", tree=BOX.replace(static=(("n", True),))),)},
             ("argument", "x", "structure", "m:Box(a: *, n=1)", "m:Box(a: *, n=True)"),
+        ),
+        (
+            {"result": CustomTree(type="m:Bag", keys=("w",), children=(LeafTree(),), origin=2)},
+            ("result", "result", "structure", "(*,)", "m:Bag#2(w: *)"),
         ),
         ({"result": LeafTree()}, ("result", "result", "structure", "(*,)", "*")),
         ({"units": (MILLIVOLT.replace(scale=-6.0),)}, ("unit", "mV", "definition")),

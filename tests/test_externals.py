@@ -108,6 +108,29 @@ def test_functions_with_externals_trace_to_the_same_program() -> None:
     assert brainir.fingerprint(again) == brainir.fingerprint(program)
 
 
+def test_calls_of_the_host_print_the_structure_of_their_arguments() -> None:
+    def looking(x: Any) -> Any:
+        jax.debug.callback(record, {"x": x, "pair": (x, [x, None])}, last=x[0])
+        return x
+
+    assert "debug_callback[name=record, arguments=({pair: (*, [*, None]), x: *},), keywords=((last,*))] x x x" in str(
+        stored(looking, X)
+    )
+
+
+def test_a_function_that_is_called_in_several_ways_stays_one() -> None:
+    def calling_twice(x: Any) -> Any:
+        jax.debug.callback(record, x)
+        jax.debug.callback(record, x, last=x[0])
+        jax.debug.callback(record, x, ordered=True)
+        return x
+
+    program = stored(calling_twice, X)
+    again = brainir.lower(brainir.to_callable(program, externals={"record": record}), X)
+    assert [name for _, name in ops(again)] == ["record"] * 3
+    assert brainir.fingerprint(again) == brainir.fingerprint(program)
+
+
 def test_generated_source_takes_externals_from_a_table() -> None:
     module = executed(stored(calling, X))
     assert module["EXTERNALS"] == dict.fromkeys(sorted(EXTERNALS))

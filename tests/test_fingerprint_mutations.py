@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from brainir.ir.canonical import fingerprint
 from brainir.ir.interface import (
     Argument,
+    CustomTree,
     DataclassTree,
     DictTree,
     Interface,
@@ -143,6 +144,7 @@ TREES = SequenceTree(
         DictTree(kind="dict", keys=("a", 3), children=(LeafTree(), LeafTree())),
         NamedTupleTree(type="m:Pair", fields=("x", "y"), children=(LeafTree(), LeafTree())),
         DataclassTree(type="m:Box", fields=("z",), children=(LeafTree(),), static=(("gain", 0.0), ("on", True))),
+        CustomTree(type="m:Bag", keys=("w", 0), children=(LeafTree(), NoneTree()), origin=0),
     ),
 )
 FULL = Interface(
@@ -170,7 +172,18 @@ def test_a_change_of_any_field_of_the_interface_changes_the_fingerprint() -> Non
     for where, changed in variants(FULL):
         assert fingerprint_with(changed) != base, where
         seen |= set(re.findall(r"\w+\.\w+", where))
-    kinds = (Interface, State, Argument, Unit, LeafTree, SequenceTree, DictTree, NamedTupleTree, DataclassTree)
+    kinds = (
+        Interface,
+        State,
+        Argument,
+        Unit,
+        LeafTree,
+        SequenceTree,
+        DictTree,
+        NamedTupleTree,
+        DataclassTree,
+        CustomTree,
+    )
     fields = {f"{kind.__name__}.{name}" for kind in kinds for name in kind.model_fields}
-    single = {"LeafTree.kind", "NamedTupleTree.kind", "DataclassTree.kind"}
+    single = {"LeafTree.kind", "NamedTupleTree.kind", "DataclassTree.kind", "CustomTree.kind"}
     assert fields - single == seen - {"NoneTree.kind"}

@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import operator
 import time
 import weakref
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
-from brainir.frontend.jaxpr_memory import LOWERED
+from brainir.frontend import arrangement, function_memory, memories
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -26,7 +27,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    LOWERED.clear()
+    memories.forget()
 
 
 @jax.custom_jvp
@@ -139,6 +140,13 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "the gradient of remat": jax.grad(lambda x: saved(x).sum()),
     "code for each platform": lambda x: jax.lax.platform_dependent(x, cpu=clip, default=halved),
     "a mapped function": lambda x: jax.vmap(clip)(jnp.outer(x, x)),
+    "branches made anew": lambda x: jax.lax.cond(x[0] > 0, lambda v: jnp.sin(v) + X, lambda v: clip(v) * 2, x),
+    "branches alike on another line": lambda x: jax.lax.cond(
+        x[0] > 0, lambda v: jnp.sin(v) + X, lambda v: clip(v) * 2, x
+    ),
+    "branches alike but for an array": lambda x: jax.lax.cond(
+        x[0] > 0, lambda v: jnp.sin(v) + 2 * X, lambda v: clip(v) * 2, x
+    ),
 }
 
 
@@ -148,7 +156,7 @@ def written(name: str) -> str:
 
 @functools.cache
 def written_afresh(name: str) -> str:
-    LOWERED.clear()
+    memories.forget()
     return written(name)
 
 
@@ -156,13 +164,22 @@ def written_afresh(name: str) -> str:
 def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
     fresh = {each: written_afresh(each) for each in FUNCTIONS}
     for before in FUNCTIONS:
-        LOWERED.clear()
+        memories.forget()
         written(before)
         assert written(name) == fresh[name]
-    LOWERED.clear()
+    memories.forget()
     for before in FUNCTIONS:
         for each in (before, before, name):  # what is no nested jit is remembered when it is met again
             assert written(each) == fresh[each]
+
+
+@pytest.mark.parametrize("name", ["branches made anew", "a rule that leads back", "functions of jax.numpy"])
+def test_function_that_is_written_as_before_is_the_one_of_before(name: str) -> None:
+    programs = [brainir.lower(lambda x: FUNCTIONS[name](x), X) for _ in range(3)]
+    _, *before = programs[1].functions
+    _, *again = programs[2].functions
+    assert len(again) > 1
+    assert all(map(operator.is_, again, before))
 
 
 def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None:
@@ -275,6 +292,8 @@ def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
     kept = weakref.ref(program.functions[1])
     del program
     jax.clear_caches()
+    function_memory.FUNCTIONS.clear()
+    arrangement.ARRANGEMENTS.clear()
     gc.collect()
     assert kept() is None
 
@@ -313,7 +332,7 @@ def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later(
         return second(x) * 2
 
     fresh = brainir.dumps(brainir.lower(fn, X))
-    LOWERED.clear()
+    memories.forget()
     brainir.lower(lambda x: first(x) + second(x), X)
     assert brainir.dumps(brainir.lower(fn, X)) == fresh
 

@@ -14,7 +14,7 @@ from tests.quick_compile import quick_options
 REASONS = {
     "readout": "reaches no hidden state",
     "gate": "only through another weight operation",
-    "both": "through another weight operation too",
+    "both": "along its paths through another weight operation; along the direct ones it has a trace",
     "stopped": "only through stop_gradient",
     "frozen": "behind a stop_gradient",
     "mixed": "mixes positions",
@@ -58,6 +58,7 @@ def test_each_exclusion_is_reported_with_its_reason_and_gets_the_gradient_of_the
     assert set(reasons) == set(REASONS)
     assert not [name for name, reason in REASONS.items() if reason not in reasons[name]]
     assert {path[-1] for each in report.learned for path in each.paths} == LEARNED
+    assert learner._repr_html_() == report._repr_html_()
     for reason in reasons.values():
         assert reason in str(report)
         assert reason in report._repr_html_()
@@ -91,7 +92,7 @@ def test_paths_that_no_trace_carries_are_reported(name: str, paths: list[str]) -
     report = brainir.compile_learner(program, loss=loss).report()
     assert len(report.dropped) == len(paths)
     _, _, said = str(report).partition("paths that no trace carries from step to step:\n")
-    assert said.splitlines()[::2] == [f"  {path}" for path in paths]
+    assert [line for line in said.splitlines() if line[2] != " "] == [f"  {path}" for path in dict.fromkeys(paths)]
 
 
 def test_what_has_no_derivative_is_no_path_that_is_cut() -> None:
@@ -160,3 +161,34 @@ def test_each_parameter_is_in_the_report_and_integers_get_no_gradient() -> None:
     assert not found["u"].any()
     assert found["order"].dtype == params["order"].dtype
     assert not found["order"].any()
+
+
+def test_a_weight_of_which_nothing_goes_on_to_the_next_step_is_said_to_get_the_gradient_of_each_step() -> None:
+    def vanilla(params: Any, hidden: Any, x: Any) -> Any:
+        h = jnp.tanh(x @ params["w"] + hidden["h"] @ params["u"])
+        return {"h": h}, h
+
+    params, hidden, x = {"w": jnp.ones((3, 4)) / 9, "u": jnp.eye(4)}, {"h": jnp.ones(4) / 9}, jnp.ones(3)
+    learner = brainir.compile_learner(brainir.lower_step(vanilla, params, hidden, x), loss=loss)
+    assert str(learner.report()).count("traces: none goes on to the next step: it gets the gradient of each step") == 2
+    carry, _, _ = learner.step(params, learner.init(hidden), x, jnp.zeros(4))
+    _, _, found = learner.step(params, carry, x, jnp.zeros(4))
+    expected = jax.grad(lambda params: loss(vanilla(params, carry["states"], x)[1], jnp.zeros(4)))(params)
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-5), found, expected)
+
+
+def test_what_is_said_of_many_places_is_said_once_with_the_first_of_them() -> None:
+    def settling(params: Any, hidden: Any, x: Any) -> Any:
+        h = jax.lax.fori_loop(0, 8, lambda _, h: 0.5 * h + x @ params["w"] + h @ params["u"], hidden["h"])
+        return {"h": h}, h
+
+    params, hidden = {"w": jnp.ones((3, 4)), "u": jnp.eye(4)}, {"h": jnp.ones(4)}
+    program = brainir.lower_step(settling, params, hidden, jnp.ones(3))
+    report = brainir.compile_learner(program, loss=loss).report()
+    lines = str(report).splitlines()
+    (place,) = [place for place, line in enumerate(lines) if line == "  h -> h through a weight"]
+    assert [line.split(":")[0] for line in lines[place + 1 : place + 4]] == [
+        f"    at {each.node.split(':')[0]}" for each in report.dropped[:3]
+    ]
+    assert lines[place + 4] == f"    and at {len(report.dropped) - 3} more"
+    assert sum(line.startswith("  u: along its paths") for line in lines) == 1

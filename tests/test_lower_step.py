@@ -151,6 +151,15 @@ def test_python_numbers_as_states_are_strong_arrays() -> None:
     assert_same_bits(new["v"], jnp.float32(2.0) * jnp.float32(0.9) + 1)
 
 
+def test_arrays_of_numpy_as_states_have_the_type_that_jax_gives_them() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        return {"h": 0.5 * hidden["h"] + params * x, "count": hidden["count"] + 1}, x
+
+    plain = brainir.lower_step(step, np.ones(3), {"h": np.zeros(3), "count": np.zeros(3, int)}, np.ones(3))
+    made = brainir.lower_step(step, jnp.ones(3), {"h": jnp.zeros(3), "count": jnp.zeros(3, int)}, jnp.ones(3))
+    assert plain == made
+
+
 def test_steps_without_inputs_or_params_are_programs() -> None:
     program = brainir.lower_step(lambda params, hidden: ({"v": hidden["v"] * 0.5}, None), {}, {"v": normal(N)})
     new, out = brainir.to_callable(program)({}, {"v": normal(N)})

@@ -329,6 +329,24 @@ def test_training_for_ten_thousand_steps_takes_the_memory_of_ten() -> None:
         assert any(np.abs(one - two).max() > 1e-2 for one, two in zip(*map(jax.tree.leaves, (start, end)), strict=True))
 
 
+@pytest.mark.parametrize("options", [{}, {"window": 2}, {"algorithm": "es_d_rtrl", "decay": 0.5}], ids=str)
+@pytest.mark.parametrize("name", ["leaky", "adaptive"])
+def test_a_run_of_no_steps_changes_nothing(name: str, options: dict[str, Any]) -> None:
+    learner, params, hidden, xs, targets = _learned(ONLINE_MODELS[name], jnp.float32, **options)
+    carry, _, _ = learner.run(params, learner.init(hidden), xs[:2], targets[:2])
+    after, losses, grads = learner.run(params, carry, xs[:0], targets[:0])
+    jax.tree.map(np.testing.assert_array_equal, after, carry)
+    assert losses.shape == (0,)
+    assert not any(np.any(grad) for grad in jax.tree.leaves(grads))
+
+
+def test_arrays_of_numpy_are_taken_as_jax_takes_them() -> None:
+    learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, hidden, xs[0], targets[0]))
+    found = learner.step(wide[0], learner.init(wide[1]), *wide[2:])
+    jax.tree.map(np.testing.assert_array_equal, found, learner.step(params, learner.init(hidden), xs[0], targets[0]))
+
+
 def test_the_step_is_a_program_that_computes_the_same() -> None:
     learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["synaptic_current"], jnp.float32)
     program = brainir.loads(brainir.dumps(learner.program))

@@ -312,6 +312,22 @@ def test_the_runner_refuses_a_pass_that_breaks_the_program_or_its_promise() -> N
         brainir.run_passes(program, "inlin")
 
 
+class Bare(Pass):
+    """Returns the program alone."""
+
+    name = "bare"
+
+    def run(self, program: Program) -> Any:
+        return program
+
+
+def test_a_pass_that_returns_no_result_is_told_what_to_return() -> None:
+    with pytest.raises(
+        PassError, match=r"'bare' must return a PassResult, not Program: return self.result\(before, after"
+    ):
+        brainir.run_passes(lowered("calls"), [Bare()])
+
+
 def test_one_pass_need_not_be_in_a_list() -> None:
     program = lowered("JVP rule")
     assert brainir.run_passes(program, "inline") == brainir.run_passes(program, ["inline"]) != program
@@ -339,6 +355,15 @@ def test_dead_nodes_constants_and_functions_go_and_nothing_else() -> None:
     assert ops(after) == ["sin"]
     assert after.constant_bytes() == 0
     assert len(after.functions) == 1
+
+
+def test_a_branch_that_is_never_taken_takes_its_effects_along() -> None:
+    def step(x: Any) -> Any:
+        jax.debug.print("kept {}", x)
+        return jax.lax.cond(jnp.bool_(False), lambda: (jax.debug.print("never {}", x), x)[1], lambda: 2 * x)
+
+    short = brainir.run_passes(brainir.lower(step, jnp.ones(2)))
+    assert [node.op for node in short.entry_function.nodes] == ["debug_callback", "mul"]
 
 
 def test_effectful_nodes_stay_and_are_never_merged(monkeypatch: pytest.MonkeyPatch) -> None:

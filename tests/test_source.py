@@ -58,6 +58,21 @@ class Cell:
     name: str = dataclasses.field(default="cell", metadata={"static": True})
 
 
+@jax.tree_util.register_pytree_node_class
+class Bag:
+    """A container of arrays and of a function, which no file holds."""
+
+    def __init__(self, function, *parts):
+        self.function, self.parts = function, parts
+
+    def tree_flatten(self):
+        return self.parts, self.function
+
+    @classmethod
+    def tree_unflatten(cls, function, parts):
+        return cls(function, *parts)
+
+
 def elementwise(x, y):
     return -x + y * 2.0 - x / (jnp.abs(y) + 0.1), jnp.where((x > 0) & ~(y >= x), x, y**3), jnp.tanh(x) @ W
 
@@ -221,6 +236,12 @@ def fresh_classes(x):
     return Pair(x, Cell(h=x, c=-x)), Cell(h=x, c=Pair(x, 2.0))
 
 
+def containers(bag, parts, bag_):
+    (inner,) = bag.parts[1]
+    (x,) = inner.parts
+    return bag_, [Bag(jnp.cos, bag.function(x) + parts), Bag(jnp.sin, x, [Bag(jnp.cos, bag_.parts[0])])]
+
+
 def moves(x, indices):
     y = jnp.concatenate([x, x[::-1]])[1:-1]
     return (
@@ -266,6 +287,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "keys": (keys, (jax.random.key(3), X)),
     "trees": (trees, (PAIR, CELL, {2: {"a": X}, 1: X}, None, ())),
     "fresh_classes": (fresh_classes, (X,)),
+    "containers": (containers, (Bag(jnp.sin, X, [Bag(jnp.cos, X + 1)]), X, Bag(jnp.tanh, X, None))),
     "moves": (moves, (X, jnp.array([2, 0]))),
     "reductions": (reductions, (X,)),
 }
@@ -406,7 +428,7 @@ def test_operands_of_different_weak_types_are_not_promoted_and_stay_on_their_sid
 def test_source_agrees_where_brainir_and_brainunit_cannot_be_imported(tmp_path: Path) -> None:
     cases = []
     for name, (fn, args) in CASES.items():
-        if name not in ("trees", "fresh_classes"):
+        if name not in ("trees", "fresh_classes", "containers"):
             program, derivatives = lowered(name), "forward" if name == "loops" else "both"
             cases.append(alone.Case(name, partial(brainir.save_source, program), program.entry, fn, args, derivatives))
     alone.write(tmp_path, cases)
@@ -436,9 +458,18 @@ def test_namedtuples_and_dataclasses_that_no_argument_has_are_defined_in_the_mod
     assert len(jax.tree.leaves((pair, cell))) == 6
 
 
+def test_containers_of_other_classes_are_like_those_of_the_arguments() -> None:
+    _, args = CASES["containers"]
+    same, (first, second) = generated(lowered("containers"))(*args)
+    assert (same.function, first.function, second.function) == (jnp.tanh, jnp.cos, jnp.sin)
+    assert second.parts[1][0].function is jnp.cos
+
+
 @pytest.mark.parametrize(
     ("name", "args", "message"),
     [
+        ("containers", ([X, [X]], X, (X, None)), "expected a .*:Bag of 2 parts, got"),
+        ("containers", ((X, [(X,)]), X, (X,)), "expected a .*:Bag of 2 parts, got"),
         ("relu", (X[:3],), r"expected float32\[4\], got float32\[3\]"),
         ("relu", (jnp.arange(4),), r"expected float32\[4\], got int32\[4\]"),
         ("trees", (PAIR, CELL, {2: {"a": X}, 1: X, 3: X}, None, ()), "expected a dict of 2 items"),

@@ -11,6 +11,7 @@ from brainir.ir import ops
 from brainir.ir.errors import VerificationError
 from brainir.ir.interface import (
     Argument,
+    CustomTree,
     DataclassTree,
     DictTree,
     Interface,
@@ -132,6 +133,15 @@ def deep_tree(depth: int) -> Any:
 def dataclass_tree(**changes: Any) -> DataclassTree:
     fields: dict[str, Any] = {"type": "m:C", "fields": ("a",), "children": (LEAF,), "static": (("n", 1),)}
     return DataclassTree(**{**fields, **changes})
+
+
+def custom_tree(**changes: Any) -> CustomTree:
+    fields: dict[str, Any] = {"type": "m:C", "keys": ("a",), "children": (LEAF,), "origin": 0}
+    return CustomTree(**{**fields, **changes})
+
+
+def with_containers(program: Program, first: CustomTree, second: CustomTree) -> Program:
+    return with_interface(program, result=second, arguments=(Argument(name="x", tree=first),))
 
 
 def recursive(program: Program) -> Program:
@@ -432,6 +442,19 @@ BROKEN: dict[str, tuple[Callable[[Program], Program], str, str]] = {
         lambda p: with_result(p, dataclass_tree(static=(("a", 1),))),
         "result",
         "a field appears twice",
+    ),
+    "class of a container": (lambda p: with_result(p, custom_tree(type="os; x")), "result", "does not name a class"),
+    "parts of a container": (lambda p: with_result(p, custom_tree(keys=())), "result", "0 keys and 1 children"),
+    "part twice": (
+        lambda p: with_result(p, custom_tree(keys=("a", "a"), children=(LEAF, LEAF))),
+        "result",
+        "a key appears twice",
+    ),
+    "container of no argument": (lambda p: with_result(p, custom_tree()), "interface", "no argument has a m:C like"),
+    "containers that are not alike": (
+        lambda p: with_containers(p, custom_tree(), custom_tree(keys=("b",))),
+        "interface",
+        "no argument has a m:C like",
     ),
     "class": (lambda p: with_result(p, dataclass_tree(type="os; x")), "result", "does not name a class"),
     "grouped parameter": (lambda p: with_state(p, 0, num_state=4), "state W", "does not fit a param state"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from brainir.ir.interface import (
+    CustomTree,
     DataclassTree,
     DictTree,
     Interface,
@@ -34,7 +35,7 @@ NAMES_AND_NOTES = {
 # Their order does not count.
 SETS = {(Interface, "units"), (Interface, "unused")}
 TREE = LeafTree(unit="another")
-TREES_OF = (LeafTree, NoneTree, SequenceTree, DictTree, NamedTupleTree, DataclassTree)
+TREES_OF = (LeafTree, NoneTree, SequenceTree, DictTree, NamedTupleTree, DataclassTree, CustomTree)
 SAMPLES = ("another", "f32[9]", 0, 7, 0.0, -0.0, 2.5, True, False, None)
 
 

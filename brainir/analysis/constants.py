@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.kept import kept
 from ..ir.node import Node
 from ..ir.ops import (
     Binary,
@@ -29,7 +30,6 @@ from ..ir.ops import (
 )
 from ..ir.program import Function, Program
 from ..ir.types import DTYPES, TensorType, is_literal, literal_array
-from .kept import kept
 from .rearrange import rearrange
 
 __all__ = ["Constants", "fixed_values"]

@@ -6,14 +6,14 @@ import functools
 
 from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
+from ..ir.kept import keep
 from ..ir.model import StatePath
 from ..ir.printer import format_path
-from ..ir.program import Function, Program
+from ..ir.program import Function, Program, require_program
 from ..ir.wording import counted
 from .facts import Facts
 from .flow import DependenceFlow
 from .index_maps import IndexMap
-from .kept import keep
 from .seen import NOTHING, Dependence, Verdict, bits
 from .states import StepStates
 from .weights import WeightScan
@@ -169,6 +169,7 @@ def position_dependence(program: Program) -> PositionDependence:
     AnalysisError
         If a state of the program breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     states = tuple(state.path for state in StepStates.of(program).hidden)
     found = PositionDependence(states=states, program=program)
     keep(found, "_flow", _flow(program))

@@ -23,7 +23,7 @@ from ..ir.diff import relabel as relabel_program
 from ..ir.errors import AnalysisError
 from ..ir.model import StatePath
 from ..ir.printer import format_path
-from ..ir.program import Program
+from ..ir.program import Program, require_program
 from .cost import cost
 from .facts import Facts, format_paths
 from .groups import group_members
@@ -204,6 +204,7 @@ def diff(old: Program, new: Program) -> ProgramDiff:
         False if both have one fingerprint; text for people with ``str``, for tools with ``to_json``, side by side
         with ``to_html``.
     """
+    require_program(old, new)
     if old is new:
         return ProgramDiff(old=old, new=new, changes=())
     matching = ProgramMatching(old, new)

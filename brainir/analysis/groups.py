@@ -11,7 +11,7 @@ from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
-from ..ir.program import Program, Value
+from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
 from .descents import Descent
@@ -139,9 +139,9 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     """Find the groups of hidden states that update in step.
 
     Two states share a group when the new value of one depends on the old value of the other element by
-    element, each position on the same position, directly or through other states; a weight operation, control
-    flow, and whatever mixes or moves positions does not join, and neither does ``stop_gradient``, through
-    which the derivative is zero.
+    element, each position on the same position, directly or through other states. A weight operation, and whatever
+    mixes or moves positions, does not join, in a loop or a branch neither; nor does ``stop_gradient``, through which
+    the derivative is zero.
 
     Parameters
     ----------
@@ -157,6 +157,7 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return groups_of(WeightScan.of(program))
 
 

@@ -6,7 +6,7 @@ from ..ir.collector import collector_paused
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
-from ..ir.program import Program, Value
+from ..ir.program import Program, Value, require_program
 from .facts import Facts, format_values
 from .states import StepStates
 
@@ -118,6 +118,7 @@ def module_info(program: Program) -> ModuleInfo:
         If a hidden state has several leaves or none, a state changes its type in the step, or the step writes
         a parameter; the message names the path.
     """
+    require_program(program)
     states = StepStates.of(program)
     entry = program.entry_function
     weights = [(state, values) for state, values in program.state_inputs() if state.role == "param"]

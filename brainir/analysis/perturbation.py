@@ -15,7 +15,7 @@ from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Binary, Call, Cond
 from ..ir.printer import format_path
-from ..ir.program import Function, Program, Value
+from ..ir.program import Function, Program, Value, require_program
 from ..ir.wording import counted
 from .facts import Facts
 from .inline import Names, fresh_name, inline_calls
@@ -83,6 +83,7 @@ def add_hidden_perturbation(program: Program) -> HiddenPerturbation:
         If a hidden state cannot be added to (booleans, keys), or breaks the rules of a step; see
         :func:`module_info`.
     """
+    require_program(program)
     program = _with_hidden_returned(program)
     hidden = StepStates.of(program).hidden
     for leaf in hidden:

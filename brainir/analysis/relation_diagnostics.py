@@ -9,7 +9,7 @@ from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
-from ..ir.program import Program
+from ..ir.program import Program, require_program
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
@@ -44,6 +44,7 @@ def relation_diagnostics(program: Program) -> tuple[Diagnostic, ...]:
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return diagnostics_of(WeightOperations.of(WeightScan.of(program)))
 
 
@@ -70,7 +71,7 @@ def _of_operation(operations: WeightOperations, operation: Operation) -> Iterato
     if any(direct for _, direct, _ in ways):
         yield from no_derivatives(operations, operation)
         if through:
-            message = f"reaches {format_paths(through)} through another weight operation too, which is not credited"
+            message = f"reaches {format_paths(through)} through another weight operation too, which no trace credits"
             yield diagnostic("through_another_weight", message, path=operation.path, node=node)
     elif through:
         message = f"reaches {format_paths(through)} only through another weight operation in the same step"

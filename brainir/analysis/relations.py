@@ -11,7 +11,7 @@ from ..ir.errors import AnalysisError
 from ..ir.interface import State
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
-from ..ir.program import Program, Value
+from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
 from .descents import Descent
 from .element_maps import flow_from, input_maps
@@ -227,9 +227,9 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
     """Find the weight operations whose results reach a hidden state within one step.
 
     A weight operation is a node in which a value made of parameters and constants only meets data. Parameters
-    that only meet data element by element get one relation for each leaf. What is not listed (readouts,
-    weights that reach hidden states only through another weight, weights in control flow) is named by
-    :func:`relation_diagnostics`.
+    that only meet data element by element get one relation for each leaf. Branches and short scans with weights inside
+    are opened first (:func:`open_control_flow`). What is not listed (readouts, weights that reach hidden states only
+    through another weight, weights in loops that stay) is named by :func:`relation_diagnostics`.
 
     Parameters
     ----------
@@ -245,6 +245,7 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
     AnalysisError
         If a state breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     return relations_of(WeightOperations.of(WeightScan.of(program)))
 
 

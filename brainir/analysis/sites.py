@@ -7,12 +7,12 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..ir.kept import keep, kept
 from ..ir.node import Node, Traits
 from ..ir.ops import OptimizationBarrier
 from ..ir.program import Function
 from ..ir.types import TensorType
 from .constants import Constants
-from .kept import keep, kept
 from .rearrange import Array, Known
 from .routes import FLAT_OPS
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from ..ir.errors import AnalysisError
 from ..ir.interface import State, leaf_paths
+from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program, Value
 from ..ir.types import TensorType
-from .kept import kept
 from .seen import Source
 
 __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..ir.kept import kept
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
@@ -18,7 +19,6 @@ from .element_maps import acts_elementwise
 from .flow import DependenceFlow
 from .inline import inline_calls
 from .jacobian import input_variations
-from .kept import kept
 from .opening import OpenedProgram, open_control_flow
 from .passes.rewriting import calling
 from .reachability import reused

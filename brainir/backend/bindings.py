@@ -76,8 +76,7 @@ class Bindings:
         unregistered = [name for name in primitives if name not in _REGISTERED]
         if missing:
             problems.append(
-                f"it calls {_listed(missing)} on the host; "
-                "give the functions: to_callable(program, externals={name: function})"
+                f"it calls {_listed(missing)} on the host; give the functions: externals={{name: function}}"
             )
         if unusable:
             problems.append(f"the externals {_listed(unusable)} are no functions")
@@ -102,7 +101,8 @@ class Bindings:
             return tuple(jax.tree.leaves(function(*args, **kwargs)))
 
         external.__name__ = external.__qualname__ = name
-        external.brainir_text = text  # type: ignore[attr-defined]  # lowering reads it
+        external.brainir_external = function  # type: ignore[attr-defined]  # lowering reads both
+        external.brainir_text = text  # type: ignore[attr-defined]
         return external
 
     @staticmethod

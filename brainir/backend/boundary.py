@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..ir.errors import EmissionError
 from ..ir.interface import (
     Argument,
+    CustomTree,
     DataclassTree,
     DictTree,
     Interface,
@@ -61,6 +62,8 @@ class Boundary:
         self._given: dict[str, Doc] = {}
         self._classes: dict[tuple[object, ...], str] = {}
         self._class_lines: list[str] = []
+        self._parts: dict[str, str] = {}
+        self._origins: dict[int, Doc] = {}
         entry = program.entry_function
         self._types = [TensorType.parse(kind) for kind in entry.types]
         trees = (*(tree for _, tree, _ in self._inputs()), *(tree for _, tree in self._results()))
@@ -157,12 +160,21 @@ class Boundary:
                 yield from self._expect(value, kind, len(tree.children))
             case DictTree():
                 yield from self._expect(value, "dict", len(tree.children))
+            case CustomTree():
+                yield from self._open(value, tree)
         for inner, child in self._children(value, tree):
             yield from self._check(inner, child)
 
     def _expect(self, value: Doc, kind: str, size: int) -> Iterator[str]:
         check = call((self._scope.use("_expect"),), [value, (self._scope.use(kind),), (str(size),)])
         yield from statement(check, 4)
+
+    def _open(self, value: Doc, tree: CustomTree) -> Iterator[str]:
+        """Yield the line that names the parts of a container that only JAX can take apart."""
+        name = self._parts[flat(value)] = self._printer.new_name("parts")
+        self._origins.setdefault(tree.origin, value)
+        expected = [value, self._scope.plain(tree.type), (str(len(tree.children)),)]
+        yield from statement((f"{name} = ", *call((self._scope.use("_parts"),), expected)), 4)
 
     def _children(self, value: Doc, tree: Tree) -> Iterator[tuple[Doc, Tree]]:
         match tree:
@@ -176,6 +188,9 @@ class Boundary:
                 self._given.setdefault(tree.type, value)
                 for field, child in zip(fields, children, strict=True):
                     yield (*value, f".{field}"), child
+            case CustomTree(children=children):
+                for index, child in enumerate(children):
+                    yield self._item((self._parts[flat(value)],), index), child
 
     def _leaves(self, value: Doc, tree: Tree) -> Iterator[tuple[Doc, LeafTree]]:
         if isinstance(tree, LeafTree):
@@ -259,6 +274,9 @@ class Boundary:
                 return call(ordered, [display([display(item) for item in values], "[]")])
             case NamedTupleTree(children=parts):
                 return call(self._class(tree, given), children(parts))
+            case CustomTree(origin=origin, children=parts):
+                rebuilt = [self._origins[origin], display(children(parts), "[]")]
+                return call((self._scope.use("_like"),), rebuilt)
             case DataclassTree(fields=fields, children=parts):
                 static = [(name, self._scope.plain(value)) for name, value in tree.static]
                 return call(self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static])

@@ -18,7 +18,7 @@ from ..ir.types import TensorType
 from ..ir.verifier import ensure_verified
 from .boundary import leading_names
 from .evaluate import Evaluator
-from .trees import TreeBuilder
+from .trees import Origins, TreeBuilder
 
 __all__ = ["checked_leaf", "entry_operands", "to_callable"]
 
@@ -73,7 +73,7 @@ def entry_operands(
     """
     ensure_verified(program)
     emitted = _Emitted(program, externals)
-    return emitted.operands(emitted.bind(args, kwargs))
+    return emitted.operands(emitted.bind(args, kwargs), {})
 
 
 class _Emitted:
@@ -120,33 +120,34 @@ class _Emitted:
         return inspect.Signature([*leading, *given])
 
     def _call_function(self, given: Mapping[str, Any]) -> Any:
-        results = self._apply(given)
-        return self._trees.unflatten(self._interface.result, results)
+        results, origins = self._apply(given)
+        return self._trees.unflatten(self._interface.result, results, origins)
 
     def _call_step(self, given: Mapping[str, Any]) -> Any:
         params, hidden = self._interface.params, self._interface.hidden
         if params is None or hidden is None:
             raise EmissionError(f"program {self._program.entry!r} is a step without trees for params and hidden")
-        results = self._apply(given)
-        return self._trees.unflatten(hidden, results), self._trees.unflatten(self._interface.result, results)
+        results, origins = self._apply(given)
+        new_hidden = self._trees.unflatten(hidden, results, origins)
+        return new_hidden, self._trees.unflatten(self._interface.result, results, origins)
 
-    def _step_leaves(self, given: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    def _step_leaves(self, given: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Any, str]]:
         trees = (self._interface.params, self._interface.hidden)
         for place, name, tree in zip(("params", "hidden"), self._leading, trees, strict=True):
             if tree is not None:
-                yield from self._trees.flatten(tree, given[name], place)
-        yield from self._arguments(given)
+                yield from self._trees.flatten(tree, given[name], place, origins)
+        yield from self._arguments(given, origins)
 
     def _call_module(self, given: Mapping[str, Any]) -> Any:
-        results = self._apply(given)
+        results, origins = self._apply(given)
         states = given[self._leading[0]]
         new_states = {
-            state.path: self._trees.unflatten(state.tree, results) if state.returned else states[state.path]
+            state.path: self._trees.unflatten(state.tree, results, origins) if state.returned else states[state.path]
             for state in self._interface.states
         }
-        return new_states, self._trees.unflatten(self._interface.result, results)
+        return new_states, self._trees.unflatten(self._interface.result, results, origins)
 
-    def _module_leaves(self, given: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    def _module_leaves(self, given: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Any, str]]:
         states = given[self._leading[0]]
         known = {state.path for state in self._interface.states}
         if not isinstance(states, Mapping):
@@ -156,23 +157,25 @@ class _Emitted:
                 listed = ", ".join(sorted(map(str, wrong)))
                 raise EmissionError(f"states has {what} state: {listed}; use brainir.read_states(module, program)")
         for state in self._interface.states:
-            yield from self._trees.flatten(state.tree, states[state.path], f"state {format_path(state.path)}")
-        yield from self._arguments(given)
+            where = f"state {format_path(state.path)}"
+            yield from self._trees.flatten(state.tree, states[state.path], where, origins)
+        yield from self._arguments(given, origins)
 
-    def _arguments(self, given: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    def _arguments(self, given: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Any, str]]:
         for argument in self._interface.arguments:
             where = f"argument {argument.name}"
-            yield from self._trees.flatten(argument.tree, given[argument.name], where, plain=argument.plain)
+            yield from self._trees.flatten(argument.tree, given[argument.name], where, origins, plain=argument.plain)
 
-    def operands(self, given: Mapping[str, Any]) -> list[Any]:
-        """Return the leaves of bound arguments as the arrays that the entry takes."""
+    def operands(self, given: Mapping[str, Any], origins: Origins) -> list[Any]:
+        """Return the leaves of bound arguments as the arrays that the entry takes; fill in `origins`."""
         flatten = {"function": self._arguments, "step": self._step_leaves, "module": self._module_leaves}
-        leaves = flatten[self._interface.kind](given)
+        leaves = flatten[self._interface.kind](given, origins)
         return [checked_leaf(leaf, kind, where) for (leaf, where), kind in zip(leaves, self._types, strict=True)]
 
-    def _apply(self, given: Mapping[str, Any]) -> Iterator[Any]:
-        run = self._run()
-        return iter(run(*self.operands(given)))
+    def _apply(self, given: Mapping[str, Any]) -> tuple[Iterator[Any], Origins]:
+        """Run the entry; return its results, and what of the arguments goes into containers of them."""
+        run, origins = self._run(), Origins()
+        return iter(run(*self.operands(given, origins))), origins
 
     def _run(self) -> Callable[..., Any]:
         """Return what runs the entry: another function where 64-bit types are on, because its numbers are Python's."""

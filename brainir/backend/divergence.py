@@ -14,7 +14,7 @@ from ..ir.diff import FunctionMatching, ProgramMatching
 from ..ir.node import Node
 from ..ir.ops import Cond, Scan, While
 from ..ir.printer import format_node
-from ..ir.program import Function, Program
+from ..ir.program import Function, Program, require_program
 from ..ir.types import is_literal
 from .callable import entry_operands
 from .evaluate import Evaluator
@@ -101,6 +101,7 @@ def first_divergence(
     EmissionError
         If a program does not take the arguments.
     """
+    require_program(first, second)
     return _Lockstep(first, second, rtol, atol, externals or {}).entry(args, kwargs)
 
 

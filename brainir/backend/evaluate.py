@@ -27,6 +27,7 @@ from .values import abstract, constant_value, literal_value
 __all__ = ["Evaluator"]
 
 _NO_SCOPE = contextlib.nullcontext()
+_PLAIN = frozenset((type(None), bool, int, str))
 _WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
 
 
@@ -180,8 +181,14 @@ class Evaluator:
         ]
 
 
-def _attributes(node: Node) -> tuple[str, ...]:
+def _attributes(node: Node) -> tuple[object, ...]:
     """Return the attributes of a node as a key; 1, 1.0 and True are different in it."""
-    if not node.attribute_names():
+    names = node.attribute_names()
+    if not names:
         return ()
-    return dump_bare_node(node, (), ()), *(node.callees() if node.reference_names() else ())
+    values = node.__dict__
+    held = [values[name] for name in names]
+    kinds = [*map(type, held)]
+    if _PLAIN.issuperset(kinds):
+        return *kinds, *held
+    return dump_bare_node(node, (), ()), *(node.callees() if node.refers else ())

@@ -21,6 +21,21 @@ def _expect(value, kind, size):
     if not isinstance(value, kind) or len(value) != size:
         raise TypeError(f"expected a {kind.__name__} of {size} items, got {value!r:.200}")
 ''',
+    "_parts": '''
+def _parts(value, kind, size):
+    """Return the parts of a container that JAX can take apart, or of a tuple in its place."""
+    found = f"{type(value).__module__}:{type(value).__qualname__}"
+    parts = jax.tree.leaves(value, is_leaf=lambda part: part is not value)
+    if found not in (kind, "builtins:tuple") or len(parts) != size:
+        raise TypeError(f"expected a {kind} of {size} parts, got {value!r:.200}")
+    return parts
+''',
+    "_like": '''
+def _like(value, parts):
+    """Return a container that is like another one in all but its parts."""
+    structure = jax.tree.structure(value, is_leaf=lambda part: part is not value)
+    return jax.tree.unflatten(structure, parts)
+''',
     "_array": '''
 def _array(shape, dtype, text):
     """Return an array from the base64 text of its bytes."""

@@ -12,12 +12,13 @@ import importlib
 import sys
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 
 from ..ir.errors import EmissionError
 from ..ir.interface import (
+    CustomTree,
     DataclassTree,
     DictTree,
     LeafTree,
@@ -28,7 +29,10 @@ from ..ir.interface import (
     Unit,
 )
 
-__all__ = ["TreeBuilder"]
+__all__ = ["Origins", "TreeBuilder"]
+
+Origins: TypeAlias = dict[int, Any]
+"""What custom containers are made of besides their parts, by the number that they have in the interface."""
 
 
 class TreeBuilder:
@@ -70,10 +74,13 @@ class TreeBuilder:
         except ValueError as error:
             raise EmissionError(f"brainunit cannot represent the unit {stored!r}: {error}") from error
 
-    def flatten(self, tree: Tree, value: Any, where: str, *, plain: bool = False) -> Iterator[tuple[Any, str]]:
+    def flatten(
+        self, tree: Tree, value: Any, where: str, origins: Origins, *, plain: bool = False
+    ) -> Iterator[tuple[Any, str]]:
         """Yield each leaf of `value` with its place, checking the structure and converting units.
 
-        With `plain`, numbers without a unit are taken in the unit that the leaf has.
+        With `plain`, numbers without a unit are taken in the unit that the leaf has. What custom containers are made
+        of is put into `origins`. A tuple of its parts stands for one, where its class is not installed.
 
         Raises
         ------
@@ -90,17 +97,26 @@ class TreeBuilder:
                 if type(value) not in ((tuple,) if kind == "tuple" else (list,)) or len(value) != len(children):
                     raise EmissionError(f"{where} must be a {kind} of {len(children)} items, not {_kind(value)}")
                 for index, child in enumerate(children):
-                    yield from self.flatten(child, value[index], f"{where}[{index}]", plain=plain)
+                    yield from self.flatten(child, value[index], f"{where}[{index}]", origins, plain=plain)
             case DictTree(keys=keys, children=children):
                 if not isinstance(value, Mapping) or set(value) != set(keys):
                     raise EmissionError(f"{where} must be a dict with keys {list(keys)}, not {_kind(value)}")
                 for key, child in zip(keys, children, strict=True):
-                    yield from self.flatten(child, value[key], f"{where}[{key!r}]", plain=plain)
+                    yield from self.flatten(child, value[key], f"{where}[{key!r}]", origins, plain=plain)
             case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
                 if not all(hasattr(value, field) for field in fields):
                     raise EmissionError(f"{where} must have the fields {list(fields)}, not be {_kind(value)}")
                 for field, child in zip(fields, children, strict=True):
-                    yield from self.flatten(child, getattr(value, field), f"{where}.{field}", plain=plain)
+                    yield from self.flatten(child, getattr(value, field), f"{where}.{field}", origins, plain=plain)
+            case CustomTree(keys=keys, children=children):
+                parts, origin = jax.tree.flatten(value, is_leaf=lambda part: part is not value)
+                if not (type(value) is tuple or _class_name(value) == tree.type) or len(parts) != len(children):
+                    raise EmissionError(
+                        f"{where} must be a {tree.type} with {list(keys)}, or a tuple of these, not {_kind(value)}"
+                    )
+                origins[tree.origin] = origin
+                for key, part, child in zip(keys, parts, children, strict=True):
+                    yield from self.flatten(child, part, f"{where}[{key!r}]", origins, plain=plain)
 
     def _mantissa(self, value: Any, unit: str | None, where: str, plain: bool) -> Any:
         quantity = getattr(sys.modules.get("saiunit"), "Quantity", None)
@@ -115,15 +131,25 @@ class TreeBuilder:
         if not given:
             if wanted.is_unitless or plain:
                 return value
-            raise EmissionError(f"{where} must be a quantity in {unit}, not {_kind(value)}")
+            raise EmissionError(
+                f"{where} must be a quantity in {unit}, not {_kind(value)}; for a number in this unit, give "
+                f"value * brainunit.parse_unit({unit!r})"
+            )
         if value.unit == wanted:
             return value.mantissa
         if value.unit.dim != wanted.dim:
             raise EmissionError(f"{where} must be a quantity in {unit}, not in {value.unit}")
         return value.to_decimal(wanted)
 
-    def unflatten(self, tree: Tree, leaves: Iterator[Any]) -> Any:
-        """Build a value from its leaves."""
+    def unflatten(self, tree: Tree, leaves: Iterator[Any], origins: Origins) -> Any:
+        """Build a value from its leaves, and from what custom containers of the arguments are made of.
+
+        Without arguments, tuples of their parts stand for these.
+        """
+
+        def built(children: Sequence[Tree]) -> list[Any]:
+            return [self.unflatten(child, leaves, origins) for child in children]
+
         match tree:
             case LeafTree(unit=unit) if unit is None or self._saiunit is None:
                 return next(leaves)
@@ -132,18 +158,19 @@ class TreeBuilder:
             case NoneTree():
                 return None
             case SequenceTree(kind=kind):
-                items = [self.unflatten(child, leaves) for child in tree.children]
+                items = built(tree.children)
                 return tuple(items) if kind == "tuple" else items
             case DictTree(kind=kind, keys=keys):
-                pairs = [(key, self.unflatten(child, leaves)) for key, child in zip(keys, tree.children, strict=True)]
+                pairs = zip(keys, built(tree.children), strict=True)
                 return OrderedDict(pairs) if kind == "ordered_dict" else dict(pairs)
             case NamedTupleTree():
                 made = _namedtuple_class(tree.type, tree.fields)
-                return made(*(self.unflatten(child, leaves) for child in tree.children))
+                return made(*built(tree.children))
+            case CustomTree(origin=origin):
+                parts = built(tree.children)
+                return origins[origin].unflatten(parts) if origin in origins else tuple(parts)
             case DataclassTree():
-                values = {
-                    name: self.unflatten(child, leaves) for name, child in zip(tree.fields, tree.children, strict=True)
-                }
+                values = dict(zip(tree.fields, built(tree.children), strict=True))
                 static = tuple(name for name, _ in tree.static)
                 return _dataclass_class(tree.type, tree.fields, static)(**values, **dict(tree.static))
 
@@ -154,6 +181,10 @@ def _kind(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)} items"
     return f"of type {type(value).__name__}"
+
+
+def _class_name(value: Any) -> str:
+    return f"{type(value).__module__}:{type(value).__qualname__}"
 
 
 def _imported(name: str) -> Any:

@@ -19,7 +19,7 @@ _COMMANDS = {
     "Models and programs": (model.lower, model.run, model.source, model.export),
     "Look": (look.show, look.stats, look.view),
     "Check and compare": (check.verify, check.diff, check.schema, files.upgrade),
-    "Analyse": (analyse.groups, analyse.relations, analyse.why, analyse.cost, analyse.units, model.learner),
+    "Analyse": (analyse.groups, analyse.relations, analyse.why, analyse.cost, analyse.units, analyse.learner),
     "Change": (change.relabel, change.perturb, change.passes),
 }
 
@@ -57,7 +57,7 @@ def _options(
     """Lower JAX programs to a stored IR; look at, check, analyse, compare and run what is stored.
 
     A PROGRAM is a file that `brainir lower` or `brainir.save` wrote; `-` reads it from standard input. Exit codes: 0
-    all is well, 1 a difference or a program that fails verification, 2 an error.
+    all is well, 1 a difference, units that do not go together or a program that fails verification, 2 an error.
     """
 
 

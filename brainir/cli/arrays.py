@@ -60,6 +60,8 @@ def read_arrays(path: str) -> dict[str, Any]:
 def input_arrays(program: Program, given: Mapping[str, Any], *, zeros: bool) -> list[NDArray[Any]]:
     """Return the inputs of the entry in order, keys as their ``uint32`` words.
 
+    What is named like a result is left out: the results of a step are given back with the new states among them.
+
     Raises
     ------
     FormatError
@@ -68,7 +70,7 @@ def input_arrays(program: Program, given: Mapping[str, Any], *, zeros: bool) -> 
     entry = program.entry_function
     kinds = {name: TensorType.parse(kind) for name, kind in zip(entry.inputs, entry.types, strict=True)}
     takes = "it takes " + ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-    if unknown := sorted(given.keys() - kinds.keys()):
+    if unknown := sorted(given.keys() - kinds.keys() - {*result_names(program)}):
         raise FormatError(f"{program.entry} has no input {unknown[0]!r}; {takes}")
     missing = [name for name in kinds if name not in given]
     if missing and not zeros:

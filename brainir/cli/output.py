@@ -25,6 +25,7 @@ __all__ = [
     "AsJson",
     "Output",
     "note",
+    "nothing_in",
     "print_facts",
     "print_json",
     "print_table",
@@ -70,6 +71,13 @@ def print_facts(facts: Facts | Sequence[Facts], *, as_json: bool, none: str = "n
         print_json([json.loads(each.to_json()) for each in facts])
     else:
         print_text("\n".join(map(str, facts)) or none)
+
+
+def nothing_in(program: Program, found: str) -> str:
+    """Say that nothing was found, and why there can be nothing in a plain function."""
+    if program.interface.kind != "function":
+        return found
+    return f"{found}: {program.entry} is a plain function; lower a module, or a pure step with lower --step"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

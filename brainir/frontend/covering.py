@@ -35,7 +35,7 @@ def covering_primitive_jvp(equation: Any, perturbed: Sequence[int]) -> TracedRul
 
 
 def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tuple[int, ...]) -> TracedRules:
-    kinds, results = _kinds(equation)
+    kinds, results = jax_rules.avals(equation)
     inexact = [place for place, kind in enumerate(kinds) if moves(kind)]
 
     def whole(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
@@ -53,7 +53,7 @@ def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tup
 def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
     """Trace the rules of a ``custom_vjp_call`` for the cotangents of these results, to those of these operands."""
     own = jax_rules.num_closed_over(equation, perturbed)
-    kinds, results = _kinds(equation)
+    kinds, results = jax_rules.avals(equation)
     seen = tuple(place - own for place in perturbed if place >= own)
     forward, backward, returned = jax_rules.trace_vjp_case(equation, own, seen, asked)
     inexact = [place for place, kind in enumerate(results) if moves(kind)]
@@ -79,10 +79,6 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
 def _others(kinds: Sequence[Any], own: int, seen: Sequence[int]) -> frozenset[int]:
     """Return the operands that are never perturbed."""
     return frozenset(range(len(kinds))) - {own + place for place in seen}
-
-
-def _kinds(equation: Any) -> tuple[list[Any], list[Any]]:
-    return [atom.aval for atom in equation.invars], [var.aval for var in equation.outvars]
 
 
 def _specs(kinds: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:

@@ -41,15 +41,15 @@ class ExternalNames:
         """Return the name of a function, always the same for one function.
 
         Pure functions of the same code and contents are one: a rule that makes its callback anew is traced more than
-        once.
+        once. So are those that regenerated calls make of one external.
         """
-        key = _content(function) if pure else id(function)
+        inner = function
+        while isinstance(inner, functools.partial):
+            inner = inner.func
+        wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
+        wanted = wanted if wanted.isidentifier() else "external"
+        key = _content(function) if pure else (id(getattr(function, "brainir_external", function)), wanted)
         if key not in self._names:
-            inner = function
-            while isinstance(inner, functools.partial):
-                inner = inner.func
-            wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
-            wanted = wanted if wanted.isidentifier() else "external"
             count, name = 0, wanted
             while name in self._names.values():
                 count += 1
@@ -110,9 +110,12 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
 
 def _tree(value: Any) -> Tree:
     """Return the structure of an argument; one that a file cannot hold is given as the list of its leaves."""
+    reader = TreeReader()
     try:
-        tree = TreeReader().read(value, "an argument of the callback")
+        tree = reader.read(value, "an argument of the callback")
     except LoweringError:
+        tree = None
+    if tree is None or reader.has_custom:
         tree = TreeReader().read(jax.tree.leaves(value), "the leaves of an argument of the callback")
     if any(leaf.unit is not None for leaf in leaves(tree)):
         raise UnsupportedError("an argument of the callback is a quantity; give it the mantissa")

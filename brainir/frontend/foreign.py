@@ -10,6 +10,7 @@ from . import jax_compat, jaxprs, primitive_rules
 from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
+from .function_memory import content_key
 from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
@@ -183,5 +184,4 @@ def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
         derived = lowering.tried(opened, rule.name)
     except UNTRACEABLE:
         return False
-    key = lowering.table.key
-    return derived is not None and key(derived) == key(rule)
+    return derived is not None and content_key(derived) == content_key(rule)

@@ -59,7 +59,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **
     )
     closed, result = _trace(fn, positional, keywords)
     interface = Interface(
-        kind="function", arguments=arguments, result=reader.read(result, "result"), units=reader.units
+        kind="function", arguments=arguments, result=reader.read_result(result, "result"), units=reader.units
     )
     return build_program(open_jaxpr(closed), function_name(fn), interface, (keep,) if isinstance(keep, str) else keep)
 
@@ -96,7 +96,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     closed, result = _trace(fn, positional, {})
     if not (isinstance(result, tuple) and len(result) == 2):
         raise StateError(f"the step must return (hidden, out), not {type(result).__name__}")
-    new_tree = reader.read(result[0], "new hidden")
+    new_tree = reader.read_result(result[0], "new hidden")
     if new_tree != hidden_tree:
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
@@ -108,7 +108,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         kind="step",
         states=states,
         arguments=arguments,
-        result=reader.read(result[1], "out"),
+        result=reader.read_result(result[1], "out"),
         units=reader.units,
         params=param_tree,
         hidden=hidden_tree,
@@ -209,8 +209,7 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         return values
 
     closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
-    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.out_avals]
-    return closed, jax.tree.unflatten(results[-1], shapes)
+    return closed, jax.tree.unflatten(results[-1], closed.out_avals)
 
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
@@ -227,6 +226,8 @@ def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[.
 
 
 def _is_array_like(leaf: Any) -> bool:
+    if isinstance(leaf, jax.core.Tracer | jax.Array):
+        return True
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
@@ -234,14 +235,10 @@ def _is_array_like(leaf: Any) -> bool:
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
-    leaves = [(owner, keys) for owner, keys, _ in interface.input_leaves()]
-    paths = [(*(owner.path if isinstance(owner, State) else (owner.name,)), *keys) for owner, keys in leaves]
-    inputs = value_names(tuple(paths))
-    new_names = [
-        f"{name}_new"
-        for name, (owner, _) in zip(inputs, leaves, strict=True)
-        if isinstance(owner, State) and owner.returned
-    ]
+    states = [(state, path) for state in interface.states for path, _ in leaf_paths(state.tree, state.path)]
+    arguments = [path for argument in interface.arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]
+    inputs = value_names((*[path for _, path in states], *arguments))
+    new_names = [f"{name}_new" for name, (state, _) in zip(inputs, states, strict=False) if state.returned]
     functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     ensure_verified(program)

@@ -120,6 +120,15 @@ class FunctionKeys:
     def _object(self, value: Any, kind: type) -> Hashable:
         if _is_wrapped(value):
             return self._wrapped(value)
+        if isinstance(value, jax.tree_util.PyTreeDef):
+            # Static parts that compare equal, such as 1 and True, print differently.
+            return kind, value, str(value)
+        if isinstance(value, (np.dtype, jax.core.ShapedArray)):
+            return kind, value
+        if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
+            self._changes = True
+            held = vars(value)
+            return kind.__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
         if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -127,15 +136,6 @@ class FunctionKeys:
             return Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
-        if isinstance(value, jax.tree_util.PyTreeDef):
-            # Static parts that compare equal, such as 1 and True, print differently.
-            return kind, value, str(value)
-        if isinstance(value, np.dtype | jax.core.ShapedArray):
-            return kind, value
-        if isinstance(value, jax.custom_jvp | jax.custom_vjp):
-            self._changes = True
-            held = vars(value)
-            return kind.__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
         if isinstance(value, jax.extend.core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
@@ -205,8 +205,8 @@ class FunctionKeys:
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = _is_pure(function.__module__)
         self._changes |= not pure
-        if pure and is_importable(function):
-            return Same(function)
+        if pure and "<locals>" not in function.__qualname__:
+            return Same(function)  # it is there for good
         if set(vars(function)) - {"__wrapped__"}:
             raise UnknownBehaviourError(f"attributes of {function.__qualname__}")
         code = function.__code__
@@ -216,8 +216,8 @@ class FunctionKeys:
             # JAX names what it traces after these, which can be other ones than those of the code.
             function.__name__,
             function.__qualname__,
-            self._of(function.__defaults__),
-            self._of(function.__kwdefaults__),
+            function.__defaults__ and self._of(function.__defaults__),
+            function.__kwdefaults__ and self._of(function.__kwdefaults__),
             tuple([(name, self._of(held)) for name, held in closure(function)]),
             () if pure else tuple([self._global(function, path) for path in _global_paths(code)]),
         )
@@ -272,9 +272,12 @@ def closure(function: types.FunctionType) -> list[tuple[str, Any]]:
 
 
 def _cells(function: types.FunctionType) -> dict[str, Any]:
-    names = function.__code__.co_freevars
+    return {name: _content(function, place) for place, name in enumerate(function.__code__.co_freevars)}
+
+
+def _content(function: types.FunctionType, place: int) -> Any:
     try:
-        return {name: cell.cell_contents for name, cell in zip(names, function.__closure__ or (), strict=True)}
+        return (function.__closure__ or ())[place].cell_contents
     except ValueError:
         raise UnknownBehaviourError(f"a variable of {function.__qualname__} that is not set yet") from None
 
@@ -303,25 +306,24 @@ def _unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     With it come the rule itself and the types that it is traced for, if that is what it is.
     """
     while True:
-        thunk = _held(wrapped.f).get("fn")
-        held = _held(thunk)
-        rule: Any = held.get("jvp", held.get("fwd"))
-        avals = held.get("in_avals")
+        thunk = _held(wrapped.f, "fn")
+        rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
         if wrapped.transforms or wrapped.params or not _is_wrapped(rule) or avals is None:
             return wrapped, None, ()
-        outer = _held(rule.f)
-        inner = outer.get("jvp_jaxpr_fun", outer.get("fwd_jaxpr_thunk"))
-        is_lifted = getattr(rule.f, "__qualname__", "") in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd")
-        if not is_lifted or outer.get("num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
+        if getattr(rule.f, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
+            return wrapped, rule, tuple(avals)
+        inner = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk")
+        if _held(rule.f, "num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
             return wrapped, rule, tuple(avals)
         wrapped = inner
 
 
-def _held(function: Any) -> dict[str, Any]:
-    """Return the variables that one of JAX's own functions closes over; nothing for anything else."""
+def _held(function: Any, *names: str) -> Any:
+    """Return the first of these variables that one of JAX's own functions closes over; None for anything else."""
     if not isinstance(function, types.FunctionType) or not _is_pure(function.__module__):
-        return {}
-    return _cells(function)
+        return None
+    held = function.__code__.co_freevars
+    return next((_content(function, held.index(name)) for name in names if name in held), None)
 
 
 def _changes_nothing(change: Any, static: Sequence[Any]) -> bool:

@@ -243,7 +243,9 @@ def _shown(name: str) -> str:
 
 
 def strong(leaf: Any) -> Any:
-    """Return an array or Python number as an array without weak type; anything else as it is."""
+    """Return an array or Python number as JAX takes it, without weak type; anything else as it is."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
     if not isinstance(leaf, bool | int | float | complex) and not getattr(leaf, "weak_type", False):
         return leaf
     if isinstance(leaf, jax.ShapeDtypeStruct):
@@ -358,7 +360,7 @@ def callback_parts(equation: Equation) -> tuple[Any, Any, str]:
         if held.get("static_args"):
             raise UnsupportedError("a callback with an argument that is no array")
         function, tree = held["callback"], held["in_tree"]
-    return getattr(function, "brainir_external", function), tree, getattr(function, "brainir_text", "")
+    return function, tree, getattr(function, "brainir_text", "")
 
 
 @functools.lru_cache(maxsize=1 << 10)

@@ -10,25 +10,20 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import reachable_functions
+from .function_memory import written_form
 
-__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule", "written_form"]
+__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
-_MOST_ARRANGED = 1 << 6
-_HASHED_BYTES = 1 << 6
-
-Names = Mapping[str, str]
-Arrangement = tuple[tuple[Function, ...], Names]
 
 
 @dataclass(frozen=True)
@@ -43,42 +38,16 @@ class Reached:
         For each, the name that it would have if it were alone.
     rules : set of str
         Which of them are derivative rules.
-    names : dict of str to str
-        The name of each, by that.
     """
 
     functions: dict[str, Function]
     wanted: dict[str, str]
     rules: frozenset[str]
-    names: dict[str, str]
 
     @functools.cached_property
     def forms(self) -> dict[Hashable, str]:
         """The names of those that are no rules, by :func:`written_form`."""
         return {written_form(part): name for name, part in self.functions.items() if name not in self.rules}
-
-
-def written_form(function: Function) -> Hashable:
-    """Return what is equal for functions that were written alike, but for scopes and lines; most equal ones are."""
-    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
-    constants = [(constant.name, constant.type) for constant in function.constants]
-    text = repr((function.inputs, function.types, constants, nodes, function.outputs))
-    return text, tuple([_Data(constant.data) for constant in function.constants])
-
-
-class _Data:
-    """The bytes of an array, which are only gone through where the rest is equal."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held: bytes | None) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Data) and self.held == other.held
-
-    def __hash__(self) -> int:
-        return hash(self.held and self.held[:_HASHED_BYTES])
 
 
 class LoweredFunctions:
@@ -94,11 +63,6 @@ class LoweredFunctions:
         For each, the name that it would have if it were alone.
     rules : set of str
         Which of them are derivative rules.
-
-    Attributes
-    ----------
-    arranged : dict
-        How they stand in a program, and what they are called there, by the name of its entry and what that refers to.
     """
 
     def __init__(
@@ -114,27 +78,15 @@ class LoweredFunctions:
                 waiting.extend(table[name].callees)
         self.wanted = wanted
         self.rules = rules
-        self.arranged: dict[tuple[str, tuple[str, ...]], Arrangement] = {}
         self._reached: dict[str, Reached] = {}
-
-    def arrange(self, wanted: tuple[str, tuple[str, ...]], functions: tuple[Function, ...], names: Names) -> None:
-        """Remember how they stand in a program."""
-        if len(self.arranged) >= _MOST_ARRANGED:
-            self.arranged.clear()
-        self.arranged[wanted] = functions, names
 
     def reached(self, name: str) -> Reached:
         """Return a function and those that it leads to."""
         if name not in self._reached:
             parts = {part.name: part for part in reachable_functions(self.functions, name)}
             wanted = {each: self.wanted[each] for each in parts}
-            self._reached[name] = Reached(parts, wanted, self.rules & parts.keys(), {each: each for each in parts})
+            self._reached[name] = Reached(parts, wanted, self.rules & parts.keys())
         return self._reached[name]
-
-    @functools.cached_property
-    def outlines(self) -> frozenset[object]:
-        """What the functions look like from far."""
-        return frozenset(map(outline, self.functions.values()))
 
     def can_be_kept(self) -> bool:
         """Whether they hold little."""

@@ -13,10 +13,10 @@ from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
-from ..ir.printer import format_path
-from ..ir.program import Program
+from ..ir.printer import format_path, format_tree
+from ..ir.program import Program, Value, require_program
 from .function import bind_arguments, build_program, check_state_types
-from .jax_compat import OpenJaxpr, open_jaxpr, strong
+from .jax_compat import OpenJaxpr, open_jaxpr, strong, tensor_type
 from .jaxprs import has_unused, maps
 from .state_paths import module_states
 from .trees import TreeReader
@@ -77,7 +77,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
-    result_tree = reader.read(result, "result")
+    result_tree = reader.read_result(result, "result")
     for record, state, value in zip(states, accessed, new_values, strict=True):
         _check_structure(record.path, state, state.value, value)
 
@@ -162,7 +162,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     if len(units[0]) == len(units[1]) and units[0] != units[1]:
         what = f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
     else:
-        what = f"its structure from {before} to {after}"
+        what = f"its structure from {format_tree(before)} to {format_tree(after)}"
     raise StateError(
         f"state {format_path(path)} ({type(state).__name__}) changes {what} in the step; "
         "give the new value the unit and structure of the old one, or initialise the state with those of the new"
@@ -234,6 +234,7 @@ def read_states(module: Any, program: Program) -> dict[StatePath, Any]:
     StateError
         If the module has no state under a path of the program.
     """
+    require_program(program)
     states = _matched(module, program)
     return {path: state.value for path, state in states.items()}
 
@@ -252,8 +253,10 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
     Raises
     ------
     StateError
-        If a path is not a state of the program, or a state that the step writes is missing. Nothing is written then.
+        If a path is not a state of the program, a state that the step writes is missing, or a value has another
+        structure, shape or dtype than the program was lowered for. Nothing is written then.
     """
+    require_program(program)
     matched = _matched(module, program)
     unknown = [path for path in states if path not in matched]
     if unknown:
@@ -261,8 +264,22 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
     missing = [state.path for state in program.interface.states if state.returned and state.path not in states]
     if missing:
         raise StateError(f"no value is given for state {format_path(missing[0])}")
+    for state, leaves in program.state_inputs():
+        if state.path in states:
+            _check_value(state, states[state.path], leaves)
     for path, value in states.items():
         matched[path].value = value
+
+
+def _check_value(state: State, value: Any, leaves: Sequence[Value]) -> None:
+    """Refuse a value that the program does not take, which would otherwise be found in a later step."""
+    found = [str(tensor_type(leaf)).lstrip("~") for leaf in jax.tree.leaves(jax.eval_shape(lambda: value))]
+    wanted = [leaf.type.lstrip("~") for leaf in leaves]
+    if found != wanted:
+        raise StateError(
+            f"the value for state {format_path(state.path)} is {', '.join(found) or 'empty'}, but the program was "
+            f"lowered for {', '.join(wanted) or 'an empty one'}; convert it, or lower the module again"
+        )
 
 
 def _matched(module: Any, program: Program) -> dict[StatePath, Any]:

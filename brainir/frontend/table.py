@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..ir.canonical import outline, structural_key
+from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached, written_form
+from .arrangement import ARRANGEMENTS, Arrangement
+from .function_memory import FUNCTIONS, content_key, written_alike, written_form
+from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached
 
 __all__ = ["Table", "identifier"]
 
@@ -61,10 +63,7 @@ class Table:
         self.rules: set[str] = set()
         self.mixed = 0
         self._before: list[LoweredFunctions] = []
-        # What a rule computes is known only when it is lowered: each name stands for what no other name does.
-        self._names: dict[str, str] = {}
         self._alike: dict[object, list[str]] = {}
-        self._keys: dict[str, str] = {}
         self._by_form: dict[Hashable, str] = {}
         self._unread: list[Reached] = []  # taken, and not among the forms yet
 
@@ -75,7 +74,6 @@ class Table:
             count += 1
             name = f"{wanted}_{count}"
         self.wanted[name] = wanted
-        self._names[name] = name
         return name
 
     def new_rule_name(self, wanted: str) -> str:
@@ -90,8 +88,8 @@ class Table:
         self._read_taken()
         name = self._by_form.get(written)
         if name is None:
-            name = self._by_form[written] = self._stored_once(function)
-        self._note_mixing(self.wanted[name], self.functions[name], function.name, function)
+            name = self._by_form[written] = self._stored_once(FUNCTIONS.same(function, written))
+        self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 
     def leave_out(self, names: Collection[str]) -> None:
@@ -108,10 +106,10 @@ class Table:
                 self._by_form.setdefault(form, name)
         self._unread.clear()
 
-    def _note_mixing(self, wanted: str, held: Function, other: str, function: Function) -> None:
-        """Note where a function stands for an equal one that is written otherwise, or wants another name."""
-        if wanted != other or (held.nodes is not function.nodes and not _written_alike(held, function)):
-            self.mixed += 1
+    @staticmethod
+    def _is_mixed(wanted: str, held: Function, other: str, function: Function) -> bool:
+        """Whether a function stands for an equal one that is written otherwise, or wants another name."""
+        return wanted != other or (held.nodes is not function.nodes and not written_alike(held, function))
 
     @property
     def sources(self) -> int:
@@ -128,7 +126,6 @@ class Table:
         self.functions.update(parts)
         self.wanted.update(reached.wanted)
         self.rules.update(reached.rules)
-        self._names.update(reached.names)
         self._unread.append(reached)
         if all(known is not other for other in self._before):
             self._before.append(known)
@@ -136,25 +133,13 @@ class Table:
 
     def _stored_once(self, function: Function) -> str:
         alike = self._alike.setdefault(outline(function), [])
-        key = self.key(function) if alike else None
         for name in alike:
-            if self._key_of(name) == key:
+            if content_key(self.functions[name]) == content_key(function):
                 return name
         name = self.new_name(function.name)
         self.functions[name] = function.named(name)
         alike.append(name)
-        if key is not None:
-            self._keys[name] = key
         return name
-
-    def _key_of(self, name: str) -> str:
-        if name not in self._keys:
-            self._keys[name] = self.key(self.functions[name])
-        return self._keys[name]
-
-    def key(self, function: Function) -> str:
-        """Return a content hash of a function, in which those that it refers to stand for themselves."""
-        return structural_key(function, self._names)
 
     def finished(self, entry: str) -> Finished:
         """Return the functions that the entry leads to, in order of reference, equal ones once, and their new names.
@@ -164,31 +149,28 @@ class Table:
         function = self.functions[entry]
         if not function.callees:
             return Finished((function,), {entry: entry})
-        known = self._source_of(function.callees)
+        made_of = reachable_functions(self.functions, entry)[1:]
+        key = self.wanted[entry], function.callees, *[(id(part), self.wanted[part.name]) for part in made_of]
+        known = ARRANGEMENTS.find(key)
         if known is None or outline(function) in known.outlines:
+            known = self._arranged(entry, made_of)
+            if outline(function) not in known.outlines:
+                ARRANGEMENTS.keep(key, known)
+        self.mixed += known.mixed
+        return Finished((self._renamed(function, known.names), *known.functions), known.names)
+
+    def _arranged(self, entry: str, made_of: tuple[Function, ...]) -> Arrangement:
+        """Name what the entry leads to, and let one function stand for all that are equal to it."""
+        outlines = frozenset(map(outline, made_of))
+        if self._are_unlike(made_of) and outline(self.functions[entry]) not in outlines:
+            first = {entry: entry} | {part.name: part.name for part in made_of}
+        else:
             first = equal_functions(self.functions, entry, self._unlike(entry))
-            return self._arranged(entry, first)
-        wanted = self.wanted[entry], function.callees
-        if wanted not in known.arranged:
-            reached = reachable_functions(self.functions, entry)
-            functions, names = self._arranged(entry, {part.name: part.name for part in reached})
-            known.arrange(wanted, functions[1:], names)
-        others, names = known.arranged[wanted]
-        return Finished((self._renamed(function, names), *others), names)
-
-    def _source_of(self, names: Collection[str]) -> LoweredFunctions | None:
-        """Return those of the earlier program that functions, and all that they lead to, come from, if it is one."""
-        if len(self._before) != 1:
-            return None
-        (known,) = self._before
-        return known if all(known.functions.get(name) is self.functions[name] for name in names) else None
-
-    def _arranged(self, entry: str, first: dict[str, str]) -> Finished:
-        """Name what the entry leads to; for each function, `first` tells the equal one that stands for it."""
-        merged = {name: same for name, same in first.items() if name != same}
-        for name, same in merged.items():
-            one, other = (self.functions[each].with_callees(first) for each in (same, name))
-            self._note_mixing(self.wanted[same], one, self.wanted[name], other)
+        mixed = 0
+        for name, same in first.items():
+            if name != same:
+                one, other = (self.functions[each].with_callees(first) for each in (same, name))
+                mixed += self._is_mixed(self.wanted[same], one, self.wanted[name], other)
         kept = reachable_functions(self.functions, entry, first)
         new: dict[str, str] = {}
         counts: dict[str, int] = {}
@@ -202,7 +184,15 @@ class Table:
             taken.add(name)
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
-        return Finished(tuple([self._renamed(function, names) for function in kept]), names)
+        functions = tuple([self._renamed(function, names) for function in kept[1:]])
+        return Arrangement(made_of, outlines, functions, names, mixed)
+
+    def _are_unlike(self, functions: Sequence[Function]) -> bool:
+        """Whether functions, no two of them equal, come from one earlier program."""
+        if len(self._before) != 1:
+            return False
+        (known,) = self._before
+        return all(known.functions.get(part.name) is part for part in functions)
 
     @staticmethod
     def _renamed(function: Function, names: Mapping[str, str]) -> Function:
@@ -212,9 +202,3 @@ class Table:
         """Return functions that refer to none and no two of which are equal."""
         stored = {name for names in self._alike.values() for name in names}
         return {name for name in stored if name != entry and not self.functions[name].callees}
-
-
-def _written_alike(one: Function, other: Function) -> bool:
-    """Whether nothing but their names tells two functions apart in a file."""
-    parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
-    return next(parts) == next(parts)

@@ -6,27 +6,35 @@ import dataclasses
 import operator
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import jax
+import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.interface import (
+    CustomTree,
     DataclassTree,
     DictTree,
     LeafTree,
     NamedTupleTree,
     NoneTree,
+    Scalar,
     SequenceTree,
     Tree,
     Unit,
 )
+from ..ir.model import PathKey
 
 __all__ = ["TreeReader"]
 
 
 _LEAF = LeafTree()
+_LEAVES = frozenset((bool, int, float, complex, np.ndarray, jax.core.ShapedArray, jax.ShapeDtypeStruct))
+
+_ENTRIES = ("name", "key", "idx")
+"""Where entries of JAX's paths hold the name of an attribute, a key, or a number."""
 
 
 class TreeReader:
@@ -34,11 +42,35 @@ class TreeReader:
 
     def __init__(self) -> None:
         self._units: dict[str, Unit] = {}
+        self._origins: list[Any] = []
 
     @property
     def units(self) -> tuple[Unit, ...]:
         """Every unit met so far, sorted by text."""
         return tuple(self._units[text] for text in sorted(self._units))
+
+    @property
+    def has_custom(self) -> bool:
+        """Whether a container was met of which only the arrays can be stored."""
+        return bool(self._origins)
+
+    def read_result(self, value: Any, where: str) -> Tree:
+        """Return the structure of what is made of all that was read before.
+
+        Raises
+        ------
+        LoweringError
+            If that cannot be: nothing that was read brings what a container is made of besides its arrays.
+        """
+        known = len(self._origins)
+        tree = self.read(value, where)
+        if len(self._origins) > known:
+            made = next(custom.type for custom in _customs(tree) if custom.origin >= known)
+            raise LoweringError(
+                f"{where}: a file holds only the arrays of a {made}, and no argument is like the one here; return a "
+                "dict, list, tuple, namedtuple or dataclass of arrays, or take one that is like it as an argument"
+            )
+        return tree
 
     def read(self, value: Any, where: str) -> Tree:
         """Return the structure of a pytree; anything that is not a container is a leaf.
@@ -46,8 +78,10 @@ class TreeReader:
         Raises
         ------
         LoweringError
-            If a container is of a kind that cannot be stored, naming `where` it is.
+            If a container cannot be stored, naming `where` it is.
         """
+        if _is_leaf(value):
+            return _LEAF
         if value is None:
             return NoneTree()
         if is_quantity(value):
@@ -67,14 +101,12 @@ class TreeReader:
             return self._dict(value, where)
         if jax.tree_util.all_leaves([value]):
             return _LEAF
-        if dataclasses.is_dataclass(value):
-            return self._dataclass(value, where)
-        raise _of_its_own_kind(value, where)
+        return self._registered(value, where)
 
     def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
         return tuple(
             [
-                _LEAF if isinstance(value, jax.Array) else self.read(value, f"{where}[{key!r}]")
+                _LEAF if _is_leaf(value) else self.read(value, f"{where}[{key!r}]")
                 for key, value in zip(keys, values, strict=True)
             ]
         )
@@ -91,18 +123,19 @@ class TreeReader:
         children = self._children(keys, [value[key] for key in keys], where)
         return DictTree(kind="ordered_dict" if ordered else "dict", keys=keys, children=children)
 
-    def _dataclass(self, value: Any, where: str) -> Tree:
-        entries, _ = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
-        names = tuple(str(getattr(path[0], "name", path[0])) for path, _ in entries)
-        fields = [field.name for field in dataclasses.fields(value)]
-        if not {*names} <= {*fields}:
-            raise _of_its_own_kind(value, where)
-        static = tuple((name, getattr(value, name)) for name in fields if name not in names)
-        odd = [name for name, item in static if not isinstance(item, bool | int | float | str | None)]
-        if odd:
-            raise LoweringError(f"{where}.{odd[0]}: a static field must be a number, text, bool or None to be stored")
-        children = self._children(names, [part for _, part in entries], where)
-        return DataclassTree(type=_class_name(value), fields=names, children=children, static=static)
+    def _registered(self, value: Any, where: str) -> Tree:
+        """Return the structure of a container of a class that is registered with JAX."""
+        entries, origin = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
+        keys = _keys([path[0] for path, _ in entries])
+        children = self._children(keys, [part for _, part in entries], where)
+        static = _static_fields(value, keys)
+        if static is not None:
+            names = tuple(map(str, keys))
+            return DataclassTree(type=_class_name(value), fields=names, children=children, static=static)
+        if origin not in self._origins:
+            self._origins.append(origin)
+        number = self._origins.index(origin)
+        return CustomTree(type=_class_name(value), keys=keys, children=children, origin=number)
 
     def _unit(self, unit: Any) -> str:
         text = str(unit)
@@ -118,17 +151,43 @@ class TreeReader:
         return text
 
 
+def _is_leaf(value: Any) -> bool:
+    """Whether a value is an array or number of a kind that no one can register as a container."""
+    return type(value) in _LEAVES or isinstance(value, jax.Array)
+
+
 def _holds(value: Any, parts: Sequence[Any]) -> bool:
     """Whether JAX takes these for the parts of a container: a class can be registered with others than its fields."""
     found = jax.tree.leaves(value, is_leaf=lambda part: part is not value)
     return len(found) == len(parts) and all(map(operator.is_, found, parts))
 
 
-def _of_its_own_kind(value: Any, where: str) -> LoweringError:
-    return LoweringError(
-        f"{where}: {type(value).__module__}.{type(value).__qualname__} is a pytree of its own kind, which a file "
-        "cannot hold; pass a dict, list, tuple, namedtuple or registered dataclass of arrays instead"
-    )
+def _keys(entries: Sequence[Any]) -> tuple[PathKey, ...]:
+    """Return the names of the parts of a container as JAX has them; numbers where these are no names."""
+    named = [getattr(entry, name) for entry in entries for name in _ENTRIES if hasattr(entry, name)]
+    told = len({*map(str, named)}) == len(entries) and all(type(key) in (str, int) for key in named)
+    return tuple(named) if told else tuple(range(len(entries)))
+
+
+def _static_fields(value: Any, names: Sequence[PathKey]) -> tuple[tuple[str, Scalar], ...] | None:
+    """Return the fields of a dataclass that are no parts, if these and the parts are all that it is made of.
+
+    None if it is not, or if one is something else than a number, text, bool or None.
+    """
+    if not dataclasses.is_dataclass(value):
+        return None
+    fields = {field.name: field.init for field in dataclasses.fields(value)}
+    if not vars(type(value))["__dataclass_params__"].init or not all(fields.values()) or not {*names} <= {*fields}:
+        return None
+    static = tuple((name, getattr(value, name)) for name in fields if name not in names)
+    return static if all(isinstance(item, bool | int | float | str | None) for _, item in static) else None
+
+
+def _customs(tree: Tree) -> Iterator[CustomTree]:
+    if isinstance(tree, CustomTree):
+        yield tree
+    for child in getattr(tree, "children", ()):
+        yield from _customs(child)
 
 
 def is_quantity(value: Any) -> bool:

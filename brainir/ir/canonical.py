@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from .effects import effectful_functions
 from .encoding import dump_bare_function, dump_bare_node, dump_interface
 from .interface import Interface
+from .kept import kept
 from .node_order import Walk, content_hash
 from .ops import AnyNode
-from .program import Constant, Function, Program
+from .program import Constant, Function, Program, require_program
 
 __all__ = [
     "canonical_interface",
@@ -65,6 +66,7 @@ def fingerprint(program: Program) -> str:
     str
         64 hexadecimal digits.
     """
+    require_program(program)
     content = hashlib.sha256(dump_interface(canonical_interface(program.interface)).encode())
     for name, form, callees in _canonical_table(program):
         content.update(" ".join((name, form.digest, *(callees[callee] for callee in form.callees), "\n")).encode())
@@ -95,7 +97,11 @@ def outline(function: Function) -> tuple[object, ...]:
 
     Only where it is the same can :func:`structural_key` be.
     """
-    return function.types, len(function.outputs), tuple(sorted(node.op for node in function.nodes))
+    return kept(
+        function,
+        "_outline",
+        lambda: (function.types, len(function.outputs), tuple(sorted([node.op for node in function.nodes]))),
+    )
 
 
 def function_keys(functions: Mapping[str, Function], known: Mapping[str, str] = _NOTHING) -> dict[str, str]:

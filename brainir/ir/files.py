@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import FormatError
 from .large_constants import fill_constants, left_out, take_constants
-from .program import Program
+from .program import Program, require_program
 from .serialization import DEFAULT_LIMITS, Limits, check_limit, dumps, read_program
 from .types import TensorType
 from .wording import counted
@@ -53,6 +53,7 @@ def save(program: Program, path: str | os.PathLike[str], *, constants: bool = Tr
     FormatError
         If a file cannot be written, or if another program's ``.safetensors`` file is in the way.
     """
+    require_program(program)
     path = Path(path)
     light, large = take_constants(program)
     text = dumps(light)

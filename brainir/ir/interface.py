@@ -11,6 +11,7 @@ from .model import Model, PathKey, StatePath
 
 __all__ = [
     "Argument",
+    "CustomTree",
     "DataclassTree",
     "DictTree",
     "Interface",
@@ -18,6 +19,7 @@ __all__ = [
     "NamedTupleTree",
     "NoneTree",
     "Role",
+    "Scalar",
     "SequenceTree",
     "State",
     "Tree",
@@ -100,12 +102,36 @@ class DataclassTree(Model):
     static: tuple[tuple[str, Scalar], ...] = ()
 
 
+class CustomTree(Model):
+    """A container of a class that is registered with JAX, of which a program holds the parts with arrays alone.
+
+    What else it is made of, such as functions, comes with an argument.
+
+    Parameters
+    ----------
+    type : str
+        ``module:qualified.name`` of the class.
+    keys : tuple of str and int
+        The parts, as JAX names them.
+    children : tuple of Tree
+    origin : int
+        Containers of one interface with the same number are alike in all but their arrays. One of them is in an
+        argument or state.
+    """
+
+    kind: Literal["custom"] = "custom"
+    type: str
+    keys: tuple[PathKey, ...]
+    children: tuple[Tree, ...]
+    origin: int
+
+
 Tree: TypeAlias = Annotated[
-    LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree, Discriminator("kind")
+    LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree | CustomTree, Discriminator("kind")
 ]
 """The structure of a pytree."""
 
-for _model in (SequenceTree, DictTree, NamedTupleTree, DataclassTree):
+for _model in (SequenceTree, DictTree, NamedTupleTree, DataclassTree, CustomTree):
     _model.model_rebuild()
 
 
@@ -128,6 +154,9 @@ def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, 
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         for field, child in zip(tree.fields, tree.children, strict=True):
             yield from leaf_paths(child, (*prefix, field))
+    elif isinstance(tree, CustomTree):
+        for part, child in zip(tree.keys, tree.children, strict=True):
+            yield from leaf_paths(child, (*prefix, part))
 
 
 def leaf_count(tree: Tree) -> int:

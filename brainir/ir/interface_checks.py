@@ -6,9 +6,10 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from .interface import DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
+from .errors import VerificationError
+from .interface import CustomTree, DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
 from .model import PathKey, StatePath
 from .printer import format_path
 from .program import Function
@@ -43,9 +44,12 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
     VerificationError
         At the first invariant that does not hold.
     """
-    _check_unique((unit.text for unit in interface.units), "units", "list each unit once")
     units = {unit.text for unit in interface.units}
-    _check_unique((argument.name for argument in interface.arguments), "arguments", "rename one of them")
+    if len(units) < len(interface.units):
+        raise _repeated([unit.text for unit in interface.units], "units", "list each unit once")
+    names = [argument.name for argument in interface.arguments]
+    if len(set(names)) < len(names):
+        raise _repeated(names, "arguments", "rename one of them")
     for argument in interface.arguments:
         if not is_name(argument.name):
             raise violation(
@@ -53,7 +57,8 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
                 "rename the argument",
             )
     paths = (*(state.path for state in interface.states), *interface.unused)
-    _check_unique(paths, "states (or unused paths)", "give each state its own path")
+    if len(set(paths)) < len(paths):
+        raise _repeated(paths, "states (or unused paths)", "give each state its own path")
     counts = [_check_tree(state.tree, units, f"state {format_path(state.path)}") for state in interface.states]
     inputs = sum(counts) + sum(
         _check_tree(argument.tree, units, f"argument {argument.name}") for argument in interface.arguments
@@ -66,15 +71,14 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
                 f"interface: {leaves} {what} leaves, but the entry {entry.name!r} has {len(found)} {what}s",
                 f"give each {what} of the entry one leaf, states first",
             )
+    _check_origins(interface)
     _check_states(interface.states, counts, entry, values)
     _check_kind(interface, counts, units)
 
 
-def _check_unique(names: Iterable[object], what: str, remedy: str) -> None:
-    listed = [*names]
-    if len(set(listed)) < len(listed):
-        ((name, _),) = Counter(listed).most_common(1)
-        raise violation(f"interface: two {what} are named {name!r}", remedy)
+def _repeated(names: Sequence[object], what: str, remedy: str) -> VerificationError:
+    ((name, _),) = Counter(names).most_common(1)
+    return violation(f"interface: two {what} are named {name!r}", remedy)
 
 
 def _check_tree(tree: Tree, units: set[str], where: str) -> int:
@@ -105,6 +109,10 @@ def _check_tree(tree: Tree, units: set[str], where: str) -> int:
 def _tree_problem(tree: Tree) -> str | None:
     if isinstance(tree, DictTree):
         keys: tuple[PathKey | StatePath, ...] = tree.keys
+    elif isinstance(tree, CustomTree):
+        keys = tree.keys
+        if not _CLASS.fullmatch(tree.type):
+            return f"{tree.type!r} does not name a class as module:qualified.name"
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         keys = tree.fields
         static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []
@@ -120,6 +128,32 @@ def _tree_problem(tree: Tree) -> str | None:
     if len(keys) != len(tree.children):
         return f"a {tree.kind} has {len(keys)} keys and {len(tree.children)} children"
     return "a key appears twice" if len(set(keys)) != len(keys) else None
+
+
+def _check_origins(interface: Interface) -> None:
+    """Check that arguments and states bring what custom containers are made of besides arrays."""
+    inputs = [*(state.tree for state in interface.states), *(argument.tree for argument in interface.arguments)]
+    inputs += [tree for tree in (interface.params, interface.hidden) if tree is not None]
+    known = {tree.origin: _own_structure(tree) for tree in _customs(inputs)}
+    for tree in _customs([*inputs, interface.result]):
+        if known.get(tree.origin) != _own_structure(tree):
+            raise violation(
+                f"interface: no argument has a {tree.type} like the one with origin {tree.origin}",
+                "give containers one origin only if they are alike, one of them in an argument",
+            )
+
+
+def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...]]:
+    return tree.type, tree.keys
+
+
+def _customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
+    pending = [tree for tree in trees if not isinstance(tree, LeafTree)]
+    while pending:
+        tree = pending.pop()
+        if isinstance(tree, CustomTree):
+            yield tree
+        pending += getattr(tree, "children", ())
 
 
 def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, str]) -> None:

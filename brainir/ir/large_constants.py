@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from .program import Constant, Function, Program
+from .program import Constant, Function, Program, require_program
 
 __all__ = ["LARGE_CONSTANT", "fill_constants", "left_out", "strip_constants", "take_constants"]
 
@@ -29,6 +29,7 @@ def strip_constants(program: Program, *, larger_than: int = LARGE_CONSTANT) -> P
     -------
     Program
     """
+    require_program(program)
     return take_constants(program, larger_than)[0]
 
 

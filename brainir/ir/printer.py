@@ -5,14 +5,34 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from .interface import Interface, State, Tree, leaf_paths
-from .model import StatePath
+from .interface import (
+    CustomTree,
+    DataclassTree,
+    DictTree,
+    Interface,
+    LeafTree,
+    NamedTupleTree,
+    NoneTree,
+    SequenceTree,
+    State,
+    Tree,
+    leaf_paths,
+)
+from .model import Model, StatePath
 from .node import Node
 from .program import Constant, Function, Program, Value
 from .types import is_literal
 from .wording import counted
 
-__all__ = ["format_constant", "format_function", "format_html", "format_node", "format_path", "format_program"]
+__all__ = [
+    "format_constant",
+    "format_function",
+    "format_html",
+    "format_node",
+    "format_path",
+    "format_program",
+    "format_tree",
+]
 
 _MOST_LINES = 1000
 
@@ -41,13 +61,40 @@ def _attributes(node: Node) -> str:
 
 
 def _is_default_zero(node: Node, name: str, value: object) -> bool:
-    return value == 0 and not type(node).model_fields[name].is_required()
+    return (value == 0 or value == "") and not type(node).model_fields[name].is_required()
 
 
 def _attribute(value: object) -> str:
     if isinstance(value, tuple):
         return f"({','.join(map(_attribute, value))})"
+    if isinstance(value, LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree | CustomTree):
+        return format_tree(value)
+    if isinstance(value, Model):
+        fields = type(value).model_fields
+        given = ((name, getattr(value, name)) for name in fields)
+        shown = (f"{name}={_attribute(each)}" for name, each in given if each != fields[name].default)
+        return f"{{{', '.join(shown)}}}"
     return str(value)
+
+
+def format_tree(tree: Tree | None) -> str:
+    """Write a tree as Python would write its value, with ``*`` and the unit for each leaf."""
+    if tree is None or isinstance(tree, NoneTree):
+        return "None"
+    if isinstance(tree, LeafTree):
+        return f"*{tree.unit or ''}"
+    children = [format_tree(child) for child in tree.children]
+    if isinstance(tree, SequenceTree):
+        joined = ", ".join(children)
+        return f"[{joined}]" if tree.kind == "list" else f"({joined}{',' if len(children) == 1 else ''})"
+    keys = tree.keys if isinstance(tree, DictTree | CustomTree) else tree.fields
+    inner = [f"{key}: {child}" for key, child in zip(keys, children, strict=True)]
+    if isinstance(tree, DictTree):
+        return f"{'' if tree.kind == 'dict' else 'OrderedDict'}{{{', '.join(inner)}}}"
+    if isinstance(tree, DataclassTree):
+        inner += [f"{name}={value!r}" for name, value in tree.static]
+    number = f"#{tree.origin}" if isinstance(tree, CustomTree) else ""
+    return f"{tree.type}{number}({', '.join(inner)})"
 
 
 def format_function(function: Function) -> str:

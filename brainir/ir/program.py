@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import GetJsonSchemaHandler, ValidationInfo, model_serializer, model_validator
 from pydantic_core import CoreSchema
 
-from .errors import BrainIRError, FormatError
+from .errors import BrainIRError, FormatError, VerificationError
 from .interface import Interface, State, leaf_count
 from .model import Model
 from .node import Node
@@ -21,12 +21,13 @@ from .ops import AnyNode
 from .types import TensorType, is_literal, literal_type, parse_scalar, scalar_text
 from .wording import counted
 
-__all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value"]
+__all__ = ["SCHEMA_VERSION", "Constant", "Function", "Program", "Value", "require_program"]
 
 SCHEMA_VERSION: Final = 1
 """Version of the stored form that this release writes."""
 
 _READABLE_SIZE = 16
+_MOST_RENAMED = 16
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -214,14 +215,29 @@ class Function(Model):
 
     def named(self, name: str) -> Function:
         """Return the function under another name; itself if that is its name."""
-        return self if name == self.name else self.replace(name=name)
+        return self._with_names(name, self.callees)
 
     def with_callees(self, names: Mapping[str, str]) -> Function:
         """Return the function with its references renamed; itself if that changes nothing."""
-        if all(names.get(name, name) == name for name in self.callees):
+        return self._with_names(self.name, tuple([names.get(name, name) for name in self.callees]))
+
+    def _with_names(self, name: str, callees: tuple[str, ...]) -> Function:
+        """Return the function under another name and with other names for the functions that it refers to."""
+        if callees == self.callees and name == self.name:
             return self
-        nodes = [node.with_callees(names) if node.refers else node for node in self.nodes]
-        return self.replace(nodes=tuple(nodes))
+        known = self._renamed.get((name, callees))
+        if known is None:
+            names = dict(zip(self.callees, callees, strict=True))
+            nodes = [node.with_callees(names) if node.refers else node for node in self.nodes]
+            if len(self._renamed) >= _MOST_RENAMED:
+                self._renamed.clear()
+            known = self._renamed[name, callees] = self.replace(name=name, nodes=tuple(nodes))
+        return known
+
+    @functools.cached_property
+    def _renamed(self) -> dict[tuple[str, tuple[str, ...]], Function]:
+        # What is worked out of a function, such as that it is well formed, is kept with it under its other names too.
+        return {}
 
     @functools.cached_property
     def callees(self) -> tuple[str, ...]:
@@ -381,3 +397,18 @@ class Program(Model):
         from .printer import format_html
 
         return format_html(self)
+
+
+def require_program(*given: object) -> None:
+    """Refuse what is no program, such as a module or a path, before it fails somewhere inside.
+
+    Raises
+    ------
+    VerificationError
+        With what makes programs.
+    """
+    for each in given:
+        if not isinstance(each, Program):
+            raise VerificationError(
+                f"not a brainir.Program but {type(each).__name__}; brainir.lower makes one, brainir.load reads one"
+            )

@@ -20,7 +20,7 @@ from .encoding import DEEPEST_TREE, array_text, dump_function, dump_interface, e
 from .errors import FormatError
 from .large_constants import strip_constants
 from .malformed import invalid_program, not_json
-from .program import SCHEMA_VERSION, Program
+from .program import SCHEMA_VERSION, Program, require_program
 from .verifier import verify
 
 __all__ = [
@@ -90,6 +90,7 @@ def dumps(program: Program, *, constants: bool = True) -> str:
     FormatError
         If a pytree of the interface nests more than 90 levels deep.
     """
+    require_program(program)
     if not constants:
         program = strip_constants(program)
     fields = [
@@ -130,6 +131,9 @@ def loads(text: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Program:
     VerificationError
         If the program breaks an invariant of the IR.
     """
+    if not isinstance(text, str | bytes):
+        given = type(text).__name__  # type: ignore[unreachable]  # for callers that are not typed
+        raise FormatError(f"loads takes the text that dumps wrote, not {given}; brainir.load reads a file")
     return read_program(text, "the text", limits)
 
 

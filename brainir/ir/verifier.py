@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .errors import BrainIRError, FormatError, VerificationError
+from .errors import BrainIRError, FormatError
 from .interface_checks import check_interface, is_name
 from .node import Node
-from .program import Constant, Function, Program
+from .program import Constant, Function, Program, require_program
 from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types, strong
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 from .violation import violation
@@ -57,9 +57,7 @@ def ensure_verified(program: Program) -> None:
 
 
 def _verify(program: Program, trust: bool) -> None:
-    if not isinstance(program, Program):
-        given = type(program).__name__  # type: ignore[unreachable]  # for callers that are not typed
-        raise VerificationError(f"not a brainir.Program but {given}; brainir.lower makes one, brainir.load reads one")
+    require_program(program)
     if trust and "_verified" in program.__dict__:
         return
     program.__dict__.pop("_verified", None)
@@ -111,9 +109,9 @@ class _Mark:
 
 def _marks(table: dict[str, Function]) -> dict[str, _Mark]:
     """Return the marks of the functions that were verified beside all that they lead to in this table."""
-    marks: dict[str, _Mark] = {
-        name: function.__dict__["_verified"] for name, function in table.items() if "_verified" in function.__dict__
-    }
+    # Another thread can verify a program that shares functions.
+    found = {name: function.__dict__.get("_verified") for name, function in table.items()}
+    marks: dict[str, _Mark] = {name: mark for name, mark in found.items() if mark is not None}
     while True:
         tokens = {name: mark.token for name, mark in marks.items()}
         moved = [name for name, mark in marks.items() if [*map(tokens.get, mark.referred)] != mark.beside]

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 from ..ir.errors import EmissionError
-from ..ir.program import Program
+from ..ir.program import Program, require_program
 from .graph import Box, Kind, boxes, edges
 
 __all__ = ["MERMAID_LIMIT", "to_dot", "to_mermaid", "to_svg"]
@@ -45,6 +45,7 @@ def to_dot(program: Program, function: str = "") -> str:
     BrainIRError
         If the program has no such function.
     """
+    require_program(program)
     drawn = program.function(function or program.entry)
     lines = [
         f"digraph {_quoted(drawn.name)} {{",
@@ -127,6 +128,7 @@ def to_mermaid(program: Program, function: str = "") -> str:
     BrainIRError
         If the program has no such function.
     """
+    require_program(program)
     drawn = program.function(function or program.entry)
     shown = list(boxes(program, drawn))
     if len(shown) > MERMAID_LIMIT:

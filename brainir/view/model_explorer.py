@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..ir.program import Function, Program
+from ..ir.program import Function, Program, require_program
 from .graph import Box, boxes, edges
 
 __all__ = ["to_model_explorer"]
@@ -28,6 +28,7 @@ def to_model_explorer(program: Program) -> str:
     str
         JSON.
     """
+    require_program(program)
     graphs = [_graph(program, function) for function in program.functions]
     return json.dumps({"label": program.entry, "graphs": graphs}, ensure_ascii=False)
 

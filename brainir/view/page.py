@@ -7,7 +7,7 @@ import json
 from importlib import resources
 from string import Template
 
-from ..ir.program import Program
+from ..ir.program import Program, require_program
 from .payload import page_data
 
 __all__ = ["to_html"]
@@ -35,6 +35,7 @@ def to_html(program: Program, *, against: Program | None = None, title: str = ""
     str
         The text of an HTML file.
     """
+    require_program(program, program if against is None else against)
     data = page_data(program, against)
     parts = {
         "title": html.escape(title or program.entry),

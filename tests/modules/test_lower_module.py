@@ -109,6 +109,13 @@ def test_a_state_whose_unit_changes_is_named_with_both_units() -> None:
     assert "mS" in message
 
 
+def test_a_state_whose_structure_changes_is_named_with_both_structures() -> None:
+    def pair(cell: Cell) -> None:
+        cell.h.value = {"old": cell.h.value, "new": (cell.h.value,)}
+
+    assert "state h (HiddenState) changes its structure from * to {new: (*,), old: *}" in lowering_error(Cell(pair), X)
+
+
 @pytest.mark.parametrize(
     ("change", "shown"),
     [(lambda h: h[:2], "f32[2]"), (lambda h: h.astype(jnp.float16), "f16[3]"), (lambda h: h > 0, "bool[3]")],
@@ -159,8 +166,9 @@ def test_a_quantity_of_another_dimension_is_refused_and_of_another_scale_convert
     step, states = brainir.to_callable(program), brainir.read_states(Cell(nothing, jnp.zeros(3) * u.mV), program)
     with pytest.raises(brainir.BrainIRError, match="state h must be a quantity in mV, not in mS"):
         step({**states, ("h",): jnp.zeros(3) * u.mS}, X)
-    with pytest.raises(brainir.BrainIRError, match="state h must be a quantity in mV"):
+    with pytest.raises(brainir.BrainIRError, match=r"state h must be a quantity in mV.* brainunit.parse_unit\('mV'\)"):
         step({**states, ("h",): jnp.zeros(3)}, X)
+    assert_same_bits(step({**states, ("h",): jnp.zeros(3) * u.parse_unit("mV")}, X), step(states, X))
     new, _ = step({**states, ("h",): jnp.full(3, 0.5) * u.volt}, X)
     assert jnp.allclose(u.get_mantissa(new["h",]), 500.0)
 
@@ -174,6 +182,16 @@ def test_a_host_callback_is_an_external_that_runs_when_it_is_bound() -> None:
     step = brainir.to_callable(program, externals={node.name: lambda *args: None})
     new_states, _ = step(brainir.read_states(case.build(), program), *case.inputs(0))
     assert set(new_states) == {state.path for state in program.interface.states}
+
+
+def test_passes_remove_a_check_of_what_is_constant_and_its_call_of_the_host() -> None:
+    case = MODELS["dropout_RNN"]
+    program = brainir.lower_module(case.build(), *case.inputs(0))
+    simplified = brainir.run_passes(program)
+    assert not any(node.traits.effectful for function in simplified.functions for node in function.nodes)
+    states = brainir.read_states(case.build(), program)
+    expected = brainir.to_callable(program, externals={"_check_p": lambda p: None})(states, *case.inputs(0))
+    assert_same_bits(brainir.to_callable(simplified)(states, *case.inputs(0)), expected)
 
 
 def test_something_else_than_a_module_is_refused() -> None:
@@ -193,6 +211,18 @@ def test_write_states_writes_nothing_when_a_path_is_unknown() -> None:
     before = cell.h.value
     with pytest.raises(brainir.BrainIRError, match="other is not a state"):
         brainir.write_states(cell, program, {("h",): X, ("other",): X})
+    assert cell.h.value is before
+
+
+@pytest.mark.parametrize("value", [jnp.zeros(4), jnp.zeros((2, 3)), jnp.zeros(3, int), {"h": jnp.zeros(3), "g": X}])
+def test_write_states_refuses_what_the_program_does_not_take(value: Any) -> None:
+    cell = Cell(nothing)
+    program = brainir.lower_module(cell, X)
+    before = cell.h.value
+    with pytest.raises(
+        brainir.BrainIRError, match=r"the value for state h is .*, but the program was lowered for f32\[3\]"
+    ):
+        brainir.write_states(cell, program, {("h",): value})
     assert cell.h.value is before
 
 

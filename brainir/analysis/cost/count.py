@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...ir.collector import collector_paused
 from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
-from ...ir.program import Function, Program
+from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..passes.rewriting import calling, runs, runs_first
@@ -59,6 +59,7 @@ def cost(program: Program, *, traces: bool = True) -> Cost:
     AnalysisError
         If a state of the program breaks the rules of a step; see :func:`module_info`.
     """
+    require_program(program)
     counter = _Counter(program)
     tallies = counter.tallies[program.entry]
     total = _NOTHING

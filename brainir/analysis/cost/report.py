@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Literal
 
+from ...ir.errors import AnalysisError
 from ...ir.printer import format_path
 from ..diagnostics import Diagnostic
 from ..facts import Facts
@@ -78,7 +79,14 @@ class Cost(Facts):
         algorithm : {"d_rtrl", "es_d_rtrl"}
         live : bool
             Count only states whose trace can differ from zero and still reach the loss.
+
+        Raises
+        ------
+        AnalysisError
+            If there is no such rule.
         """
+        if algorithm not in ("d_rtrl", "es_d_rtrl"):
+            raise AnalysisError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
         field = f"{algorithm}_live" if live else algorithm
         return sum(getattr(each, field) for each in self.traces)
 

@@ -40,14 +40,24 @@ class BackwardAnalysis(Analysis[Fact]):
         function : Function
         outputs : mapping
             Facts by the name of a value: usually outputs, but any value can be given one.
+
+        Raises
+        ------
+        AnalysisError
+            If the function has no such value, if :meth:`transfer` returns another number of facts than a node has
+            operands, or if a loop does not settle.
         """
+        self._check_names(function, outputs)
         known = dict(outputs)
         constants = Constants(function)
         for node in reversed(function.nodes):
             facts = [known.get(name, self.nothing) for name in node.outputs]
             if self.eager or any(not self.is_nothing(fact) for fact in facts):
                 site = Site.under(signature_of(node, function), node, constants)
-                for operand, kind, fact in zip(node.inputs, site.operands, self.visit(site, facts), strict=True):
+                asked = self.visit(site, facts)
+                if len(asked) != len(node.inputs):
+                    raise self._miscounted(node, asked, "operand", len(node.inputs))
+                for operand, kind, fact in zip(node.inputs, site.operands, asked, strict=True):
                     if not self.is_nothing(fact) and not is_literal(operand):
                         known[operand] = self.join(known[operand], fact, kind) if operand in known else fact
         return known

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from ...ir.errors import AnalysisError
+from ...ir.node import Node
 from ...ir.ops import Call, Checkpoint, Composite, CustomVmap, NoDerivative
-from ...ir.program import Program
+from ...ir.printer import format_node
+from ...ir.program import Function, Program
 from ...ir.types import TensorType
 from ..sites import Site
 
@@ -78,6 +80,21 @@ class Analysis(ABC, Generic[Fact]):
         for fact in facts[1:]:
             result = self.join(result, fact, kind)
         return result
+
+    def _check_names(self, function: Function, facts: Mapping[str, Fact]) -> None:
+        unknown = [name for name in facts if name not in function.value_types]
+        if unknown:
+            values = ", ".join([*function.inputs, *dict.fromkeys(function.outputs)])
+            raise AnalysisError(
+                f"{type(self).__name__}: {function.name} has no value {unknown[0]!r}; "
+                f"its inputs and outputs are {values}"
+            )
+
+    def _miscounted(self, node: Node, facts: Sequence[Fact], side: str, wanted: int) -> AnalysisError:
+        return AnalysisError(
+            f"{type(self).__name__}.transfer must return one fact for each {side}: {wanted} for "
+            f"{format_node(node)}, not {len(facts)}"
+        )
 
     def _joined(self, rows: Sequence[Sequence[Fact]], kinds: Sequence[TensorType]) -> list[Fact]:
         """Join facts place by place."""

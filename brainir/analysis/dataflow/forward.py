@@ -65,7 +65,14 @@ class ForwardAnalysis(Analysis[Fact]):
         function : Function
         inputs : mapping
             Facts of the function's inputs, by name; those that are left out have nothing.
+
+        Raises
+        ------
+        AnalysisError
+            If the function has no such value, if :meth:`transfer` returns another number of facts than a node has
+            results, or if a loop does not settle.
         """
+        self._check_names(function, inputs)
         given = [*inputs.items(), *((each.name, self.constant(each)) for each in function.constants)]
         known = {name: fact for name, fact in given if not self.is_nothing(fact)}
         constants = Constants(function, self._given, self.program)
@@ -88,7 +95,9 @@ class ForwardAnalysis(Analysis[Fact]):
                 continue
             ask = transfer if direct and signature.plain else visit
             found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
-            for name, fact in zip(node.outputs, found, strict=True):
+            if len(found) != len(node.outputs):
+                raise self._miscounted(node, found, "result", len(node.outputs))
+            for name, fact in zip(node.outputs, found, strict=False):
                 if fact is not nothing and not is_nothing(fact):
                     known[name] = fact  # noqa: PERF403  # making a dict or list for each node takes longer
         return known

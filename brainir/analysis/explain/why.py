@@ -8,7 +8,7 @@ from ...ir.errors import AnalysisError
 from ...ir.interface import State, leaf_paths
 from ...ir.model import StatePath
 from ...ir.printer import format_path
-from ...ir.program import Program
+from ...ir.program import Program, require_program
 from ..diagnostics import diagnostic
 from ..relation_diagnostics import diagnostics_of
 from ..weight_operations import WeightOperations
@@ -41,6 +41,7 @@ def why(program: Program, path: StatePath | str) -> Explanation:
         If the program has no such state (the message names near ones), or if a state breaks the rules of a step;
         see :func:`module_info`.
     """
+    require_program(program)
     state = _find(program, path)
     if not isinstance(state, State):
         message = "the module has this state, but the step neither reads nor writes it"

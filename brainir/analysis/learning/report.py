@@ -18,6 +18,19 @@ from .terms import Term
 
 __all__ = ["Learned", "LearningReport", "learning_report"]
 
+# What a diagnostic of the step means for a learner, where that is something else.
+_REASONS = {
+    "scan_descended": (
+        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
+        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
+    ),
+    "through_another_weight": (
+        "along its paths through another weight operation; along the direct ones it has a trace"
+    ),
+}
+
+_SHOWN = 3
+
 
 class Learned(Facts):
     """A weight that is learned with a trace.
@@ -37,7 +50,8 @@ class Learned(Facts):
     full, vector : tuple of str
         Hidden states whose trace is kept, whole or as a vector over the inputs.
     not_kept : tuple of str
-        Hidden states of the group whose trace is not kept, because it cannot reach the loss.
+        Hidden states of the group whose trace is not kept, because no later step needs it: it cannot reach the loss, or
+        ends in the step.
     """
 
     paths: tuple[StatePath, ...]
@@ -53,7 +67,9 @@ class Learned(Facts):
     def __repr__(self) -> str:
         kept = [f"{name} (whole)" for name in self.full] + [f"{name} (vector)" for name in self.vector]
         lines = [f"{format_paths(self.paths)}: {', '.join(self.weights)}, {self.form}, group {self.group}"]
-        lines.append(f"  traces: {', '.join(kept) or 'none'}")
+        lines.append(
+            f"  traces: {', '.join(kept) or 'none goes on to the next step: it gets the gradient of each step'}"
+        )
         if self.not_kept:
             lines.append(f"  no trace for: {', '.join(self.not_kept)}")
         return "\n".join(lines)
@@ -101,9 +117,10 @@ class LearningReport(Facts):
         lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
         lines += _counted(map(_indented, self.learned)) or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
-        lines += [_indented(each) for each in self.excluded] or ["  nothing"]
+        excluded = [(f"{format_path(each.path)}: {each.reason}", each.node) for each in self.excluded]
+        lines += _placed(excluded) or ["  nothing"]
         lines += ["paths that no trace carries from step to step:"] if self.dropped else []
-        lines += [f"  {_path(each)}\n    at {each.node}" for each in self.dropped]
+        lines += _placed((_path(each), each.node) for each in self.dropped)
         rewrites = [each.message for each in self.diagnostics if not each.path]
         lines += ["rewritten first:", *(f"  {message}" for message in dict.fromkeys(rewrites))] if rewrites else []
         return "\n".join(lines)
@@ -207,17 +224,24 @@ def _not_followed(groups: Sequence[HiddenGroup], *, mixes: bool) -> str:
 
 
 def _reason(found: Diagnostic) -> str:
-    if found.name != "scan_descended":
-        return found.message
-    return (
-        "is used in a scan of more rounds than are unrolled, which no trace follows; unroll it first, with "
-        "run_passes and UnrollScans(max_length=...), to learn it with a trace"
-    )
+    return _REASONS.get(found.name, found.message)
 
 
 def _counted(entries: Iterable[str]) -> list[str]:
     """Give equal entries, such as the uses of a weight in an unrolled scan, once."""
     return [text if count == 1 else f"{text}\n    {count} uses" for text, count in Counter(entries).items()]
+
+
+def _placed(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """Give what is said of several places once, with the first of them: an unrolled scan has each many times."""
+    places: dict[str, list[str]] = {}
+    for text, node in entries:
+        places.setdefault(text, []).extend([node] if node else [])
+    lines = []
+    for text, nodes in places.items():
+        lines += [f"  {text}", *(f"    at {node}" for node in nodes[:_SHOWN])]
+        lines += [f"    and at {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
+    return lines
 
 
 def _indented(item: object) -> str:

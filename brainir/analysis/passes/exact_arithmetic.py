@@ -26,6 +26,7 @@ from ...ir.ops import (
     Round,
     SelectN,
     Unary,
+    Unvmap,
 )
 from ...ir.types import DTYPES, TensorType
 from ..rearrange import rearrange
@@ -80,6 +81,9 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "reduce_sum": np.add.reduce,
     "reduce_xor": np.bitwise_xor.reduce,
 }
+
+# What depends on no input is the same in all examples of a batch.
+_UNVMAPPED: dict[str, Callable[..., Any]] = {"unvmap_all": np.all, "unvmap_any": np.any}
 
 
 def computed(node: Node, operands: Sequence[Array]) -> list[Array] | None:
@@ -143,9 +147,7 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
                 found = _divided(node.op, *operands)
             elif node.op in ("max", "min") and not integral:
                 found = _extreme(node.op, *operands)
-            elif function is not None and not (
-                operands[0].dtype == bool and node.op not in ("and", "or", "xor", "not")
-            ):
+            elif function is not None and (operands[0].dtype != bool or node.op in _ON_BOOLEANS):
                 found = function(*operands)
         case Compare() if node.op in _COMPARISONS:
             found = _COMPARISONS[node.op](*operands)
@@ -161,6 +163,8 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
             and not (operands[0].size == 0 and node.op in ("reduce_max", "reduce_min"))
         ):
             found = _REDUCTIONS[node.op](operands[0], axis=node.axes, dtype=operands[0].dtype)
+        case Unvmap() if operands[0].size and node.op in _UNVMAPPED:
+            found = _UNVMAPPED[node.op](operands[0])
     return None if found is None or _is_uncertain(np.asarray(found)) else np.asarray(found)
 
 

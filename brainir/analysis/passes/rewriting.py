@@ -8,7 +8,7 @@ from ...ir.node import Node
 from ...ir.program import Function, Program
 from ...ir.sharing import reachable_functions
 
-__all__ = ["calling", "expanded_sizes", "functions_with", "rewrite_functions", "runs", "runs_first"]
+__all__ = ["calling", "functions_with", "rewrite_functions", "runs", "runs_first"]
 
 
 def runs(node: Node) -> Iterator[str]:
@@ -51,23 +51,6 @@ def functions_with(program: Program, holds: Callable[[Node], bool]) -> frozenset
         if any(holds(node) or not found.isdisjoint(runs(node)) for node in function.nodes):
             found.add(function.name)
     return frozenset(found)
-
-
-def expanded_sizes(program: Program, opens: Callable[[Node], int]) -> dict[str, int]:
-    """Return how many nodes each function has once bodies stand in place of the nodes that run them.
-
-    Parameters
-    ----------
-    program : Program
-    opens : callable
-        How often the bodies of what a node runs take its place; 0 where the node stays.
-    """
-    sizes: dict[str, int] = {}
-    for function in runs_first(program):
-        sizes[function.name] = sum(
-            times * sum(sizes[name] for name in runs(node)) if (times := opens(node)) else 1 for node in function.nodes
-        )
-    return sizes
 
 
 def rewrite_functions(program: Program, rewrite: Callable[[Function, Mapping[str, Function]], Function]) -> Program:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...ir.errors import AnalysisError, BrainIRError, PassError
+from ...ir.node import Node
+from ...ir.ops import Cond
 from ...ir.program import Program
 from ...ir.verifier import verify
 from ..facts import Facts
@@ -156,6 +158,9 @@ def _find(wanted: str | Pass) -> Pass:
 
 def _check(each: Pass, before: Program, result: PassResult) -> None:
     """Verify the result of a pass and what the pass declares."""
+    if not isinstance(result, PassResult):
+        given = type(result).__name__  # type: ignore[unreachable]  # for passes that are not typed
+        raise PassError(f"pass {each.name!r} must return a PassResult, not {given}: return self.result(before, after)")
     after = result.program
     if result.modified != (after != before):
         raise PassError(f"pass {each.name!r} says modified={result.modified}, but the program says otherwise")
@@ -179,13 +184,18 @@ def _signature(program: Program) -> object:
 
 
 def _effects(program: Program) -> int:
-    """Return how many effectful nodes run in one step, those of loops and branches counted once."""
+    """Return how many effectful nodes run in one step whichever branches are taken, those of loops counted once."""
     counts: dict[str, int] = {}
     for function in runs_first(program):
         counts[function.name] = sum(
-            node.traits.effectful + sum(counts[name] for name in runs(node)) for node in function.nodes
+            node.traits.effectful + _of_choice(node, [counts[name] for name in runs(node)]) for node in function.nodes
         )
     return counts[program.entry]
+
+
+def _of_choice(node: Node, counts: list[int]) -> int:
+    """Return the sum of what the functions count that a node runs; of branches, one runs, and a pass may know which."""
+    return min(counts) if isinstance(node, Cond) else sum(counts)
 
 
 def _noted(result: PassResult) -> Program:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import html
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from ...ir.collector import collector_paused
 from ...ir.errors import AnalysisError
 from ...ir.node import Node
 from ...ir.printer import format_path
-from ...ir.program import Program
+from ...ir.program import Program, require_program
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..facts import Facts
 from .dimensions import Dimension
@@ -96,7 +96,15 @@ def check_units(program: Program, *, numbers: Numbers = "any") -> UnitCheck:
     Returns
     -------
     UnitCheck
+
+    Raises
+    ------
+    AnalysisError
+        If `numbers` is something else.
     """
+    require_program(program)
+    if numbers not in get_args(Numbers):
+        raise AnalysisError(f"numbers must be 'any' or 'dimensionless', not {numbers!r}")
     strict = numbers == "dimensionless"
     findings = _Findings(program, strict=strict)
     entry = program.entry_function

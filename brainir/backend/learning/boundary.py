@@ -15,7 +15,7 @@ from ...ir.program import Program
 from ...ir.types import TensorType
 from ..callable import checked_leaf
 from ..rules import KEY_IMPLEMENTATIONS
-from ..trees import TreeBuilder
+from ..trees import Origins, TreeBuilder
 
 __all__ = ["LearnerBoundary"]
 
@@ -31,6 +31,7 @@ class LearnerBoundary:
     def __init__(self, program: Program) -> None:
         self._interface = program.interface
         self._trees = TreeBuilder(program.interface.units)
+        self._origins = Origins()
         entry = program.entry_function
         self._types = [entry.type_of(name) for name in entry.inputs]
         results = leaf_count(self._interface.result)
@@ -58,7 +59,8 @@ class LearnerBoundary:
             tree = self._interface.params if param else self._interface.hidden
             if tree is None:
                 raise EmissionError("the program is a step without trees for params and hidden")
-            return self._checked(self._trees.flatten(tree, given, what), self.params if param else self.carried)
+            leaves = self._trees.flatten(tree, given, what, self._origins)
+            return self._checked(leaves, self.params if param else self.carried)
         if not isinstance(given, Mapping):
             raise EmissionError(
                 f"{what} must be a dict from state path to value, as brainir.read_states gives, not of type "
@@ -76,14 +78,14 @@ class LearnerBoundary:
                 raise EmissionError(
                     f"{what} has no value for {format_path(state.path)}; use brainir.read_states(module, program)"
                 )
-            found += self._checked(
-                self._trees.flatten(state.tree, given[state.path], f"state {format_path(state.path)}"), places
-            )
+            where = f"state {format_path(state.path)}"
+            found += self._checked(self._trees.flatten(state.tree, given[state.path], where, self._origins), places)
         return found
 
     def _checked(self, leaves: Iterator[tuple[Any, str]], places: Sequence[int]) -> list[Any]:
         return [
-            checked_leaf(leaf, self._types[place], where) for (leaf, where), place in zip(leaves, places, strict=True)
+            jnp.asarray(checked_leaf(leaf, self._types[place], where))
+            for (leaf, where), place in zip(leaves, places, strict=True)
         ]
 
     def input_leaves(self, x: Any) -> list[Any]:
@@ -102,7 +104,9 @@ class LearnerBoundary:
         leaves = (
             leaf
             for argument, value in zip(arguments, given, strict=True)
-            for leaf in self._trees.flatten(argument.tree, value, f"input {argument.name}", plain=argument.plain)
+            for leaf in self._trees.flatten(
+                argument.tree, value, f"input {argument.name}", self._origins, plain=argument.plain
+            )
         )
         return self._checked(leaves, range(self.state_count, len(self._types)))
 
@@ -126,9 +130,9 @@ class LearnerBoundary:
         rest = iter(leaves)
         if self.is_step:
             tree = self._interface.params if param else self._interface.hidden
-            return None if tree is None else self._trees.unflatten(tree, rest)
+            return None if tree is None else self._trees.unflatten(tree, rest, self._origins)
         return {
-            state.path: self._trees.unflatten(state.tree, rest)
+            state.path: self._trees.unflatten(state.tree, rest, self._origins)
             for state, _ in self._states
             if (state.role == "param") == param
         }
@@ -144,7 +148,7 @@ class LearnerBoundary:
         """Return parameters, other states and inputs of zeros."""
         values = [_zeros(kind) for kind in self._types]
         leaves = iter(values[self.state_count :])
-        inputs = tuple(self._trees.unflatten(argument.tree, leaves) for argument in self._interface.arguments)
+        inputs = tuple(self._trees.unflatten(argument.tree, leaves, {}) for argument in self._interface.arguments)
         params, carried = ([values[place] for place in places] for places in (self.params, self.carried))
         return self.gradients(params), self.states(carried), inputs[0] if len(inputs) == 1 else inputs
 
@@ -154,7 +158,7 @@ class LearnerBoundary:
 
     def result(self, leaves: Sequence[Any]) -> Any:
         """Put the result of the step together."""
-        return self._trees.unflatten(self._interface.result, iter(leaves))
+        return self._trees.unflatten(self._interface.result, iter(leaves), self._origins)
 
     @staticmethod
     def length(xs: Any) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
-from ..evaluate import Evaluator
+from .host import PlanFunctions, Run
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
@@ -23,8 +23,8 @@ Entries = dict[tuple[int, int], Any]
 class ForwardStep:
     """Runs the step and returns every value that the learning needs, by name."""
 
-    def __init__(self, forward: Forward) -> None:
-        self._run = Evaluator(forward.program).function(forward.program.entry)
+    def __init__(self, forward: Forward, run: Run) -> None:
+        self._run = run
         self._names = forward.names
         self._inputs = forward.program.entry_function.inputs
 
@@ -43,9 +43,8 @@ class GroupJacobian:
     axis of the positions.
     """
 
-    def __init__(self, plan: GroupPlan) -> None:
-        transition = plan.group.transition
-        self._run = Evaluator(transition).function(transition.entry)
+    def __init__(self, plan: GroupPlan, functions: PlanFunctions) -> None:
+        self._run = functions.of_part(plan.group.transition)
         self._names = [value.name for value in plan.group.transition_invars]
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._plan = plan
@@ -86,9 +85,9 @@ class DirectDerivative:
     One that is a number is known beforehand, and has an axis of length one for each axis of the pairs.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan) -> None:
+    def __init__(self, plan: GroupPlan, trace: TracePlan, functions: PlanFunctions) -> None:
         tail = trace.tail
-        self._run = Evaluator(tail.program).function(tail.program.entry)
+        self._run = functions.of_part(tail.program)
         self._names = [value.name for value in tail.invars]
         self._plan, self._trace, self._tail = plan, trace, tail
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
@@ -147,12 +146,12 @@ class DirectDerivative:
 class Signals:
     """The loss of one step, and its gradient at exits, entries, and along paths that no trace covers."""
 
-    def __init__(self, plan: LearningPlan) -> None:
+    def __init__(self, plan: LearningPlan, functions: PlanFunctions) -> None:
         form = plan.exit_form
         function = form.program.entry_function
         count = len(plan.program.entry_function.inputs)
         self._form = form
-        self._run = Evaluator(form.program).function(form.program.entry)
+        self._run = functions.of_part(form.program)
         self._extra = [function.type_of(name) for name in function.inputs[count:]]
         self._places = [function.inputs.index(name) for name in form.params]
 

@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from ...analysis.learning.tails import Tail, takes_data
 from ...analysis.learning.terms import Term
 from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
-from ..evaluate import Evaluator
+from .host import PlanFunctions
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
 
@@ -303,11 +303,11 @@ class _JacobianForm:
         return [gradient.sum(axis=tuple(range(len(self._pairs))))]
 
 
-def form_of(term: Term, tail: Tail, positions: tuple[int, ...]) -> Form:
+def form_of(term: Term, tail: Tail, positions: tuple[int, ...], functions: PlanFunctions) -> Form:
     """Return how a term acts in a tail."""
     if term.form == "elementwise" or term.operation is None:
         return ElementwiseForm(tail, positions, term.weights[0].shape, term.weights[0].dtype)
-    run = Evaluator(term.operation).function(term.operation.entry)
+    run = functions.of_part(term.operation)
     node = term.main_node
     if takes_data(term.form, tail.pairing):
         if term.form == "dot" and isinstance(node, DotGeneral):

@@ -11,6 +11,7 @@ from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
+from .host import PlanFunctions
 from .operations import OperationRule
 from .settling import settled
 
@@ -32,6 +33,7 @@ class LowRankTrace:
     trace : TracePlan
     term : Term
     decay : float
+    functions : PlanFunctions
 
     Attributes
     ----------
@@ -39,12 +41,12 @@ class LowRankTrace:
         Whether the data itself is filtered; integers are seen through the form, as one-hot data.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float) -> None:
+    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float, functions: PlanFunctions) -> None:
         self.term, self.decay = term, decay
         self._tail, self._roles = trace.tail, trace.roles
-        self.direct = DirectDerivative(plan, trace)
-        self.form = form_of(term, trace.tail, plan.group.varshape)
-        self.rule = OperationRule(term, trace.tail, self.form)
+        self.direct = DirectDerivative(plan, trace, functions)
+        self.form = form_of(term, trace.tail, plan.group.varshape, functions)
+        self.rule = OperationRule(term, trace.tail, self.form, functions)
         self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")

@@ -11,8 +11,8 @@ from jax import numpy as jnp
 
 from ...analysis.learning.tails import Tail
 from ...analysis.learning.terms import Term
-from ..evaluate import Evaluator
 from .forms import ElementwiseForm, Form
+from .host import PlanFunctions
 
 __all__ = ["OperationRule"]
 
@@ -27,15 +27,16 @@ class OperationRule:
     term : Term
     tail : Tail
     form : Form
+    functions : PlanFunctions
     """
 
-    def __init__(self, term: Term, tail: Tail, form: Form) -> None:
+    def __init__(self, term: Term, tail: Tail, form: Form, functions: PlanFunctions) -> None:
         self._form = form
         self._result = term.y
         self._weights = [weight.name for weight in term.weights]
         self._run: Callable[..., Any] | None = None
         if term.operation is not None:
-            self._run = Evaluator(term.operation).function(term.operation.entry)
+            self._run = functions.of_part(term.operation)
         self._places = np.asarray(tail.places) if tail.pairing == "by_position" else None
         self.operands = [value.name for value in term.operation_invars[len(term.weights) :]]
         """What the rule needs of each step: the data first."""

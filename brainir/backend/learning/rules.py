@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from jax import numpy as jnp
 from ...analysis.learning.plan import GroupPlan, LearningPlan
 from ...ir.types import is_literal, literal_array
 from .derivatives import Entries, ForwardStep, GroupJacobian, Signals, SlotValues
+from .host import PlanFunctions
 from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
 from .weights import WeightChain
@@ -83,10 +85,12 @@ class OnlineRule:
     plan : LearningPlan
     decay : float
         Of ES-D-RTRL.
+    functions : PlanFunctions
 
     Attributes
     ----------
     forward : ForwardStep
+        With the effects of the step; see `forward_again`.
     signals : Signals
     traces, chains : dict
         The trace of each term in each group, and the operations between the parameters and its weights.
@@ -104,25 +108,26 @@ class OnlineRule:
         For each hidden state with a derivative, its place among the leaves of the states that are no parameters.
     """
 
-    def __init__(self, plan: LearningPlan, decay: float) -> None:
+    def __init__(self, plan: LearningPlan, decay: float, functions: PlanFunctions) -> None:
         self.plan = plan
         program = plan.program
         entry = program.entry_function
-        self.forward = ForwardStep(plan.forward)
-        self.signals = Signals(plan)
+        self.forward = ForwardStep(plan.forward, functions.of_step(plan.forward.program))
+        self.signals = Signals(plan, functions)
+        self._functions = functions
         self.traces: dict[str, Trace] = {}
         self.chains: dict[str, WeightChain] = {}
         for trace in plan.traces:
             group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
             self.traces[trace.name] = (
-                EligibilityTrace(group, trace, plan.terms)
+                EligibilityTrace(group, trace, plan.terms, functions)
                 if plan.algorithm == "d_rtrl"
-                else LowRankTrace(group, trace, term, decay)
+                else LowRankTrace(group, trace, term, decay, functions)
             )
-            self.chains[trace.name] = WeightChain(term)
+            self.chains[trace.name] = WeightChain(term, functions)
         self.groups = {trace.name: trace.tail.group for trace in plan.traces}
         self.owners = self._owners()
-        self._jacobians = [GroupJacobian(group) for group in plan.groups]
+        self._jacobians = [GroupJacobian(group, functions) for group in plan.groups]
         self.rows: list[set[int]] = [set() for _ in plan.groups]
         self.columns: list[set[int]] = [set() for _ in plan.groups]
         for name, kept in self.traces.items():
@@ -152,6 +157,11 @@ class OnlineRule:
                 if self.groups[owner] == self.groups[name] and trace.has_factors_of(other):
                     found.setdefault(name, owner)
         return found
+
+    @functools.cached_property
+    def forward_again(self) -> ForwardStep:
+        """What computes the same as `forward` a second time, without the effects."""
+        return ForwardStep(self.plan.forward, self._functions.of_part(self.plan.forward.program))
 
     def init(self) -> dict[str, dict[str, Any]]:
         """Return the traces before the first step."""

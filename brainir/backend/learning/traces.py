@@ -15,6 +15,7 @@ from ...analysis.learning.tails import takes_data
 from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
 from .forms import form_of
+from .host import PlanFunctions
 from .operations import OperationRule
 from .settling import settled
 
@@ -33,10 +34,10 @@ class TraceUse:
     rule : OperationRule
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term) -> None:
-        self.direct = DirectDerivative(plan, trace)
-        self.form = form_of(term, trace.tail, plan.group.varshape)
-        self.rule = OperationRule(term, trace.tail, self.form)
+    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, functions: PlanFunctions) -> None:
+        self.direct = DirectDerivative(plan, trace, functions)
+        self.form = form_of(term, trace.tail, plan.group.varshape, functions)
+        self.rule = OperationRule(term, trace.tail, self.form, functions)
 
     def data(self, operands: Sequence[Any]) -> Any:
         """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
@@ -60,6 +61,7 @@ class EligibilityTrace:
     trace : TracePlan
     terms : sequence of Term
         All terms of the plan.
+    functions : PlanFunctions
 
     Attributes
     ----------
@@ -75,9 +77,9 @@ class EligibilityTrace:
         Whether each step adds an outer product with data.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, terms: Sequence[Term]) -> None:
+    def __init__(self, plan: GroupPlan, trace: TracePlan, terms: Sequence[Term], functions: PlanFunctions) -> None:
         self.term = term = terms[trace.tail.term]
-        self.uses = tuple(TraceUse(plan, each, terms[each.tail.term]) for each in (trace, *trace.others))
+        self.uses = tuple(TraceUse(plan, each, terms[each.tail.term], functions) for each in (trace, *trace.others))
         self._pairing, self.form = self.uses[0].direct, self.uses[0].form
         self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
@@ -180,7 +182,7 @@ class EligibilityTrace:
     def outer(self, data: Any, pairs: Any, *, number: bool) -> Any:
         """Return the sum over a leading axis of steps of the outer products of data and values for each pair."""
         if number:
-            return jnp.tensordot(pairs.reshape(pairs.shape[0], -1)[:, 0], data, axes=1)
+            return jnp.tensordot(pairs.reshape(len(pairs), math.prod(pairs.shape[1:]))[:, 0], data, axes=1)
         spread = jax.vmap(self._spread)(pairs)
         axes = range(len(self.form.space))
         of_data = [axis for axis in axes if data.shape[axis + 1] != 1]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ...analysis.learning.terms import Term
-from ..evaluate import Evaluator
+from .host import PlanFunctions
 
 __all__ = ["WeightChain"]
 
@@ -19,11 +19,12 @@ class WeightChain:
     Parameters
     ----------
     term : Term
+    functions : PlanFunctions
     """
 
-    def __init__(self, term: Term) -> None:
+    def __init__(self, term: Term, functions: PlanFunctions) -> None:
         function = term.chain.entry_function
-        self._run = Evaluator(term.chain).function(term.chain.entry)
+        self._run = functions.of_part(term.chain)
         self.leaves = tuple(value.name for value in term.chain_invars)
         self._smooth = [value.name for value in term.chain_invars if value.aval.is_inexact]
         self._is_direct = not function.nodes and function.outputs == function.inputs

@@ -55,7 +55,7 @@ def window_gradient(
 
         def body(states: list[Any], each: tuple[Any, Any]) -> tuple[list[Any], Any]:
             x, target = each
-            env = rule.forward(steps.leaves_of(now, states, x))
+            env = rule.forward_again(steps.leaves_of(now, states, x))
             return rule.new_states(env), steps.loss_of(target)(rule.results(env))
 
         last, losses = lax.scan(body, states, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import Annotated
 
@@ -15,11 +16,12 @@ from ...analysis import (
 )
 from ...analysis import cost as find_cost
 from ...analysis import why as explain
-from ...ir.program import Program
-from ..output import AsJson, print_facts, print_json, print_text, progress
+from ...analysis.learning.options import LearningOptions
+from ...analysis.learning.plan import plan_learning
+from ..output import AsJson, nothing_in, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 
-__all__ = ["cost", "groups", "relations", "units", "why"]
+__all__ = ["cost", "groups", "learner", "relations", "units", "why"]
 
 
 def groups(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -27,7 +29,7 @@ def groups(program: ProgramFile, as_json: AsJson = False) -> None:
     loaded = read_program(program, constants=False)
     with progress("Finding hidden groups"):
         found = find_hidden_groups(loaded)
-    print_facts(found, as_json=as_json, none=_nothing(loaded, "the program has no hidden states"))
+    print_facts(found, as_json=as_json, none=nothing_in(loaded, "the program has no hidden states"))
 
 
 def relations(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -40,17 +42,10 @@ def relations(program: ProgramFile, as_json: AsJson = False) -> None:
         listed = {"relations": found, "diagnostics": left_out}
         print_json({name: [json.loads(each.to_json()) for each in facts] for name, facts in listed.items()})
         return
-    print_facts(found, as_json=False, none=_nothing(loaded, "no parameter reaches a hidden state"))
+    print_facts(found, as_json=False, none=nothing_in(loaded, "no parameter reaches a hidden state"))
     if left_out:
         print_text("")
         print_facts(left_out, as_json=False)
-
-
-def _nothing(program: Program, found: str) -> str:
-    """Say that nothing was found, and why there can be nothing in a plain function."""
-    if program.interface.kind != "function":
-        return found
-    return f"{found}: {program.entry} is a plain function; lower a module, or a pure step with lower --step"
 
 
 def cost(program: ProgramFile, as_json: AsJson = False) -> None:
@@ -61,11 +56,27 @@ def cost(program: ProgramFile, as_json: AsJson = False) -> None:
     print_facts(found, as_json=as_json)
 
 
-def units(program: ProgramFile, as_json: AsJson = False) -> None:
+class Numbers(enum.StrEnum):
+    """What `brainir units` takes numbers without a unit for."""
+
+    ANY = "any"
+    DIMENSIONLESS = "dimensionless"
+
+
+def units(
+    program: ProgramFile,
+    numbers: Annotated[
+        Numbers,
+        typer.Option(
+            "--numbers", help="What literals and leaves without a unit stand for: quantities in any unit, or numbers."
+        ),
+    ] = Numbers.ANY,
+    as_json: AsJson = False,
+) -> None:
     """Say where physical units do not go together; exit code 1 if somewhere they do not."""
     loaded = read_program(program, constants=False)
     with progress("Checking units"):
-        found = check_units(loaded)
+        found = check_units(loaded, numbers=numbers.value)
     print_facts(found, as_json=as_json)
     if not found.ok:
         raise typer.Exit(1)
@@ -81,3 +92,40 @@ def why(
     with progress("Finding relations"):
         found = explain(loaded, path)
     print_facts(found, as_json=as_json)
+
+
+def _decay(text: str) -> float:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
+class Algorithm(enum.StrEnum):
+    """What `brainir learner` plans for."""
+
+    D_RTRL = "d_rtrl"
+    ES_D_RTRL = "es_d_rtrl"
+
+
+def learner(
+    program: ProgramFile,
+    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
+    decay: Annotated[
+        float | None,
+        typer.Option(
+            "--decay",
+            metavar="DECAY",
+            parser=_decay,
+            help="For es_d_rtrl: a decay in [0, 1) such as 0.9, or a rank r such as 10, which is (r - 1) / (r + 1).",
+        ),
+    ] = None,
+    window: Annotated[int | None, typer.Option("--window", help="Steps of a window, for d_rtrl.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an online learner would learn and how, and what it would not and why."""
+    options = LearningOptions.of(algorithm.value, decay=decay, window=window)
+    loaded = read_program(program)
+    with progress("Planning the learner"):
+        plan = plan_learning(loaded, options.algorithm, window=options.window is not None)
+    print_facts(plan.report, as_json=as_json)

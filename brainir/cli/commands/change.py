@@ -9,7 +9,7 @@ import typer
 from ...analysis import add_hidden_perturbation
 from ...analysis.passes import DEFAULT_PASSES, PASSES, apply_passes
 from ...ir.diff import relabel as relabel_program
-from ..output import AsJson, Output, note, print_json, print_text, progress, write_program
+from ..output import AsJson, Output, note, nothing_in, print_json, print_text, progress, write_program
 from ..reading import ProgramFile, read_program
 
 __all__ = ["passes", "perturb", "relabel"]
@@ -18,6 +18,8 @@ __all__ = ["passes", "perturb", "relabel"]
 def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False) -> None:
     """Add an input to each new hidden state, to get its gradient."""
     perturbation = add_hidden_perturbation(read_program(program))
+    if not perturbation.perturb_vars:
+        note(nothing_in(perturbation.program, "there are no hidden states to perturb"))
     if output != "-":
         write_program(perturbation.program, output)
     if as_json:

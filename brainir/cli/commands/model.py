@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ...ir.errors import EmissionError
 from ...ir.program import Program
 from .. import arrays
-from ..output import AsJson, Output, note, print_facts, print_json, print_table, progress, write_program, write_text
+from ..output import AsJson, Output, note, print_json, print_table, progress, write_program, write_text
 from ..reading import ProgramFile, read_program
 from ..targets import lower_target
 
-__all__ = ["export", "learner", "lower", "run", "source"]
+__all__ = ["export", "lower", "run", "source"]
 
 _SHOWN = 8
 
@@ -79,22 +79,29 @@ def source(
 def run(
     program: ProgramFile,
     inputs: Annotated[
-        str, typer.Option("--inputs", "-i", help="An .npz or JSON file of arrays by name; - is stdin.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--inputs",
+            "-i",
+            metavar="FILE",
+            help="An .npz or JSON file of arrays by name; - is stdin. Repeat it: a later one has precedence.",
+        ),
+    ] = None,
     zeros: Annotated[bool, typer.Option("--zeros", help="Zeros for inputs that are not given.")] = False,
     output: Annotated[str, typer.Option("--output", "-o", help="An .npz or JSON file for the results.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a program once.
 
-    Arrays have the names that `brainir show` prints. A new state has the name of the old one, so that results can be
-    the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
+    Arrays have the names that `brainir show` prints. A new state has the name of the old one, so that the file of
+    results can be one of the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
     """
     if output:
         arrays.check_suffix(output)
     loaded = read_program(program)
     names = arrays.result_names(loaded)
-    given = arrays.input_arrays(loaded, arrays.read_arrays(inputs) if inputs else {}, zeros=zeros)
+    found = {name: array for path in inputs or () for name, array in arrays.read_arrays(path).items()}
+    given = arrays.input_arrays(loaded, found, zeros=zeros)
     with progress(f"Running {loaded.entry}"):
         from ..execution import run_entry
 
@@ -122,49 +129,6 @@ def _values(array: NDArray[Any]) -> str:
         return " ".join(map(str, array.ravel().tolist()))
     numbers = array.astype(np.float64) if array.dtype.kind != "c" else np.abs(array)
     return f"{numbers.min():.6g} to {numbers.max():.6g}, mean {numbers.mean():.6g}"
-
-
-def _decay(text: str) -> float:
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number") from None
-
-
-class Algorithm(enum.StrEnum):
-    """What `brainir learner` plans for."""
-
-    D_RTRL = "d_rtrl"
-    ES_D_RTRL = "es_d_rtrl"
-
-
-def learner(
-    program: ProgramFile,
-    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
-    decay: Annotated[
-        float | None,
-        typer.Option(
-            "--decay",
-            metavar="DECAY",
-            parser=_decay,
-            help="For es_d_rtrl: a decay in [0, 1) such as 0.9, or a rank r such as 10, which is (r - 1) / (r + 1).",
-        ),
-    ] = None,
-    window: Annotated[int | None, typer.Option("--window", help="Steps of a window, for d_rtrl.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what an online learner would learn and how, and what it would not and why."""
-    loaded = read_program(program)
-    with progress("Planning the learner"):
-        from ...learning import compile_learner
-
-        report = compile_learner(loaded, algorithm.value, loss=_no_loss, decay=decay, window=window).report()
-    print_facts(report, as_json=as_json)
-
-
-def _no_loss(out: object, target: object) -> Any:
-    # The plan depends on the program alone; the loss is for the steps, and none is taken here.
-    raise EmissionError("the learner of the command takes no steps")
 
 
 class ExportFormat(enum.StrEnum):

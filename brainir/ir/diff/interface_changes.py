@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..canonical import canonical_interface
-from ..interface import (
-    Argument,
-    DataclassTree,
-    DictTree,
-    LeafTree,
-    NoneTree,
-    SequenceTree,
-    State,
-    Tree,
-    Unit,
-    leaf_paths,
-)
+from ..interface import Argument, LeafTree, State, Tree, Unit, leaf_paths
 from ..model import StatePath
-from ..printer import format_path
+from ..printer import format_path, format_tree
 from .program_matching import ProgramMatching
 from .record import Change, ChangeKind
 
@@ -38,7 +27,7 @@ def interface_changes(matching: ProgramMatching) -> Iterator[Change]:
         before, after = getattr(old, name), getattr(new, name)
         # As text, in which 1, 1.0 and True, or 0.0 and -0.0, differ.
         if repr(before) != repr(after):
-            yield _other(f"structure of {name}", _structure(before), _structure(after))
+            yield _other(f"structure of {name}", format_tree(before), format_tree(after))
     if old.unused != new.unused:
         yield _other("unused states", *(", ".join(map(format_path, each.unused)) or "none" for each in (old, new)))
 
@@ -118,7 +107,7 @@ def _leaf_changes(
 ) -> Iterator[Change]:
     """Yield what differs in the leaves of two trees: their structure, types and units."""
     if repr(_without_units(old[0])) != repr(_without_units(new[0])):
-        yield _change(kind, names, "structure", _structure(old[0]), _structure(new[0]))
+        yield _change(kind, names, "structure", format_tree(old[0]), format_tree(new[0]))
     before, after = ({keys: (leaf, type_) for (keys, leaf), type_ in _zip_leaves(*side)} for side in (old, new))
     for keys in before:
         if keys in after:
@@ -183,22 +172,3 @@ def _without_units(tree: Tree) -> Tree:
     if children := getattr(tree, "children", ()):
         return tree.model_copy(update={"children": tuple(map(_without_units, children))})
     return tree
-
-
-def _structure(tree: Tree | None) -> str:
-    """Write a tree as Python would write its value, with ``*`` for each leaf."""
-    if tree is None or isinstance(tree, NoneTree):
-        return "None"
-    if isinstance(tree, LeafTree):
-        return f"*{tree.unit or ''}"
-    children = [_structure(child) for child in tree.children]
-    if isinstance(tree, SequenceTree):
-        joined = ", ".join(children)
-        return f"[{joined}]" if tree.kind == "list" else f"({joined}{',' if len(children) == 1 else ''})"
-    keys = tree.keys if isinstance(tree, DictTree) else tree.fields
-    inner = [f"{key}: {child}" for key, child in zip(keys, children, strict=True)]
-    if isinstance(tree, DictTree):
-        return f"{'' if tree.kind == 'dict' else 'OrderedDict'}{{{', '.join(inner)}}}"
-    if isinstance(tree, DataclassTree):
-        inner += [f"{name}={value!r}" for name, value in tree.static]
-    return f"{tree.type}({', '.join(inner)})"

@@ -16,9 +16,6 @@ from .node_matching import Pairs, match_nodes
 
 __all__ = ["FunctionMatching", "ProgramMatching"]
 
-Content = tuple[str, str]
-"""Type and hash of a constant."""
-
 
 class FunctionMatching:
     """What corresponds in two versions of a function.

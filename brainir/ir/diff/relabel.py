@@ -9,7 +9,7 @@ from typing import Literal
 from ..collector import collector_paused
 from ..effects import runs_effects
 from ..ops import AnyNode
-from ..program import Function, Program
+from ..program import Function, Program, require_program
 from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
 
@@ -38,6 +38,7 @@ def relabel(program: Program, *, like: Program, lines: Literal["old", "new"] = "
     -------
     Program
     """
+    require_program(program, like)
     matching = ProgramMatching(like, program)
     return relabel_matched(matching, Names(matching), lines)
 

@@ -1,4 +1,4 @@
-"""What analyses work out from a program or a function, kept with it for the next that asks.
+"""What is worked out from a program or a function, kept with it for the next that asks.
 
 As :func:`functools.cached_property` does: programs and functions never change, and what is kept goes when they go.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..ir.model import Model
+from .model import Model
 
 __all__ = ["keep", "kept"]
 

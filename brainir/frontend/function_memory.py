@@ -1,0 +1,105 @@
+"""Functions of earlier programs by what is written in them.
+
+JAX makes a new jaxpr of a function that is defined where it is used, each time that it traces this. What the jaxpr is
+lowered to is the same then, and with the same object comes what is known of it: that it was verified, its signature,
+and what it is under other names.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from hashlib import sha256
+
+from ..ir.canonical import structural_key
+from ..ir.kept import kept
+from ..ir.program import Function
+
+__all__ = ["FUNCTIONS", "FunctionMemory", "content_key", "written_alike", "written_form"]
+
+_MOST_FUNCTIONS = 1 << 10
+_MOST_NODES = 1 << 8
+_MOST_BYTES = 1 << 12
+_HASHED_BYTES = 1 << 6
+
+
+def written_form(function: Function) -> Hashable:
+    """Return what is equal for functions that were written alike, but for scopes and lines; most equal ones are."""
+    return kept(function, "_written_form", lambda: _written_form(function))
+
+
+def _written_form(function: Function) -> Hashable:
+    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
+    constants = [(constant.name, constant.type) for constant in function.constants]
+    text = repr((function.inputs, function.types, constants, nodes, function.outputs))
+    return sha256(text.encode()).digest(), tuple([_Data(constant.data) for constant in function.constants])
+
+
+class _Data:
+    """The bytes of an array, which are only gone through where the rest is equal."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: bytes | None) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Data) and self.held == other.held
+
+    def __hash__(self) -> int:
+        return hash(self.held and self.held[:_HASHED_BYTES])
+
+
+def written_alike(one: Function, other: Function) -> bool:
+    """Whether nothing but their names tells two functions apart in a file."""
+    parts = ((each.inputs, each.types, each.constants, each.outputs, [*map(vars, each.nodes)]) for each in (one, other))
+    return next(parts) == next(parts)
+
+
+def content_key(function: Function) -> str:
+    """Return a content hash of a function.
+
+    What a rule computes is known only when it is lowered: the name of each function that it refers to stands for what
+    no other name does.
+    """
+    return kept(function, "_content_key", lambda: structural_key(function, {name: name for name in function.callees}))
+
+
+class FunctionMemory:
+    """The small functions that were lowered last."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[Hashable, Function] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def same(self, function: Function, form: Hashable) -> Function:
+        """Return the function of an earlier program that is written as one is, or that one itself.
+
+        Parameters
+        ----------
+        function : Function
+        form : hashable
+            Its :func:`written_form`.
+        """
+        key = function.name, form
+        with self._lock:
+            known = self._held.get(key)
+            if known is not None and written_alike(known, function):
+                self._held.move_to_end(key)
+                return known
+            held = sum(len(constant.data or b"") for constant in function.constants)
+            if len(function.nodes) <= _MOST_NODES and held <= _MOST_BYTES:
+                self._held[key] = function
+                if len(self._held) > _MOST_FUNCTIONS:
+                    self._held.popitem(last=False)
+            return function
+
+    def clear(self) -> None:
+        """Forget all functions."""
+        with self._lock:
+            self._held.clear()
+
+
+FUNCTIONS = FunctionMemory()
+"""The memory of this process."""

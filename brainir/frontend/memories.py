@@ -1,0 +1,16 @@
+"""Everything that is remembered of the programs that were lowered before."""
+
+from __future__ import annotations
+
+from .arrangement import ARRANGEMENTS
+from .function_memory import FUNCTIONS
+from .jaxpr_memory import LOWERED
+from .rule_memory import RULES
+
+__all__ = ["forget"]
+
+
+def forget() -> None:
+    """Forget it all: what is lowered next is lowered as by a new process."""
+    for memory in (ARRANGEMENTS, FUNCTIONS, LOWERED, RULES):
+        memory.clear()

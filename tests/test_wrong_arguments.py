@@ -1,0 +1,82 @@
+"""What is given in place of a program, and options that there are not, are refused by name where they are given."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import pytest
+
+import brainir
+from brainir.analysis import relation_diagnostics
+from brainir.ir.errors import FormatError
+from brainir.testing import assert_program
+
+PROGRAM = brainir.lower_step(
+    lambda params, hidden, x: ({"h": 0.5 * hidden["h"] + params["w"] * x}, x),
+    {"w": jnp.ones(3)},
+    {"h": jnp.ones(3)},
+    jnp.ones(3),
+)
+
+TAKE_A_PROGRAM: dict[str, Callable[[Any], object]] = {
+    "add_hidden_perturbation": brainir.add_hidden_perturbation,
+    "assert_program": assert_program,
+    "check_units": brainir.check_units,
+    "compile_learner": lambda given: brainir.compile_learner(given, loss=lambda out, target: out),
+    "cost": brainir.cost,
+    "diff, new": lambda given: brainir.diff(PROGRAM, given),
+    "diff, old": lambda given: brainir.diff(given, PROGRAM),
+    "dumps": brainir.dumps,
+    "find_hidden_groups": brainir.find_hidden_groups,
+    "find_hidden_param_op_relations": brainir.find_hidden_param_op_relations,
+    "fingerprint": brainir.fingerprint,
+    "first_divergence": lambda given: brainir.first_divergence(PROGRAM, given),
+    "module_info": brainir.module_info,
+    "position_dependence": brainir.position_dependence,
+    "relabel": lambda given: brainir.relabel(given, like=PROGRAM),
+    "relabel, like": lambda given: brainir.relabel(PROGRAM, like=given),
+    "relation_diagnostics": relation_diagnostics,
+    "run_passes": brainir.run_passes,
+    "save": lambda given: brainir.save(given, "never written"),
+    "strip_constants": brainir.strip_constants,
+    "to_callable": brainir.to_callable,
+    "to_source": brainir.to_source,
+    "verify": brainir.verify,
+    "view.to_dot": brainir.view.to_dot,
+    "view.to_html": brainir.view.to_html,
+    "view.to_html, against": lambda given: brainir.view.to_html(PROGRAM, against=given),
+    "view.to_mermaid": brainir.view.to_mermaid,
+    "view.to_model_explorer": brainir.view.to_model_explorer,
+    "why": lambda given: brainir.why(given, "w"),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_A_PROGRAM)
+def test_a_path_in_place_of_a_program_is_refused_with_what_reads_it(name: str) -> None:
+    with pytest.raises(brainir.BrainIRError, match=r"not a brainir.Program but str; .*brainir.load reads one"):
+        TAKE_A_PROGRAM[name]("model.json")
+
+
+def test_something_else_than_text_is_refused() -> None:
+    with pytest.raises(FormatError, match=r"loads takes the text that dumps wrote, not Program; brainir.load"):
+        brainir.loads(PROGRAM)  # type: ignore[arg-type]
+
+
+def test_options_that_there_are_not_are_refused() -> None:
+    with pytest.raises(brainir.BrainIRError, match="'any' or 'dimensionless', not 'dimensionles'"):
+        brainir.check_units(PROGRAM, numbers="dimensionles")  # type: ignore[arg-type]
+    with pytest.raises(brainir.BrainIRError, match="'d_rtrl' or 'es_d_rtrl', not 'uoro'"):
+        brainir.cost(PROGRAM).trace_bytes("uoro")  # type: ignore[arg-type]
+
+
+def test_a_single_text_is_one_operation_and_one_path() -> None:
+    assert_program(PROGRAM, no_ops="sort", learned="w", groups=["h"])
+    with pytest.raises(AssertionError, match="no_ops allows none of mul, but there are 2"):
+        assert_program(PROGRAM, no_ops="mul")
+    long = brainir.lower_step(
+        lambda params, hidden, x: ({"h": 0.5 * hidden["h"] + params["weight"] * x}, x),
+        {"weight": jnp.ones(3)},
+        {"h": jnp.ones(3)},
+        jnp.ones(3),
+    )
+    assert_program(long, learned="weight")
