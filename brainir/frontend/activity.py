@@ -101,6 +101,9 @@ class Activity:
             first = params["cond_nconsts"]
             body = self._open(params["body_jaxpr"])
             return self._looped(body, given[first:], params["body_nconsts"], count)
+        for product, constants in _products(equation):
+            vector = len(product.in_avals) - (constants.stop - constants.start)
+            self._forward(self._open(product), (*given[constants], *[True] * vector))
         return (True,) * count
 
     def _looped(self, body: OpenJaxpr, given: Flags, consts: int, carry: int) -> Flags:
@@ -148,6 +151,8 @@ class Activity:
         if name == "while":
             body = self._backward(self._open(params["body_jaxpr"]), (True,) * len(given))
             return (*[False] * params["cond_nconsts"], *body)
+        for product, _ in _products(equation):
+            self._backward(self._open(product), (True,) * len(product.out_avals))
         return (True,) * count
 
 
@@ -179,6 +184,18 @@ class LazyActivity:
     def linear(self) -> Activity:
         """What comes from tangents."""
         return Activity(self.jaxpr, [place in self.tangents for place in range(len(self.jaxpr.invars))])
+
+
+def _products(equation: Any) -> list[tuple[Any, slice]]:
+    """Return what JAX differentiates of a linear solve: the products with its vector, and which operands they hold."""
+    if equation.primitive.name != "custom_linear_solve":
+        return []
+    jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
+    products = [
+        (jaxprs.matvec, slice(0, lengths.matvec)),
+        (jaxprs.vecmat, slice(lengths.matvec, lengths.matvec + lengths.vecmat)),
+    ]
+    return [(product, constants) for product, constants in products if product is not None]
 
 
 def _body(params: Any) -> Any:
