@@ -7,7 +7,7 @@ constant of the program, a result that nothing uses. What is found may hold more
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import jax_compat
@@ -101,9 +101,8 @@ class Activity:
             first = params["cond_nconsts"]
             body = self._open(params["body_jaxpr"])
             return self._looped(body, given[first:], params["body_nconsts"], count)
-        for product, constants in _products(equation):
-            vector = len(product.in_avals) - (constants.stop - constants.start)
-            self._forward(self._open(product), (*given[constants], *[True] * vector))
+        for function, flags in _differentiated(equation, given):
+            self._forward(self._open(function), flags)
         return (True,) * count
 
     def _looped(self, body: OpenJaxpr, given: Flags, consts: int, carry: int) -> Flags:
@@ -151,8 +150,8 @@ class Activity:
         if name == "while":
             body = self._backward(self._open(params["body_jaxpr"]), (True,) * len(given))
             return (*[False] * params["cond_nconsts"], *body)
-        for product, _ in _products(equation):
-            self._backward(self._open(product), (True,) * len(product.out_avals))
+        for function, _ in _differentiated(equation, (True,) * count):
+            self._backward(self._open(function), (True,) * len(function.out_avals))
         return (True,) * count
 
 
@@ -186,16 +185,21 @@ class LazyActivity:
         return Activity(self.jaxpr, [place in self.tangents for place in range(len(self.jaxpr.invars))])
 
 
-def _products(equation: Any) -> list[tuple[Any, slice]]:
-    """Return what JAX differentiates of a linear solve: the products with its vector, and which operands they hold."""
-    if equation.primitive.name != "custom_linear_solve":
-        return []
-    jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
-    products = [
-        (jaxprs.matvec, slice(0, lengths.matvec)),
-        (jaxprs.vecmat, slice(lengths.matvec, lengths.matvec + lengths.vecmat)),
-    ]
-    return [(product, constants) for product, constants in products if product is not None]
+def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:
+    """Yield the functions of an equation that JAX can differentiate beside its rule, and which inputs then move.
+
+    That of a ``custom_jvp`` stands where tangents are known to be linear in it. Of a linear solve, it is the product with
+    the matrix, and with that of the transpose after it was transposed; what solves the one solves the other then.
+    """
+    if equation.primitive.name == "custom_jvp_call":
+        yield equation.params["call_jaxpr"], given
+    elif equation.primitive.name == "custom_linear_solve":
+        jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
+        vector, first = (True,) * (len(given) - sum(lengths)), 0
+        for function, length in zip(jaxprs, lengths, strict=True):
+            if function is not None:
+                yield function, (*given[first : first + length], *vector)
+            first += length
 
 
 def _body(params: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..ir.program import Function
@@ -145,13 +145,12 @@ class ForeignPrimitives:
 
     def _function(self, lowering: Lowering, equation: Any, use: _Use) -> _Function:
         """Lower what computes a primitive, once; for tangents, in which it is linear, with its transpose."""
-        key = "function", use.key if use.linear else use.same
+        key = "function", use.key
         if key not in self.known:
             name, closed = equation.primitive.name, self._traced(equation, use)
-            still: Collection[int] = ()
+            still = set() if use.perturbed is None else set(range(len(equation.invars))) - {*use.perturbed}
             if use.linear:
                 closed = transposed(equation, closed, use.linear)
-                still = () if use.perturbed is None else set(range(len(equation.invars))) - {*use.perturbed}
             called = with_rule = lowering.own(closed, name, still)
             if lowering.table.functions[called].constants:
                 # JAX makes the constants of a function with a rule operands of its node, and, where that is in the body
