@@ -188,8 +188,8 @@ class LazyActivity:
 def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:
     """Yield the functions of an equation that JAX can differentiate beside its rule, and which inputs then move.
 
-    That of a ``custom_jvp`` stands where tangents are known to be linear in it. Of a linear solve, it is the product with
-    the matrix, and with that of the transpose after it was transposed; what solves the one solves the other then.
+    That of a ``custom_jvp`` is transposed as it is. Of a linear solve, JAX differentiates the product with the matrix,
+    and that with its transpose once the solve was transposed.
     """
     if equation.primitive.name == "custom_jvp_call":
         yield equation.params["call_jaxpr"], given
