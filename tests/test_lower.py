@@ -665,7 +665,7 @@ ARGS = (X, {"a": X, "b": [X]})
     ("args", "message"),
     [
         ((X[:3], ARGS[1]), r"argument x is f32\[3\], .*f32\[4\]"),
-        ((jnp.arange(4), ARGS[1]), r"argument x is int32\[4\], .*f32\[4\]"),
+        ((jnp.arange(4), ARGS[1]), r"argument x is i32\[4\], .*f32\[4\]"),
         ((jax.random.key(0), ARGS[1]), r"argument x is key<fry>\[\]"),
         (("text", ARGS[1]), "argument x must be an array .* not of type str"),
         ((1.0, ARGS[1]), "argument x must be an array .* not of type float"),
