@@ -102,10 +102,39 @@ class Tag:
     def __init__(self) -> None:
         self.own = [self]
 
+    def again(self) -> "Tag":
+        return Tag()
 
-def fresh_jvp(primals: Any, tangents: Any, tag: Tag) -> Any:
+
+def counting(number: int) -> Any:
+    """Return a parameter that is a new object each time, and holds what it is."""
+
+    def again() -> Any:
+        return counting(number)
+
+    jaxpr = jax.make_jaxpr(lambda x: jax.nn.relu(number * x) + MATRIX[0])(jnp.float32(0))
+    return Held(jax.tree_util.Partial(again, jaxpr, {"number": float(number)}))
+
+
+@jax.tree_util.register_pytree_node_class
+class Held:
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def again(self) -> Any:
+        return self.held.func()
+
+    def tree_flatten(self) -> Any:
+        return (self.held,), "held"
+
+    @classmethod
+    def tree_unflatten(cls, _: Any, children: Any) -> Any:
+        return cls(*children)
+
+
+def fresh_jvp(primals: Any, tangents: Any, tag: Any) -> Any:
     """Use the primitive with a parameter that is another one in every order of derivative."""
-    return fresh_p.bind(*primals, tag=tag), [tangents[0] * fresh_p.bind(*primals, tag=Tag())[0]]
+    return fresh_p.bind(*primals, tag=tag), [tangents[0] * fresh_p.bind(*primals, tag=tag.again())[0]]
 
 
 ad.primitive_jvps[fresh_p] = fresh_jvp
@@ -300,37 +329,62 @@ def test_an_operand_for_which_no_rule_was_stored_has_no_derivative() -> None:
         jax.grad(lambda w: brainir.to_callable(program)(w, X).sum())(TALL)
 
 
-def test_a_rule_with_new_parameters_in_every_order_refers_to_itself_where_it_computes_the_same() -> None:
-    def fn(x: Any) -> Any:
-        return fresh_p.bind(x, tag=Tag())[0]
+def nth(fn: Callable[..., Any], order: int) -> Any:
+    return functools.reduce(lambda f, _: jax.jacfwd(f), range(order), fn)(0.3)
 
-    loaded = brainir.loads(brainir.dumps(brainir.lower(fn, jnp.float32(0.3))))
-    ours = brainir.to_callable(loaded)
-    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(loaded)
+
+def test_a_rule_refers_to_itself_where_new_parameters_hold_what_those_before_held() -> None:
+    def fn(x: Any) -> Any:
+        return fresh_p.bind(x, tag=counting(2))[0]
+
+    program = brainir.lower(fn, jnp.float32(0.3))
+    assert len(program.functions) == 3  # the entry, what it computes and its rule
+    ours = brainir.to_callable(brainir.loads(brainir.dumps(program)))
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(program)
     for order in range(6):
-        got, wanted = (functools.reduce(lambda f, _: jax.grad(f), range(order), f)(0.3) for f in (ours, fn))
-        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+        np.testing.assert_allclose(nth(ours, order), nth(fn, order), rtol=1e-6)
+
+
+def test_a_rule_does_not_refer_to_itself_where_new_parameters_only_look_alike() -> None:
+    """Parameters that equal only themselves may be counted by the rule, or looked up in a table."""
+    seen: list[Tag] = []
+
+    def once_more(tag: Tag) -> Tag:
+        seen.append(tag)
+        return Tag()
+
+    def steep_jvp(primals: Any, tangents: Any, tag: Tag) -> Any:
+        factor = 1.0 if len(seen) < 8 else 7.0
+        return steep_p.bind(*primals, tag=tag), [factor * tangents[0] * steep_p.bind(*primals, tag=once_more(tag))[0]]
+
+    steep_p = primitive("brainir_tests_steep", lambda x, tag: (jnp.exp(x) + 0.25,))
+    ad.primitive_jvps[steep_p] = steep_jvp
+    program = brainir.lower(lambda x: steep_p.bind(x, tag=Tag())[0], jnp.float32(0.3))
+    ours = brainir.to_callable(program)
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(program)
+    np.testing.assert_allclose(nth(ours, 3), np.exp(0.3) + 0.25, rtol=1e-6)
+    with pytest.raises(NotImplementedError, match="order 4 and above are not stored"):
+        nth(ours, 4)
 
 
 def test_a_linear_rule_with_new_parameters_in_every_order_refers_to_itself_in_its_tangents() -> None:
     """Tangents run another function than operands, because there the primitive is transposed by its own rule."""
     tripled_p = primitive("brainir_tests_tripled", lambda x, tag: [3 * x])
     ad.primitive_jvps[tripled_p] = lambda primals, tangents, tag: (
-        tripled_p.bind(*primals, tag=Tag()),
-        tripled_p.bind(*map(ad.instantiate_zeros, tangents), tag=Tag()),
+        tripled_p.bind(*primals, tag=tag.again()),
+        tripled_p.bind(*map(ad.instantiate_zeros, tangents), tag=tag.again()),
     )
-    ad.primitive_transposes[tripled_p] = lambda cotangents, x, tag: tripled_p.bind(*cotangents, tag=Tag())
+    ad.primitive_transposes[tripled_p] = lambda cotangents, x, tag: tripled_p.bind(*cotangents, tag=tag.again())
 
     def fn(x: Any) -> Any:
-        return jnp.sin(tripled_p.bind(x, tag=Tag())[0])
+        return jnp.sin(tripled_p.bind(x, tag=counting(3))[0])
 
     program = brainir.lower(fn, jnp.float32(0.3))
     assert [node.op for function in program.functions for node in function.nodes if node.op == "no_derivative"] == []
     ours = brainir.to_callable(program)
     assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(program)
     for order in range(6):
-        got, wanted = (functools.reduce(lambda f, _: jax.jacfwd(f), range(order), f)(0.3) for f in (ours, fn))
-        np.testing.assert_allclose(got, wanted, rtol=1e-6)
+        np.testing.assert_allclose(nth(ours, order), nth(fn, order), rtol=1e-6)
     np.testing.assert_allclose(jax.grad(ours)(0.3), jax.grad(fn)(0.3), rtol=1e-6)
 
 

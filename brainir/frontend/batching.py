@@ -13,6 +13,7 @@ from jax.extend.core import Primitive
 
 from .control import FunctionTable
 from .jax_compat import spec_of
+from .primitive_rules import as_weak_as
 from .rules import Attributes
 
 __all__ = ["RULES"]
@@ -27,10 +28,8 @@ def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
 
     def select_if_vmap(chosen: Any, first: Any, second: Any) -> Any:
         found = lax.select(lax.bitwise_or(chosen, lax.bitwise_not(_IS_VMAPPED.bind(chosen))), first, second)
-        if jax.typeof(found).weak_type == kind.weak_type:
-            return found
         # The result has the type of the first array, whatever the second is.
-        return lax.convert_element_type_p.bind(found, new_dtype=kind.dtype, weak_type=kind.weak_type, sharding=None)
+        return as_weak_as(found, kind)
 
     traced = jax.make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
     return {"function": table.shared(traced, "select_if_vmap")}

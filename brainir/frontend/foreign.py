@@ -11,6 +11,7 @@ from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
 from .function_memory import content_key
+from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 from .table import identifier
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from .lowering import Lowering
 
 __all__ = ["ForeignPrimitives"]
-
-
-_MOST_ORDERS = 3
-_TOO_HIGH = f"derivatives of order {_MOST_ORDERS + 1} and above are not stored"
 
 
 Active = tuple[tuple[int, ...], tuple[int, ...]]
@@ -40,8 +37,8 @@ class ForeignPrimitives:
 
     def __init__(self) -> None:
         self.known: dict[Any, Attributes] = {}
-        self._kept: list[Any] = []
-        self._open: list[tuple[tuple[Any, tuple[int, ...]], Attributes, Any]] = []
+        self._keys = LoweringKeys()
+        self._open: list[tuple[Any, Parts]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
@@ -69,18 +66,18 @@ class ForeignPrimitives:
     def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
-        params = tuple(sorted((name, _key(value)) for name, value in equation.params.items()))
+        params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
         linear = lowering.linear_operands(equation)
         key = (equation.primitive, params, kinds, linear, active)
         if key not in self.known:
             memory = lowering.memory
-            parts = equation.primitive, dict(equation.params), linear, active
-            behaviour = None if lowering.only_rules else memory.behaviour(equation, parts)
+            held = equation.primitive, dict(equation.params), linear, active
+            behaviour = None if lowering.only_rules else memory.behaviour(equation, held)
             if behaviour is None:
                 traced = self._implementation(equation, linear)
                 if traced is None:
                     return {}
-                self._lower(lowering, equation, key, traced)
+                self._lower(lowering, equation, key, parts, traced)
             else:
                 try:
                     known = memory.lowered(
@@ -95,8 +92,6 @@ class ForeignPrimitives:
                 if not known:
                     return {}
                 self.known[key] = known
-            # What the parameters hold is kept alive, because its ids are in the key.
-            self._kept.append(equation.params)
         return self.known[key]
 
     @staticmethod
@@ -122,7 +117,7 @@ class ForeignPrimitives:
             return None
         return transposed(equation, traced, linear) if linear else traced
 
-    def _lower(self, lowering: Lowering, equation: Any, key: Any, traced: Any) -> None:
+    def _lower(self, lowering: Lowering, equation: Any, key: Any, parts: Parts, traced: Any) -> None:
         table = lowering.table
         called = lowering.own(traced, equation.primitive.name)
         if not any(jax_compat.moves(atom.aval) for atom in equation.invars):
@@ -130,18 +125,10 @@ class ForeignPrimitives:
             self.known[key] = {"function": called}
             return
         function = _without_constants(lowering, traced, called, equation.primitive.name)
-        *_, linear, active = key
-        # A rule that makes new parameters for every order of derivative would be lowered without end. Where it is
-        # the same in the last three orders but for the parameters, it refers to itself. Tangents run another function,
-        # in which the primitive is linear: there, two orders that are the same do.
-        kind = equation.primitive, linear
-        around = [(known, bodies) for other, known, bodies in self._open if other == kind]
-        orders = sum(primitive is equation.primitive for (primitive, _), *_ in self._open)
-        may_repeat = len(around) == _MOST_ORDERS or bool(linear and around)
-        is_last = may_repeat and orders >= _MOST_ORDERS
-        is_alike = may_repeat and around[-1][0]["function"] == function
-        if is_last and not is_alike:
-            raise HigherOrderError(function, _TOO_HIGH)
+        active = key[-1]
+        around = [parts for primitive, parts in self._open if primitive is equation.primitive]
+        if len(around) >= most_orders(makes_new(parts, around)):
+            raise HigherOrderError(function, f"derivatives of order {len(around) + 1} and above are not stored")
         try:
             rules = _rules(equation, active)
         except NotImplementedError:
@@ -151,20 +138,11 @@ class ForeignPrimitives:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
             raise NoRuleError(function, str(error) or "its derivative rule fails") from error
-        traced_rules = [*rules.bodies()]
-        if is_alike:
-            latest = [traced_rules, *(bodies for _, bodies in around[-2:])]
-            outlines = [[*map(jaxprs.outline, bodies)] for bodies in latest]
-            if outlines[1:] == outlines[:-1]:
-                self.known[key] = around[-1][0]
-                return
-            if is_last:
-                raise HigherOrderError(function, _TOO_HIGH)
         before = set(table.functions)
         attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
         self.known[key] = {"function": function, **attributes}
-        self._open.append((kind, self.known[key], traced_rules))
+        self._open.append((equation.primitive, parts))
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
@@ -207,13 +185,3 @@ def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:
     except UNTRACEABLE:
         return False
     return derived is not None and content_key(derived) == content_key(rule)
-
-
-def _key(value: Any) -> str:
-    """Return a text that is equal for equal plain values; anything else equals only itself."""
-    if isinstance(value, tuple):
-        return f"({','.join(map(_key, value))})"
-    if isinstance(value, jax_compat.ABSTRACT):
-        return f"type {jax_compat.type_text(value)}"
-    is_plain = value is None or isinstance(value, bool | int | float | str)
-    return f"{type(value).__name__} {value!r}" if is_plain else f"id {id(value)}"

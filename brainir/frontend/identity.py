@@ -23,7 +23,7 @@ import numpy as np
 
 from .primitive_rules import primitive_functions
 
-__all__ = ["FunctionKeys", "UnknownBehaviourError"]
+__all__ = ["FunctionKeys", "Same", "UnknownBehaviourError", "closure", "is_importable"]
 
 _PURE = frozenset(
     [
@@ -62,7 +62,7 @@ class UnknownBehaviourError(Exception):
     """A function reaches something that can change, or that is too large for a key."""
 
 
-class _Same:
+class Same:
     """A key of an object that equals nothing else."""
 
     __slots__ = ("held",)
@@ -71,7 +71,7 @@ class _Same:
         self.held = held
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.held is other.held
+        return isinstance(other, Same) and self.held is other.held
 
     def __hash__(self) -> int:
         return id(self.held)
@@ -133,25 +133,25 @@ class FunctionKeys:
             return self._array(value, kind)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
             self._changes |= not _is_pure(kind.__module__)
-            return _Same(kind), tuple([self._of(item) for item in value])
+            return Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
-            return _Same(kind), value.name
+            return Same(kind), value.name
         if isinstance(value, jax.extend.core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
-            return _Same(value)
+            return Same(value)
         if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
             return self._of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
         if kind is object:
-            return _Same(value)  # stands for something by being itself
+            return Same(value)  # stands for something by being itself
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
-        if _is_importable(value) or _is_jitted_for_good(value):
+        if is_importable(value) or _is_jitted_for_good(value):
             # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
             inner = getattr(value, "__wrapped__", None)
             known = isinstance(inner, types.FunctionType) and not _is_pure(inner.__module__)
             self._changes |= not _is_pure(getattr(value, "__module__", None))
-            return (_Same(value), self._of(inner)) if known else _Same(value)
+            return (Same(value), self._of(inner)) if known else Same(value)
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
 
     def _wrapped(self, value: Any) -> Hashable:
@@ -200,13 +200,13 @@ class FunctionKeys:
     def _primitive(self, primitive: Any) -> Hashable:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
         self._changes = True
-        return _Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
+        return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = _is_pure(function.__module__)
         self._changes |= not pure
         if pure and "<locals>" not in function.__qualname__:
-            return _Same(function)  # it is there for good
+            return Same(function)  # it is there for good
         if set(vars(function)) - {"__wrapped__"}:
             raise UnknownBehaviourError(f"attributes of {function.__qualname__}")
         code = function.__code__
@@ -218,7 +218,7 @@ class FunctionKeys:
             function.__qualname__,
             function.__defaults__ and self._of(function.__defaults__),
             function.__kwdefaults__ and self._of(function.__kwdefaults__),
-            tuple([(name, self._of(held)) for name, held in _closure(function)]),
+            tuple([(name, self._of(held)) for name, held in closure(function)]),
             () if pure else tuple([self._global(function, path) for path in _global_paths(code)]),
         )
 
@@ -236,7 +236,7 @@ class FunctionKeys:
             if value is np.random or (value is np and attributes[:1] == ["random"]):
                 raise UnknownBehaviourError("what numpy.random draws")
             if _is_pure(getattr(value, "__module__", value.__name__)):
-                return path, _Same(value)
+                return path, Same(value)
             if not attributes:
                 break
             value = getattr(value, attributes.pop(0), None)
@@ -260,7 +260,8 @@ _RULE_FIELDS = (
 """What a function with its own rules is made of, in one JAX version or another."""
 
 
-def _closure(function: types.FunctionType) -> list[tuple[str, Any]]:
+def closure(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """Return the variables that a function closes over and computes with, by name."""
     held = _cells(function)
     if not _is_pure(function.__module__):
         return list(held.items())
@@ -334,7 +335,7 @@ def _is_pure(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _PURE
 
 
-def _is_importable(value: Any) -> bool:
+def is_importable(value: Any) -> bool:
     """Whether a class or function is what its module has under its name, and so is there for good."""
     if isinstance(value, types.BuiltinFunctionType) and not isinstance(value.__self__, types.ModuleType | None):
         return False

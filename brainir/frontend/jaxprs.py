@@ -6,21 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from .jax_compat import (
     OpenJaxpr,
     as_closed,
-    constant_array,
     is_literal,
     is_mapped,
     kept_jaxpr,
     open_jaxpr,
     spec_of,
-    tensor_type,
 )
 
-__all__ = ["has_unused", "leaks", "maps", "outline", "uses", "uses_named", "within_jit"]
+__all__ = ["has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]
 
 
 def leaks(closed: Any) -> bool:
@@ -54,24 +51,6 @@ def has_unused(closed: Any) -> bool:
     return False
 
 
-def outline(closed: Any) -> Any:
-    """Return what a jaxpr does, but for parameters that are neither data nor jaxprs; equal where it is the same."""
-    numbers: dict[Any, int] = {}
-
-    def named(atom: Any) -> Any:
-        return repr(atom.val) if is_literal(atom) else numbers.setdefault(atom, len(numbers))
-
-    opened = open_jaxpr(closed)
-    lines = [[named(var) for var in (*opened.invars, *opened.constvars)]]
-    for equation in opened.equations:
-        data = [(name, repr(value)) for name, value in sorted(equation.params.items()) if _is_data(value)]
-        operands, results = map(named, equation.invars), map(named, equation.outvars)
-        lines.append([equation.primitive.name, *operands, *results, data, *map(outline, _held(equation))])
-    held = zip(opened.constvars, opened.consts, strict=True)
-    consts = [constant_array(const, tensor_type(var.aval)).tobytes() for var, const in held]
-    return [*lines, [named(atom) for atom in opened.outvars], consts]
-
-
 def within_jit(closed: Any, name: str) -> Any:
     """Return a jaxpr of one nested jit of this name that runs a closed jaxpr."""
 
@@ -81,13 +60,6 @@ def within_jit(closed: Any, name: str) -> Any:
 
     run.__name__ = run.__qualname__ = name
     return jax.make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
-
-
-def _is_data(value: Any) -> bool:
-    """Whether a value is a number, a text, a type of elements, or a tuple of these, and so prints as what it is."""
-    if isinstance(value, tuple):
-        return all(map(_is_data, value))
-    return value is None or isinstance(value, bool | int | float | complex | str | np.dtype)
 
 
 def _called(closed: Any) -> Iterator[OpenJaxpr]:

@@ -18,8 +18,10 @@ from .jax_compat import Equation, moves, spec_of
 from .jax_rules import avals, operand_specs, rule_specs, with_float0
 
 __all__ = [
+    "as_weak_as",
     "implementation",
     "is_brainevent",
+    "noted_results",
     "primitive_functions",
     "trace_implementation_jvp",
     "trace_primitive",
@@ -90,6 +92,19 @@ def _brainevent_registry() -> Mapping[str, Any]:
     return module.get_registry() if module is not None else {}
 
 
+def noted_results(value: Any) -> tuple[Any, Any] | None:
+    """Return what Equinox notes in a parameter of its primitives: how results make a tree, and its static leaves.
+
+    None for anything else. Each use of a primitive writes its note into a new object, which equals itself only, though
+    its type and the other parameters say it all.
+    """
+    kind = type(value)
+    if (kind.__module__, kind.__qualname__) != ("equinox.internal._primitive", "Flatten") or not value.called():
+        return None
+    structure, static = value.get()
+    return structure, static
+
+
 def trace_primitive(equation: Equation) -> Any:
     """Trace the implementation of a primitive that is defined outside JAX.
 
@@ -98,7 +113,21 @@ def trace_primitive(equation: Equation) -> Any:
     Exception
         Whatever the implementation raises when it cannot be traced.
     """
-    return jax.make_jaxpr(implementation(equation))(*operand_specs(equation))
+    compute = implementation(equation)
+
+    def run(*operands: Any) -> list[Any]:
+        found = compute(*operands)
+        results = found if equation.primitive.multiple_results else [found]
+        return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
+
+    return jax.make_jaxpr(run)(*operand_specs(equation))
+
+
+def as_weak_as(value: Any, kind: Any) -> Any:
+    """Return a value of an element type with the weak type that a primitive says its result has, or not."""
+    if jax.typeof(value).weak_type == kind.weak_type:
+        return value
+    return jax.lax.convert_element_type_p.bind(value, new_dtype=kind.dtype, weak_type=kind.weak_type, sharding=None)
 
 
 def trace_primitive_jvp(equation: Equation) -> Any:

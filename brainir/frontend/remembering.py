@@ -40,6 +40,8 @@ class Behaviour(NamedTuple):
     primitive
     kinds : tuple
         Types of operands and results.
+    mesh
+        That around the equation, with what `shard_map` makes of its axes.
     parts : hashable
         What the rules are made of.
     lasts : bool
@@ -48,17 +50,15 @@ class Behaviour(NamedTuple):
         Names of primitives that are left as they are.
     settings : hashable
         Those of JAX.
-    mesh
-        That around the equation, with what `shard_map` makes of its axes.
     """
 
     primitive: Any
     kinds: tuple[Any, ...]
+    mesh: Hashable
     parts: Hashable
     lasts: bool
     keep: frozenset[str]
     settings: Hashable
-    mesh: Hashable
 
 
 class Remembering:
@@ -89,14 +89,11 @@ class Remembering:
         parts
             What they are made of: functions, and values that these use.
         """
-        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
-        kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         try:
             parts, lasts = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
-        mesh = jax.sharding.get_abstract_mesh()
-        return Behaviour(equation.primitive, kinds, parts, lasts, self._keep, self.settings, mesh)
+        return Behaviour(*self.place(equation), parts, lasts, self._keep, self.settings)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
@@ -110,6 +107,13 @@ class Remembering:
             The operands and results that can move, where the rules depend on them.
         """
         return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
+
+    @staticmethod
+    def place(equation: Any) -> tuple[Any, tuple[Any, ...], Hashable]:
+        """Return the primitive, the types of operands and results, and the mesh around an equation."""
+        avals = [atom.aval for atom in (*equation.invars, *equation.outvars)]
+        kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
+        return equation.primitive, kinds, jax.sharding.get_abstract_mesh()
 
     def lowered(self, lowering: L, key: Hashable, lower: Callable[[L], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.

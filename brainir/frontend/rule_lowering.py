@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..ir.canonical import structural_key
-from . import jax_compat
+from . import jax_compat, jax_rules
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .jaxpr_memory import Rule
+from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
 from .rules import Attributes
 from .table import Table, identifier
 
@@ -23,8 +24,8 @@ __all__ = ["RuleBody", "RuleLowering", "named_rules"]
 _TRACING = threading.RLock()
 """What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
-_MOST_ORDERS = 2
-"""How often a function may meet itself in its derivative rule, as a larger one each time."""
+_MOST_LARGER = 2
+"""How often a function may meet itself in its derivative rule, with larger operands each time."""
 
 
 class RuleLowering:
@@ -37,9 +38,8 @@ class RuleLowering:
     """
 
     def __init__(self) -> None:
-        self._blind_keys: dict[str, str] = {}
-        self._open_orders: list[str] = []
-        self._open_rules: dict[str, list[Attributes]] = {}
+        self._keys = LoweringKeys()
+        self._open: list[_Open] = []
         self.by_behaviour: dict[Hashable, Attributes] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
@@ -69,7 +69,15 @@ class RuleLowering:
         base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
-        behaviour = lowering.memory.of_rules(equation, base, active)
+        memory = lowering.memory
+        behaviour = memory.of_rules(equation, base, active)
+        elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
+        parts: Parts = frozenset()
+        key: Hashable = behaviour
+        if behaviour is None:
+            # What they depend on can change from program to program, not while this one is lowered.
+            rules, parts = self._keys.with_parts((base, jax_rules.rule_functions(equation), active))
+            key = memory.place(equation), rules
 
         def covering() -> TracedRules:
             if active is None:
@@ -81,74 +89,72 @@ class RuleLowering:
 
         def lower(chosen: Lowering) -> Attributes:
             try:
-                occasion = f"{equation.primitive.name} {self._blind_key(lowering.table, function)} {active}"
-                return chosen.rules._lowered(chosen, base, occasion, traced, behaviour)
+                return chosen.rules._lowered(chosen, _Open(base, parts, elements), traced, key)
             except NoRuleError as error:
                 error.function = function
                 raise
 
-        known = None if behaviour is None else self.by_behaviour.get(behaviour)
+        known = self.by_behaviour.get(key)
         if known is None:
             if behaviour is None or lowering.only_rules:
                 known = lower(lowering)
             else:
-                known = self.by_behaviour[behaviour] = lowering.memory.lowered(lowering, behaviour, lower)
-        if behaviour is None or zeros or lowering.memory.is_of_this_program(behaviour):
+                known = self.by_behaviour[behaviour] = memory.lowered(lowering, behaviour, lower)
+        if behaviour is None or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()
         elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
 
     def _lowered(
-        self,
-        lowering: Lowering,
-        base: str,
-        occasion: str,
-        trace: Callable[[], TracedRules],
-        behaviour: Hashable | None,
+        self, lowering: Lowering, opened: _Open, trace: Callable[[], TracedRules], key: Hashable
     ) -> Attributes:
         """Trace and lower derivative rules; return the attributes that refer to them.
 
-        A rule may call the function that it belongs to, and so on for every order of derivative. If that is known to
-        have the same rule, the rule refers to itself. Else the call inside a rule is lowered with a rule of its own,
-        and the call inside that one refers to the rule that it is in. Where both rules are equal,
-        :func:`~brainir.ir.sharing.equal_functions` makes them one. A few functions are another one for every order, as
-        that of an adjoint equation; those end at `_MOST_ORDERS`.
+        A rule may call the function that it belongs to, and so on for every order of derivative. Where the call inside
+        has the same key, it has the same rule, which refers to itself. Else it has a rule of its own; and where those
+        are equal after all, :func:`~brainir.ir.sharing.equal_functions` makes them one. Functions whose rules have
+        another key in every order end after a few, sooner if they are larger each time, as that of an adjoint equation.
         """
-        levels = self._open_rules.setdefault(occasion, [])
-        if len(levels) == 2:
-            return levels[-1]
-        orders = [base, *self._open_orders].count(base)
+        self._check_order(opened)
         with _TRACING:
             rules = trace()
-        if not levels and orders > _MOST_ORDERS:
-            raise HigherOrderError(base, f"derivatives of order {orders} and above are not stored")
         table = lowering.table
-        attributes, bodies = named_rules(table, base, rules)
-        if behaviour is not None:
-            self.by_behaviour[behaviour] = attributes
-        levels.append(attributes)
-        self._open_orders.append(base)
+        attributes, bodies = named_rules(table, opened.base, rules)
+        self.by_behaviour[key] = attributes
+        self._open.append(opened)
         try:
             for name, body in bodies.items():
                 table.functions[name] = lowering.rule(body, name)
         finally:
-            levels.pop()
-            self._open_orders.pop()
+            self._open.pop()
         return attributes
 
-    def _blind_key(self, table: Table, name: str) -> str:
-        """Return a hash of what a function computes, whatever derivative rules its calls have.
+    def _check_order(self, opened: _Open) -> None:
+        """Refuse a function that its own rules lead to too often, each time with other rules or as a larger one."""
+        around = [each for each in self._open if each.base == opened.base]
+        smaller = [each for each in around if each.elements < opened.elements]
+        is_new = makes_new(opened.parts, [each.parts for each in around])
+        if len(smaller) >= _MOST_LARGER or len(around) >= most_orders(is_new):
+            raise HigherOrderError(opened.base, f"derivatives of order {len(around) + 1} and above are not stored")
 
-        A call that was lowered with a rule of its own is another function than the one around it, but no other
-        occasion.
-        """
-        if name not in self._blind_keys:
-            function = table.functions[name]
-            rules = {callee for node in function.nodes for callee in node.rule_callees()}
-            keys = {callee: "" if callee in rules else self._blind_key(table, callee) for callee in function.callees}
-            self._blind_keys[name] = structural_key(function, keys)
-        return self._blind_keys[name]
+
+class _Open(NamedTuple):
+    """Rules that are being lowered.
+
+    Parameters
+    ----------
+    base : str
+        Name of their function.
+    parts : frozenset
+        What can be made anew of that which the rules depend on.
+    elements : int
+        How many its operands have.
+    """
+
+    base: str
+    parts: Parts
+    elements: int
 
 
 class RuleBody(NamedTuple):

@@ -1,0 +1,171 @@
+"""What a value is while one program is lowered, as a key: rules of equations with equal parameters are the same.
+
+Within one program less can change than between two (:mod:`.identity`): a function of a module, a class and an object
+of any kind stay what they are. So each of these has a key, and equals itself only, whatever another looks like.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import jax
+from jax.extend import core
+
+from . import jax_compat, primitive_rules
+from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
+
+__all__ = ["LoweringKeys", "Parts", "makes_new", "most_orders"]
+
+V = TypeVar("V")
+Parts: TypeAlias = frozenset[Hashable]
+
+_MOST_ORDERS = 3
+_MOST_KNOWN_ORDERS = 8
+
+
+def makes_new(parts: Parts, around: Sequence[Parts]) -> bool:
+    """Whether a rule has parts that none of the rules around it has."""
+    return not parts <= frozenset().union(*around)
+
+
+def most_orders(is_new: bool) -> int:
+    """Return how many orders of derivative are stored of a rule that leads to others of its kind without end.
+
+    Where something is made anew for every order, the next order has as many rules as this one has calls, times these.
+    Where only a number is another one, they are few.
+    """
+    return _MOST_ORDERS if is_new else _MOST_KNOWN_ORDERS
+
+
+class LoweringKeys(FunctionKeys):
+    """Makes keys of numbers, small arrays, jaxprs, pytrees and closures by what they hold, of others as themselves.
+
+    A key keeps alive what it stands for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts = set[Hashable]()
+        self._parts_of: dict[int, Parts] = {}
+
+    def with_parts(self, value: Any) -> tuple[Hashable, Parts]:
+        """Return the key of a value, and its parts that can be made anew each time: jaxprs, and what equals itself."""
+        self._parts = set()
+        key = self._of(value)
+        return key, frozenset(self._parts)
+
+    def _of(self, value: Any) -> Hashable:
+        try:
+            return super()._of(value)
+        except UnknownBehaviourError:
+            return (type(value), value) if _is_compared_by_jax(type(value)) else self._part(Same(value))
+
+    def _part(self, key: Hashable) -> Hashable:
+        self._parts.add(key)
+        return key
+
+    def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
+        outer, self._parts = self._parts, set()
+        key = super()._once(value, content)
+        known = id(value) in self._known
+        parts = self._parts_of.setdefault(id(value), frozenset(self._parts)) if known else self._parts
+        self._parts = outer | parts
+        return key
+
+    def _object(self, value: Any, kind: type) -> Hashable:
+        if isinstance(value, core.ClosedJaxpr):
+            return self._part(self._jaxpr(value))
+        if isinstance(value, core.Jaxpr):
+            return self._part(Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value)))
+        if isinstance(value, core.JaxprEqn):
+            return self._part(self._equation(value, {}))
+        if isinstance(value, jax.tree_util.PyTreeDef):
+            return self._tree(value)
+        if isinstance(value, types.MethodType):
+            return kind, self._of(value.__func__), self._of(value.__self__)
+        if kind is frozenset:
+            return kind, frozenset(map(self._of, value))
+        if isinstance(value, type | types.ModuleType):
+            return Same(value)
+        if kind is object:
+            return self._part(Same(value))
+        if _is_compared_by_fields(kind):
+            return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
+        note = primitive_rules.noted_results(value)
+        if note is not None:
+            return Same(kind), self._of(note)
+        if not jax.tree_util.all_leaves([value]):
+            leaves, tree = jax.tree.flatten(value)
+            return self._tree(tree), self._of(leaves)
+        return super()._object(value, kind)
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        if is_importable(function) or set(vars(function)) - {"__wrapped__"}:
+            return Same(function)
+        return (
+            function.__code__,
+            function.__name__,
+            Same(function.__globals__),
+            self._of((function.__defaults__, function.__kwdefaults__)),
+            tuple([(name, self._of(held)) for name, held in closure(function)]),
+        )
+
+    def _primitive(self, primitive: Any) -> Hashable:
+        return Same(primitive)
+
+    def _tree(self, tree: Any) -> Hashable:
+        """Return the key of how a tree is built, in which static parts are what they are and not what they equal."""
+        node, children = tree.node_data(), tree.children()
+        if node is None:
+            return int(tree.num_leaves)
+        kind, static = node
+        return Same(kind), self._of(static), tuple(map(self._tree, children))
+
+    def _jaxpr(self, closed: Any) -> Hashable:
+        """Return the key of a closed jaxpr, whatever its variables are called and wherever it was written."""
+        opened = jax_compat.open_jaxpr(closed)
+        numbers: dict[Any, int] = {}
+        return (
+            opened.function_name,
+            self._atoms((*opened.constvars, *opened.invars), numbers),
+            self._of(tuple(opened.consts)),
+            tuple([self._equation(equation, numbers) for equation in opened.equations]),
+            self._atoms(opened.outvars, numbers),
+        )
+
+    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
+        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
+        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation)
+        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
+        return Same(equation.primitive), params, context, operands, results
+
+    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
+        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
+        return tuple(
+            [
+                (
+                    atom.aval,
+                    self._of(atom.val) if jax_compat.is_literal(atom) else numbers.setdefault(atom, len(numbers)),
+                )
+                for atom in atoms
+            ]
+        )
+
+
+def _is_compared_by_fields(kind: type) -> bool:
+    """Whether a class says that its objects are equal where their fields are, which do not change."""
+    params = getattr(kind, "__dataclass_params__", None)
+    return bool(params and params.frozen and params.eq)
+
+
+def _is_compared_by_jax(kind: type) -> bool:
+    """Whether JAX compares objects of a class to see whether it has compiled a program before.
+
+    Those are numbers of dimensions, layouts, shardings and the like.
+    """
+    is_own = kind.__module__.partition(".")[0] in ("jax", "jaxlib") and not issubclass(kind, jax.Array)
+    has_values = any("__eq__" in vars(base) for base in kind.__mro__[:-1]) and kind.__hash__ is not None
+    return is_own and has_values
