@@ -11,7 +11,7 @@ from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
 from .function_memory import content_key
-from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
+from .lowering_keys import LoweringKeys, Parts, is_too_high
 from .remembering import Behaviour
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
@@ -147,7 +147,7 @@ class ForeignPrimitives:
             traced = _implementation(equation)
             # One that runs the primitive in the same way says nothing; nor does one that may do so without end.
             again = [] if traced is None else map(self._same, jaxprs.uses(traced, equation.primitive))
-            is_open = any(same == use.same or makes_new(parts, [use.parts]) for same, parts in again)
+            is_open = any(same == use.same or not parts <= use.parts for same, parts in again)
             self.known[key] = None if is_open else traced
         return self.known[key]
 
@@ -179,7 +179,7 @@ class ForeignPrimitives:
         if not any(jax_compat.moves(atom.aval) for atom in equation.invars):
             return {"function": function.called}  # nobody asks for the derivative of what has no tangents
         around = [parts for primitive, parts in self._open if primitive is equation.primitive]
-        if len(around) >= most_orders(makes_new(use.parts, around)):
+        if is_too_high(use.parts, around):
             reason = f"derivatives of order {len(around) + 1} and above are not stored"
             raise HigherOrderError(function.with_rule, reason)
         rules = self._rules(equation, use, function)

@@ -17,7 +17,7 @@ from jax.extend import core
 from . import jax_compat, primitive_rules
 from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
 
-__all__ = ["LoweringKeys", "Parts", "makes_new", "most_orders"]
+__all__ = ["LoweringKeys", "Parts", "is_too_high"]
 
 V = TypeVar("V")
 Parts: TypeAlias = frozenset[Hashable]
@@ -26,18 +26,22 @@ _MOST_ORDERS = 3
 _MOST_KNOWN_ORDERS = 8
 
 
-def makes_new(parts: Parts, around: Sequence[Parts]) -> bool:
-    """Whether a rule has parts that none of the rules around it has."""
-    return not parts <= frozenset().union(*around)
+def is_too_high(parts: Parts, around: Sequence[Parts]) -> bool:
+    """Whether a rule is of a higher order of derivative than is stored of rules that lead to others without end.
 
+    Where parts are made anew for every order, the next one has as many rules as this one has calls, times these. Where
+    only numbers are other ones, they are few.
 
-def most_orders(is_new: bool) -> int:
-    """Return how many orders of derivative are stored of a rule that leads to others of its kind without end.
-
-    Where something is made anew for every order, the next order has as many rules as this one has calls, times these.
-    Where only a number is another one, they are few.
+    Parameters
+    ----------
+    parts, around : frozenset, sequence of frozenset
+        What can be made anew of the rule, and of those of its kind that it is in.
     """
-    return _MOST_ORDERS if is_new else _MOST_KNOWN_ORDERS
+    made, known = 0, Parts()
+    for place, each in enumerate(around):
+        made += place == 0 or not each <= known
+        known |= each
+    return len(around) >= _MOST_KNOWN_ORDERS or (made >= _MOST_ORDERS and not parts <= known)
 
 
 class LoweringKeys(FunctionKeys):
@@ -77,9 +81,10 @@ class LoweringKeys(FunctionKeys):
 
     def _object(self, value: Any, kind: type) -> Hashable:
         if isinstance(value, core.ClosedJaxpr):
-            return self._part(self._jaxpr(value))
+            return self._part(self._jaxpr(value, value.consts))
         if isinstance(value, core.Jaxpr):
-            return self._part(Same(value) if value.constvars else self._jaxpr(jax_compat.as_closed(value)))
+            # Constants that come from elsewhere are variables like others.
+            return self._part(self._jaxpr(jax_compat.as_closed(value, value.constvars), ()))
         if isinstance(value, core.JaxprEqn):
             return self._part(self._equation(value, {}))
         if isinstance(value, jax.tree_util.PyTreeDef):
@@ -124,14 +129,14 @@ class LoweringKeys(FunctionKeys):
         kind, static = node
         return Same(kind), self._of(static), tuple(map(self._tree, children))
 
-    def _jaxpr(self, closed: Any) -> Hashable:
+    def _jaxpr(self, closed: Any, consts: Sequence[Any]) -> Hashable:
         """Return the key of a closed jaxpr, whatever its variables are called and wherever it was written."""
         opened = jax_compat.open_jaxpr(closed)
         numbers: dict[Any, int] = {}
         return (
             opened.function_name,
             self._atoms((*opened.constvars, *opened.invars), numbers),
-            self._of(tuple(opened.consts)),
+            self._of(tuple(consts)),
             tuple([self._equation(equation, numbers) for equation in opened.equations]),
             self._atoms(opened.outvars, numbers),
         )
