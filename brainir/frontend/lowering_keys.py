@@ -15,7 +15,8 @@ import jax
 from jax.extend import core
 
 from . import jax_compat, primitive_rules
-from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
+from .identity import FunctionKeys, Same, is_importable
+from .wrapped import UnknownBehaviourError, closure
 
 __all__ = ["LoweringKeys", "Parts", "makes_new", "most_orders"]
 
