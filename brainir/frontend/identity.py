@@ -14,14 +14,16 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import jax
-import jax.extend
 import numpy as np
+from jax.extend import core
 
+from . import jax_compat
 from .primitive_rules import primitive_functions
+from .sources import source_of
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,
@@ -41,6 +43,7 @@ _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
 _MOST_FUNCTIONS = 100
+_MOST_EQUATIONS = 1000
 
 
 V = TypeVar("V")
@@ -107,7 +110,7 @@ class FunctionKeys:
         if isinstance(value, jax.tree_util.PyTreeDef):
             # Static parts that compare equal, such as 1 and True, print differently.
             return kind, value, str(value)
-        if isinstance(value, (np.dtype, jax.core.ShapedArray)):
+        if isinstance(value, (np.dtype, jax.core.ShapedArray, jax.sharding.Mesh)):
             return kind, value
         if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
             self._changes = True
@@ -120,13 +123,15 @@ class FunctionKeys:
             return Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
-        if isinstance(value, jax.extend.core.Primitive):
+        if isinstance(value, core.ClosedJaxpr) or (isinstance(value, core.Jaxpr) and not value.constvars):
+            return self._jaxpr(value)
+        if isinstance(value, core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and is_pure(value.__name__):
             return Same(value)
         if is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
             return self._of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
-        if kind is object:
+        if kind is object or kind.__name__ == "UnspecifiedValue":
             return Same(value)  # stands for something by being itself
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
@@ -136,6 +141,8 @@ class FunctionKeys:
             known = isinstance(inner, types.FunctionType) and not is_pure(inner.__module__)
             self._changes |= not is_pure(getattr(value, "__module__", None))
             return (Same(value), self._of(inner)) if known else Same(value)
+        if _is_compared_by_jax(value):
+            return kind, value
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
 
     def _wrapped(self, value: Any) -> Hashable:
@@ -185,6 +192,47 @@ class FunctionKeys:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
         self._changes = True
         return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
+
+    def _jaxpr(self, jaxpr: Any) -> Hashable:
+        """Return the key of a jaxpr without open constants, whatever its variables are called."""
+        opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr))
+        if len(opened.equations) > _MOST_EQUATIONS:
+            raise UnknownBehaviourError(f"a jaxpr of {len(opened.equations)} equations")
+        numbers: dict[Any, int] = {}
+        return (
+            (opened.function_name, opened.function_file),
+            self._atoms((*opened.constvars, *opened.invars), numbers),
+            tuple([self._data(const) for const in opened.consts]),
+            tuple([self._equation(equation, numbers) for equation in opened.equations]),
+            self._atoms(opened.outvars, numbers),
+        )
+
+    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
+        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
+        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation), self._place(equation)
+        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
+        return self._of(equation.primitive), params, context, operands, results
+
+    @staticmethod
+    def _place(equation: Any) -> Hashable:
+        """Return the scope and the model's line of an equation, which nodes are lowered with."""
+        return jax_compat.name_stack(equation), source_of(equation)
+
+    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
+        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
+        return tuple([(atom.aval, self._atom(atom, numbers)) for atom in atoms])
+
+    def _atom(self, atom: Any, numbers: dict[Any, int]) -> Hashable:
+        if not jax_compat.is_literal(atom):
+            return numbers.setdefault(atom, len(numbers))
+        return self._data(atom.val)
+
+    def _data(self, value: Any) -> Hashable:
+        """Return the key of a constant or literal, which can be a number or a record of JAX around an array of numpy."""
+        held = jax_compat.numpy_array(value)
+        return self._of(
+            np.asarray(value) if isinstance(value, int | float | complex) else value if held is None else held
+        )
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = is_pure(function.__module__)
@@ -287,3 +335,19 @@ def _global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
         if isinstance(inner, types.CodeType):
             found.update(dict.fromkeys(_global_paths(inner)))
     return tuple(found)
+
+
+def _is_compared_by_jax(value: Any) -> bool:
+    """Whether JAX compares a value to see whether it has compiled a program before.
+
+    Those are numbers of dimensions, layouts, shardings and the like.
+    """
+    kind = type(value)
+    is_number = issubclass(kind, int | float | complex) or hasattr(kind, "__array__")
+    if kind.__module__.partition(".")[0] not in ("jax", "jaxlib") or is_number:
+        return False
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return any("__eq__" in vars(base) for base in kind.__mro__[:-1])
