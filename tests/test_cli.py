@@ -429,7 +429,7 @@ def test_run_feeds_results_back_and_agrees_with_jax() -> None:
         h = 0.9 * h + w @ x
     np.testing.assert_allclose(second["h"], h, rtol=1e-6)
     np.testing.assert_allclose(second["out"], jnp.tanh(h), rtol=1e-6)
-    assert "float32[4]" in call("run", "leaky.json", "--zeros").stdout
+    assert "f32[4]" in call("run", "leaky.json", "--zeros").stdout
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_run_feeds_results_back_and_agrees_with_jax() -> None:
     [
         ({"x": [1.0, 2.0, 3.0]}, "no value for w, h"),
         ({"y": 1.0}, "has no input 'y'"),
-        ({"x": [1.0]}, "x must be f32[3], not float32[1]"),
+        ({"x": [1.0]}, "x must be f32[3], not f32[1]"),
         ({"x": "abc"}, "x must be f32[3]"),
         ([1], "must hold an object"),
     ],

@@ -664,8 +664,8 @@ ARGS = (X, {"a": X, "b": [X]})
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((X[:3], ARGS[1]), r"argument x is float32\[3\], .*f32\[4\]"),
-        ((jnp.arange(4), ARGS[1]), r"argument x is int32\[4\], .*f32\[4\]"),
+        ((X[:3], ARGS[1]), r"argument x is f32\[3\], .*f32\[4\]"),
+        ((jnp.arange(4), ARGS[1]), r"argument x is i32\[4\], .*f32\[4\]"),
         ((jax.random.key(0), ARGS[1]), r"argument x is key<fry>\[\]"),
         (("text", ARGS[1]), "argument x must be an array .* not of type str"),
         ((1.0, ARGS[1]), "argument x must be an array .* not of type float"),
@@ -673,7 +673,7 @@ ARGS = (X, {"a": X, "b": [X]})
         ((X, [X, X]), "argument tree must be a dict"),
         ((X, {"a": X, "b": (X,)}), r"argument tree\['b'\] must be a list of 1 items, not a tuple of 1 items"),
         ((X, {"a": X, "b": [X, X]}), r"argument tree\['b'\] must be a list of 1 items, not a list of 2 items"),
-        ((X, {"a": X, "b": [X[:2]]}), r"argument tree\['b'\]\[0\] is float32\[2\]"),
+        ((X, {"a": X, "b": [X[:2]]}), r"argument tree\['b'\]\[0\] is f32\[2\]"),
         ((X, {"a": X, "b": None}), r"argument tree\['b'\] must be a list"),
         ((X,), "missing a required argument: 'tree'"),
         ((*ARGS, X), "too many positional arguments"),

@@ -192,9 +192,9 @@ def test_a_step_that_does_not_return_hidden_as_it_was_is_refused(result: Any, me
     ("index", "value", "message"),
     [
         (0, {}, r"params must be a dict with keys \['new', 'reset', 'update'\]"),
-        (1, {"h": normal(N - 1)}, r"hidden\['h'\] is float32\[4\], .*f32\[5\]"),
+        (1, {"h": normal(N - 1)}, r"hidden\['h'\] is f32\[4\], .*f32\[5\]"),
         (1, normal(N), "hidden must be a dict"),
-        (2, normal(N), r"argument x is float32\[5\], .*f32\[3\]"),
+        (2, normal(N), r"argument x is f32\[5\], .*f32\[3\]"),
     ],
 )
 def test_arguments_that_do_not_fit_the_step_are_named(index: int, value: Any, message: str) -> None:

@@ -479,7 +479,7 @@ def test_wrong_calls_say_what_to_do() -> None:
         brainir.compile_learner(brainir.lower(jnp.sin, 1.0), loss=loss)
     with pytest.raises(brainir.BrainIRError, match="params must be a dict with keys"):
         learner.step({"w": params["w"]}, carry, xs[0], targets[0])
-    with pytest.raises(brainir.BrainIRError, match=r"input x is float32\[50,3\]"):
+    with pytest.raises(brainir.BrainIRError, match=r"input x is f32\[50,3\]"):
         learner.step(params, carry, xs, targets[0])
     with pytest.raises(brainir.BrainIRError, match="leading axis"):
         learner.run(params, carry, xs, targets[:3])

@@ -242,3 +242,10 @@ def test_equal_texts_share_one_type():
 def test_types_have_one_spelling(text):
     with pytest.raises(FormatError):
         TensorType.parse(text)
+
+
+def test_a_type_with_the_long_name_of_its_elements_is_refused_with_the_short_one():
+    with pytest.raises(FormatError, match=r"unknown element type 'bfloat16' in 'bfloat16\[3\]'; write 'bf16'"):
+        TensorType.parse("bfloat16[3]")
+    with pytest.raises(FormatError, match="known are bf16, bool"):
+        TensorType.parse("single[3]")

@@ -194,7 +194,7 @@ def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     name = str(leaf.dtype) if is_key else jax.dtypes.canonicalize_dtype(leaf.dtype).name
     if name != kind.dtype or tuple(leaf.shape) != kind.shape:
-        given = f"{name}[{','.join(map(str, leaf.shape))}]"
+        given = TensorType(name, tuple(leaf.shape))
         raise EmissionError(
             f"{where} is {given}, but the program was lowered for {kind}; convert it, or lower again with this input"
         )

@@ -89,7 +89,7 @@ def _input(name: str, value: Any, kind: TensorType) -> NDArray[Any]:
     if array.dtype.kind == "V" and array.dtype.itemsize == dtype.itemsize:
         array = array.view(dtype)  # numpy files keep only the bytes of element types that are not numpy's
     if array.shape != shape or array.dtype != dtype:
-        raise FormatError(f"{name} must be {kind}, not {array.dtype}[{','.join(map(str, array.shape))}]")
+        raise FormatError(f"{name} must be {kind}, not {TensorType(array.dtype.name, array.shape)}")
     return array
 
 

@@ -166,7 +166,8 @@ def _parse_type(text: str) -> TensorType:
     weak, code, dims = match.groups()
     dtype = code if code.startswith("key<") else _NAMES.get(code)
     if dtype is None:
-        raise FormatError(f"unknown element type {code!r} in {text!r}; known are {', '.join(sorted(_NAMES))}")
+        known = f"write {_CODES[code]!r}" if code in _CODES else f"known are {', '.join(sorted(_NAMES))}"
+        raise FormatError(f"unknown element type {code!r} in {text!r}; {known}")
     parsed = TensorType(dtype, tuple(int(dim) for dim in dims.split(",")) if dims else (), bool(weak))
     if str(parsed) != text:
         raise FormatError(f"{text!r} is not the standard spelling of a type; write {str(parsed)!r}")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...ir.errors import EmissionError
 from ...ir.program import Program
+from ...ir.types import TensorType
 from .. import arrays
 from ..output import AsJson, Output, note, print_json, print_table, progress, write_program, write_text
 from ..reading import ProgramFile, read_program
@@ -114,14 +115,10 @@ def run(
     elif not output:
         units = arrays.units_of_results(loaded)
         rows = [
-            (name, _shape(array), unit, _values(array))
+            (name, TensorType(array.dtype.name, array.shape), unit, _values(array))
             for (name, array), unit in zip(results.items(), units, strict=True)
         ]
         print_table("", ("result", "type", "unit", "value"), rows)
-
-
-def _shape(array: NDArray[Any]) -> str:
-    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
 
 
 def _values(array: NDArray[Any]) -> str:
