@@ -192,3 +192,43 @@ def test_what_is_said_of_many_places_is_said_once_with_the_first_of_them() -> No
     ]
     assert lines[place + 4] == f"    and at {len(report.dropped) - 3} more"
     assert sum(line.startswith("  u: along its paths") for line in lines) == 1
+
+
+def test_a_state_that_is_not_hidden_but_carries_a_derivative_is_among_the_paths_that_no_trace_carries() -> None:
+    def delayed(params: Any, hidden: Any, x: Any) -> Any:
+        v = 0.5 * hidden["v"] + x @ params["w"] - hidden["before"]
+        return {"v": v, "before": jnp.tanh(hidden["v"]), "count": hidden["count"] + 1.0}, v
+
+    rng = np.random.default_rng(1)
+    params = {"w": rng.normal(0, 0.5, (3, 4)).astype(np.float32)}
+    hidden = {"v": jnp.ones(4), "before": jnp.zeros(4), "count": jnp.zeros(())}
+    xs, targets = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32), jnp.zeros((4, 4))
+    program = brainir.lower_step(delayed, params, hidden, xs[0])
+    states = [
+        state if state.path == ("v",) or state.role == "param" else state.replace(role="other")
+        for state in program.interface.states
+    ]
+    program = program.replace(interface=program.interface.replace(states=tuple(states)))
+
+    def total(params: Any) -> Any:
+        def body(now: Any, given: Any) -> Any:
+            now, out = delayed(params, now, given[0])
+            return now, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    def far(**options: Any) -> tuple[Any, float]:
+        learner = brainir.compile_learner(program, loss=loss, **options)
+        found, expected = learner.run(params, learner.init(hidden), xs, targets)[2]["w"], jax.grad(total)(params)["w"]
+        return learner.report(), float(np.abs(found - expected).max() / np.abs(expected).max())
+
+    report, error = far()
+    assert error > 1e-2
+    assert [each.path for each in report.recurrences] == [("before",)]
+    lines = str(report).splitlines()
+    assert lines[-2:] == [
+        "paths that no trace carries from step to step:",
+        "  through before: make it a HiddenState, so that credit flows through it",
+    ]
+    assert "before is not a hidden state" in report._repr_html_()
+    assert far(window=4)[1] < 1e-5

@@ -138,3 +138,13 @@ def test_facts_show_themselves_in_a_notebook() -> None:
     (group,) = brainir.find_hidden_groups(_program())
     assert group._repr_html_() == f"<pre>{html.escape(str(group))}</pre>"
     assert "&gt;" in group._repr_html_()
+
+
+def test_functions_and_nodes_print_as_in_their_program() -> None:
+    program = brainir.lower(lambda x: jax.jit(jnp.tanh)(x) * 2.0, jnp.ones(3))
+    whole = str(program)
+    for function in program.functions:
+        assert str(function) in whole
+        assert str(function).startswith(f"def {function.name}(")
+        for node in function.nodes:
+            assert f"  {node}" in str(function)

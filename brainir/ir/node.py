@@ -170,3 +170,8 @@ class Node(Model):
                 if new != value:
                     changes[attribute] = new
         return self.replace(**changes) if changes else self
+
+    def __str__(self) -> str:
+        from .printer import format_node
+
+        return format_node(self)

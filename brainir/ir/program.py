@@ -307,6 +307,11 @@ class Function(Model):
                     users.setdefault(operand, []).append(node)
         return {name: tuple(nodes) for name, nodes in users.items()}
 
+    def __str__(self) -> str:
+        from .printer import format_function
+
+        return format_function(self)
+
 
 class Program(Model):
     """A typed, serializable JAX program: a table of functions, one of them the entry, and its interface.

@@ -30,6 +30,7 @@ _REASONS = {
 }
 
 _SHOWN = 3
+_RECURRENCE = "recurrence_through_other_state"
 
 
 class Learned(Facts):
@@ -100,8 +101,8 @@ class LearningReport(Facts):
         Parameters, or uses of them, without a trace. They get the ordinary gradient of each step.
     dropped : tuple of Blocked
         Paths from old to new states that no trace carries from step to step: recurrent weights, layers on layers, and
-        whatever else mixes positions. With none, gradients are those of backpropagation for what is learned; a window
-        follows these paths inside of it.
+        whatever else mixes positions. With none, and no `recurrences`, gradients are those of backpropagation for what
+        is learned; a window follows these paths inside of it.
     diagnostics : tuple of Diagnostic
         What the analyses have to say about the states and parameters.
     """
@@ -113,14 +114,20 @@ class LearningReport(Facts):
     diagnostics: tuple[Diagnostic, ...]
     dropped: tuple[Blocked, ...] = ()
 
+    @property
+    def recurrences(self) -> tuple[Diagnostic, ...]:
+        """States that are not hidden, but carry a derivative from step to step, such as a delay: no trace does."""
+        return tuple(each for each in self.diagnostics if each.name == _RECURRENCE)
+
     def __repr__(self) -> str:
         lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
         lines += _counted(map(_indented, self.learned)) or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
         excluded = [(f"{format_path(each.path)}: {each.reason}", each.node) for each in self.excluded]
         lines += _placed(excluded) or ["  nothing"]
-        lines += ["paths that no trace carries from step to step:"] if self.dropped else []
-        lines += _placed((_path(each), each.node) for each in self.dropped)
+        dropped = [(_path(each), each.node) for each in self.dropped]
+        dropped += [(f"through {format_path(each.path)}: {each.remedy}", each.node) for each in self.recurrences]
+        lines += ["paths that no trace carries from step to step:", *_placed(dropped)] if dropped else []
         rewrites = [each.message for each in self.diagnostics if not each.path]
         lines += ["rewritten first:", *(f"  {message}" for message in dict.fromkeys(rewrites))] if rewrites else []
         return "\n".join(lines)
@@ -134,6 +141,7 @@ class LearningReport(Facts):
         )
         rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
         rows += [(_path(each), "not carried", "", each.node) for each in self.dropped]
+        rows += [(format_path(each.path), "not carried", each.message, each.node) for each in self.recurrences]
         cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         head = "<tr><th>parameter</th><th>form</th><th>traces, or why none</th><th>operation</th></tr>"
         title = html.escape(f"{self.algorithm} of {self.program}")
@@ -193,7 +201,7 @@ def learning_report(
         for each in diagnostics
         if each.path
         and each.path not in counted
-        and each.name not in ("recurrence_through_other_state", "unreachable_state")
+        and each.name not in (_RECURRENCE, "unreachable_state")
         and not (each.name == "only_through_another_weight" and each.path in products)
     ]
     return LearningReport(
