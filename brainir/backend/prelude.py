@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from .solves import WITH_TRANSPOSE
+
 __all__ = ["PRELUDE"]
 
 PRELUDE = {
+    "_solve_with_transpose": WITH_TRANSPOSE,
     "_leaf": '''
 def _leaf(value, kind, weak_type=False):
     """Return an argument as an array, checked against the type that the program was made for."""
