@@ -58,6 +58,7 @@ _HELPERS = {
     "platforms.index": "_platform_index",
     "polynomials.polynomial": "_polynomial",
     "scan.with_constants": "_scan",
+    "solves.with_transpose": "_solve_with_transpose",
     "symbolic_zeros.covering_jvp": "_covering_jvp",
     "symbolic_zeros.covering_vjp": "_covering_vjp",
     "symbolic_zeros.custom_jvp": "_custom_jvp",

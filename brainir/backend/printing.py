@@ -24,7 +24,7 @@ from .idioms import idiom, platform_places, predicates, two_way_cond
 from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, statement
 from .references import References
-from .rules import expression_of, gives_tuple
+from .rules import gives_tuple
 from .scope import ModuleScope
 
 __all__ = ["FunctionPrinter"]
@@ -109,7 +109,7 @@ class FunctionPrinter:
         """Return the call that a node is, as it reads best."""
         if node.op == "cond" and node.inputs[0] in self._predicates:
             return two_way_cond(node, self._predicates[node.inputs[0]])
-        expression = expression_of(node, self._function.type_of)
+        expression = self._table.expression(node, self._function)
         if isinstance(node, While) and isinstance(expression, Apply) and self._table.result_types(node.cond)[0].ndim:
             return Apply(Name("while_loop.of_batch"), expression.arguments)
         return idiom(expression, self._function.type_of)

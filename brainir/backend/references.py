@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from ..ir.node import Node
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .expressions import (
@@ -26,8 +27,8 @@ from .expressions import (
 )
 from .hints import written_name
 from .layout import Doc, call
-from .rules import expression_of
 from .scope import ModuleScope
+from .solves import source_expression
 
 __all__ = ["Callee", "CustomOf", "References", "signature"]
 
@@ -57,7 +58,7 @@ class References:
         self._roles: dict[str, list[CustomOf]] = {function.name: [] for function in program.functions}
         for function in program.functions:
             for node in function.nodes:
-                for key in _callees(expression_of(node, function.type_of)):
+                for key in _callees(self.expression(node, function)):
                     self._refer(key)
         self.order = self._definition_order()
         entry = {program.entry: f"{program.entry}_flat"}
@@ -69,6 +70,10 @@ class References:
             for key in self.custom_keys(name)
             if self.decoration(name) != key
         }
+
+    def expression(self, node: Node, function: Function) -> Expression:
+        """Return the JAX call that a node of a function is."""
+        return source_expression(node, function.type_of, self._program.table)
 
     def _refer(self, key: Callee) -> None:
         if key not in self._references[key.function]:

@@ -63,7 +63,7 @@ def to_source(program: Program) -> str:
     - ``jax.checkpoint`` cannot say that it stands in a backward pass. The barrier that JAX puts there is written as
       ``lax.optimization_barrier``.
     - ``lax.while_loop`` takes no condition of a batch: the loop goes on while any member does.
-    - ``lax.custom_linear_solve`` transposes its product itself.
+    - ``lax.custom_linear_solve`` transposes its product itself, but for one with a derivative rule.
     - ``lax.platform_dependent`` asks for the platform each time, where a derivative asks once.
     - The places of elements in two words (``iota_2x32_shape``) are computed from ``lax.iota``.
     - A namedtuple or dataclass that only the result has is a class of the module.

@@ -7,7 +7,7 @@ constant of the program, a result that nothing uses. What is found may hold more
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import jax_compat
@@ -101,6 +101,8 @@ class Activity:
             first = params["cond_nconsts"]
             body = self._open(params["body_jaxpr"])
             return self._looped(body, given[first:], params["body_nconsts"], count)
+        for function, flags in _differentiated(equation, given):
+            self._forward(self._open(function), flags)
         return (True,) * count
 
     def _looped(self, body: OpenJaxpr, given: Flags, consts: int, carry: int) -> Flags:
@@ -148,6 +150,8 @@ class Activity:
         if name == "while":
             body = self._backward(self._open(params["body_jaxpr"]), (True,) * len(given))
             return (*[False] * params["cond_nconsts"], *body)
+        for function, _ in _differentiated(equation, (True,) * count):
+            self._backward(self._open(function), (True,) * len(function.out_avals))
         return (True,) * count
 
 
@@ -179,6 +183,23 @@ class LazyActivity:
     def linear(self) -> Activity:
         """What comes from tangents."""
         return Activity(self.jaxpr, [place in self.tangents for place in range(len(self.jaxpr.invars))])
+
+
+def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:
+    """Yield the functions of an equation that JAX can differentiate beside its rule, and which inputs then move.
+
+    That of a ``custom_jvp`` is transposed as it is. Of a linear solve, JAX differentiates the product with the matrix,
+    and that with its transpose once the solve was transposed.
+    """
+    if equation.primitive.name == "custom_jvp_call":
+        yield equation.params["call_jaxpr"], given
+    elif equation.primitive.name == "custom_linear_solve":
+        jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
+        vector, first = (True,) * (len(given) - sum(lengths)), 0
+        for function, length in zip(jaxprs, lengths, strict=True):
+            if function is not None:
+                yield function, (*given[first : first + length], *vector)
+            first += length
 
 
 def _body(params: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..ir.program import Function
 from . import jax_compat, jaxprs, primitive_rules
@@ -12,6 +12,7 @@ from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedErro
 from .externals import custom_call
 from .function_memory import content_key
 from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
+from .remembering import Behaviour
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 from .table import identifier
@@ -23,7 +24,40 @@ if TYPE_CHECKING:
 __all__ = ["ForeignPrimitives"]
 
 
-Active = tuple[tuple[int, ...], tuple[int, ...]]
+Places: TypeAlias = tuple[int, ...]
+
+
+class _Use(NamedTuple):
+    """One way in which a primitive is used in a program.
+
+    Parameters
+    ----------
+    same : hashable
+        The primitive, with its parameters and the types of its operands.
+    parts : frozenset
+        What can be made anew in the parameters.
+    perturbed : tuple of int, optional
+        The operands that can have a tangent, where the rule is only for those.
+    linear : tuple of int
+        The operands that are tangents.
+    """
+
+    same: Hashable
+    parts: Parts
+    perturbed: Places | None
+    linear: Places
+
+    @property
+    def key(self) -> Hashable:
+        """What tells this use from others."""
+        return self.same, self.perturbed, self.linear
+
+
+class _Function(NamedTuple):
+    """What computes a primitive: a function for a call, and one for a node with a derivative rule."""
+
+    called: str
+    with_rule: str
 
 
 class ForeignPrimitives:
@@ -32,11 +66,11 @@ class ForeignPrimitives:
     Attributes
     ----------
     known : dict
-        Those that were lowered.
+        What was lowered: what computes a primitive, the attributes of its node, and reasons why it has no rule.
     """
 
     def __init__(self) -> None:
-        self.known: dict[Any, Attributes] = {}
+        self.known: dict[Any, Any] = {}
         self._keys = LoweringKeys()
         self._open: list[tuple[Any, Parts]] = []
 
@@ -55,7 +89,7 @@ class ForeignPrimitives:
                 raise RefusedError(error.function) from error
             if active is None:
                 raise
-            attributes = self._attributes(lowering, equation, active)
+            attributes = self._attributes(lowering, equation, active[0])
         if not attributes:
             try:
                 return custom_call(equation)
@@ -63,115 +97,137 @@ class ForeignPrimitives:
                 raise UnsupportedError(f"what computes it cannot be traced, nor can it go by name: {error}") from None
         return "custom_jvp" if "jvp" in attributes else "call", attributes
 
-    def _attributes(self, lowering: Lowering, equation: Any, active: Active | None = None) -> Attributes:
+    def _attributes(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
-        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
-        linear = lowering.linear_operands(equation)
-        key = (equation.primitive, params, kinds, linear, active)
-        if key not in self.known:
-            memory = lowering.memory
-            held = equation.primitive, dict(equation.params), linear, active
-            behaviour = None if lowering.only_rules else memory.behaviour(equation, held)
+        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
+        use = _Use((equation.primitive, params, kinds), parts, perturbed, lowering.linear_operands(equation))
+        if use.key not in self.known:
+            held = equation.primitive, dict(equation.params), perturbed, use.linear
+            behaviour = None if lowering.only_rules else lowering.memory.behaviour(equation, held)
             if behaviour is None:
-                traced = self._implementation(equation, linear)
-                if traced is None:
-                    return {}
-                self._lower(lowering, equation, key, parts, traced)
+                self.known[use.key] = self._lowered(lowering, equation, use)
             else:
-                try:
-                    known = memory.lowered(
-                        lowering, behaviour, lambda inner: inner.foreign._attributes(inner, equation, active)
-                    )
-                except NoRuleError as error:
-                    # The function that it names is not in the table of this program.
-                    name = equation.primitive.name
-                    traced = self._implementation(equation, linear)
-                    error.function = _without_constants(lowering, traced, lowering.own(traced, name), name)
-                    raise
-                if not known:
-                    return {}
-                self.known[key] = known
+                self.known[use.key] = self._remembered(lowering, equation, use, behaviour)
+        known: Attributes = self.known[use.key]
+        return known
+
+    def _remembered(self, lowering: Lowering, equation: Any, use: _Use, behaviour: Behaviour) -> Attributes:
+        try:
+            return lowering.memory.lowered(
+                lowering, behaviour, lambda inner: inner.foreign._lowered(inner, equation, use)
+            )
+        except NoRuleError as error:
+            # The function that it names is not in the table of this program.
+            error.function = self._function(lowering, equation, use).with_rule
+            raise
+
+    def _lowered(self, lowering: Lowering, equation: Any, use: _Use) -> Attributes:
+        if self._traced(equation, use) is None:
+            return {}
+        if not use.linear:
+            return self._with_rule(lowering, equation, use)
+        # Tangents run another function, which JAX transposes by the rule of the primitive; it is differentiated alike.
+        function = self._function(lowering, equation, use)
+        try:
+            ruled = self._with_rule(lowering, equation, use._replace(linear=()))
+        except NoRuleError as error:
+            error.function = function.with_rule
+            raise
+        return {**ruled, "function": function.with_rule if "jvp" in ruled else function.called}
+
+    def _traced(self, equation: Any, use: _Use) -> Any:
+        """Trace what computes a primitive, once; None if it has code of its own, which cannot be traced."""
+        key = "traced", use.same
+        if key not in self.known:
+            self.known[key] = _implementation(equation)
         return self.known[key]
 
-    @staticmethod
-    def _implementation(equation: Any, linear: Sequence[int] = ()) -> Any:
-        """Trace what computes a primitive; None if it has code of its own, which cannot be traced.
+    def _function(self, lowering: Lowering, equation: Any, use: _Use) -> _Function:
+        """Lower what computes a primitive, once; for tangents, in which it is linear, with its transpose."""
+        key = "function", use.key
+        if key not in self.known:
+            name, closed = equation.primitive.name, self._traced(equation, use)
+            still = set() if use.perturbed is None else set(range(len(equation.invars))) - {*use.perturbed}
+            if use.linear:
+                closed = transposed(equation, closed, use.linear)
+            called = with_rule = lowering.own(closed, name, still)
+            if lowering.table.functions[called].constants:
+                # JAX makes the constants of a function with a rule operands of its node, and, where that is in the body
+                # of a scan or in a branch, of the scan or cond around it: the regenerated program would be another one.
+                # Those of a nested jit stay where they are.
+                with_rule = lowering.own(jaxprs.within_jit(closed, name), name, still)
+            self.known[key] = _Function(called, with_rule)
+        function: _Function = self.known[key]
+        return function
 
-        Where it is linear in some operands, it has to be transposed by its own rule if JAX cannot do it without.
-        """
-        if equation.effects:
-            raise UnsupportedError("brainir cannot store a primitive with side effects")
-        if primitive_rules.implementation(equation) is None:
-            if primitive_rules.is_brainevent(equation.primitive):
-                return None
-            raise UnsupportedError(
-                f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
-            )
-        try:
-            traced = primitive_rules.trace_primitive(equation)
-        except UNTRACEABLE:
-            return None
-        # One that only runs the primitive says nothing.
-        if jaxprs.uses(traced, equation.primitive):
-            return None
-        return transposed(equation, traced, linear) if linear else traced
-
-    def _lower(self, lowering: Lowering, equation: Any, key: Any, parts: Parts, traced: Any) -> None:
-        table = lowering.table
-        called = lowering.own(traced, equation.primitive.name)
+    def _with_rule(self, lowering: Lowering, equation: Any, use: _Use) -> Attributes:
+        """Lower the rule of a primitive, once, and return the attributes of its node."""
+        if use.key in self.known:
+            known: Attributes = self.known[use.key]
+            return known
+        table, name = lowering.table, equation.primitive.name
+        function = self._function(lowering, equation, use)
         if not any(jax_compat.moves(atom.aval) for atom in equation.invars):
-            # Nobody asks for the derivative of what has no tangents.
-            self.known[key] = {"function": called}
-            return
-        function = _without_constants(lowering, traced, called, equation.primitive.name)
-        active = key[-1]
+            return {"function": function.called}  # nobody asks for the derivative of what has no tangents
         around = [parts for primitive, parts in self._open if primitive is equation.primitive]
-        if len(around) >= most_orders(makes_new(parts, around)):
-            raise HigherOrderError(function, f"derivatives of order {len(around) + 1} and above are not stored")
-        try:
-            rules = _rules(equation, active)
-        except NotImplementedError:
-            self.known[key] = {"function": called}
-            return
-        except RecursionError:
-            raise  # that Python's stack is full says nothing of the rule
-        except (RuntimeError, AssertionError) as error:
-            raise NoRuleError(function, str(error) or "its derivative rule fails") from error
+        if len(around) >= most_orders(makes_new(use.parts, around)):
+            reason = f"derivatives of order {len(around) + 1} and above are not stored"
+            raise HigherOrderError(function.with_rule, reason)
+        rules = self._rules(equation, use, function)
+        if rules is None:
+            return {"function": function.called}
         before = set(table.functions)
-        attributes, bodies = named_rules(table, identifier(equation.primitive.name), rules)
+        attributes, bodies = named_rules(table, identifier(name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
-        self.known[key] = {"function": function, **attributes}
-        self._open.append((equation.primitive, parts))
+        ruled = self.known[use.key] = {"function": function.with_rule, **attributes}
+        self._open.append((equation.primitive, use.parts))
         try:
-            for name, body in bodies.items():
-                table.functions[name] = lowering.rule(body, name)
+            for rule, body in bodies.items():
+                table.functions[rule] = lowering.rule(body, rule)
         finally:
             self._open.pop()
-        if active is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
-            self.known[key] = {"function": called}
+        if use.perturbed is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
+            ruled = self.known[use.key] = {"function": function.called}
         if not self._open:
             # Of what was lowered to compare, and of a rule that needs not be stored, nothing may name other functions.
             table.leave_out(table.functions.keys() - before)
+        return ruled
+
+    def _rules(self, equation: Any, use: _Use, function: _Function) -> TracedRules | None:
+        """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
+        key = "refused", use.key
+        try:
+            if key in self.known:
+                raise self.known[key]
+            if use.perturbed is not None:
+                return covering_primitive_jvp(equation, use.perturbed)
+            return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
+        except NotImplementedError:
+            return None
+        except RecursionError:
+            raise  # that Python's stack is full says nothing of the rule
+        except (RuntimeError, AssertionError) as error:
+            self.known[key] = error.with_traceback(None)
+            raise NoRuleError(function.with_rule, str(error) or "its derivative rule fails") from error
 
 
-def _without_constants(lowering: Lowering, closed: Any, name: str, wanted: str) -> str:
-    """Return a function for a node with a derivative rule, which calls the one of a jaxpr if that has constants.
-
-    JAX makes the constants of a function with a rule operands of its node, and, where that is in the body of a scan or
-    in a branch, of the scan or ``cond`` around it: the regenerated program would be another one. Those of a nested jit
-    stay where they are.
-    """
-    if not lowering.table.functions[name].constants:
-        return name
-    return lowering.own(jaxprs.within_jit(closed, wanted), wanted)
-
-
-def _rules(equation: Any, active: Active | None) -> TracedRules:
-    """Trace the derivative rule of a primitive, for all operands or for those that are active."""
-    if active is not None:
-        return covering_primitive_jvp(equation, active[0])
-    return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
+def _implementation(equation: Any) -> Any:
+    """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
+    if equation.effects:
+        raise UnsupportedError("brainir cannot store a primitive with side effects")
+    if primitive_rules.implementation(equation) is None:
+        if primitive_rules.is_brainevent(equation.primitive):
+            return None
+        raise UnsupportedError(
+            f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
+        )
+    try:
+        traced = primitive_rules.trace_primitive(equation)
+    except UNTRACEABLE:
+        return None
+    # One that only runs the primitive says nothing.
+    return None if jaxprs.uses(traced, equation.primitive) else traced
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:

@@ -131,9 +131,12 @@ class Lowering:
         found = root.linear.of(equation) if root.tangents else None
         return () if found is None else found[0]
 
-    def own(self, closed: Any, name: str) -> str:
-        """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function."""
-        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed)))
+    def own(self, closed: Any, name: str, still: Collection[int] = ()) -> str:
+        """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function.
+
+        Some of its inputs may never be perturbed.
+        """
+        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still)))
         try:
             return self.shared(closed, name)
         finally:

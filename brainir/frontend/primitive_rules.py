@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad, batching
 
@@ -23,6 +24,7 @@ __all__ = [
     "is_brainevent",
     "noted_results",
     "primitive_functions",
+    "solve_linear",
     "trace_implementation_jvp",
     "trace_primitive",
     "trace_primitive_jvp",
@@ -181,3 +183,33 @@ def _trace_jvp(equation: Equation, function: Any) -> Any:
         return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
 
     return jax.make_jaxpr(rule)(*rule_specs(kinds))
+
+
+def solve_linear(functions: Sequence[Any], constants: Sequence[Any], vector: Any) -> Any:
+    """Solve a linear system as ``jax.lax.custom_linear_solve`` does, with a product of the transpose that is given.
+
+    Parameters
+    ----------
+    functions : sequence of callable
+        Products of a vector with the matrix and with its transpose, and solvers of both systems. Each takes the
+        constants and a vector.
+    constants : sequence of array
+    vector : array
+        The right-hand side.
+    """
+    template = _template_of_solve()
+    operands = [jax.ShapeDtypeStruct(kind.shape, kind.dtype) for kind in map(jax.typeof, (*constants, vector))]
+    jaxprs = type(template["jaxprs"])(*(jax.make_jaxpr(function)(*operands) for function in functions))
+    lengths = type(template["const_lengths"])(*[len(constants)] * len(functions))
+    (solution,) = jax.lax.linear_solve_p.bind(
+        *[*constants] * len(functions), vector, const_lengths=lengths, jaxprs=jaxprs
+    )
+    return solution
+
+
+@functools.cache
+def _template_of_solve() -> Mapping[str, Any]:
+    """Return the parameters of a linear solve, which are of classes that JAX does not export."""
+    with jax.disable_jit(False):
+        traced = jax.make_jaxpr(lambda x: jax.lax.custom_linear_solve(lambda y: y, x, lambda _, y: y))(np.float32(0))
+    return dict(traced.jaxpr.eqns[0].params)
