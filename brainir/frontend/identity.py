@@ -228,11 +228,11 @@ class FunctionKeys:
         return self._data(atom.val)
 
     def _data(self, value: Any) -> Hashable:
-        """Return the key of a constant or literal, which can be a number or a record of JAX around an array of numpy."""
+        """Return the key of a constant or literal: a number, an array, or a record of JAX around one of numpy."""
+        if isinstance(value, int | float | complex):
+            return self._of(np.asarray(value))
         held = jax_compat.numpy_array(value)
-        return self._of(
-            np.asarray(value) if isinstance(value, int | float | complex) else value if held is None else held
-        )
+        return self._of(value if held is None else held)
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = is_pure(function.__module__)
