@@ -20,6 +20,7 @@ OTHER = jnp.array([0.5, 0.25, -1.5])
 SCALE = np.float32(1.5)
 X = jnp.array([0.3, -1.2, 2.0])
 MATRIX = jnp.array([[4.0, 0.0, 0.5], [0.3, 5.0, 0.0]])
+ROWS, COLUMNS = jnp.array([0, 0, 1, 1]), jnp.array([0, 2, 0, 1])
 
 
 def elementwise(name: str, compute: Callable[[Any], Any], rule: Callable[[Any, Any], Any] | None) -> Any:
@@ -114,8 +115,10 @@ def test_a_function_without_a_rule_that_holds_an_array_is_called_as_it_is() -> N
         lambda m: sparse.BCOO.fromdense(m, nse=4) @ X,
         lambda m: sparse.BCOO.fromdense(m, nse=4).T.todense(),
         lambda m: lax.scan(lambda carry, _: (carry + sparse.BCOO.fromdense(m, nse=4).T @ X[:2], None), X, length=2)[0],
+        # Its product has a rule to be transposed: a linear system inside its own rule, whose rules lead back to it.
+        lambda m: sparse.CSR((m[ROWS, COLUMNS], COLUMNS, jnp.array([0, 2, 4])), shape=(2, 3)) @ X,
     ],
-    ids=["product", "transpose", "scan"],
+    ids=["product", "transpose", "scan", "compressed rows"],
 )
 def test_sparse_matrices_and_their_gradients_are_lowered_to_the_same_program(fn: Callable[..., Any]) -> None:
     for f in (fn, jax.grad(total(fn))):

@@ -48,6 +48,15 @@ def other_sloped(v: Any) -> Any:
 other_sloped.defjvp(lambda primals, tangents: (other_sloped(*primals), 2 * tangents[0]))
 
 
+@jax.custom_vjp
+def sloped_backwards(v: Any) -> Any:
+    """Compute the same again, with rules that loops keep in their gradients."""
+    return (v > 0).astype(v.dtype)
+
+
+sloped_backwards.defvjp(lambda v: (sloped_backwards(v), v), lambda v, g: (g * jnp.exp(-jnp.abs(v)) * SLOPE,))
+
+
 @jax.jit
 def clip(x: Any) -> Any:
     """Function with the name of one that it calls."""
@@ -132,6 +141,10 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "what a rule leads back to": lambda x: recurs(x),
     "a loop": looping,
     "the gradient of a loop": jax.grad(lambda x: looping(x).sum()),
+    "the gradient of a loop with backward rules": jax.grad(
+        lambda x: jax.lax.scan(lambda c, y: (sloped_backwards(clip(c) + y), c), x[0], x)[1].sum()
+    ),
+    "another one": jax.grad(lambda x: jax.lax.scan(lambda c, y: (sloped_backwards(clip(c) - y), c), x[0], x)[1].sum()),
     "loops in a loop": lambda x: jax.lax.fori_loop(0, 2, lambda i, v: looping(v) * i, x),
     "a loop until": lambda x: jax.lax.while_loop(is_large, halved, x) + halved(x),
     "what was a body is a branch": lambda x: jax.lax.cond(is_large(x), halved, clip, x),
@@ -220,9 +233,9 @@ ad.primitive_jvps[fresh_p] = lambda primals, tangents, tag: (
 
 
 def test_function_of_a_nested_jit_that_the_program_does_not_need_is_left_out() -> None:
-    """The rule is lowered for three orders of derivative, and then refers to itself."""
+    """The rule is another one in every order of derivative, and stored for three."""
     program = brainir.lower(lambda x: fresh_p.bind(x, tag=Tag()), X)
-    assert len(program.functions) == 4
+    assert len(program.functions) == 6
     np.testing.assert_allclose(jax.jvp(brainir.to_callable(program), (X,), (X,))[1], X * jnp.sin(X) * X, rtol=1e-6)
 
 

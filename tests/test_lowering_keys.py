@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.frontend.identity import FunctionKeys
 from brainir.frontend.lowering_keys import LoweringKeys
 
 
@@ -112,6 +113,41 @@ def test_objects_that_only_look_alike_are_not_the_same(make: Callable[[], Any]) 
 
 def test_jaxprs_are_told_apart_by_every_parameter() -> None:
     assert key(traced(2.0)) != key(traced(2.0, axis=1))
+
+
+@pytest.mark.parametrize("keys", [LoweringKeys, FunctionKeys])
+def test_jaxprs_are_told_apart_by_all_that_they_compute(keys: type[FunctionKeys]) -> None:
+    held = np.arange(3.0)
+    functions: list[Callable[[Any], Any]] = [
+        lambda x: x * 0.0,
+        lambda x: x * -0.0,
+        lambda x: x + 0.0,
+        lambda x: jnp.sum(x) * 0.0,
+        lambda x: x * held,
+        lambda x: x * (held + 1),
+        lambda x: jax.lax.scan(lambda c, y: (c * y, c), x[0], x)[0],
+        lambda x: jax.lax.scan(lambda c, y: (c - y, c), x[0], x)[0],
+        lambda x: (x, x * 2),
+        lambda x: (x * 2, x),
+    ]
+    found = [keys().of(jax.make_jaxpr(fn)(held)) for fn in functions]
+    again = [keys().of(jax.make_jaxpr(fn)(held)) for fn in functions]
+    assert found == again
+    assert len(set(found)) == len(functions)
+
+
+def test_jaxprs_on_other_lines_are_other_ones_between_programs_only() -> None:
+    def sine(x: Any) -> Any:
+        return jnp.sin(x)
+
+    def named(x: Any) -> Any:
+        with jax.named_scope("a"):
+            return jnp.sin(x)
+
+    sine_below = functools.partial(lambda fn, x: fn(x), lambda x: jnp.sin(x))
+    jaxprs = [jax.make_jaxpr(jax.jit(lambda x, fn=fn: fn(x)))(1.0) for fn in (sine, named, sine_below)]
+    assert len({FunctionKeys().of(jaxpr)[0] for jaxpr in jaxprs}) == 3
+    assert len({key(jaxpr) for jaxpr in jaxprs}) == 1
 
 
 def rising(number: Any, following: Callable[[Any], Any]) -> Any:

@@ -97,6 +97,32 @@ def test_rule_is_traced_once_for_all_programs_of_a_process(fn: Any, capsys: pyte
     assert capsys.readouterr().out.count("rule") == 1
 
 
+@jax.custom_vjp
+def spiking(v: Any) -> Any:
+    """Step function whose rule is kept in the forward pass of a loop and tells when it is traced."""
+    return (v > 0).astype(v.dtype)
+
+
+def _spiking_fwd(v: Any) -> Any:
+    print("rule")
+    return spiking(v), v
+
+
+spiking.defvjp(_spiking_fwd, lambda v, g: (g / (1.0 + SLOPE * jnp.abs(v)),))
+
+
+def test_rule_in_the_gradient_of_a_loop_is_traced_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def gradient(x: Any) -> Any:
+        return jax.grad(lambda x: jax.lax.scan(lambda c, y: (spiking(c + y), c), x[0], x)[1].sum())(x)
+
+    brainir.lower(lambda x: gradient(x), X)
+    capsys.readouterr()
+    jax.make_jaxpr(lambda x: gradient(x))(X)
+    by_jax = capsys.readouterr().out.count("rule")
+    brainir.lower(lambda x: gradient(x), X)
+    assert capsys.readouterr().out.count("rule") == by_jax
+
+
 @pytest.mark.parametrize(
     "fn",
     [

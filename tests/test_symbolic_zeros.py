@@ -12,6 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 import brainir
+from brainir import Program
 from brainir.ir.errors import VerificationError
 from tests.compare import assert_same_bits
 
@@ -91,6 +92,10 @@ def regenerated(name: str, way: str) -> Callable[..., Any]:
     program = brainir.loads(brainir.dumps(brainir.lower(fn, X, Y)))
     if way == "callable":
         return brainir.to_callable(program)
+    return executed(program)
+
+
+def executed(program: Program) -> Callable[..., Any]:
     module: dict[str, Any] = {}
     exec(brainir.to_source(program), module)
     found: Callable[..., Any] = module[program.entry]
@@ -142,6 +147,27 @@ def test_vjp_rules_see_the_same_perturbations_and_zeros(derivative: str, way: st
 def test_functions_with_cases_trace_to_the_same_program(fn: Callable[..., Any]) -> None:
     program = brainir.lower(fn, X, Y)
     assert brainir.fingerprint(brainir.lower(brainir.to_callable(program), X, Y)) == brainir.fingerprint(program)
+
+
+@pytest.mark.parametrize("way", ["callable", "source"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_numbers_that_a_function_closes_over_stay_operands(reverse: bool, way: str) -> None:
+    bound = jnp.int32(2)
+
+    def scaled(x: Any, y: Any) -> Any:
+        return jnp.where(bound > 1, x * y, x)
+
+    if reverse:
+        fn: Any = jax.custom_vjp(scaled)
+        fn.defvjp(lambda x, y: (x.value, y.value), lambda y, ct: (ct * y, None), symbolic_zeros=True)
+    else:
+        fn = jax.custom_jvp(scaled)
+        fn.defjvp(lambda primals, tangents: (fn(*primals), tangents[0] * primals[1]), symbolic_zeros=True)
+    program = brainir.lower(fn, X, Y)
+    (node,) = program.entry_function.nodes
+    assert (node.inputs, node.closed_over) == (("2:i32", "x", "y"), 1)
+    again = brainir.to_callable(program) if way == "callable" else executed(program)
+    assert brainir.fingerprint(brainir.lower(again, X, Y)) == brainir.fingerprint(program)
 
 
 def test_a_backward_rule_gets_the_residuals_of_the_forward_rule_that_ran() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -67,6 +68,20 @@ def test_options_that_there_are_not_are_refused() -> None:
         brainir.check_units(PROGRAM, numbers="dimensionles")  # type: ignore[arg-type]
     with pytest.raises(brainir.BrainIRError, match="'d_rtrl' or 'es_d_rtrl', not 'uoro'"):
         brainir.cost(PROGRAM).trace_bytes("uoro")  # type: ignore[arg-type]
+
+    with pytest.raises(brainir.BrainIRError, match="lines must be 'old' or 'new', not 'older'"):
+        brainir.relabel(PROGRAM, like=PROGRAM, lines="older")  # type: ignore[arg-type]
+
+
+def test_what_is_no_name_is_refused() -> None:
+    with pytest.raises(
+        brainir.BrainIRError, match="a path is a tuple of keys, or a text with dots between them, not int"
+    ):
+        brainir.why(PROGRAM, 3)  # type: ignore[arg-type]
+    with pytest.raises(
+        brainir.BrainIRError, match=r"the name of a primitive is a text, not Primitive; write primitive\.name"
+    ):
+        brainir.register_primitive(jax.lax.sin_p, jnp.sin)  # type: ignore[arg-type]
 
 
 def test_a_single_text_is_one_operation_and_one_path() -> None:

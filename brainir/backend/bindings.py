@@ -31,8 +31,11 @@ def register_primitive(name: str, function: Any) -> None:
     Raises
     ------
     EmissionError
-        If `function` is neither.
+        If `function` is neither, or `name` is no text.
     """
+    if not isinstance(name, str):
+        given = type(name).__name__  # type: ignore[unreachable]  # for callers that are not typed
+        raise EmissionError(f"the name of a primitive is a text, not {given}; write primitive.name")
     if not callable(getattr(function, "bind", function)):
         raise EmissionError(f"{name!r} needs a primitive or a function that says what it computes, not {function!r}")
     _REGISTERED[name] = getattr(function, "bind", function)

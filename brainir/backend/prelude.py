@@ -100,6 +100,11 @@ def _case(rules, places):
         raise TypeError(f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere")
     return rules[places]
 ''',
+    "_captured": '''
+def _captured(values):
+    """Return what a function closes over; numbers as arrays, which are operands of JAX's calls of the function."""
+    return [jnp.asarray(value) if isinstance(value, np.generic) else value for value in values]
+''',
     "_custom_jvp": '''
 def _custom_jvp(function, closed_over, cases):
     """Return a function with a JVP rule for each case (perturbed operands, moved results, rule)."""
@@ -115,7 +120,8 @@ def _custom_jvp(function, closed_over, cases):
         return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
 
     def call(*operands):
-        run = jax.custom_jvp(lambda *own: function(*operands[:closed_over], *own))
+        first = _captured(operands[:closed_over])
+        run = jax.custom_jvp(lambda *own: function(*first, *own))
         run.defjvp(jvp, symbolic_zeros=True)
         return run(*operands[closed_over:])
 
@@ -132,7 +138,7 @@ def _custom_vjp(function, closed_over, kinds):
     rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
 
     def call(*operands):
-        first, seen = operands[:closed_over], operands[closed_over:]
+        first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         types = [jax.typeof(operand) for operand in seen]
         run = jax.custom_vjp(lambda *own: function(*first, *own))
 
@@ -191,7 +197,8 @@ def _covering_jvp(function, closed_over, perturbed, moved, rule):
         return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
 
     def call(*operands):
-        run = jax.custom_jvp(lambda *own: function(*operands[:closed_over], *own))
+        first = _captured(operands[:closed_over])
+        run = jax.custom_jvp(lambda *own: function(*first, *own))
         run.defjvp(jvp, symbolic_zeros=True)
         return run(*operands[closed_over:])
 
@@ -203,7 +210,7 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
     perturbed, asked, returned = case
 
     def call(*operands):
-        first, seen = operands[:closed_over], operands[closed_over:]
+        first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         types = [jax.typeof(operand) for operand in seen]
         run = jax.custom_vjp(lambda *own: function(*first, *own))
 

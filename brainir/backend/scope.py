@@ -54,7 +54,7 @@ _BUILTINS = (
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
 _HELPERS = (
-    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_case", "_composite", "_covering_jvp",
+    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_captured", "_case", "_composite", "_covering_jvp",
     "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect", "_external", "_filled", "_geqp3", "_geqrf",
     "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh", "_moving", "_parts", "_platform_index",
     "_polynomial", "_primitive", "_quantity", "_scan", "_solve_with_transpose", "_split", "_stored", "_switch",

@@ -59,7 +59,7 @@ def _with_jvp(
         return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
 
     def call(*operands: Any) -> tuple[Any, ...]:
-        run = jax.custom_jvp(_after(function, operands[:closed_over]))
+        run = jax.custom_jvp(_after(function, _captured(operands[:closed_over])))
         run.defjvp(jvp, symbolic_zeros=True)
         results: tuple[Any, ...] = run(*operands[closed_over:])
         return results
@@ -93,7 +93,7 @@ def custom_vjp(
     rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
 
     def call(*operands: Any) -> tuple[Any, ...]:
-        first, seen = operands[:closed_over], operands[closed_over:]
+        first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         own = [jax.typeof(operand) for operand in seen]
         run = jax.custom_vjp(_after(function, first))
 
@@ -169,7 +169,7 @@ def covering_vjp(
     perturbed, asked, returned = case
 
     def call(*operands: Any) -> tuple[Any, ...]:
-        first, seen = operands[:closed_over], operands[closed_over:]
+        first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         own = [jax.typeof(operand) for operand in seen]
         run = jax.custom_vjp(_after(function, first))
 
@@ -199,6 +199,11 @@ def _filled(values: Sequence[Any], places: Sequence[int], covered: Places) -> li
         raise NotStoredError(f"the derivative rule was stored for {covered} only, not for {places}")
     taken = [values[place] for place in covered]
     return [jnp.zeros(value.shape, value.dtype) if isinstance(value, SymbolicZero) else value for value in taken]
+
+
+def _captured(values: Sequence[Any]) -> list[Any]:
+    """Return what a function closes over; numbers as arrays, which are operands of JAX's calls of the function."""
+    return [jnp.asarray(value) if isinstance(value, np.generic) else value for value in values]
 
 
 def _after(function: Function, first: Sequence[Any]) -> Function:

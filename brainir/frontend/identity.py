@@ -18,48 +18,35 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import jax
-import jax.extend
 import numpy as np
+from jax.extend import core
 
+from . import jax_compat
 from .primitive_rules import primitive_functions
-
-__all__ = ["FunctionKeys", "Same", "UnknownBehaviourError", "closure", "is_importable"]
-
-_PURE = frozenset(
-    [
-        "brainunit",
-        "builtins",
-        "cmath",
-        "functools",
-        "itertools",
-        "jax",
-        "jaxlib",
-        "math",
-        "ml_dtypes",
-        "numpy",
-        "operator",
-        "saiunit",
-        "typing",
-    ]
+from .sources import source_of
+from .wrapped import (
+    EXACT,
+    UnknownBehaviourError,
+    changes_nothing,
+    closure,
+    is_pure,
+    is_wrapped,
+    unlifted,
+    without_notes,
 )
-"""Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
+
+__all__ = ["FunctionKeys", "Same", "is_importable"]
 
 _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 """Builtins that depend on more than their arguments."""
 
-_EXACT = frozenset((bool, int, str, bytes, type(None)))
-"""Types whose values are equal only where nothing tells them apart."""
-
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
 _MOST_FUNCTIONS = 100
+_MOST_EQUATIONS = 1000
 
 
 V = TypeVar("V")
-
-
-class UnknownBehaviourError(Exception):
-    """A function reaches something that can change, or that is too large for a key."""
 
 
 class Same:
@@ -101,11 +88,11 @@ class FunctionKeys:
 
     def _of(self, value: Any) -> Hashable:
         kind = type(value)
-        if kind in _EXACT:
+        if kind in EXACT:
             return kind, value
         self._changes |= kind is list or kind is dict
         if kind in (tuple, list):
-            items = [(type(item), item) if type(item) in _EXACT else self._of(item) for item in value]
+            items = [(type(item), item) if type(item) in EXACT else self._of(item) for item in value]
             return kind, tuple(items)
         if kind in (float, complex):
             return kind, repr(value)
@@ -118,12 +105,12 @@ class FunctionKeys:
         return self._object(value, kind)
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if _is_wrapped(value):
+        if is_wrapped(value):
             return self._wrapped(value)
         if isinstance(value, jax.tree_util.PyTreeDef):
             # Static parts that compare equal, such as 1 and True, print differently.
             return kind, value, str(value)
-        if isinstance(value, (np.dtype, jax.core.ShapedArray)):
+        if isinstance(value, (np.dtype, jax.core.ShapedArray, jax.sharding.Mesh)):
             return kind, value
         if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
             self._changes = True
@@ -132,37 +119,41 @@ class FunctionKeys:
         if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            self._changes |= not _is_pure(kind.__module__)
+            self._changes |= not is_pure(kind.__module__)
             return Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
-        if isinstance(value, jax.extend.core.Primitive):
+        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+            return self._jaxpr(value)
+        if isinstance(value, core.Primitive):
             return self._once(value, self._primitive)
-        if isinstance(value, types.ModuleType) and _is_pure(value.__name__):
+        if isinstance(value, types.ModuleType) and is_pure(value.__name__):
             return Same(value)
-        if _is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
+        if is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
             return self._of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
-        if kind is object:
+        if kind is object or kind.__name__ == "UnspecifiedValue":
             return Same(value)  # stands for something by being itself
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         if is_importable(value) or _is_jitted_for_good(value):
             # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
             inner = getattr(value, "__wrapped__", None)
-            known = isinstance(inner, types.FunctionType) and not _is_pure(inner.__module__)
-            self._changes |= not _is_pure(getattr(value, "__module__", None))
+            known = isinstance(inner, types.FunctionType) and not is_pure(inner.__module__)
+            self._changes |= not is_pure(getattr(value, "__module__", None))
             return (Same(value), self._of(inner)) if known else Same(value)
+        if _is_compared_by_jax(value):
+            return kind, value
         raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, rule, avals = _unlifted(value)
+        value, rule, avals = unlifted(value)
         if rule is not None:
             return "rule", self._of(rule), self._of(avals)
         transforms = [
-            (self._of(change), self._of(_without_notes(static)))
+            (self._of(change), self._of(without_notes(static)))
             for change, static in value.transforms
-            if not _changes_nothing(change, static)
+            if not changes_nothing(change, static)
         ]
         return "wrapped", self._of(value.f), tuple(transforms), self._of(value.params)
 
@@ -202,8 +193,50 @@ class FunctionKeys:
         self._changes = True
         return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
 
+    def _jaxpr(self, jaxpr: Any) -> Hashable:
+        """Return the key of a jaxpr, whatever its variables are called; of an open one, constants are some of these."""
+        is_open = isinstance(jaxpr, core.Jaxpr)
+        opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr, jaxpr.constvars) if is_open else jaxpr)
+        if len(opened.equations) > _MOST_EQUATIONS:
+            raise UnknownBehaviourError(f"a jaxpr of {len(opened.equations)} equations")
+        numbers: dict[Any, int] = {}
+        return (
+            (opened.function_name, opened.function_file),
+            self._atoms((*opened.constvars, *opened.invars), numbers),
+            tuple([self._data(const) for const in opened.consts if not is_open]),
+            tuple([self._equation(equation, numbers) for equation in opened.equations]),
+            self._atoms(opened.outvars, numbers),
+        )
+
+    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
+        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
+        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation), self._place(equation)
+        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
+        return self._of(equation.primitive), params, context, operands, results
+
+    @staticmethod
+    def _place(equation: Any) -> Hashable:
+        """Return the scope and the model's line of an equation, which nodes are lowered with."""
+        return jax_compat.name_stack(equation), source_of(equation)
+
+    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
+        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
+        return tuple([(atom.aval, self._atom(atom, numbers)) for atom in atoms])
+
+    def _atom(self, atom: Any, numbers: dict[Any, int]) -> Hashable:
+        if not jax_compat.is_literal(atom):
+            return numbers.setdefault(atom, len(numbers))
+        return self._data(atom.val)
+
+    def _data(self, value: Any) -> Hashable:
+        """Return the key of a constant or literal: a number, an array, or a record of JAX around one of numpy."""
+        if isinstance(value, int | float | complex):
+            return self._of(np.asarray(value))
+        held = jax_compat.numpy_array(value)
+        return self._of(value if held is None else held)
+
     def _function(self, function: types.FunctionType) -> Hashable:
-        pure = _is_pure(function.__module__)
+        pure = is_pure(function.__module__)
         self._changes |= not pure
         if pure and "<locals>" not in function.__qualname__:
             return Same(function)  # it is there for good
@@ -235,7 +268,7 @@ class FunctionKeys:
         while isinstance(value, types.ModuleType | type):
             if value is np.random or (value is np and attributes[:1] == ["random"]):
                 raise UnknownBehaviourError("what numpy.random draws")
-            if _is_pure(getattr(value, "__module__", value.__name__)):
+            if is_pure(getattr(value, "__module__", value.__name__)):
                 return path, Same(value)
             if not attributes:
                 break
@@ -260,88 +293,13 @@ _RULE_FIELDS = (
 """What a function with its own rules is made of, in one JAX version or another."""
 
 
-def closure(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """Return the variables that a function closes over and computes with, by name."""
-    held = _cells(function)
-    if not _is_pure(function.__module__):
-        return list(held.items())
-    if function.__qualname__ == "_memoize.<locals>.memoized":
-        held = {"fn": held["fn"]}
-    # A trace, and what a transformation left of its last run, are not part of what JAX's own functions compute.
-    return [(name, value) for name, value in held.items() if not _is_note(value)]
-
-
-def _cells(function: types.FunctionType) -> dict[str, Any]:
-    return {name: _content(function, place) for place, name in enumerate(function.__code__.co_freevars)}
-
-
-def _content(function: types.FunctionType, place: int) -> Any:
-    try:
-        return (function.__closure__ or ())[place].cell_contents
-    except ValueError:
-        raise UnknownBehaviourError(f"a variable of {function.__qualname__} that is not set yet") from None
-
-
-def _without_notes(values: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple([value for value in values if not _is_note(value)])
-
-
-def _is_note(value: Any) -> bool:
-    """Whether JAX keeps a value beside a function for checks and messages only."""
-    if type(value) in _EXACT:
-        return False
-    name = type(value).__name__
-    if isinstance(value, types.FunctionType):
-        return value.__module__ == "jax._src.linear_util" and value.__name__ == "<lambda>"
-    return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
-
-
-def _is_wrapped(value: Any) -> bool:
-    return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
-
-
-def _unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Return what traces a rule without what JAX wraps around it each time that it meets it inside another rule.
-
-    With it come the rule itself and the types that it is traced for, if that is what it is.
-    """
-    while True:
-        thunk = _held(wrapped.f, "fn")
-        rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
-        if wrapped.transforms or wrapped.params or not _is_wrapped(rule) or avals is None:
-            return wrapped, None, ()
-        if getattr(rule.f, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
-            return wrapped, rule, tuple(avals)
-        inner = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk")
-        if _held(rule.f, "num_consts") != 0 or rule.transforms or not _is_wrapped(inner):
-            return wrapped, rule, tuple(avals)
-        wrapped = inner
-
-
-def _held(function: Any, *names: str) -> Any:
-    """Return the first of these variables that one of JAX's own functions closes over; None for anything else."""
-    if not isinstance(function, types.FunctionType) or not _is_pure(function.__module__):
-        return None
-    held = function.__code__.co_freevars
-    return next((_content(function, held.index(name)) for name in names if name in held), None)
-
-
-def _changes_nothing(change: Any, static: Sequence[Any]) -> bool:
-    return getattr(change, "__name__", "") == "_handle_consts_in_bwd" and not any(static)
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _is_pure(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _PURE
-
-
 def is_importable(value: Any) -> bool:
     """Whether a class or function is what its module has under its name, and so is there for good."""
     if isinstance(value, types.BuiltinFunctionType) and not isinstance(value.__self__, types.ModuleType | None):
         return False
     if not callable(value):
         return False
-    if isinstance(value, type) and not _is_pure(value.__module__) and not hasattr(value, "_fields"):
+    if isinstance(value, type) and not is_pure(value.__module__) and not hasattr(value, "_fields"):
         return False  # what a class holds can change
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     module = getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else "")
@@ -372,9 +330,25 @@ def _global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
         if path:
             found[tuple(path)] = None
         path = [step.argval] if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") else []
-        if step.opname == "IMPORT_NAME" and not _is_pure(step.argval):
+        if step.opname == "IMPORT_NAME" and not is_pure(step.argval):
             raise UnknownBehaviourError(f"an import of {step.argval}")
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             found.update(dict.fromkeys(_global_paths(inner)))
     return tuple(found)
+
+
+def _is_compared_by_jax(value: Any) -> bool:
+    """Whether JAX compares a value to see whether it has compiled a program before.
+
+    Those are numbers of dimensions, layouts, shardings and the like.
+    """
+    kind = type(value)
+    is_number = issubclass(kind, int | float | complex) or hasattr(kind, "__array__")
+    if kind.__module__.partition(".")[0] not in ("jax", "jaxlib") or is_number:
+        return False
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return any("__eq__" in vars(base) for base in kind.__mro__[:-1])

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 from jax.extend import core
 
-from . import jax_compat, primitive_rules
-from .identity import FunctionKeys, Same, UnknownBehaviourError, closure, is_importable
+from . import primitive_rules
+from .identity import FunctionKeys, Same, is_importable
+from .wrapped import UnknownBehaviourError, closure
 
 __all__ = ["LoweringKeys", "Parts", "is_too_high"]
 
@@ -65,7 +66,7 @@ class LoweringKeys(FunctionKeys):
         try:
             return super()._of(value)
         except UnknownBehaviourError:
-            return (type(value), value) if _is_compared_by_jax(type(value)) else self._part(Same(value))
+            return self._part(Same(value))
 
     def _part(self, key: Hashable) -> Hashable:
         self._parts.add(key)
@@ -80,11 +81,8 @@ class LoweringKeys(FunctionKeys):
         return key
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, core.ClosedJaxpr):
-            return self._part(self._jaxpr(value, value.consts))
-        if isinstance(value, core.Jaxpr):
-            # Constants that come from elsewhere are variables like others.
-            return self._part(self._jaxpr(jax_compat.as_closed(value, value.constvars), ()))
+        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+            return self._part(self._jaxpr(value))
         if isinstance(value, core.JaxprEqn):
             return self._part(self._equation(value, {}))
         if isinstance(value, jax.tree_util.PyTreeDef):
@@ -129,48 +127,12 @@ class LoweringKeys(FunctionKeys):
         kind, static = node
         return Same(kind), self._of(static), tuple(map(self._tree, children))
 
-    def _jaxpr(self, closed: Any, consts: Sequence[Any]) -> Hashable:
-        """Return the key of a closed jaxpr, whatever its variables are called and wherever it was written."""
-        opened = jax_compat.open_jaxpr(closed)
-        numbers: dict[Any, int] = {}
-        return (
-            opened.function_name,
-            self._atoms((*opened.constvars, *opened.invars), numbers),
-            self._of(tuple(consts)),
-            tuple([self._equation(equation, numbers) for equation in opened.equations]),
-            self._atoms(opened.outvars, numbers),
-        )
-
-    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
-        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
-        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation)
-        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
-        return Same(equation.primitive), params, context, operands, results
-
-    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
-        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
-        return tuple(
-            [
-                (
-                    atom.aval,
-                    self._of(atom.val) if jax_compat.is_literal(atom) else numbers.setdefault(atom, len(numbers)),
-                )
-                for atom in atoms
-            ]
-        )
+    @staticmethod
+    def _place(equation: Any) -> Hashable:
+        return None  # a jaxpr is the same wherever it was written
 
 
 def _is_compared_by_fields(kind: type) -> bool:
     """Whether a class says that its objects are equal where their fields are, which do not change."""
     params = getattr(kind, "__dataclass_params__", None)
     return bool(params and params.frozen and params.eq)
-
-
-def _is_compared_by_jax(kind: type) -> bool:
-    """Whether JAX compares objects of a class to see whether it has compiled a program before.
-
-    Those are numbers of dimensions, layouts, shardings and the like.
-    """
-    is_own = kind.__module__.partition(".")[0] in ("jax", "jaxlib") and not issubclass(kind, jax.Array)
-    has_values = any("__eq__" in vars(base) for base in kind.__mro__[:-1]) and kind.__hash__ is not None
-    return is_own and has_values

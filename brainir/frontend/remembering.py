@@ -10,11 +10,12 @@ import jax
 
 from ..ir.sharing import reachable_functions
 from . import jax_compat, jax_rules
-from .identity import FunctionKeys, UnknownBehaviourError
+from .identity import FunctionKeys
 from .rule_memory import RULES, LoweredRules
 from .rules import Attributes
 from .settings import settings
 from .table import Table
+from .wrapped import UnknownBehaviourError
 
 __all__ = ["Behaviour", "Remembering"]
 

@@ -70,6 +70,9 @@ def _find(program: Program, path: StatePath | str) -> State | StatePath:
     for unused in program.interface.unused:
         for name in (unused, _dotted(unused), format_path(unused)):
             known.setdefault(name, unused)
+    if not isinstance(path, str | tuple | list):
+        given = type(path).__name__  # type: ignore[unreachable]  # for callers that are not typed
+        raise AnalysisError(f"a path is a tuple of keys, or a text with dots between them, not {given}")
     wanted = path if isinstance(path, str) else tuple(path)
     if wanted in known:
         return known[wanted]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..collector import collector_paused
 from ..effects import runs_effects
+from ..errors import BrainIRError
 from ..ops import AnyNode
 from ..program import Function, Program, require_program
 from .naming import Names
@@ -37,8 +38,15 @@ def relabel(program: Program, *, like: Program, lines: Literal["old", "new"] = "
     Returns
     -------
     Program
+
+    Raises
+    ------
+    BrainIRError
+        If `lines` is neither.
     """
     require_program(program, like)
+    if lines not in ("old", "new"):
+        raise BrainIRError(f"lines must be 'old' or 'new', not {lines!r}")
     matching = ProgramMatching(like, program)
     return relabel_matched(matching, Names(matching), lines)
 

@@ -1,0 +1,124 @@
+"""What JAX makes of a Python function when it keeps it in an equation: the function, and what is around it."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "EXACT",
+    "UnknownBehaviourError",
+    "changes_nothing",
+    "closure",
+    "is_pure",
+    "is_wrapped",
+    "unlifted",
+    "without_notes",
+]
+
+_PURE = frozenset(
+    [
+        "brainunit",
+        "builtins",
+        "cmath",
+        "functools",
+        "itertools",
+        "jax",
+        "jaxlib",
+        "math",
+        "ml_dtypes",
+        "numpy",
+        "operator",
+        "saiunit",
+        "typing",
+    ]
+)
+"""Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
+
+EXACT = frozenset((bool, int, str, bytes, type(None)))
+"""Types whose values are equal only where nothing tells them apart."""
+
+
+class UnknownBehaviourError(Exception):
+    """A function reaches something that can change, or that is too large for a key."""
+
+
+def closure(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """Return the variables that a function closes over and computes with, by name."""
+    held = _cells(function)
+    if not is_pure(function.__module__):
+        return list(held.items())
+    if function.__qualname__ == "_memoize.<locals>.memoized":
+        held = {"fn": held["fn"]}
+    # A trace, and what a transformation left of its last run, are not part of what JAX's own functions compute.
+    return [(name, value) for name, value in held.items() if not _is_note(value)]
+
+
+def _cells(function: types.FunctionType) -> dict[str, Any]:
+    return {name: _content(function, place) for place, name in enumerate(function.__code__.co_freevars)}
+
+
+def _content(function: types.FunctionType, place: int) -> Any:
+    try:
+        return (function.__closure__ or ())[place].cell_contents
+    except ValueError:
+        raise UnknownBehaviourError(f"a variable of {function.__qualname__} that is not set yet") from None
+
+
+def without_notes(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the values that count for what a transformation does."""
+    return tuple([value for value in values if not _is_note(value)])
+
+
+def _is_note(value: Any) -> bool:
+    """Whether JAX keeps a value beside a function for checks and messages only."""
+    if type(value) in EXACT:
+        return False
+    name = type(value).__name__
+    if isinstance(value, types.FunctionType):
+        return value.__module__ == "jax._src.linear_util" and value.__name__ == "<lambda>"
+    return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
+
+
+def is_wrapped(value: Any) -> bool:
+    """Whether a value is a function with the transformations that JAX runs around it."""
+    return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
+
+
+def unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return what traces a rule without what JAX wraps around it each time that it meets it inside another rule.
+
+    With it come the rule itself and the types that it is traced for, if that is what it is.
+    """
+    while True:
+        thunk = _held(wrapped.f, "fn")
+        rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
+        if wrapped.transforms or wrapped.params or not is_wrapped(rule) or avals is None:
+            return wrapped, None, ()
+        if getattr(rule.f, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
+            return wrapped, rule, tuple(avals)
+        inner = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk")
+        if _held(rule.f, "num_consts") != 0 or rule.transforms or not is_wrapped(inner):
+            return wrapped, rule, tuple(avals)
+        wrapped = inner
+
+
+def _held(function: Any, *names: str) -> Any:
+    """Return the first of these variables that one of JAX's own functions closes over; None for anything else."""
+    if not isinstance(function, types.FunctionType) or not is_pure(function.__module__):
+        return None
+    held = function.__code__.co_freevars
+    return next((_content(function, held.index(name)) for name in names if name in held), None)
+
+
+def changes_nothing(change: Any, static: Sequence[Any]) -> bool:
+    """Whether a transformation leaves the function as it is."""
+    return getattr(change, "__name__", "") == "_handle_consts_in_bwd" and not any(static)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def is_pure(module: str | None) -> bool:
+    """Whether the functions of a module depend on their arguments alone."""
+    return (module or "").partition(".")[0] in _PURE
