@@ -436,3 +436,13 @@ def test_a_diff_leaves_no_garbage() -> None:
     finally:
         gc.enable()
     assert found.changes
+
+
+def test_records_among_attributes_are_shown_by_the_fields_that_are_given() -> None:
+    def saving(policy: str) -> Program:
+        kept = getattr(jax.checkpoint_policies, policy)
+        return brainir.lower(lambda x: jax.checkpoint(jnp.sin, policy=kept)(x), jnp.ones(3))
+
+    (change,) = brainir.diff(saving("dots_saveable"), saving("everything_saveable")).changes
+    shown = change.aspect, change.before, change.after
+    assert shown == ("policy", "{name=dots_saveable}", "{name=everything_saveable}")

@@ -25,6 +25,7 @@ from .types import is_literal
 from .wording import counted
 
 __all__ = [
+    "format_attribute",
     "format_constant",
     "format_function",
     "format_html",
@@ -53,7 +54,7 @@ def format_node(node: Node, inputs: Sequence[str] | None = None, outputs: Sequen
 
 def _attributes(node: Node) -> str:
     shown = [
-        f"{name}={_attribute(value)}"
+        f"{name}={format_attribute(value)}"
         for name, value in node.attributes().items()
         if value is not None and value is not False and value != () and not _is_default_zero(node, name, value)
     ]
@@ -64,15 +65,16 @@ def _is_default_zero(node: Node, name: str, value: object) -> bool:
     return (value == 0 or value == "") and not type(node).model_fields[name].is_required()
 
 
-def _attribute(value: object) -> str:
+def format_attribute(value: object) -> str:
+    """Write the value of an attribute; fields of records at their default are left out."""
     if isinstance(value, tuple):
-        return f"({','.join(map(_attribute, value))})"
+        return f"({','.join(map(format_attribute, value))})"
     if isinstance(value, LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree | CustomTree):
         return format_tree(value)
     if isinstance(value, Model):
         fields = type(value).model_fields
         given = ((name, getattr(value, name)) for name in fields)
-        shown = (f"{name}={_attribute(each)}" for name, each in given if each != fields[name].default)
+        shown = (f"{name}={format_attribute(each)}" for name, each in given if each != fields[name].default)
         return f"{{{', '.join(shown)}}}"
     return str(value)
 

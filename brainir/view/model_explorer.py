@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..ir.printer import format_attribute
 from ..ir.program import Function, Program, require_program
 from .graph import Box, boxes, edges
 
@@ -51,7 +52,9 @@ def _node(box: Box, function: Function, incoming: list[dict[str, str]]) -> dict[
     outputs = [box.key] if box.node is None else list(box.node.outputs)
     if box.node is not None:
         attributes += [
-            {"key": name, "value": str(value)} for name, value in box.node.attributes().items() if value is not None
+            {"key": name, "value": format_attribute(value)}
+            for name, value in box.node.attributes().items()
+            if value is not None
         ]
         if box.node.source:
             attributes.append({"key": "source", "value": box.node.source})

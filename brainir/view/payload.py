@@ -18,7 +18,7 @@ from ..ir.canonical import fingerprint
 from ..ir.diff import Change, format_changes
 from ..ir.errors import AnalysisError
 from ..ir.interface import State
-from ..ir.printer import format_path
+from ..ir.printer import format_attribute, format_path
 from ..ir.program import Function, Program
 from .graph import Box, boxes, edges
 
@@ -221,7 +221,9 @@ def _box(box: Box) -> dict[str, Any]:
         "scope": list(box.groups),
         "source": node.source if node is not None else "",
         "operands": " ".join(node.inputs) if node is not None else "",
-        "attributes": [[name, str(value)] for name, value in attributes.items() if value is not None and value != ()],
+        "attributes": [
+            [name, format_attribute(value)] for name, value in attributes.items() if value is not None and value != ()
+        ],
         "calls": list(dict.fromkeys(node.callees())) if node is not None else [],
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..canonical import fingerprint
 from ..effects import runs_effects
 from ..node import Node
-from ..printer import format_node
+from ..printer import format_attribute, format_node
 from ..program import Constant, Function
 from ..types import TensorType, is_literal, literal_array
 from ..wording import counted
@@ -256,7 +256,9 @@ class _FunctionChanges:
             if name in old.reference_names():
                 yield from self._references(old, new, name)
             elif repr(before[name]) != repr(after[name]):
-                yield self._node_change("attribute", old, new, name, str(before[name]), str(after[name]))
+                yield self._node_change(
+                    "attribute", old, new, name, *map(format_attribute, (before[name], after[name]))
+                )
 
     def _references(self, old: Node, new: Node, attribute: str) -> Iterator[Change]:
         first, second = (
