@@ -105,6 +105,62 @@ def linen_step() -> LibraryProgram:
     return LibraryProgram(step, (params, optimizer.init(params), x, jax.random.key(3)), (2,))
 
 
+@program("a training step of Flax Linen from TrainState to TrainState", "flax", "optax")
+def linen_state_step() -> LibraryProgram:
+    import flax.linen as nn
+    import optax
+    from flax.training.train_state import TrainState
+
+    net, x = nn.Dense(2), normal(4, 3)
+    state = TrainState.create(apply_fn=net.apply, params=net.init(jax.random.key(0), x), tx=optax.sgd(0.1, 0.9))
+
+    def step(state: Any, x: Any) -> Any:
+        value, grads = jax.value_and_grad(lambda params: jnp.mean(state.apply_fn(params, x) ** 2))(state.params)
+        return value, state.apply_gradients(grads=grads)
+
+    return LibraryProgram(step, (state, x), (1,))
+
+
+@program("a training step of Flax NNX from State to State", "flax", "optax")
+def nnx_state_step() -> LibraryProgram:
+    import optax
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: Any) -> None:
+            self.layer = nnx.Linear(3, 3, rngs=rngs)
+            self.norm = nnx.BatchNorm(3, rngs=rngs)
+            self.dropout = nnx.Dropout(0.3, rngs=rngs)
+
+        @nnx.remat
+        def __call__(self, x: Any) -> Any:
+            return self.dropout(self.norm(nnx.relu(self.layer(x))))
+
+    net = Net(nnx.Rngs(0))
+    graph, state = nnx.split((net, nnx.Optimizer(net, optax.adam(1e-2), wrt=nnx.Param)))
+
+    def step(state: Any, x: Any) -> Any:
+        net, optimizer = nnx.merge(graph, state)
+        value, grads = nnx.value_and_grad(lambda net: jnp.mean((net(x) - 1.0) ** 2))(net)
+        optimizer.update(net, grads)
+        return value, nnx.state((net, optimizer))
+
+    return LibraryProgram(step, (state, normal(4, 3)), ())
+
+
+@program("a step of an Equinox module from module to module", "equinox")
+def equinox_module_step() -> LibraryProgram:
+    import equinox as eqx
+
+    module, static = eqx.partition(eqx.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), eqx.is_array)
+
+    def step(module: Any, x: Any) -> Any:
+        value, grads = eqx.filter_value_and_grad(lambda module: jnp.sum(eqx.combine(module, static)(x) ** 2))(module)
+        return value, eqx.apply_updates(module, jax.tree.map(lambda grad: -0.1 * grad, grads))
+
+    return LibraryProgram(step, (module, normal(3)), (0, 1))
+
+
 @program("a training step of Equinox with optax", "equinox", "optax")
 def equinox_step() -> LibraryProgram:
     import equinox as eqx

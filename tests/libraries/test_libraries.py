@@ -14,7 +14,7 @@ from tests.compare import assert_same_bits
 from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
 
 NAMES = [name for name in PROGRAMS if installed(name)]
-WITHOUT_GRADIENTS = ("a step of NUTS of blackjax",)
+WITHOUT_GRADIENTS = ("a step of NUTS of blackjax", "a training step of Flax NNX from State to State")
 SOLVES = [name for name in NAMES if name.endswith("of lineax")]
 AGAIN = ["a solve of diffrax in as many steps as it takes", "checks of Equinox at run time", *SOLVES]
 built = functools.cache(lambda name: PROGRAMS[name][1]())
@@ -40,7 +40,7 @@ def regenerated(name: str) -> Callable[..., Any]:
 def test_values_are_the_same_to_the_bit(name: str) -> None:
     case: LibraryProgram = built(name)
     got, wanted = (jax.jit(fn)(*case.args) for fn in (regenerated(name), case.fn))
-    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
+    assert_same_bits(got, wanted)
 
 
 @pytest.mark.parametrize("name", ["a solve of diffrax in as many steps as it takes"])
