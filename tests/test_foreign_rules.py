@@ -462,3 +462,44 @@ def test_primitive_of_operands_without_tangents_is_a_call_whatever_its_rule_says
     ours = brainir.to_callable(program)
     assert np.array_equal(jax.grad(ours)(X), jax.grad(fn)(X))
     assert np.array_equal(jax.vmap(jax.jacfwd(ours))(jnp.stack([X, -X])), jax.vmap(jax.jacfwd(fn))(jnp.stack([X, -X])))
+
+
+def test_a_primitive_that_computes_with_itself_in_another_way_is_lowered() -> None:
+    power_p = primitive("brainir_tests_power", lambda x, n: [x * power_p.bind(x, n=n - 1)[0] if n else jnp.cos(x)])
+    ad.primitive_jvps[power_p] = lambda primals, tangents, n: (
+        power_p.bind(*primals, n=n),
+        [tangents[0] * (n + 1) * power_p.bind(*primals, n=n)[0]],
+    )
+
+    def fn(x: Any) -> Any:
+        return power_p.bind(x, n=2)[0]
+
+    program = brainir.lower(fn, jnp.float32(0.3))
+    ours = brainir.to_callable(brainir.loads(brainir.dumps(program)))
+    assert brainir.fingerprint(brainir.lower(ours, jnp.float32(0.3))) == brainir.fingerprint(program)
+    for order in range(4):
+        np.testing.assert_allclose(nth(ours, order), 3.0**order * 0.09 * np.cos(0.3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("again", [lambda tag: tag, lambda tag: Tag()])
+def test_a_primitive_that_computes_with_itself_without_end_is_refused(again: Callable[[Tag], Tag]) -> None:
+    endless_p = jax.extend.core.Primitive("brainir_tests_endless")
+    endless_p.def_impl(lambda x, tag: 2 * endless_p.bind(x, tag=again(tag)))
+    endless_p.def_abstract_eval(lambda x, tag: x)
+    with pytest.raises(brainir.BrainIRError, match="what computes it cannot be traced"):
+        brainir.lower(lambda x: endless_p.bind(x, tag=Tag()), X)
+
+
+def test_results_have_the_types_that_the_primitive_says() -> None:
+    """JAX traces by those; what computes the primitive may give a number of weak type where that says otherwise."""
+    weak_p = jax.extend.core.Primitive("brainir_tests_weak")
+    weak_p.def_impl(lambda x: lax.while_loop(lambda n: n < 3, lambda n: n + 1, 0))
+    weak_p.def_abstract_eval(lambda x: jax.core.ShapedArray((), jnp.int32))
+
+    def fn(x: Any) -> Any:
+        return weak_p.bind(x) * jnp.float16(0.5)
+
+    program = brainir.lower(fn, X)
+    ours = brainir.to_callable(program)
+    assert jax.eval_shape(ours, X) == jax.eval_shape(fn, X)
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)

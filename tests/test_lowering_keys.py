@@ -27,6 +27,9 @@ class Opaque:
         return "Opaque()"
 
 
+ARRAY = jnp.arange(3.0)
+
+
 def adding(number: Any) -> Callable[..., Any]:
     return lambda x: x + number
 
@@ -47,6 +50,7 @@ SAME: dict[str, Callable[[Any], Any]] = {
     "a default": lambda n: functools.partial(lambda x, number=n: x, n),
     "a jaxpr": traced,
     "an open jaxpr": lambda n: traced(n).jaxpr,
+    "an open jaxpr with constants": lambda n: jax.make_jaxpr(lambda x: n * x + ARRAY)(jnp.ones(3)).jaxpr,
     "an equation": equation,
     "a frozen dataclass": lambda n: Point(n),
     "a tree": lambda n: jax.tree.structure(jax.tree_util.Partial(max, n)),

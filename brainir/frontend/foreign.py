@@ -11,7 +11,7 @@ from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
 from .function_memory import content_key
-from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
+from .lowering_keys import LoweringKeys, Parts, is_too_high
 from .remembering import Behaviour
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
@@ -99,9 +99,7 @@ class ForeignPrimitives:
 
     def _attributes(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
-        params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
-        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
-        use = _Use((equation.primitive, params, kinds), parts, perturbed, lowering.linear_operands(equation))
+        use = _Use(*self._same(equation), perturbed, lowering.linear_operands(equation))
         if use.key not in self.known:
             held = equation.primitive, dict(equation.params), perturbed, use.linear
             behaviour = None if lowering.only_rules else lowering.memory.behaviour(equation, held)
@@ -111,6 +109,12 @@ class ForeignPrimitives:
                 self.known[use.key] = self._remembered(lowering, equation, use, behaviour)
         known: Attributes = self.known[use.key]
         return known
+
+    def _same(self, equation: Any) -> tuple[Hashable, Parts]:
+        """Return what tells an equation from others with its primitive, and what of that can be made anew."""
+        params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
+        kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
+        return (equation.primitive, params, kinds), parts
 
     def _remembered(self, lowering: Lowering, equation: Any, use: _Use, behaviour: Behaviour) -> Attributes:
         try:
@@ -140,7 +144,11 @@ class ForeignPrimitives:
         """Trace what computes a primitive, once; None if it has code of its own, which cannot be traced."""
         key = "traced", use.same
         if key not in self.known:
-            self.known[key] = _implementation(equation)
+            traced = _implementation(equation)
+            # One that runs the primitive in the same way says nothing; nor does one that may do so without end.
+            again = [] if traced is None else map(self._same, jaxprs.uses(traced, equation.primitive))
+            is_open = any(same == use.same or not parts <= use.parts for same, parts in again)
+            self.known[key] = None if is_open else traced
         return self.known[key]
 
     def _function(self, lowering: Lowering, equation: Any, use: _Use) -> _Function:
@@ -171,7 +179,7 @@ class ForeignPrimitives:
         if not any(jax_compat.moves(atom.aval) for atom in equation.invars):
             return {"function": function.called}  # nobody asks for the derivative of what has no tangents
         around = [parts for primitive, parts in self._open if primitive is equation.primitive]
-        if len(around) >= most_orders(makes_new(use.parts, around)):
+        if is_too_high(use.parts, around):
             reason = f"derivatives of order {len(around) + 1} and above are not stored"
             raise HigherOrderError(function.with_rule, reason)
         rules = self._rules(equation, use, function)
@@ -223,11 +231,9 @@ def _implementation(equation: Any) -> Any:
             f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"
         )
     try:
-        traced = primitive_rules.trace_primitive(equation)
+        return primitive_rules.trace_primitive(equation)
     except UNTRACEABLE:
         return None
-    # One that only runs the primitive says nothing.
-    return None if jaxprs.uses(traced, equation.primitive) else traced
 
 
 def _is_derivative(lowering: Lowering, rule: Function, equation: Any) -> bool:

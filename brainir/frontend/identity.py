@@ -123,7 +123,7 @@ class FunctionKeys:
             return Same(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
-        if isinstance(value, core.ClosedJaxpr) or (isinstance(value, core.Jaxpr) and not value.constvars):
+        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
             return self._jaxpr(value)
         if isinstance(value, core.Primitive):
             return self._once(value, self._primitive)
@@ -194,15 +194,16 @@ class FunctionKeys:
         return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
 
     def _jaxpr(self, jaxpr: Any) -> Hashable:
-        """Return the key of a jaxpr without open constants, whatever its variables are called."""
-        opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr))
+        """Return the key of a jaxpr, whatever its variables are called; of an open one, constants are some of these."""
+        is_open = isinstance(jaxpr, core.Jaxpr)
+        opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr, jaxpr.constvars) if is_open else jaxpr)
         if len(opened.equations) > _MOST_EQUATIONS:
             raise UnknownBehaviourError(f"a jaxpr of {len(opened.equations)} equations")
         numbers: dict[Any, int] = {}
         return (
             (opened.function_name, opened.function_file),
             self._atoms((*opened.constvars, *opened.invars), numbers),
-            tuple([self._data(const) for const in opened.consts]),
+            tuple([self._data(const) for const in opened.consts if not is_open]),
             tuple([self._equation(equation, numbers) for equation in opened.equations]),
             self._atoms(opened.outvars, numbers),
         )

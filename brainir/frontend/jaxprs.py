@@ -25,9 +25,9 @@ def leaks(closed: Any) -> bool:
     return any(isinstance(const, jax.core.Tracer) for called in _called(closed) for const in called.consts)
 
 
-def uses(closed: Any, primitive: Any) -> bool:
-    """Whether a jaxpr has an equation with a primitive, or calls one that does."""
-    return any(equation.primitive is primitive for called in _called(closed) for equation in called.equations)
+def uses(closed: Any, primitive: Any) -> Iterator[Any]:
+    """Yield the equations with a primitive of a jaxpr and of those that it calls."""
+    return (equation for called in _called(closed) for equation in called.equations if equation.primitive is primitive)
 
 
 def uses_named(closed: Any, primitive: str) -> bool:

@@ -18,7 +18,7 @@ from . import primitive_rules
 from .identity import FunctionKeys, Same, is_importable
 from .wrapped import UnknownBehaviourError, closure
 
-__all__ = ["LoweringKeys", "Parts", "makes_new", "most_orders"]
+__all__ = ["LoweringKeys", "Parts", "is_too_high"]
 
 V = TypeVar("V")
 Parts: TypeAlias = frozenset[Hashable]
@@ -27,18 +27,22 @@ _MOST_ORDERS = 3
 _MOST_KNOWN_ORDERS = 8
 
 
-def makes_new(parts: Parts, around: Sequence[Parts]) -> bool:
-    """Whether a rule has parts that none of the rules around it has."""
-    return not parts <= frozenset().union(*around)
+def is_too_high(parts: Parts, around: Sequence[Parts]) -> bool:
+    """Whether a rule is of a higher order of derivative than is stored of rules that lead to others without end.
 
+    Where parts are made anew for every order, the next one has as many rules as this one has calls, times these. Where
+    only numbers are other ones, they are few.
 
-def most_orders(is_new: bool) -> int:
-    """Return how many orders of derivative are stored of a rule that leads to others of its kind without end.
-
-    Where something is made anew for every order, the next order has as many rules as this one has calls, times these.
-    Where only a number is another one, they are few.
+    Parameters
+    ----------
+    parts, around : frozenset, sequence of frozenset
+        What can be made anew of the rule, and of those of its kind that it is in.
     """
-    return _MOST_ORDERS if is_new else _MOST_KNOWN_ORDERS
+    made, known = 0, Parts()
+    for place, each in enumerate(around):
+        made += place == 0 or not each <= known
+        known |= each
+    return len(around) >= _MOST_KNOWN_ORDERS or (made >= _MOST_ORDERS and not parts <= known)
 
 
 class LoweringKeys(FunctionKeys):
@@ -78,8 +82,7 @@ class LoweringKeys(FunctionKeys):
 
     def _object(self, value: Any, kind: type) -> Hashable:
         if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            is_open = isinstance(value, core.Jaxpr) and value.constvars
-            return self._part(Same(value) if is_open else self._jaxpr(value))
+            return self._part(self._jaxpr(value))
         if isinstance(value, core.JaxprEqn):
             return self._part(self._equation(value, {}))
         if isinstance(value, jax.tree_util.PyTreeDef):

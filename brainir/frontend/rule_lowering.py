@@ -12,7 +12,7 @@ from . import jax_compat, jax_rules
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .jaxpr_memory import Rule
-from .lowering_keys import LoweringKeys, Parts, makes_new, most_orders
+from .lowering_keys import LoweringKeys, Parts, is_too_high
 from .rules import Attributes
 from .table import Table, identifier
 
@@ -134,8 +134,7 @@ class RuleLowering:
         """Refuse a function that its own rules lead to too often, each time with other rules or as a larger one."""
         around = [each for each in self._open if each.base == opened.base]
         smaller = [each for each in around if each.elements < opened.elements]
-        is_new = makes_new(opened.parts, [each.parts for each in around])
-        if len(smaller) >= _MOST_LARGER or len(around) >= most_orders(is_new):
+        if len(smaller) >= _MOST_LARGER or is_too_high(opened.parts, [each.parts for each in around]):
             raise HigherOrderError(opened.base, f"derivatives of order {len(around) + 1} and above are not stored")
 
 

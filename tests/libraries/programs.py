@@ -321,11 +321,37 @@ def optimistix_root() -> LibraryProgram:
     return LibraryProgram(root, (jnp.array([1.0, 2.0, 3.0]), jnp.float32(0.7)), (1,))
 
 
-@program("a least-squares solution of lineax", "lineax")
-def lineax_solve() -> LibraryProgram:
-    import lineax
+def register_solve(solver: str, *settings: float) -> None:
+    """Register a solve of lineax."""
 
-    def solve(matrix: Any, vector: Any) -> Any:
-        return lineax.linear_solve(lineax.MatrixLinearOperator(matrix), vector, lineax.QR(), throw=False).value
+    @program(f"a solve by {solver} of lineax", "lineax")
+    def lineax_solve() -> LibraryProgram:
+        import lineax
 
-    return LibraryProgram(solve, (normal(4, 3), normal(4)), (0, 1))
+        square = 0.3 * normal(4, 4) + 4 * jnp.eye(4)
+
+        def solve(matrix: Any, vector: Any) -> Any:
+            operator: Any = lineax.MatrixLinearOperator(matrix)
+            if solver == "Diagonal":
+                operator = lineax.DiagonalLinearOperator(jnp.diagonal(matrix))
+            elif solver == "Tridiagonal":
+                diagonals = [jnp.diagonal(matrix, place) for place in (0, -1, 1)]
+                operator = lineax.TridiagonalLinearOperator(*diagonals)
+            elif solver in ("Cholesky", "CG"):
+                operator = lineax.MatrixLinearOperator(matrix @ matrix.T, lineax.positive_semidefinite_tag)
+            return lineax.linear_solve(operator, vector, getattr(lineax, solver)(*settings), throw=False).value
+
+        return LibraryProgram(solve, (normal(4, 3) if solver in ("QR", "SVD") else square, normal(4)), (0, 1))
+
+
+for name, *tolerances in (
+    ("LU",),
+    ("QR",),
+    ("SVD",),
+    ("Cholesky",),
+    ("Diagonal",),
+    ("Tridiagonal",),
+    ("CG", 1e-4, 1e-4),
+    ("GMRES", 1e-4, 1e-4),
+):
+    register_solve(name, *tolerances)

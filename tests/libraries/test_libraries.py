@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import brainir
@@ -14,6 +15,8 @@ from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
 
 NAMES = [name for name in PROGRAMS if installed(name)]
 WITHOUT_GRADIENTS = ("a step of NUTS of blackjax", "a training step of Flax NNX from State to State")
+SOLVES = [name for name in NAMES if name.endswith("of lineax")]
+AGAIN = ["a solve of diffrax in as many steps as it takes", "checks of Equinox at run time", *SOLVES]
 built = functools.cache(lambda name: PROGRAMS[name][1]())
 
 
@@ -50,7 +53,7 @@ def test_batches_are_the_same_to_the_bit(name: str) -> None:
     assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
 
 
-@pytest.mark.parametrize("name", ["a solve of diffrax in as many steps as it takes", "checks of Equinox at run time"])
+@pytest.mark.parametrize("name", AGAIN)
 def test_what_comes_back_is_lowered_to_the_same_program(name: str) -> None:
     case: LibraryProgram = built(name)
     again = brainir.lower(regenerated(name), *case.args)
@@ -72,9 +75,45 @@ def test_gradients_are_the_same_to_the_bit(name: str) -> None:
     assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
 
 
-@pytest.mark.parametrize("name", ["a least-squares solution of lineax", "checks of Equinox at run time"])
+@pytest.mark.parametrize("name", ["checks of Equinox at run time", *SOLVES])
 def test_gradients_of_batches_are_the_same_to_the_bit(name: str) -> None:
     case: LibraryProgram = built(name)
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), case.args)
     got, wanted = (jax.jit(jax.vmap(jax.grad(total(fn), case.along)))(*batch) for fn in (regenerated(name), case.fn))
     assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_tangents_are_the_same_to_the_bit(name: str) -> None:
+    case: LibraryProgram = built(name)
+    got, wanted = (
+        jax.jit(lambda *args, fn=fn: jax.jvp(fn, args, args))(*case.args) for fn in (regenerated(name), case.fn)
+    )
+    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_derivatives_of_gradients_are_the_same_up_to_rounding(name: str) -> None:
+    """The tangent of a transposed solve is two solves of the regenerated program, one of the original."""
+    case: LibraryProgram = built(name)
+
+    def second(fn: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: jax.jvp(jax.grad(total(fn), case.along), args, args)[1]
+
+    got, wanted = (jax.jit(second(fn))(*case.args) for fn in (regenerated(name), case.fn))
+    for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-4)
+
+
+def test_derivatives_of_high_order_are_the_same_to_the_bit() -> None:
+    """A singular value decomposition solves with the matrix, its transpose and their conjugates in every order."""
+    case: LibraryProgram = built("a solve by SVD of lineax")
+
+    def fourth(fn: Callable[..., Any]) -> Callable[..., Any]:
+        def along(scale: Any) -> Any:
+            return jnp.sum(jnp.sin(fn(case.args[0] * scale, case.args[1])))
+
+        return functools.reduce(lambda f, _: jax.jacfwd(f), range(4), along)
+
+    got, wanted = (jax.jit(fourth(fn))(jnp.float32(1.5)) for fn in (regenerated("a solve by SVD of lineax"), case.fn))
+    assert_same_bits([got], [wanted])
