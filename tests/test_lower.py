@@ -720,3 +720,9 @@ def test_root_with_a_weakly_typed_tangent_comes_back_as_the_same_program() -> No
     assert brainir.fingerprint(brainir.lower(ours, jnp.float32(2))) == brainir.fingerprint(program)
     for derivative in (lambda fn: fn, jax.grad, lambda fn: jax.grad(jax.grad(fn))):
         assert_same_bits(jax.jit(derivative(ours))(jnp.float32(2)), jax.jit(derivative(root))(jnp.float32(2)))
+
+
+@pytest.mark.parametrize("keep", [3, None, [3], [["sin"]]])
+def test_what_names_no_primitives_is_refused(keep: Any) -> None:
+    with pytest.raises(LoweringError, match="keep must hold names of primitives"):
+        brainir.lower(jnp.sin, X, keep=keep)

@@ -174,10 +174,10 @@ def test_steps_without_inputs_or_params_are_programs() -> None:
     ("result", "message"),
     [
         (lambda h: h, r"must return \(hidden, out\), not dict"),
-        (lambda h: (h, 1, 2), r"must return \(hidden, out\), not tuple"),
+        (lambda h: (h, 1, 2), r"must return \(hidden, out\), not a tuple of 3"),
         (lambda h: [h, 1], r"must return \(hidden, out\), not list"),
         (lambda h: ({"a": h["a"]}, 1), "hidden with the structure"),
-        (lambda h: ((h["a"], h["b"]), 1), "hidden with the structure"),
+        (lambda h: ((h["a"], h["b"]), 1), r"in:  \{a: \*, b: \[\*\]\}\n  out: \(\*, \[\*\]\)"),
         (lambda h: ({**h, "b": [h["b"][0][:2]]}, 1), r"b\.0 changes its type .*, from f32\[5\] to f32\[2\]"),
         (lambda h: ({**h, "a": h["a"].astype(int)}, 1), r"a changes its type .*, from f32\[5\] to i32\[5\]"),
         (lambda h: ({**h, "a": h["a"][None]}, 1), r"a changes its type .*, from f32\[5\] to f32\[1,5\]"),

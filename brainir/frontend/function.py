@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, leaf_paths
 from ..ir.model import StatePath
-from ..ir.printer import format_path
+from ..ir.printer import format_path, format_tree
 from ..ir.program import Program
 from ..ir.verifier import ensure_verified
 from . import jax_compat
@@ -29,7 +30,7 @@ __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 
 @collector_paused()
-def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **kwargs: Any) -> Program:
+def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
     Parameters
@@ -38,7 +39,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **
         Any function that JAX can trace.
     *args, **kwargs
         Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
-    keep : str or sequence of str
+    keep : str or collection of str
         Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
         :func:`~brainir.register_primitive`.
 
@@ -52,16 +53,22 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Sequence[str] = (), **
     LoweringError
         If `fn` uses operations or containers that cannot be stored; every place is listed.
     """
+    kept = _names(keep)
     positional, keywords, listed = bind_arguments(fn, args, kwargs)
     reader = TreeReader()
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
-    closed, result = _trace(fn, positional, keywords)
+    try:
+        closed, result = _trace(fn, positional, keywords)
+    except Exception as error:
+        if _is_module(fn):
+            error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
+        raise
     interface = Interface(
         kind="function", arguments=arguments, result=reader.read_result(result, "result"), units=reader.units
     )
-    return build_program(open_jaxpr(closed), function_name(fn), interface, (keep,) if isinstance(keep, str) else keep)
+    return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
 
 
 @collector_paused()
@@ -95,12 +102,13 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed[2:])
     closed, result = _trace(fn, positional, {})
     if not (isinstance(result, tuple) and len(result) == 2):
-        raise StateError(f"the step must return (hidden, out), not {type(result).__name__}")
+        given = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+        raise StateError(f"the step must return (hidden, out), not {given}")
     new_tree = reader.read_result(result[0], "new hidden")
     if new_tree != hidden_tree:
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
-            f"  in:  {hidden_tree}\n  out: {new_tree}"
+            f"  in:  {format_tree(hidden_tree)}\n  out: {format_tree(new_tree)}"
         )
     states = _leaf_states(param_tree, hidden_tree)
     check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
@@ -114,6 +122,18 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         hidden=hidden_tree,
     )
     return build_program(open_jaxpr(closed), function_name(fn), interface)
+
+
+def _names(keep: object) -> frozenset[str]:
+    names = [keep] if isinstance(keep, str) else [*keep] if isinstance(keep, Iterable) else [keep]
+    if not all(isinstance(name, str) for name in names):
+        raise LoweringError(f"keep must hold names of primitives, not {keep!r}")
+    return frozenset(names)
+
+
+def _is_module(fn: object) -> bool:
+    brainstate = sys.modules.get("brainstate")
+    return brainstate is not None and isinstance(fn, brainstate.nn.Module)
 
 
 def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
@@ -233,7 +253,7 @@ def _is_array_like(leaf: Any) -> bool:
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
 
 
-def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Sequence[str] = ()) -> Program:
+def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Collection[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
     states = [(state, path) for state in interface.states for path, _ in leaf_paths(state.tree, state.path)]
     arguments = [path for argument in interface.arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]

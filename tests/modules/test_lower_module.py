@@ -76,6 +76,14 @@ def test_uninitialised_states_are_named_with_the_remedy() -> None:
     assert "init_all_states" in message
 
 
+def test_a_module_that_is_lowered_as_a_function_is_told_what_lowers_its_states() -> None:
+    cell = brainstate.nn.GRUCell(3, 4)
+    cell.init_state()
+    with pytest.raises(Exception, match="tracer") as caught:
+        brainir.lower(cell, X)
+    assert any("brainir.lower_module" in note for note in caught.value.__notes__)
+
+
 def test_an_attribute_error_of_the_model_itself_stays_what_it_is() -> None:
     def wrong(cell: Cell) -> None:
         cell.h.value.no_such_method()
