@@ -9,6 +9,7 @@ import jax
 from . import jax_compat, jax_rules
 from .literals import literal
 from .policies import remat_policy
+from .primitive_rules import as_weak_as
 from .rules import Attributes, UnsupportedError, platform_names
 from .shardings import shardings
 
@@ -30,8 +31,10 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
     unusual = jax_compat.unusual_jit_params(params)
     if unusual:
         raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
+    body = _for_operands(equation, params["jaxpr"])
+    lower = table.jitted if body is params["jaxpr"] else table.shared
     return dict(
-        function=table.jitted(params["jaxpr"], params["name"]),
+        function=lower(body, params["name"]),
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
@@ -52,17 +55,16 @@ def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
 def _for_operands(equation: Any, closed: Any) -> Any:
     """Return a jaxpr that takes operands as the equation gives them.
 
-    ``jax.lax.custom_root`` (JAX 0.12) runs what was traced with strongly typed operands with weakly typed ones. Called
-    with those, it would be traced as another function.
+    ``jax.lax.custom_root`` (JAX 0.12) runs what was traced with strongly typed operands with weakly typed ones, and the
+    gradient of a loop the other way round. Called with those, it would be traced as another function.
     """
-    given, wanted = (jax_compat.type_texts(each) for each in (equation.invars, closed.jaxpr.invars))
-    loose = [weak == f"~{strong}" for weak, strong in zip(given, wanted, strict=True)]
-    if not any(loose):
+    wanted = [variable.aval for variable in closed.jaxpr.invars]
+    if jax_compat.type_texts(equation.invars) == jax_compat.type_texts(closed.jaxpr.invars):
         return closed
 
     def run(*operands: Any) -> list[Any]:
-        strong = [jax_compat.strong(each) if is_loose else each for each, is_loose in zip(operands, loose, strict=True)]
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *strong)
+        given = [as_weak_as(operand, kind) for operand, kind in zip(operands, wanted, strict=True)]
+        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *given)
         return values
 
     return jax.make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))

@@ -195,7 +195,7 @@ class FunctionKeys:
 
     def _jaxpr(self, jaxpr: Any) -> Hashable:
         """Return the key of a jaxpr, whatever its variables are called; of an open one, constants are some of these."""
-        is_open = isinstance(jaxpr, core.Jaxpr)
+        is_open = not hasattr(jaxpr, "consts")
         opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr, jaxpr.constvars) if is_open else jaxpr)
         if len(opened.equations) > _MOST_EQUATIONS:
             raise UnknownBehaviourError(f"a jaxpr of {len(opened.equations)} equations")

@@ -297,6 +297,27 @@ def diffrax_adaptive_solve() -> LibraryProgram:
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
 
 
+@program("a solve of diffrax by an implicit method", "diffrax")
+def diffrax_implicit() -> LibraryProgram:
+    import diffrax
+
+    def solve(y: Any, decay: Any) -> Any:
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, decay: -decay * y**3 + jnp.sin(y[::-1])),
+            diffrax.Kvaerno3(),
+            t0=0.0,
+            t1=1.0,
+            dt0=0.25,
+            y0=y,
+            args=decay,
+            max_steps=32,
+            stepsize_controller=diffrax.PIDController(rtol=1e-3, atol=1e-3),
+        )
+        return solution.ys
+
+    return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
+
+
 @program("checks of Equinox at run time", "equinox")
 def equinox_checks() -> LibraryProgram:
     import equinox

@@ -16,7 +16,12 @@ from tests.libraries.programs import PROGRAMS, LibraryProgram, installed
 NAMES = [name for name in PROGRAMS if installed(name)]
 WITHOUT_GRADIENTS = ("a step of NUTS of blackjax", "a training step of Flax NNX from State to State")
 SOLVES = [name for name in NAMES if name.endswith("of lineax")]
-AGAIN = ["a solve of diffrax in as many steps as it takes", "checks of Equinox at run time", *SOLVES]
+AGAIN = [
+    "a solve of diffrax in as many steps as it takes",
+    "a solve of diffrax by an implicit method",
+    "checks of Equinox at run time",
+    *SOLVES,
+]
 built = functools.cache(lambda name: PROGRAMS[name][1]())
 
 
