@@ -636,8 +636,10 @@ NO_ARRAYS = ["relu", object(), jnp.tanh, np.array(["relu"]), np.array([object()]
 
 @pytest.mark.parametrize("value", NO_ARRAYS, ids=range(len(NO_ARRAYS)))
 def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
-    with pytest.raises(LoweringError, match=r"not an array; .*functools\.partial"):
+    with pytest.raises(LoweringError, match=r"at \[1\], which is not an array; .*functools\.partial"):
         brainir.lower(lambda x, how: x, X, value)
+    with pytest.raises(LoweringError, match=r"at \['how'\]\.bias, which is not an array; "):
+        brainir.lower(lambda x, *, how: x, X, how=Layer(X, value, None, None))
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS, ids=range(len(NO_ARRAYS)))

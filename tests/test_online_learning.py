@@ -486,3 +486,23 @@ def test_wrong_calls_say_what_to_do() -> None:
     vector = brainir.compile_learner(learner.plan.program, loss=lambda out, target: out)
     with pytest.raises(brainir.BrainIRError, match="take a sum or a mean"):
         vector.step(params, vector.init(hidden), xs[0], targets[0])
+
+
+def test_states_and_gradients_are_in_containers_like_those_of_the_arguments() -> None:
+    case = ONLINE_MODELS["leaky"]
+    plain, params, hidden, xs, targets = _learned(case, jnp.float32)
+    held_params, held_hidden = jax.tree_util.Partial(jnp.sin, params), jax.tree_util.Partial(jnp.cos, hidden)
+
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        new, out = plain_step(case)(*params.args, *hidden.args, x)
+        return jax.tree_util.Partial(hidden.func, new), out
+
+    learner = brainir.compile_learner(brainir.lower_step(step, held_params, held_hidden, xs[0]), loss=loss)
+    carry, value, grads = learner.step(held_params, learner.init(held_hidden), xs[0], targets[0])
+    expected = plain.step(params, plain.init(hidden), xs[0], targets[0])
+    assert (carry["states"].func, grads.func) == (jnp.cos, jnp.sin)
+    found = (*carry["states"].args, value, *grads.args)
+    for got, wanted in zip(
+        jax.tree.leaves(found), jax.tree.leaves((expected[0]["states"], *expected[1:])), strict=True
+    ):
+        np.testing.assert_array_equal(got, wanted)

@@ -152,7 +152,11 @@ def traced_rules(
         reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
         raise NoRuleError(function, reason) from error
     if any(map(jaxprs.leaks, rules.bodies())):
-        raise NoRuleError(function, "JAX cannot trace its derivative rule, which holds values of another trace")
+        raise NoRuleError(
+            function,
+            "JAX cannot trace its derivative rule, which holds values of another trace; make what the rule holds, such "
+            "as a solver, outside of the function that is lowered, or give it to the rule as an operand",
+        )
     return rules
 
 

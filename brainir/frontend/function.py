@@ -212,10 +212,12 @@ def function_name(fn: Callable[..., Any]) -> str:
 def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """Trace `fn`; return the closed jaxpr and the result with abstract leaves."""
     leaves, structure = jax.tree.flatten((args, kwargs))
-    bad = [leaf for leaf in leaves if not _is_array_like(leaf)]
-    if bad:
+    if not all(map(_is_array_like, leaves)):
+        placed = [*jax.tree.leaves_with_path(args), *jax.tree.leaves_with_path(kwargs)]
+        path, leaf = next((path, leaf) for path, leaf in placed if not _is_array_like(leaf))
         raise LoweringError(
-            f"an example argument holds {bad[0]!r}, which is not an array; fix such arguments with functools.partial"
+            f"an example argument holds {leaf!r} at {jax.tree_util.keystr(path)}, which is not an array; fix such "
+            "arguments with functools.partial, and take what is no array out of a container (equinox.partition does)"
         )
     results: list[Any] = []
 
