@@ -22,7 +22,6 @@ OTHERS = {
     "places of elements in two words": "no public function of JAX gives these numbers, which are computed",
     "remat in a loop": _BACKWARD,
     "solve by an inverse": _PRODUCT,
-    "sparse matrices": _PRODUCT,
     "tangent of a loop": _ORDER,
 }
 """Programs whose source is lowered to another one that computes the same, and why."""
