@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+from brainir.ir.constant import Constant
 from brainir.ir.interface import Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import Binary, Unary
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.sharing import reachable_functions
 from brainir.ir.types import TensorType, is_literal
 

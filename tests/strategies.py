@@ -12,6 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import numpy as np
 from hypothesis import strategies as st
 
+from brainir.ir.constant import Constant
 from brainir.ir.interface import Argument, Interface, LeafTree, NoneTree, SequenceTree, State, Unit
 from brainir.ir.model import Model
 from brainir.ir.node import Node
@@ -34,7 +35,7 @@ from brainir.ir.ops import (
     Unary,
     UnaryAccuracy,
 )
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.types import DTYPES, TensorType
 
 # Hypothesis warns of models of which it could make one value only, because their fields have defaults.

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainir.ir.canonical import canonicalize, fingerprint, structural_key
+from brainir.ir.constant import Constant
 from brainir.ir.files import load, save
 from brainir.ir.interface import Argument, Interface, LeafTree, SequenceTree, State, Unit
 from brainir.ir.node import Node, Traits
 from brainir.ir.ops import SCHEMAS, Binary, Call, Iota, Reduce, Unary, UnaryAccuracy
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.serialization import dumps
 from brainir.ir.verifier import verify
 

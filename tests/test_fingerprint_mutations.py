@@ -14,6 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from brainir.ir.canonical import fingerprint
+from brainir.ir.constant import Constant
 from brainir.ir.interface import (
     Argument,
     CustomTree,
@@ -27,7 +28,7 @@ from brainir.ir.interface import (
     State,
     Unit,
 )
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 
 from .strategies import program_of, programs
 from .variants import Variant, copied, variants

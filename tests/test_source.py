@@ -22,6 +22,7 @@ from jax import lax
 
 import brainir
 from brainir.backend.evaluate import Evaluator
+from brainir.ir.constant import Constant
 from brainir.ir.errors import BrainIRError, EmissionError, VerificationError
 from brainir.ir.interface import (
     Argument,
@@ -35,7 +36,7 @@ from brainir.ir.interface import (
     Unit,
 )
 from brainir.ir.ops import Binary, Call, Compare, CustomJvp, DotGeneral, Scan, Unary, UnaryAccuracy
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.types import TensorType
 from tests import alone
 from tests.compare import assert_same_function

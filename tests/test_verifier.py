@@ -8,6 +8,7 @@ import pytest
 
 import brainir
 from brainir.ir import ops
+from brainir.ir.constant import Constant
 from brainir.ir.errors import VerificationError
 from brainir.ir.interface import (
     Argument,
@@ -23,7 +24,7 @@ from brainir.ir.interface import (
     Unit,
 )
 from brainir.ir.node import Node
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.types import TensorType
 from brainir.ir.verifier import ensure_verified, verify
 

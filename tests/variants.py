@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+from brainir.ir.constant import Constant
 from brainir.ir.interface import (
     CustomTree,
     DataclassTree,
@@ -20,7 +21,7 @@ from brainir.ir.interface import (
 )
 from brainir.ir.model import Model
 from brainir.ir.node import Node
-from brainir.ir.program import Constant, Function, Program
+from brainir.ir.program import Function, Program
 from brainir.ir.types import DTYPES
 
 Variant = tuple[str, Any]

@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..ir.constant import Constant
 from ..ir.node import Node
 from ..ir.ops import CustomJvp, CustomVjp
-from ..ir.program import Constant, Function, Program
+from ..ir.program import Function, Program
 from ..ir.types import TensorType, literal_array
 from .dataflow import ForwardAnalysis
 from .partials import ONE, partial_of, rounded

@@ -5,10 +5,11 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..ir.constant import Constant
 from ..ir.errors import AnalysisError
 from ..ir.node import Node
 from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Sharding, ShardingConstraint, Unary
-from ..ir.program import Constant, Function, Program
+from ..ir.program import Function, Program
 from ..ir.types import is_literal
 
 __all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]

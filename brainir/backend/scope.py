@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..ir.constant import Constant
 from ..ir.errors import BrainIRError, EmissionError
-from ..ir.program import Constant
 from ..ir.types import DTYPES, TensorType, literal_array, literal_type
 from .layout import Doc, call, display, flat, quote, statement
 from .rules import KEY_IMPLEMENTATIONS

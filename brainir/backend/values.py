@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from ..ir.program import Constant
+from ..ir.constant import Constant
 from ..ir.types import TensorType, literal_type
 from ..ir.types import literal_array as stored_literal
 from .rules import KEY_IMPLEMENTATIONS

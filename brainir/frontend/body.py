@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from ..ir.constant import Constant
 from ..ir.node import Node
-from ..ir.program import Constant, Function
+from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
 from .jax_compat import Literal, OpenJaxpr

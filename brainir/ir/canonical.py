@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from .constant import Constant
 from .effects import effectful_functions
 from .encoding import dump_bare_function, dump_bare_node, dump_interface
 from .interface import Interface
 from .kept import kept
 from .node_order import Walk, content_hash
 from .ops import AnyNode
-from .program import Constant, Function, Program, require_program
+from .program import Function, Program, require_program
 
 __all__ = [
     "canonical_interface",

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .constant import Constant
 from .errors import FormatError
 from .interface import Interface, Tree
 from .model import Model
 from .node import Node
-from .program import Constant, Function
+from .program import Function
 
 __all__ = [
     "DEEPEST_TREE",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from .program import Constant, Function, Program, require_program
+from .constant import Constant
+from .program import Function, Program, require_program
 
 __all__ = ["LARGE_CONSTANT", "fill_constants", "left_out", "strip_constants", "take_constants"]
 

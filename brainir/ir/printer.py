@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from .constant import Constant
 from .interface import (
     CustomTree,
     DataclassTree,
@@ -20,7 +21,7 @@ from .interface import (
 )
 from .model import Model, StatePath
 from .node import Node
-from .program import Constant, Function, Program, Value
+from .program import Function, Program, Value
 from .types import is_literal
 from .wording import counted
 

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from .constant import Constant
 from .errors import BrainIRError, FormatError
 from .interface_checks import check_interface, is_name
 from .node import Node
-from .program import Constant, Function, Program, require_program
+from .program import Function, Program, require_program
 from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types, strong
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 from .violation import violation

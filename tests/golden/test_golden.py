@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.ir.constant import Constant
 from brainir.ir.ops import SCHEMAS
-from brainir.ir.program import SCHEMA_VERSION, Constant
+from brainir.ir.program import SCHEMA_VERSION
 from tests.compare import JAX
 from tests.golden.run import changed, checksums, edited, run
 

@@ -23,8 +23,9 @@ from jax import lax
 
 import brainir
 from brainir.backend.scope import WIDE
+from brainir.ir.constant import Constant
 from brainir.ir.ops import Broadcast, Callback, CustomCall, RaggedAllToAll
-from brainir.ir.program import SCHEMA_VERSION, Constant, Function, Program
+from brainir.ir.program import SCHEMA_VERSION, Function, Program
 from brainir.ir.types import DTYPES, USED_BITS, TensorType
 from tests.compare import JAX
 from tests.golden.operations import KEPT, OPERATIONS

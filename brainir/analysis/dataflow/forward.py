@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from ...ir.constant import Constant
 from ...ir.ops import Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
-from ...ir.program import Constant, Function, Program
+from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
 from ..rearrange import Array

@@ -6,9 +6,10 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...ir.constant import Constant
 from ...ir.node import Node
 from ...ir.ops import OptimizationBarrier
-from ...ir.program import Constant, Function, Program
+from ...ir.program import Function, Program
 from ...ir.sharing import share_equal_functions
 from .base import Pass, PassResult, substituted
 from .rewriting import functions_with, rewrite_functions, runs

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from ...ir.constant import Constant
 from ...ir.node import Node
 from ...ir.ops import BroadcastInDim, Call, Cond, Iota, SelectN, Unary
-from ...ir.program import Constant, Function, Program
+from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal, literal_array, literal_text
 from .base import Pass, PassResult, substituted
 from .exact_arithmetic import computed

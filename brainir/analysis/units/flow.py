@@ -6,9 +6,10 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
+from ...ir.constant import Constant
 from ...ir.node import Node
 from ...ir.ops import Cond
-from ...ir.program import Constant, Function, Program
+from ...ir.program import Function, Program
 from ...ir.types import TensorType, literal_array
 from ..dataflow import ForwardAnalysis, Site
 from ..rearrange import Array

@@ -8,10 +8,11 @@ from itertools import zip_longest
 import numpy as np
 
 from ..canonical import fingerprint
+from ..constant import Constant
 from ..effects import runs_effects
 from ..node import Node
 from ..printer import format_attribute, format_node
-from ..program import Constant, Function
+from ..program import Function
 from ..types import TensorType, is_literal, literal_array
 from ..wording import counted
 from .interface_changes import interface_changes

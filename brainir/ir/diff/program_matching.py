@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 
+from ..constant import Constant
 from ..effects import effectful_functions, runs_effects
 from ..node import Node
 from ..ops import Cond, CustomJvp, CustomVjp, While
-from ..program import Constant, Function, Program
+from ..program import Function, Program
 from ..types import is_literal
 from .graph import Graph, Interner
 from .interface_matching import InterfaceMatching, match_in_order, match_interfaces
