@@ -6,7 +6,7 @@ import dataclasses
 import operator
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import jax
@@ -24,6 +24,7 @@ from ..ir.interface import (
     SequenceTree,
     Tree,
     Unit,
+    customs,
 )
 from ..ir.model import PathKey
 
@@ -65,7 +66,7 @@ class TreeReader:
         known = len(self._origins)
         tree = self.read(value, where)
         if len(self._origins) > known:
-            made = next(custom.type for custom in _customs(tree) if custom.origin >= known)
+            made = next(custom.type for custom in customs([tree]) if custom.origin >= known)
             raise LoweringError(
                 f"{where}: a file holds only the arrays of a {made}, and no argument is like the one here; return a "
                 "dict, list, tuple, namedtuple or dataclass of arrays, or take one that is like it as an argument"
@@ -181,13 +182,6 @@ def _static_fields(value: Any, names: Sequence[PathKey]) -> tuple[tuple[str, Sca
         return None
     static = tuple((name, getattr(value, name)) for name in fields if name not in names)
     return static if all(isinstance(item, bool | int | float | str | None) for _, item in static) else None
-
-
-def _customs(tree: Tree) -> Iterator[CustomTree]:
-    if isinstance(tree, CustomTree):
-        yield tree
-    for child in getattr(tree, "children", ()):
-        yield from _customs(child)
 
 
 def is_quantity(value: Any) -> bool:

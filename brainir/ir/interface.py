@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, FiniteFloat
@@ -24,6 +24,7 @@ __all__ = [
     "State",
     "Tree",
     "Unit",
+    "customs",
     "leaf_count",
     "leaf_paths",
     "leaves",
@@ -157,6 +158,18 @@ def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, 
     elif isinstance(tree, CustomTree):
         for part, child in zip(tree.keys, tree.children, strict=True):
             yield from leaf_paths(child, (*prefix, part))
+
+
+def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
+    """Yield the containers of trees that a file cannot hold all of."""
+    pending = [*trees]
+    while pending:
+        tree = pending.pop()
+        if isinstance(tree, (LeafTree, NoneTree)):
+            continue
+        if isinstance(tree, CustomTree):
+            yield tree
+        pending += tree.children
 
 
 def leaf_count(tree: Tree) -> int:

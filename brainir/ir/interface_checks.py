@@ -6,10 +6,10 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from .errors import VerificationError
-from .interface import CustomTree, DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree
+from .interface import CustomTree, DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree, customs
 from .model import PathKey, StatePath
 from .printer import format_path
 from .program import Function
@@ -134,8 +134,9 @@ def _check_origins(interface: Interface) -> None:
     """Check that arguments and states bring what custom containers are made of besides arrays."""
     inputs = [*(state.tree for state in interface.states), *(argument.tree for argument in interface.arguments)]
     inputs += [tree for tree in (interface.params, interface.hidden) if tree is not None]
-    known = {tree.origin: _own_structure(tree) for tree in _customs(inputs)}
-    for tree in _customs([*inputs, interface.result]):
+    found = [*customs([*inputs, interface.result])]
+    known = {tree.origin: _own_structure(tree) for tree in customs(inputs)} if found else {}
+    for tree in found:
         if known.get(tree.origin) != _own_structure(tree):
             raise violation(
                 f"interface: no argument has a {tree.type} like the one with origin {tree.origin}",
@@ -145,15 +146,6 @@ def _check_origins(interface: Interface) -> None:
 
 def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...]]:
     return tree.type, tree.keys
-
-
-def _customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
-    pending = [tree for tree in trees if not isinstance(tree, LeafTree)]
-    while pending:
-        tree = pending.pop()
-        if isinstance(tree, CustomTree):
-            yield tree
-        pending += getattr(tree, "children", ())
 
 
 def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, str]) -> None:
