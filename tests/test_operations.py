@@ -14,6 +14,8 @@ import pytest
 
 import brainir
 from brainir.backend import rules as backend
+from brainir.backend.rules import KEY_IMPLEMENTATIONS
+from brainir.backend.values import abstract
 from brainir.frontend.lowering import lowered_ops
 from brainir.ir import type_rules
 from brainir.ir.errors import EmissionError
@@ -251,3 +253,12 @@ def test_what_a_branch_leaves_empty_is_not_mapped_under_any_jax() -> None:
     expected = jax.jit(jax.jacfwd(choice(lambda: jnp.float32(0))))(x)
     for ours in (brainir.to_callable(program), module[program.entry]):
         assert_same_bits(jax.jit(jax.jacfwd(ours))(x), expected)
+
+
+def test_keys_that_jax_does_not_know_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = brainir.dumps(brainir.lower(lambda seed: jax.random.key_data(jax.random.key(seed, impl="threefry2x32")), 3))
+    program = brainir.loads(text.replace('"fry"', '"phx4"').replace("key<fry>", "key<phx4>"))
+    monkeypatch.setitem(KEY_IMPLEMENTATIONS, "phx4", "philox_of_tomorrow")
+    abstract.cache_clear()
+    with pytest.raises(EmissionError, match="has no keys of 'philox_of_tomorrow'"):
+        brainir.to_callable(program)

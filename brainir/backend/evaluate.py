@@ -37,7 +37,7 @@ class Evaluator:
     Raises
     ------
     EmissionError
-        If the program needs 64-bit types and JAX has them switched off.
+        If the program needs 64-bit types and JAX has them switched off, or keys that JAX does not know.
     """
 
     def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]] | None = None) -> None:
@@ -46,14 +46,17 @@ class Evaluator:
         self._closures = Closures(bindings, self._callable)
         self._built: dict[Any, Callable[..., Any]] = {}
         self._steps: dict[Any, tuple[Callable[..., Any], bool]] = {}
-        self._check_wide_types()
+        self._check_types()
 
-    def _check_wide_types(self) -> None:
-        if jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # set by name at run time
-            return
+    def _check_types(self) -> None:
+        narrow = not jax.config.jax_enable_x64  # type: ignore[attr-defined]  # set by name at run time
         for function in self._program.functions:
-            for name, kind in function.value_types.items():
-                if TensorType.parse(kind).dtype in _WIDE:
+            for text in dict.fromkeys(function.value_types.values()):
+                kind = TensorType.parse(text)
+                if kind.is_key:
+                    abstract(kind)
+                elif narrow and kind.dtype in _WIDE:
+                    name = next(name for name, each in function.value_types.items() if each == text)
                     raise EmissionError(
                         f"value {name!r} of function {function.name!r} is {kind}, and JAX has 64-bit types off; "
                         "call jax.config.update('jax_enable_x64', True) first"

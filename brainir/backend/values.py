@@ -13,6 +13,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ..ir.constant import Constant
+from ..ir.errors import EmissionError
 from ..ir.types import TensorType, literal_type
 from ..ir.types import literal_array as stored_literal
 from .rules import KEY_IMPLEMENTATIONS
@@ -22,9 +23,19 @@ __all__ = ["abstract", "constant_value", "literal_array", "literal_value"]
 
 @functools.lru_cache(maxsize=1 << 12)
 def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
-    """Return a type as JAX has it."""
+    """Return a type as JAX has it.
+
+    Raises
+    ------
+    EmissionError
+        If it is one of keys that this JAX does not know.
+    """
     if kind.is_key:
-        keys = jax.eval_shape(functools.partial(jax.random.key, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]), 0)
+        name = KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]
+        try:
+            keys = jax.eval_shape(functools.partial(jax.random.key, impl=name), 0)
+        except ValueError:
+            raise EmissionError(f"JAX {jax.__version__} has no keys of {name!r}; use the JAX that has them") from None
         return jax.ShapeDtypeStruct(kind.shape, keys.dtype)
     dtype = jax.dtypes.float0 if kind.dtype == "float0" else kind.storage[0]
     return jax.ShapeDtypeStruct(kind.shape, dtype, weak_type=kind.weak_type)
