@@ -83,6 +83,18 @@ def _reading_jvp(primals: Any, tangents: Any) -> Any:
     return reading(*primals), Settings.slope * tangents[0]
 
 
+@jax.custom_jvp
+def disguised(v: Any) -> Any:
+    """Function whose rule has the name and module of one of JAX."""
+    return v
+
+
+@disguised.defjvp
+@functools.wraps(jnp.sin)
+def _disguised_jvp(primals: Any, tangents: Any) -> Any:
+    return disguised(*primals), SLOPE * tangents[0]
+
+
 def gradient(program: brainir.Program) -> Any:
     return jax.grad(lambda x: brainir.to_callable(program)(x).sum())(X)
 
@@ -156,6 +168,14 @@ def test_rule_that_reads_a_global_or_a_class_is_traced_again_when_that_changes(m
         brainir.lower(fn, X)
         monkeypatch.setattr(f"{owner}.{name}", 3.0)
         np.testing.assert_array_equal(gradient(brainir.lower(fn, X)), np.full(3, 3.0, np.float32))
+
+
+def test_rule_that_has_the_name_of_a_function_of_jax_is_traced_again_when_what_it_reads_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brainir.lower(disguised, X)
+    monkeypatch.setattr(f"{__name__}.SLOPE", 3.0)
+    np.testing.assert_array_equal(gradient(brainir.lower(disguised, X)), np.full(3, 3.0, np.float32))
 
 
 def test_rule_is_traced_again_under_another_setting_of_jax() -> None:

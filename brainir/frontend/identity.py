@@ -29,6 +29,7 @@ from .wrapped import (
     UnknownBehaviourError,
     changes_nothing,
     closure,
+    has_pure_code,
     is_pure,
     is_wrapped,
     unlifted,
@@ -138,7 +139,7 @@ class FunctionKeys:
         if is_importable(value) or _is_jitted_for_good(value):
             # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
             inner = getattr(value, "__wrapped__", None)
-            known = isinstance(inner, types.FunctionType) and not is_pure(inner.__module__)
+            known = isinstance(inner, types.FunctionType) and not has_pure_code(inner)
             self._changes |= not is_pure(getattr(value, "__module__", None))
             return (Same(value), self._of(inner)) if known else Same(value)
         if _is_compared_by_jax(value):
@@ -236,9 +237,9 @@ class FunctionKeys:
         return self._of(value if held is None else held)
 
     def _function(self, function: types.FunctionType) -> Hashable:
-        pure = is_pure(function.__module__)
+        pure = has_pure_code(function)
         self._changes |= not pure
-        if pure and "<locals>" not in function.__qualname__:
+        if pure and "<locals>" not in function.__code__.co_qualname:
             return Same(function)  # it is there for good
         if set(vars(function)) - {"__wrapped__"}:
             raise UnknownBehaviourError(f"attributes of {function.__qualname__}")

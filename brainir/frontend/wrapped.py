@@ -12,6 +12,7 @@ __all__ = [
     "UnknownBehaviourError",
     "changes_nothing",
     "closure",
+    "has_pure_code",
     "is_pure",
     "is_wrapped",
     "unlifted",
@@ -48,7 +49,7 @@ class UnknownBehaviourError(Exception):
 def closure(function: types.FunctionType) -> list[tuple[str, Any]]:
     """Return the variables that a function closes over and computes with, by name."""
     held = _cells(function)
-    if not is_pure(function.__module__):
+    if not has_pure_code(function):
         return list(held.items())
     if function.__qualname__ == "_memoize.<locals>.memoized":
         held = {"fn": held["fn"]}
@@ -107,7 +108,7 @@ def unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
 
 def _held(function: Any, *names: str) -> Any:
     """Return the first of these variables that one of JAX's own functions closes over; None for anything else."""
-    if not isinstance(function, types.FunctionType) or not is_pure(function.__module__):
+    if not isinstance(function, types.FunctionType) or not has_pure_code(function):
         return None
     held = function.__code__.co_freevars
     return next((_content(function, held.index(name)) for name in names if name in held), None)
@@ -122,3 +123,8 @@ def changes_nothing(change: Any, static: Sequence[Any]) -> bool:
 def is_pure(module: str | None) -> bool:
     """Whether the functions of a module depend on their arguments alone."""
     return (module or "").partition(".")[0] in _PURE
+
+
+def has_pure_code(function: types.FunctionType) -> bool:
+    """Whether a function was written in such a module; what :func:`functools.wraps` gave it says another one's."""
+    return is_pure(function.__globals__.get("__name__"))
