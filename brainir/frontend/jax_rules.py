@@ -16,8 +16,8 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, is_literal, moves, open_jaxpr, spec_of
-from .tracing import make_jaxpr
+from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
+from .tracing import make_jaxpr, without_source
 
 __all__ = [
     "avals",
@@ -41,13 +41,15 @@ def trace_transpose(equation: Equation) -> Any:
     params = equation.params
     transpose, consts = params["transpose_thunk"]()
     first = params["num_callee_consts"]
-    residuals = [spec_of(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
+    residuals = equation.invars[first : first + params["num_res"]]
+    kinds = [atom.aval for atom in (*residuals, *equation.outvars)]
+    if not consts and transpose.in_avals == kinds:
+        return as_closed(without_source(transpose.jaxpr), transpose.consts)
 
     def run(*operands: Any) -> list[Any]:
-        own = open_jaxpr(transpose)
-        return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
+        return jax.core.eval_jaxpr(transpose.jaxpr, transpose.consts, *consts, *operands)
 
-    return make_jaxpr(run)(*residuals, *(spec_of(var.aval) for var in equation.outvars))
+    return make_jaxpr(run)(*map(spec_of, kinds))
 
 
 def trace_custom_jvp(equation: Equation) -> Any:
@@ -56,6 +58,9 @@ def trace_custom_jvp(equation: Equation) -> Any:
     own = equation.params["num_consts"]
     still = [not moves(kind) for kind in kinds[own:]]
     jaxpr, consts, zero_tangents = _traced_again(equation.params["jvp_jaxpr_fun"], still)
+    takes_all = not own and [var.aval for var in jaxpr.invars] == [*kinds, *kinds] and all(map(moves, kinds))
+    if takes_all and all(map(moves, outputs)) and not any(zero_tangents):
+        return as_closed(without_source(jaxpr), consts)
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         closed_over = sum(map(moves, kinds[:own]))

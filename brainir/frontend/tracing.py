@@ -16,7 +16,7 @@ from jax.interpreters import partial_eval
 
 from .jax_compat import as_closed
 
-__all__ = ["make_jaxpr", "trace"]
+__all__ = ["make_jaxpr", "trace", "without_source"]
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
 
@@ -65,3 +65,11 @@ def make_jaxpr(fn: Callable[..., Any]) -> Callable[..., Any]:
         return trace(flat, leaves, fn)
 
     return traced
+
+
+def without_source(jaxpr: Any) -> Any:
+    """Return a jaxpr that does not say which Python function it was traced from."""
+    return jaxpr.replace(debug_info=_UNKNOWN)
+
+
+_UNKNOWN = debug_info("jit", lambda: (), (), {}, sourceinfo="<unknown>")._replace(arg_names=None, result_paths=None)
