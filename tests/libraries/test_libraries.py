@@ -67,7 +67,7 @@ def test_what_comes_back_is_lowered_to_the_same_program(name: str) -> None:
 
 def total(fn: Callable[..., Any]) -> Callable[..., Any]:
     def summed(*args: Any) -> Any:
-        leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
 
     return summed
