@@ -12,6 +12,7 @@ from .policies import remat_policy
 from .primitive_rules import as_weak_as
 from .rules import Attributes, UnsupportedError, platform_names
 from .shardings import shardings
+from .tracing import make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -67,7 +68,7 @@ def _for_operands(equation: Any, closed: Any) -> Any:
         values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *given)
         return values
 
-    return jax.make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
+    return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
 
 
 def _body(params: Any) -> Any:

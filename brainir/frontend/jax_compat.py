@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, with `jax_rules`, `primitive_rules` and `jax_references`.
+"""Every name that JAX may move or rename, with `jax_rules`, `primitive_rules`, `jax_references` and `tracing`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
