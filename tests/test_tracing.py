@@ -66,6 +66,17 @@ def test_an_error_names_the_function_and_its_arguments() -> None:
         brainir.lower(step, X, {"w": X})
 
 
+def test_what_settings_of_jax_forbid_is_refused() -> None:
+    def twice(key: Any) -> Any:
+        return jax.random.normal(key) + jax.random.uniform(key)
+
+    key = jax.random.key(0)
+    with jax.debug_key_reuse(True), pytest.raises(jax.errors.KeyReuseError):
+        brainir.lower(twice, key)
+    with jax.no_tracing(True), pytest.raises(RuntimeError, match="'no_tracing' is set"):
+        brainir.lower(twice, key)
+
+
 def test_a_number_that_is_too_large_is_named() -> None:
     with pytest.raises(OverflowError, match=r"operands\[1\]"):
         brainir.lower(lambda x, y: x + y, X, 10**40)

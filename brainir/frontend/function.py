@@ -241,7 +241,8 @@ def _is_array_like(leaf: Any) -> bool:
     if isinstance(leaf, jax.core.Tracer | jax.Array):
         return True
     if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
+        is_record = leaf.dtype.names is not None and leaf.dtype != jax.dtypes.float0
+        return leaf.dtype.kind not in "OSUMm" and not is_record  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
 
 

@@ -265,7 +265,8 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        If it is a value of a function around, which only exists while that is traced, or a reference.
+        If it is a value of a function around, which only exists while that is traced, a reference, or an array that
+        was deleted.
     """
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedError(
@@ -275,6 +276,11 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     if isinstance(value, jax.Ref):
         raise UnsupportedError(
             "it closes over a reference; give the function the value that it holds and return the new one"
+        )
+    if isinstance(value, jax.Array) and value.is_deleted():
+        raise UnsupportedError(
+            f"it closes over an array {kind} that was deleted, as happens to one that a jit is given with "
+            "donate_argnums; give it one that is still there as an argument"
         )
     with jax.ensure_compile_time_eval():
         array = np.asarray(jax.random.key_data(value) if kind.is_key else value)

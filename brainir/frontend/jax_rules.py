@@ -41,13 +41,15 @@ def trace_transpose(equation: Equation) -> Any:
     params = equation.params
     transpose, consts = params["transpose_thunk"]()
     first = params["num_callee_consts"]
-    residuals = [spec_of(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
+    residuals = equation.invars[first : first + params["num_res"]]
+    kinds = [atom.aval for atom in (*residuals, *equation.outvars)]
+    if not consts and transpose.in_avals == kinds:
+        return as_closed(without_source(transpose.jaxpr), transpose.consts)
 
     def run(*operands: Any) -> list[Any]:
-        own = open_jaxpr(transpose)
-        return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
+        return jax.core.eval_jaxpr(transpose.jaxpr, transpose.consts, *consts, *operands)
 
-    return make_jaxpr(run)(*residuals, *(spec_of(var.aval) for var in equation.outvars))
+    return make_jaxpr(run)(*map(spec_of, kinds))
 
 
 def trace_custom_jvp(equation: Equation) -> Any:
