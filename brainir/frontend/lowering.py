@@ -13,7 +13,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import batching, control, jax_compat, parallel
+from . import batching, control, jax_compat, noinline, parallel
 from .activity import LazyActivity
 from .body import Body
 from .derivatives import NoRuleError
@@ -249,6 +249,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
     **batching.RULES,
+    **noinline.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
@@ -258,7 +259,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, "linear_call"}
+_ALONE = frozenset(_HARD) - {*parallel.RULES, *noinline.RULES, "linear_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 

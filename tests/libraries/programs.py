@@ -338,6 +338,21 @@ def diffrax_implicit() -> LibraryProgram:
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
 
 
+@program("a function that Equinox compiles apart", "equinox")
+def equinox_noinline() -> LibraryProgram:
+    import equinox.internal
+
+    scaled = equinox.internal.noinline(lambda x, y: jnp.sin(x) * y)
+
+    def body(x: Any, y: Any) -> Any:
+        return jax.lax.cond(x[0] > y[0], lambda: scaled(x, y), lambda: x * y), x[1]
+
+    def loop(x: Any, ys: Any) -> Any:
+        return jax.lax.scan(body, scaled(x, ys[0]), ys)
+
+    return LibraryProgram(loop, (normal(3), normal(2, 3)), (0, 1))
+
+
 @program("a module of Equinox that is made of numbers", "equinox", "optax")
 def equinox_made() -> LibraryProgram:
     import equinox
