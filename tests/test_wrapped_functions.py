@@ -61,6 +61,21 @@ def test_a_batch_goes_one_by_one_where_the_original_does() -> None:
         assert "scan" in {equation.primitive.name for equation in jax.make_jaxpr(jax.vmap(ours))(*batch).eqns}
 
 
+def test_a_batch_of_derivatives_goes_one_by_one_where_the_original_does() -> None:
+    one_by_one = jax.custom_batching.sequential_vmap(lambda x, y: jnp.cumsum(jnp.tanh(x)) * y)
+
+    def pushed(x: Any, y: Any) -> Any:
+        return jax.jvp(lambda x, y: jax.jvp(one_by_one, (x, y), (x, y))[1], (x, y), (y * x, y))
+
+    program = brainir.lower(pushed, X, 2.0)
+    batch = jnp.stack([X, X[::-1], X * 3]), jnp.arange(3.0)
+    wanted = jax.jit(jax.vmap(pushed))(*batch)
+    for ours in (brainir.to_callable(program), executed(program)):
+        assert_same_bits(jax.jit(jax.vmap(ours))(*batch), wanted)
+        assert "scan" in {equation.primitive.name for equation in jax.make_jaxpr(jax.vmap(ours))(*batch).eqns}
+    assert brainir.fingerprint(brainir.lower(brainir.to_callable(program), X, 2.0)) == brainir.fingerprint(program)
+
+
 def test_a_batch_that_needs_a_rule_of_its_own_is_refused_rather_than_computed_otherwise() -> None:
     fn, args, *_ = CONTROL_PROGRAMS["batching rules"]
     program = brainir.lower(fn, *args)

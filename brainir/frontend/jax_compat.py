@@ -307,9 +307,14 @@ def is_unspecified(sharding: Any) -> bool:
 
 
 def is_sequential(rule: Any) -> bool:
-    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``."""
-    where = getattr(rule, "__module__", None) or ""
-    return where.startswith("jax.") and getattr(rule, "__qualname__", "") == "sequential_vmap.<locals>.rule"
+    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``, or of a derivative of such a function.
+
+    The derivative of a loop over examples is a loop over their derivatives.
+    """
+    where, name = getattr(rule, "__module__", None) or "", getattr(rule, "__qualname__", "")
+    if where.startswith("jax.") and name == "custom_vmap_jvp.<locals>.jvp_of_rule_rule":
+        return is_sequential(inspect.getclosurevars(rule).nonlocals["rule"])
+    return where.startswith("jax.") and name == "sequential_vmap.<locals>.rule"
 
 
 def scan_arity(params: Any) -> tuple[int, int]:
