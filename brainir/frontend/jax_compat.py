@@ -307,7 +307,7 @@ def is_unspecified(sharding: Any) -> bool:
 
 
 def is_sequential(rule: Any) -> bool:
-    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``, or of a derivative of such a function.
+    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``, or of a derivative of such a one.
 
     The derivative of a loop over examples is a loop over their derivatives.
     """
