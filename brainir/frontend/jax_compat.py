@@ -25,6 +25,7 @@ __all__ = [
     "Literal",
     "OpenJaxpr",
     "as_closed",
+    "batching_rule",
     "bind",
     "callback_parts",
     "constant_array",
@@ -315,6 +316,13 @@ def is_sequential(rule: Any) -> bool:
     if where.startswith("jax.") and name == "custom_vmap_jvp.<locals>.jvp_of_rule_rule":
         return is_sequential(inspect.getclosurevars(rule).nonlocals["rule"])
     return where.startswith("jax.") and name == "sequential_vmap.<locals>.rule"
+
+
+def batching_rule(rule: Any) -> Any:
+    """Return the function that ``def_vmap`` was given; None if JAX made the rule, or the backend without having one."""
+    given = getattr(rule, "rule", rule)
+    where, name = getattr(given, "__module__", None) or "", getattr(given, "__name__", "rule")
+    return None if where.startswith("jax.") or not name else given
 
 
 def scan_arity(params: Any) -> tuple[int, int]:
