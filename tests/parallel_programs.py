@@ -122,7 +122,9 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
     "some axes": (mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P(), axis_names={"x"}), True),
     "gradient": (jax.grad(lambda x: mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P())(x).sum()), True),
     "orders": (mapped(ordered, CUT, CUT), True),
-    "gradient of orders": (jax.grad(lambda x: mapped(ordered, CUT, CUT)(x).sum()), True),
+    # JAX 0.12 adds the parts of its second derivative in another order than those of a function that it did not
+    # differentiate itself.
+    "gradient of orders": (jax.grad(lambda x: mapped(ordered, CUT, CUT)(x).sum()), False),
     "rules": (mapped(with_rules, CUT, CUT), True),
     "rules without checks": (mapped(with_rules, CUT, CUT, **FREE), True),
     "collectives of vmap": (

@@ -32,7 +32,8 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     program : Program
     externals : mapping, optional
         Functions for what the program calls on the host, by name. They take and return the pytrees of arrays that
-        the original functions did.
+        the original functions did. A batching rule of ``jax.custom_batching.custom_vmap``, which takes the leaves of
+        the arguments, need not be there: to batch the call is an error then.
 
     Returns
     -------

@@ -126,7 +126,8 @@ class Evaluator:
         function = self._program.function(name)
         types = [abstract(TensorType.parse(kind)) for kind in function.types]
         specs = [placed(spec, operand) for spec, operand in zip(types, operands, strict=True)]
-        return jax.make_jaxpr(self.function(name))(*specs)
+        jitted: Any = self._callable(JitOf(name))
+        return jitted.trace(*specs).jaxpr
 
     def _callable(self, key: CallableOf) -> Callable[..., Any]:
         if key not in self._built:

@@ -26,6 +26,9 @@ class FunctionTable(Protocol):
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
 
+    def external(self, function: Any) -> str:
+        """Return the name of a Python function that a file cannot hold, always the same for one function."""
+
 
 def _call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
@@ -96,9 +99,11 @@ def _composite_attribute(name: str, value: Any) -> Any:
 
 def _custom_vmap(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
+    rule = jax_compat.batching_rule(params["rule"])
     return dict(
         function=table.shared(params["call"], jax_compat.open_jaxpr(params["call"]).function_name),
         sequential=jax_compat.is_sequential(params["rule"]),
+        rule="" if rule is None else table.external(rule),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Literal",
     "OpenJaxpr",
     "as_closed",
+    "batching_rule",
     "bind",
     "callback_parts",
     "constant_array",
@@ -307,9 +308,21 @@ def is_unspecified(sharding: Any) -> bool:
 
 
 def is_sequential(rule: Any) -> bool:
-    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``."""
-    where = getattr(rule, "__module__", None) or ""
-    return where.startswith("jax.") and getattr(rule, "__qualname__", "") == "sequential_vmap.<locals>.rule"
+    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``, or of a derivative of such a one.
+
+    The derivative of a loop over examples is a loop over their derivatives.
+    """
+    where, name = getattr(rule, "__module__", None) or "", getattr(rule, "__qualname__", "")
+    if where.startswith("jax.") and name == "custom_vmap_jvp.<locals>.jvp_of_rule_rule":
+        return is_sequential(inspect.getclosurevars(rule).nonlocals["rule"])
+    return where.startswith("jax.") and name == "sequential_vmap.<locals>.rule"
+
+
+def batching_rule(rule: Any) -> Any:
+    """Return the function that ``def_vmap`` was given; None if JAX made the rule, or the backend without having one."""
+    given = getattr(rule, "rule", rule)
+    where, name = getattr(given, "__module__", None) or "", getattr(given, "__name__", "rule")
+    return None if where.startswith("jax.") or not name else given
 
 
 def scan_arity(params: Any) -> tuple[int, int]:
