@@ -13,18 +13,19 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import batching, control, jax_compat, noinline, parallel
-from .activity import LazyActivity
+from . import control, jax_compat, noinline, parallel
 from .body import Body
-from .derivatives import NoRuleError
+from .derivatives.activity import LazyActivity
+from .derivatives.cases import NoRuleError
+from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .equations import EQUATION_RULES
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
-from .foreign import ForeignPrimitives
+from .foreign import batching
+from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .nested import NestedFunctions
+from .memory.nested import NestedFunctions
+from .memory.remembering import Remembering
 from .refused import refusal
-from .remembering import Remembering
-from .rule_lowering import RuleBody, RuleLowering
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .table import Table, identifier
 

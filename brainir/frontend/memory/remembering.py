@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 
-from ..ir.sharing import reachable_functions
-from . import jax_compat, jax_rules
+from ...ir.sharing import reachable_functions
+from .. import jax_compat, jax_rules
+from ..rules import Attributes
+from ..table import Table
 from .identity import FunctionKeys
-from .rule_memory import RULES, LoweredRules
-from .rules import Attributes
+from .rules import RULES, LoweredRules
 from .settings import settings
-from .table import Table
 from .wrapped import UnknownBehaviourError
 
 __all__ = ["Behaviour", "Remembering"]

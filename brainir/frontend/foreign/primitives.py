@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ..ir.program import Function
-from . import jax_compat, jaxprs, primitive_rules
-from .covering import covering_primitive_jvp
-from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
-from .externals import custom_call
-from .function_memory import content_key
-from .lowering_keys import LoweringKeys, Parts, is_too_high
-from .remembering import Behaviour
-from .rule_lowering import named_rules
-from .rules import Attributes, UnsupportedError
-from .table import identifier
+from ...ir.program import Function
+from .. import jax_compat, jaxprs
+from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
+from ..derivatives.covering import covering_primitive_jvp
+from ..derivatives.rule_lowering import named_rules
+from ..externals import custom_call
+from ..memory.functions import content_key
+from ..memory.lowering_keys import LoweringKeys, Parts, is_too_high
+from ..memory.remembering import Behaviour
+from ..rules import Attributes, UnsupportedError
+from ..table import identifier
+from . import primitive_rules
 from .transposes import transposed
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from ..lowering import Lowering
 
 __all__ = ["ForeignPrimitives"]
 

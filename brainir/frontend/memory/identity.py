@@ -21,9 +21,9 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from . import jax_compat
-from .primitive_rules import primitive_functions
-from .sources import source_of
+from .. import jax_compat
+from ..foreign.primitive_rules import primitive_functions
+from ..sources import source_of
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,

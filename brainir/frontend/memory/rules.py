@@ -12,8 +12,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.ops import Callback
-from ..ir.program import Function
+from ...ir.ops import Callback
+from ...ir.program import Function
 
 __all__ = ["RULES", "LoweredRules", "RuleMemory"]
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 from jax.extend import core
 
-from . import primitive_rules
+from ..foreign import primitive_rules
 from .identity import FunctionKeys, Same, is_importable
 from .wrapped import UnknownBehaviourError, closure
 
