@@ -12,7 +12,8 @@ from .covering import covering_primitive_jvp
 from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
 from .externals import custom_call
 from .function_memory import content_key
-from .lowering_keys import LoweringKeys, Parts, is_too_high
+from .identity import Parts
+from .lowering_keys import LoweringKeys, is_too_high
 from .rule_lowering import named_rules
 from .rules import Attributes, UnsupportedError
 from .table import identifier
@@ -127,7 +128,7 @@ class ForeignPrimitives:
 
     def _same(self, equation: Any) -> tuple[Hashable, Parts]:
         """Return what tells an equation from others with its primitive, and what of that can be made anew."""
-        params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
+        params, _, parts = self._keys.of(dict(sorted(equation.params.items())))
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         return (equation.primitive, params, kinds), parts
 

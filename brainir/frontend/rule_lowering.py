@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import jax_compat, jax_rules
 from .covering import covering_jvp, covering_vjp
 from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .identity import Parts
 from .jaxpr_memory import Rule
-from .lowering_keys import LoweringKeys, Parts, is_too_high
+from .lowering_keys import LoweringKeys, is_too_high
 from .rules import Attributes
 from .table import Table, identifier
 
@@ -72,12 +73,13 @@ class RuleLowering:
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
         elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
-        parts: Parts = frozenset()
         key: Hashable = behaviour
         if behaviour is None:
             # What they depend on can change from program to program, not while this one is lowered.
-            rules, parts = self._keys.with_parts((base, jax_rules.rule_functions(equation), active))
+            rules, _, parts = self._keys.of((base, jax_rules.rule_functions(equation), active))
             key = memory.place(equation), rules
+        else:
+            parts = behaviour.made
 
         def covering() -> TracedRules:
             if active is None:
