@@ -322,9 +322,42 @@ def test_the_key_of_a_function_is_the_same_whatever_had_a_key_before() -> None:
     assert keys.of(outer) == FunctionKeys().of(outer)
 
 
-def jitted(held: Any) -> Any:
-    """Return a function under jit that closes over something."""
-    return jax.jit(lambda x: x * held[0])
+class Jitted(Solver):
+    """An object with a method that JAX traces once."""
+
+    def __init__(self, slope: Any) -> None:
+        super().__init__(slope)
+        self.update = jax.jit(self.update)  # type: ignore[method-assign]
+
+    def update(self, g: Any) -> Any:
+        return g * self.slope
+
+    def backward(self, _: Any, g: Any) -> Any:
+        return (self.update(g),)
+
+
+def test_what_jax_traced_once_is_not_taken_for_what_it_would_trace_now() -> None:
+    solver, other = Jitted(2.0), Jitted(3.0)
+
+    def slope(solver: Any) -> Any:
+        back = brainir.to_callable(brainir.lower(lambda x: _bound(solver)(x), X))
+        return float(jax.grad(lambda x: back(x).sum())(X)[0])
+
+    assert slope(solver) == 2.0
+    solver.slope = 3.0
+    assert slope(solver) == 2.0  # as by JAX, which has traced the method
+    assert slope(other) == 3.0
+
+
+def test_a_method_that_jax_traced_once_is_remembered_with_its_object_and_does_not_keep_it() -> None:
+    solver = Jitted(2.0)
+    keys = [key(solver), key(solver), key(Jitted(2.0))]
+    assert keys[0] == keys[1] != keys[2]
+    gone = weakref.ref(solver)
+    del solver
+    gc.collect()
+    assert gone() is None
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +367,6 @@ def jitted(held: Any) -> Any:
         (x for x in ()),
         np.random.default_rng(0),
         types.ModuleType("own"),
-        jitted([1.0]),  # what JAX traced once may be another one now
         type("Stateful", (), {"__getstate__": lambda self: 0})(),
         type("Listed", (list,), {})(),
     ],

@@ -13,6 +13,7 @@ import enum
 import functools
 import types
 import typing
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -81,6 +82,23 @@ class Same:
         return id(self.held)
 
 
+class Only:
+    """A key of an object that equals nothing else, and does not keep it alive."""
+
+    __slots__ = ("_hash", "held")
+
+    def __init__(self, held: object) -> None:
+        self.held = weakref.ref(held)
+        self._hash = id(held)
+
+    def __eq__(self, other: object) -> bool:
+        held = self.held()
+        return isinstance(other, Only) and held is not None and held is other.held()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 class Key(NamedTuple):
     """The key of a value.
 
@@ -111,7 +129,7 @@ class FunctionKeys:
         self._parts = set[Hashable]()
 
     def of(self, value: Any) -> Key:
-        """Return the key of a function, or of a value that it uses; objects in it are parts.
+        """Return the key of a function, or of a value that it uses; jaxprs and objects in it are parts.
 
         Raises
         ------
@@ -167,13 +185,13 @@ class FunctionKeys:
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
         if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            return self._jaxpr(value)
+            return self._part(self._jaxpr(value))
         if isinstance(value, core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and is_pure(value.__name__):
             return Same(value)
         if isinstance(value, core.JaxprEqn):
-            return self._equation(value, self._variables)
+            return self._part(self._equation(value, self._variables))
         around = around_functions(value)
         if around is not None:
             return kind.__name__, self._of(around)
@@ -193,7 +211,7 @@ class FunctionKeys:
             return self._once(value, self._class)
         parts = jitted(value)
         if parts is not None:
-            return kind.__name__, self._lasting(parts)
+            return kind.__name__, self._jitted(value, parts)
         if is_annotation(value):
             return kind, self._of(typing.get_origin(value)), self._of(typing.get_args(value))
         if kind.__module__ == "typing":
@@ -206,20 +224,13 @@ class FunctionKeys:
             raise UnknownBehaviourError(type(value).__name__)
         return self._once(value, self._instance)
 
-    def _lasting(self, value: Any) -> Hashable:
-        """Return the key of what JAX traces once: it may be another one than when JAX did, if it can change.
-
-        Raises
-        ------
-        UnknownBehaviourError
-            If it can.
-        """
+    def _jitted(self, value: Any, parts: Any) -> Hashable:
+        """Return the key of what JAX traces once: if it can change, it may be another one now than when JAX did."""
         changed, self._changes = self._changes, False
-        key = self._of(value)
-        if self._changes:
-            raise UnknownBehaviourError("what was traced before by jax.jit")
-        self._changes = changed
-        return key
+        key = self._of(parts)
+        one = Only(value) if self._changes else None
+        self._changes |= changed
+        return one, key
 
     def _class(self, value: type) -> Hashable:
         """Return the key of a class that is not there for good, which is what it is made of."""
@@ -266,6 +277,7 @@ class FunctionKeys:
         Where a walk meets it again, it is a number, in the order of the walk, and so the same for equal functions.
         """
         if id(value) in self._met:
+            self._changes = True  # as far as is known here
             return "again", self._met[id(value)][0]
         if self._met:
             return self._content(value, content)

@@ -56,8 +56,6 @@ class LoweringKeys(FunctionKeys):
             return self._part(Same(value))
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            return self._part(self._jaxpr(value))
         if isinstance(value, core.JaxprEqn):
             return self._part(self._equation(value, {}))
         if isinstance(value, type | types.ModuleType):
