@@ -42,6 +42,7 @@ TRACED = {
     "CheckpointName.name": "policies of jax.checkpoint read it",
     "ConvertElementType.weak_type": "StableHLO has no weak types; what they become when they meet others, it notices",
     "CustomVmap.sequential": "how it is batched",
+    "CustomVmap.rule": "which function the caller gives to batch it",
     "DevicePut.copy_semantics": "what becomes of memory, not of numbers",
     "DevicePut.targets": "there is one device",
     "Eig.enable_eigvec_derivs": "what may be differentiated",

@@ -17,6 +17,8 @@ from brainir.ir.canonical import fingerprint
 from brainir.ir.constant import Constant
 from brainir.ir.interface import (
     Argument,
+    Aux,
+    ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
@@ -26,6 +28,7 @@ from brainir.ir.interface import (
     NoneTree,
     SequenceTree,
     State,
+    StaticDict,
     Unit,
 )
 from brainir.ir.program import Function, Program
@@ -137,6 +140,7 @@ def test_an_edge_to_another_value_changes_the_fingerprint(program: Program, seed
 
 
 MILLIVOLT = Unit(text="mV", dimension=(2.0, 1.0, -3.0, -1.0, 0.0, 0.0, 0.0), scale=-3.0)
+ROWS = StaticDict(items=(("shape", (3, 2)), ("sorted", True)))
 TREES = SequenceTree(
     kind="tuple",
     children=(
@@ -145,7 +149,9 @@ TREES = SequenceTree(
         DictTree(kind="dict", keys=("a", 3), children=(LeafTree(), LeafTree())),
         NamedTupleTree(type="m:Pair", fields=("x", "y"), children=(LeafTree(), LeafTree())),
         DataclassTree(type="m:Box", fields=("z",), children=(LeafTree(),), static=(("gain", 0.0), ("on", True))),
+        DataclassTree(type="m:Item", fields=(), children=(), static=(("of", ClassName(type="m:Items")),)),
         CustomTree(type="m:Bag", keys=("w", 0), children=(LeafTree(), NoneTree()), origin=0),
+        CustomTree(type="m:Rows", keys=(0,), children=(LeafTree(),), origin=1, aux=Aux(value=ROWS)),
     ),
 )
 FULL = Interface(
@@ -184,6 +190,9 @@ def test_a_change_of_any_field_of_the_interface_changes_the_fingerprint() -> Non
         NamedTupleTree,
         DataclassTree,
         CustomTree,
+        Aux,
+        ClassName,
+        StaticDict,
     )
     fields = {f"{kind.__name__}.{name}" for kind in kinds for name in kind.model_fields}
     single = {"LeafTree.kind", "NamedTupleTree.kind", "DataclassTree.kind", "CustomTree.kind"}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.identity import FunctionKeys
-from brainir.frontend.lowering_keys import LoweringKeys
+from brainir.frontend.memory.identity import FunctionKeys
+from brainir.frontend.memory.lowering_keys import LoweringKeys
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend import memories
-from brainir.frontend.identity import FunctionKeys
-from brainir.frontend.wrapped import UnknownBehaviourError
+from brainir.frontend.memory import forgetting
+from brainir.frontend.memory.identity import FunctionKeys
+from brainir.frontend.memory.wrapped import UnknownBehaviourError
 
 X = jnp.array([-0.7, 0.2, 1.5])
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    memories.forget()
+    forgetting.forget()
 
 
 class Solver:

@@ -13,7 +13,7 @@ import pytest
 from jax.interpreters import ad, mlir
 
 import brainir
-from brainir.frontend.rule_memory import RULES
+from brainir.frontend.memory.rules import RULES
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])

@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 
-from ..ir.errors import EmissionError
-from ..ir.ops import Callback, CustomCall
+from ..ir.errors import EmissionError, NotStoredError
+from ..ir.ops import Callback, CustomCall, CustomVmap
 from ..ir.program import Program
 
-__all__ = ["Bindings", "custom_call_names", "external_names", "register_primitive"]
+__all__ = ["Bindings", "batching_rule_names", "custom_call_names", "external_names", "register_primitive"]
 
 _REGISTERED: dict[str, Callable[..., Any]] = {}
 
@@ -46,6 +46,12 @@ def external_names(program: Program) -> tuple[str, ...]:
     return _names(program, Callback)
 
 
+def batching_rule_names(program: Program) -> tuple[str, ...]:
+    """Return the names of the batching rules that a program does not hold; an empty one for those without a name."""
+    nodes = (node for function in program.functions for node in function.nodes)
+    return tuple(sorted({node.rule for node in nodes if isinstance(node, CustomVmap) and not node.sequential}))
+
+
 def custom_call_names(program: Program) -> tuple[str, ...]:
     """Return the names of the primitives that a program leaves to their owners."""
     return _names(program, CustomCall)
@@ -72,10 +78,11 @@ class Bindings:
 
     def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
         wanted, primitives = external_names(program), custom_call_names(program)
+        rules = [name for name in batching_rule_names(program) if name in externals]
         problems = []
         missing = [name for name in wanted if name not in externals]
-        unusable = [name for name in wanted if name in externals and not callable(externals[name])]
-        unknown = [name for name in externals if name not in wanted]
+        unusable = [name for name in (*wanted, *rules) if name in externals and not callable(externals[name])]
+        unknown = [name for name in externals if name not in (*wanted, *rules)]
         unregistered = [name for name in primitives if name not in _REGISTERED]
         if missing:
             problems.append(
@@ -94,7 +101,7 @@ class Bindings:
         if problems:
             lines = "".join(f"\n  {problem}" for problem in problems)
             raise EmissionError(f"program {program.entry!r} cannot be emitted:{lines}")
-        self._externals = {name: externals[name] for name in wanted}
+        self._externals = {name: externals[name] for name in (*wanted, *rules)}
 
     def external(self, name: str, text: str) -> Callable[..., tuple[Any, ...]]:
         """Return the function of an external; it is lowered again under the same name."""
@@ -107,6 +114,24 @@ class Bindings:
         external.brainir_external = function  # type: ignore[attr-defined]  # lowering reads both
         external.brainir_text = text  # type: ignore[attr-defined]
         return external
+
+    def batching_rule(self, name: str) -> Callable[..., tuple[Any, Any]]:
+        """Return a batching rule that gives its results as a tuple; it is lowered again under the same name."""
+        function = self._externals.get(name)
+
+        def rule(size: int, batched: Any, *operands: Any) -> tuple[Any, Any]:
+            if function is None:
+                remedy = f"give it as externals={{{name!r}: rule}}, or " if name else ""
+                raise NotStoredError(
+                    f"the program does not hold the batching rule {name!r} of this custom_vmap function; "
+                    f"{remedy}vmap the original and lower that"
+                )
+            results, are_batched = function(size, batched, *operands)
+            return tuple(jax.tree.leaves(results)), tuple(jax.tree.leaves(are_batched))
+
+        rule.__name__ = rule.__qualname__ = name
+        rule.brainir_external = rule if function is None else function  # type: ignore[attr-defined]  # lowering reads it
+        return rule
 
     @staticmethod
     def primitive(name: str) -> Callable[..., tuple[Any, ...]]:

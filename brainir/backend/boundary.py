@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ..ir.errors import EmissionError
 from ..ir.interface import (
     Argument,
+    ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
@@ -17,6 +18,8 @@ from ..ir.interface import (
     NoneTree,
     SequenceTree,
     State,
+    Static,
+    StaticDict,
     Tree,
     Unit,
     leaf_paths,
@@ -275,10 +278,12 @@ class Boundary:
             case NamedTupleTree(children=parts):
                 return call(self._class(tree, given), children(parts))
             case CustomTree(origin=origin, children=parts):
+                if origin not in self._origins:
+                    return display(children(parts))
                 rebuilt = [self._origins[origin], display(children(parts), "[]")]
                 return call((self._scope.use("_like"),), rebuilt)
             case DataclassTree(fields=fields, children=parts):
-                static = [(name, self._scope.plain(value)) for name, value in tree.static]
+                static = [(name, self._static(value)) for name, value in tree.static]
                 return call(self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static])
 
     def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
@@ -289,15 +294,31 @@ class Boundary:
         static = tree.static if isinstance(tree, DataclassTree) else ()
         key = (tree.kind, tree.type, tree.fields, tuple(name for name, _ in static))
         if key not in self._classes:
-            last = re.sub(r"\W", "_", re.split(r"[.:]", tree.type)[-1])
-            name = self._scope.new(last if last.isidentifier() else f"Result{last}")
-            self._classes[key] = name
+            name = self._classes[key] = self._class_name(tree.type)
             self._class_lines += self._define(name, tree)
         return (self._classes[key],)
 
+    def _class_name(self, kind: str) -> str:
+        last = re.sub(r"\W", "_", re.split(r"[.:]", kind)[-1])
+        return self._scope.new(last if last.isidentifier() else f"Result{last}")
+
+    def _static(self, value: Static) -> Doc:
+        """Return what a dataclass holds besides arrays; a class without anything stands for a class."""
+        if isinstance(value, ClassName):
+            if (value.type,) not in self._classes:
+                name = self._classes[value.type,] = self._class_name(value.type)
+                self._class_lines += ["", "", f"class {name}:", "    pass"]
+            return (self._classes[value.type,],)
+        if isinstance(value, StaticDict):
+            items = [pair(self._scope.plain(key), self._static(held)) for key, held in value.items]
+            return display(items, "{}")
+        return display(list(map(self._static, value))) if isinstance(value, tuple) else self._scope.plain(value)
+
     def _define(self, name: str, tree: NamedTupleTree | DataclassTree) -> list[str]:
         static = [field for field, _ in tree.static] if isinstance(tree, DataclassTree) else []
-        hidden = [field for field in (*tree.fields, *static) if field.startswith("_")]
+        # Those of a namedtuple begin with another letter; those of a class with two underscores would be renamed.
+        refused = "_" if isinstance(tree, NamedTupleTree) else "__"
+        hidden = [field for field in (*tree.fields, *static) if field.startswith(refused)]
         if hidden:
             raise EmissionError(
                 f"the class {tree.type!r} of the result has a field {hidden[0]!r}, which a class of the "

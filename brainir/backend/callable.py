@@ -32,7 +32,8 @@ def to_callable(program: Program, externals: Mapping[str, Callable[..., Any]] | 
     program : Program
     externals : mapping, optional
         Functions for what the program calls on the host, by name. They take and return the pytrees of arrays that
-        the original functions did.
+        the original functions did. A batching rule of ``jax.custom_batching.custom_vmap``, which takes the leaves of
+        the arguments, need not be there: to batch the call is an error then.
 
     Returns
     -------
@@ -191,11 +192,17 @@ def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
         leaf = jnp.asarray(leaf, dtype=None if kind.weak_type else kind.dtype)
     if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
         raise EmissionError(f"{where} must be an array {kind}, not of type {type(leaf).__name__}")
-    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-    name = str(leaf.dtype) if is_key else jax.dtypes.canonicalize_dtype(leaf.dtype).name
+    name = _element_type(leaf.dtype)
     if name != kind.dtype or tuple(leaf.shape) != kind.shape:
         given = TensorType(name, tuple(leaf.shape))
         raise EmissionError(
             f"{where} is {given}, but the program was lowered for {kind}; convert it, or lower again with this input"
         )
     return leaf
+
+
+def _element_type(dtype: Any) -> str:
+    """Return the name that the IR has for the element type of an array, as JAX takes that."""
+    if dtype == jax.dtypes.float0:
+        return "float0"
+    return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else jax.dtypes.canonicalize_dtype(dtype).name

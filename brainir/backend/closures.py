@@ -20,6 +20,7 @@ from .bindings import Bindings
 from .expressions import (
     Apply,
     Attribute,
+    BatchingRuleOf,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -106,6 +107,9 @@ class Closures:
             case ExternalOf(name, text):
                 external = self._bindings.external(name, text)
                 return lambda env: external
+            case BatchingRuleOf(name):
+                rule = self._bindings.batching_rule(name)
+                return lambda env: rule
             case MeshOf(shape):
                 return lambda env: mesh_of(shape)
             case ShardingOf(sharding):

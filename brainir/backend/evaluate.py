@@ -127,7 +127,8 @@ class Evaluator:
         specs = [abstract(TensorType.parse(kind)) for kind in function.types]
         if not jax.sharding.get_abstract_mesh().empty:
             specs = [placed(spec, operand) for spec, operand in zip(specs, operands, strict=True)]
-        return jax.make_jaxpr(self.function(name))(*specs)
+        jitted: Any = self._callable(JitOf(name))
+        return jitted.trace(*specs).jaxpr
 
     def _callable(self, key: CallableOf) -> Callable[..., Any]:
         if key not in self._built:

@@ -11,6 +11,7 @@ from ..ir.types import is_literal
 from .expressions import (
     Apply,
     Attribute,
+    BatchingRuleOf,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -73,7 +74,7 @@ _HELPERS = {
     "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
     "wrapping.composite": "_composite",
-    "wrapping.without_batching": "_without_batching",
+    "wrapping.with_batching": "_with_batching",
 }
 """What a generated module has a function of its own for."""
 
@@ -178,6 +179,8 @@ class ExpressionPrinter:
                 return self._table.callee(expression)
             case ExternalOf(name):
                 return call((self._scope.use("_external"),), [self._scope.plain(name)])
+            case BatchingRuleOf(name):
+                return call((self._scope.use("_batching_rule"),), [self._scope.plain(name)])
             case PrimitiveOf(name):
                 return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
             case MeshOf(shape):

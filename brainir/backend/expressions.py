@@ -15,6 +15,7 @@ from ..ir.ops import MeshShape, Sharding
 __all__ = [
     "Apply",
     "Attribute",
+    "BatchingRuleOf",
     "CustomJvpOf",
     "CustomVjpOf",
     "DictOf",
@@ -115,6 +116,13 @@ class ExternalOf:
 
     name: str
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingRuleOf:
+    """A batching rule that the caller may give under a name, as ``jax.custom_batching`` has it; else it raises."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +233,7 @@ Expression: TypeAlias = (
     | CustomJvpOf
     | CustomVjpOf
     | ExternalOf
+    | BatchingRuleOf
     | PrimitiveOf
     | ListOf
     | MeshOf

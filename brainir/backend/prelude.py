@@ -265,16 +265,25 @@ def _composite(function, name, version):
     """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""
     return lax.composite(lambda *operands, **_: function(*operands), name=name, version=version)
 ''',
-    "_without_batching": '''
-def _without_batching(function):
-    """Return a function that cannot be batched, because the program did not hold the rule for that."""
-
-    def rule(*_):
-        raise NotImplementedError("the program did not hold the batching rule of this custom_vmap function")
-
+    "_with_batching": '''
+def _with_batching(function, rule):
+    """Return a function that is batched by a rule of its own."""
     made = jax.custom_batching.custom_vmap(function)
     made.def_vmap(rule)
     return made
+''',
+    "_batching_rule": '''
+def _batching_rule(name):
+    """Return a batching rule that the caller may put into BATCHING_RULES; it gives its results as a tuple."""
+
+    def rule(size, batched, *operands):
+        if BATCHING_RULES.get(name) is None:
+            raise NotImplementedError(f"BATCHING_RULES has no batching rule {name!r} of this custom_vmap function")
+        results, are_batched = BATCHING_RULES[name](size, batched, *operands)
+        return tuple(jax.tree.leaves(results)), tuple(jax.tree.leaves(are_batched))
+
+    rule.__name__ = name
+    return rule
 ''',
     "_unvmapped": '''
 def _unvmapped(name, whole, of_batch=None):

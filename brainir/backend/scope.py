@@ -54,11 +54,12 @@ _BUILTINS = (
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
 _HELPERS = (
-    "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_captured", "_case", "_composite", "_covering_jvp",
-    "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect", "_external", "_filled", "_geqp3", "_geqrf",
-    "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh", "_moving", "_parts", "_platform_index",
-    "_polynomial", "_primitive", "_quantity", "_scan", "_solve_with_transpose", "_split", "_stored", "_switch",
-    "_traced", "_unit", "_unvmap_all", "_unvmap_any", "_unvmap_max", "_unvmapped", "_while", "_without_batching",
+    "BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_batching_rule", "_captured",
+    "_case", "_composite", "_covering_jvp", "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect",
+    "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh",
+    "_moving", "_parts", "_platform_index", "_polynomial", "_primitive", "_quantity", "_scan",
+    "_solve_with_transpose", "_split", "_stored", "_switch", "_traced", "_unit", "_unvmap_all", "_unvmap_any",
+    "_unvmap_max", "_unvmapped", "_while", "_with_batching",
 )  # fmt: skip
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}

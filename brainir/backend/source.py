@@ -15,7 +15,7 @@ from ..ir.ops import RandomBits, RandomGamma, RandomSplit
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import ensure_verified
-from .bindings import custom_call_names, external_names
+from .bindings import batching_rule_names, custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .definitions import Definitions
 from .layout import call, display, lines, pair, statement
@@ -137,7 +137,11 @@ class _Module:
 
     def _bound(self) -> Iterator[str]:
         """Yield the tables that the caller fills with what the program only names."""
-        names = {"EXTERNALS": external_names(self._program), "PRIMITIVES": custom_call_names(self._program)}
+        names = {
+            "EXTERNALS": external_names(self._program),
+            "BATCHING_RULES": batching_rule_names(self._program),
+            "PRIMITIVES": custom_call_names(self._program),
+        }
         for table, wanted in names.items():
             if wanted:
                 items = [pair(self._scope.plain(name), ("None",)) for name in wanted]

@@ -18,6 +18,7 @@ import jax
 
 from ..ir.errors import EmissionError
 from ..ir.interface import (
+    ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
@@ -25,6 +26,8 @@ from ..ir.interface import (
     NamedTupleTree,
     NoneTree,
     SequenceTree,
+    Static,
+    StaticDict,
     Tree,
     Unit,
 )
@@ -144,7 +147,7 @@ class TreeBuilder:
     def unflatten(self, tree: Tree, leaves: Iterator[Any], origins: Origins) -> Any:
         """Build a value from its leaves, and from what custom containers of the arguments are made of.
 
-        Without arguments, tuples of their parts stand for these.
+        Tuples of their parts stand for those that neither an argument is like nor a class that the caller has imported.
         """
 
         def built(children: Sequence[Tree]) -> list[Any]:
@@ -168,11 +171,12 @@ class TreeBuilder:
                 return made(*built(tree.children))
             case CustomTree(origin=origin):
                 parts = built(tree.children)
-                return origins[origin].unflatten(parts) if origin in origins else tuple(parts)
+                made_of = origins.get(origin) or _registered(tree)
+                return tuple(parts) if made_of is None else made_of.unflatten(parts)
             case DataclassTree():
-                values = dict(zip(tree.fields, built(tree.children), strict=True))
-                static = tuple(name for name, _ in tree.static)
-                return _dataclass_class(tree.type, tree.fields, static)(**values, **dict(tree.static))
+                fields = dict(zip(tree.fields, built(tree.children), strict=True))
+                static = {name: _restored(value) for name, value in tree.static}
+                return _dataclass(_dataclass_class(tree.type, tree.fields, tuple(static)), {**fields, **static})
 
 
 def _kind(value: Any) -> str:
@@ -196,12 +200,53 @@ def _imported(name: str) -> Any:
     return found if isinstance(found, type) else None
 
 
+def _restored(value: Static) -> Any:
+    """Return what a container holds besides arrays; an empty class stands for one that is not imported."""
+    if isinstance(value, ClassName):
+        return _imported(value.type) or type(_last(value.type), (), {})
+    if isinstance(value, StaticDict):
+        return {key: _restored(held) for key, held in value.items}
+    return tuple(map(_restored, value)) if isinstance(value, tuple) else value
+
+
+def _last(name: str) -> str:
+    """Return the name of a class without what it is in."""
+    return name.rpartition(".")[2].rpartition(":")[2]
+
+
+def _registered(tree: CustomTree) -> Any:
+    """Return what JAX makes a container with an aux of, if its class is imported and registered; else None."""
+    found = _imported(tree.type)
+    if found is None or tree.aux is None:
+        return None
+    own = found, _restored(tree.aux.value)
+    leaf = jax.tree.structure(0)
+    try:
+        return jax.tree_util.PyTreeDef.from_node_data_and_children(
+            jax.tree_util.default_registry, own, [leaf] * len(tree.children)
+        )
+    except RuntimeError:  # not registered
+        return None
+
+
+def _dataclass(made: Any, values: dict[str, Any]) -> Any:
+    """Make a dataclass of all its fields, if its own `__init__` takes something else, as JAX does it."""
+    own = vars(made).get("__dataclass_params__")
+    if own is not None and own.init and all(field.init for field in dataclasses.fields(made)):
+        return made(**values)
+    blank = object.__new__(made)
+    for name, value in values.items():
+        object.__setattr__(blank, name, value)
+    parts, origin = jax.tree.flatten(blank, is_leaf=lambda part: part is not blank)
+    return jax.tree.unflatten(origin, parts)
+
+
 @functools.cache
 def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
     found = _imported(name)
     if found is not None and issubclass(found, tuple) and getattr(found, "_fields", None) == fields:
         return found
-    return namedtuple(name.rpartition(".")[2].rpartition(":")[2], fields)
+    return namedtuple(_last(name), fields)
 
 
 @functools.cache
@@ -212,5 +257,5 @@ def _dataclass_class(name: str, fields: tuple[str, ...], static: tuple[str, ...]
     }
     if found is not None and is_same:
         return found
-    made = dataclasses.make_dataclass(name.rpartition(".")[2].rpartition(":")[2], [*fields, *static], frozen=True)
+    made = dataclasses.make_dataclass(_last(name), [*fields, *static], frozen=True)
     return jax.tree_util.register_dataclass(made, data_fields=fields, meta_fields=static)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 from jax import lax
 
-from ..ir.errors import NotStoredError
-
-__all__ = ["composite", "without_batching"]
+__all__ = ["composite", "with_batching"]
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -21,14 +19,8 @@ def composite(function: Flat, name: str, version: int) -> Flat:
     return made
 
 
-def without_batching(function: Flat) -> Flat:
-    """Return a function that cannot be batched, because the program does not hold the rule for that."""
-
-    def rule(*_: Any) -> NoReturn:
-        raise NotStoredError(
-            "the program does not hold the batching rule of this custom_vmap function; vmap the original and lower that"
-        )
-
+def with_batching(function: Flat, rule: Callable[..., Any]) -> Flat:
+    """Return a function that is batched by a rule of its own."""
     made = jax.custom_batching.custom_vmap(function)
     made.def_vmap(rule)
     return made

@@ -14,6 +14,7 @@ from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
 from .jax_compat import Literal, OpenJaxpr
+from .noinline import operands_of
 from .rules import has_sharding
 from .sources import is_model_file, source_of
 
@@ -138,6 +139,6 @@ class Body:
     def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
         node = self._lowering.lower_equation(equation, source)
-        inputs, results = self._operands_of(equation.invars), equation.outvars
+        inputs, results = self._operands_of(operands_of(equation)), equation.outvars
         types = jax_compat.type_texts(results)
         return node.placed(inputs, self._results_of(results), types, jax_compat.name_stack(equation), source)

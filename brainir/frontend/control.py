@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import jax
 
 from . import jax_compat, jax_rules
+from .foreign.primitive_rules import as_weak_as
 from .literals import literal
 from .policies import remat_policy
-from .primitive_rules import as_weak_as
 from .rules import Attributes, UnsupportedError, platform_names
 from .shardings import shardings
+from .tracing import make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -24,6 +25,9 @@ class FunctionTable(Protocol):
 
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
+
+    def external(self, function: Any) -> str:
+        """Return the name of a Python function that a file cannot hold, always the same for one function."""
 
 
 def _call(table: FunctionTable, equation: Any) -> Attributes:
@@ -67,7 +71,7 @@ def _for_operands(equation: Any, closed: Any) -> Any:
         values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *given)
         return values
 
-    return jax.make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
+    return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
 
 
 def _body(params: Any) -> Any:
@@ -95,9 +99,11 @@ def _composite_attribute(name: str, value: Any) -> Any:
 
 def _custom_vmap(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
+    rule = jax_compat.batching_rule(params["rule"])
     return dict(
         function=table.shared(params["call"], jax_compat.open_jaxpr(params["call"]).function_name),
         sequential=jax_compat.is_sequential(params["rule"]),
+        rule="" if rule is None else table.external(rule),
     )
 
 

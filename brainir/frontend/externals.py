@@ -12,11 +12,11 @@ import jax
 from ..ir.errors import LoweringError
 from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
-from .identity import FunctionKeys
 from .literals import literal
+from .memory.identity import FunctionKeys
+from .memory.wrapped import UnknownBehaviourError
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader
-from .wrapped import UnknownBehaviourError
 
 __all__ = ["CALLBACKS", "External", "ExternalNames", "callback", "custom_call"]
 

@@ -24,6 +24,7 @@ from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .lowering import Lowering
 from .naming import value_names
 from .table import identifier
+from .tracing import trace
 from .trees import TreeReader
 
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
@@ -60,7 +61,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
     try:
-        closed, result = _trace(fn, positional, keywords)
+        closed, result = _trace(fn, positional, keywords, input_names((), arguments))
     except Exception as error:
         if _is_module(fn):
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
@@ -100,7 +101,8 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     param_tree, hidden_tree = reader.read(params, "params"), reader.read(hidden, "hidden")
     positional, _, listed = bind_arguments(fn, (params, hidden, *inputs), {})
     arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed[2:])
-    closed, result = _trace(fn, positional, {})
+    states = _leaf_states(param_tree, hidden_tree)
+    closed, result = _trace(fn, positional, {}, input_names(states, arguments))
     if not (isinstance(result, tuple) and len(result) == 2):
         given = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
         raise StateError(f"the step must return (hidden, out), not {given}")
@@ -110,7 +112,6 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
             "the step must return hidden with the structure and units that it takes\n"
             f"  in:  {format_tree(hidden_tree)}\n  out: {format_tree(new_tree)}"
         )
-    states = _leaf_states(param_tree, hidden_tree)
     check_state_types([state.path for state in states if state.returned], jax.tree.leaves(hidden), closed.out_avals)
     interface = Interface(
         kind="step",
@@ -209,8 +210,10 @@ def function_name(fn: Callable[..., Any]) -> str:
     return identifier(getattr(fn, "__name__", type(fn).__name__))
 
 
-def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """Trace `fn`; return the closed jaxpr and the result with abstract leaves."""
+def _trace(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str]
+) -> tuple[Any, Any]:
+    """Trace `fn`; return the closed jaxpr and the result with abstract leaves. `names` are those of its leaves."""
     leaves, structure = jax.tree.flatten((args, kwargs))
     if not all(map(_is_array_like, leaves)):
         placed = [*jax.tree.leaves_with_path(args), *jax.tree.leaves_with_path(kwargs)]
@@ -225,42 +228,36 @@ def _trace(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
         inner_args, inner_kwargs = jax.tree.unflatten(structure, operands)
         result = fn(*inner_args, **inner_kwargs)
         values, shape = jax.tree.flatten(result)
-        if odd := [value for value in values if not _is_array_like(value)]:
+        if odd := [value for value in values if not _is_array_like(value) or isinstance(value, jax_compat.ABSTRACT)]:
             raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
         results.append(shape)
         return values
 
-    closed = jax.make_jaxpr(_named_after(fn, flat))(*leaves)
+    closed = trace(flat, leaves, fn, names)
     return closed, jax.tree.unflatten(results[-1], closed.out_avals)
-
-
-_ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
-
-
-def _named_after(fn: Callable[..., Any], flat: Callable[..., Any]) -> Callable[..., Any]:
-    """Let what JAX says of tracing `flat` name `fn` and its line."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    if hasattr(fn, "__code__"):
-        flat.__signature__ = _ANY_OPERANDS  # type: ignore[attr-defined]  # not those of `fn`
-        functools.update_wrapper(flat, fn, assigned=(), updated=())
-    return flat
 
 
 def _is_array_like(leaf: Any) -> bool:
     if isinstance(leaf, jax.core.Tracer | jax.Array):
         return True
     if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.dtype.kind not in "OSUMm"  # objects, texts and times
+        is_record = leaf.dtype.names is not None and leaf.dtype != jax.dtypes.float0
+        return leaf.dtype.kind not in "OSUMm" and not is_record  # objects, texts and times
     return isinstance(leaf, bool | int | float | complex) or (hasattr(leaf, "dtype") and hasattr(leaf, "shape"))
+
+
+def input_names(states: Sequence[State], arguments: Sequence[Argument]) -> tuple[str, ...]:
+    """Return the names of the inputs of an entry: the leaves of its states, then those of its arguments."""
+    of_states = [path for state in states for path, _ in leaf_paths(state.tree, state.path)]
+    of_arguments = [path for argument in arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]
+    return value_names((*of_states, *of_arguments))
 
 
 def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Collection[str] = ()) -> Program:
     """Lower a traced entry whose inputs and outputs are the leaves of `interface`, and verify the result."""
-    states = [(state, path) for state in interface.states for path, _ in leaf_paths(state.tree, state.path)]
-    arguments = [path for argument in interface.arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]
-    inputs = value_names((*[path for _, path in states], *arguments))
-    new_names = [f"{name}_new" for name, (state, _) in zip(inputs, states, strict=False) if state.returned]
+    inputs = input_names(interface.states, interface.arguments)
+    states = [state for state in interface.states for _ in leaf_paths(state.tree)]
+    new_names = [f"{name}_new" for name, state in zip(inputs, states, strict=False) if state.returned]
     functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     ensure_verified(program)

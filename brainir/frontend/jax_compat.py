@@ -1,4 +1,4 @@
-"""Every name that JAX may move or rename between versions, with `jax_rules`, `primitive_rules` and `jax_references`.
+"""Every name that JAX may move or rename, with `jax_rules`, `primitive_rules`, `jax_references` and `tracing`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -25,6 +25,7 @@ __all__ = [
     "Literal",
     "OpenJaxpr",
     "as_closed",
+    "batching_rule",
     "bind",
     "callback_parts",
     "constant_array",
@@ -265,7 +266,8 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        If it is a value of a function around, which only exists while that is traced, or a reference.
+        If it is a value of a function around, which only exists while that is traced, a reference, or an array that
+        was deleted.
     """
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedError(
@@ -275,6 +277,11 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
     if isinstance(value, jax.Ref):
         raise UnsupportedError(
             "it closes over a reference; give the function the value that it holds and return the new one"
+        )
+    if isinstance(value, jax.Array) and value.is_deleted():
+        raise UnsupportedError(
+            f"it closes over an array {kind} that was deleted, as happens to one that a jit is given with "
+            "donate_argnums; give it one that is still there as an argument"
         )
     with jax.ensure_compile_time_eval():
         array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
@@ -301,9 +308,21 @@ def is_unspecified(sharding: Any) -> bool:
 
 
 def is_sequential(rule: Any) -> bool:
-    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``."""
-    where = getattr(rule, "__module__", None) or ""
-    return where.startswith("jax.") and getattr(rule, "__qualname__", "") == "sequential_vmap.<locals>.rule"
+    """Whether a batching rule is that of ``jax.custom_batching.sequential_vmap``, or of a derivative of such a one.
+
+    The derivative of a loop over examples is a loop over their derivatives.
+    """
+    where, name = getattr(rule, "__module__", None) or "", getattr(rule, "__qualname__", "")
+    if where.startswith("jax.") and name == "custom_vmap_jvp.<locals>.jvp_of_rule_rule":
+        return is_sequential(inspect.getclosurevars(rule).nonlocals["rule"])
+    return where.startswith("jax.") and name == "sequential_vmap.<locals>.rule"
+
+
+def batching_rule(rule: Any) -> Any:
+    """Return the function that ``def_vmap`` was given; None if JAX made the rule, or the backend without having one."""
+    given = getattr(rule, "rule", rule)
+    where, name = getattr(given, "__module__", None) or "", getattr(given, "__name__", "rule")
+    return None if where.startswith("jax.") or not name else given
 
 
 def scan_arity(params: Any) -> tuple[int, int]:

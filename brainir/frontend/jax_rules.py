@@ -16,7 +16,8 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad
 
-from .jax_compat import Equation, is_literal, moves, open_jaxpr, spec_of
+from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
+from .tracing import make_jaxpr, without_source
 
 __all__ = [
     "avals",
@@ -40,13 +41,15 @@ def trace_transpose(equation: Equation) -> Any:
     params = equation.params
     transpose, consts = params["transpose_thunk"]()
     first = params["num_callee_consts"]
-    residuals = [spec_of(atom.aval) for atom in equation.invars[first : first + params["num_res"]]]
+    residuals = equation.invars[first : first + params["num_res"]]
+    kinds = [atom.aval for atom in (*residuals, *equation.outvars)]
+    if not consts and transpose.in_avals == kinds:
+        return as_closed(without_source(transpose.jaxpr), transpose.consts)
 
     def run(*operands: Any) -> list[Any]:
-        own = open_jaxpr(transpose)
-        return jax.core.eval_jaxpr(transpose.jaxpr, own.consts, *consts, *operands)
+        return jax.core.eval_jaxpr(transpose.jaxpr, transpose.consts, *consts, *operands)
 
-    return jax.make_jaxpr(run)(*residuals, *(spec_of(var.aval) for var in equation.outvars))
+    return make_jaxpr(run)(*map(spec_of, kinds))
 
 
 def trace_custom_jvp(equation: Equation) -> Any:
@@ -55,6 +58,9 @@ def trace_custom_jvp(equation: Equation) -> Any:
     own = equation.params["num_consts"]
     still = [not moves(kind) for kind in kinds[own:]]
     jaxpr, consts, zero_tangents = _traced_again(equation.params["jvp_jaxpr_fun"], still)
+    takes_all = not own and [var.aval for var in jaxpr.invars] == [*kinds, *kinds] and all(map(moves, kinds))
+    if takes_all and all(map(moves, outputs)) and not any(zero_tangents):
+        return as_closed(without_source(jaxpr), consts)
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         closed_over = sum(map(moves, kinds[:own]))
@@ -64,7 +70,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
         moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
-    return jax.make_jaxpr(rule)(*rule_specs(kinds))
+    return make_jaxpr(rule)(*rule_specs(kinds))
 
 
 def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
@@ -96,7 +102,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
         structures.append(structure)
         return [*results, *residuals]
 
-    fwd = jax.make_jaxpr(run_fwd)(*operand_specs(equation))
+    fwd = make_jaxpr(run_fwd)(*operand_specs(equation))
 
     def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         back = jax.tree.unflatten(structures[-1], residuals)
@@ -104,7 +110,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
         return [cotangent for cotangent, kind in zip(returned, kinds, strict=True) if moves(kind)]
 
     residuals = [spec_of(aval) for aval in fwd.out_avals[len(outputs) :]]
-    return fwd, jax.make_jaxpr(run_bwd)(residuals, [spec_of(kind) for kind in outputs if moves(kind)])
+    return fwd, make_jaxpr(run_bwd)(residuals, [spec_of(kind) for kind in outputs if moves(kind)])
 
 
 def rule_functions(equation: Equation) -> tuple[Any, ...]:
@@ -153,7 +159,7 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
         return [*closed_over, *(_instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
 
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
+    bwd = make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
 
 
@@ -192,7 +198,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
         return [*results, *(next(fresh) if index is None else operands[index - first] for index in forwarded)]
 
     specs = [spec_of(kind) for kind in kinds[first:]]
-    closed = jax.make_jaxpr(run)(*specs)
+    closed = make_jaxpr(run)(*specs)
     traced = open_jaxpr(closed)
     arrays = dict(zip(traced.constvars, traced.consts, strict=True))
     left = traced.outvars[len(outputs) :]
@@ -209,7 +215,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
         def kept(*operands: Any) -> list[Any]:
             return [value for place, value in enumerate(run(*operands)) if place not in dropped]
 
-        closed = jax.make_jaxpr(kept)(*specs)
+        closed = make_jaxpr(kept)(*specs)
     return closed, residuals
 
 
@@ -316,7 +322,7 @@ def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, t
         full = [None if zero else next(given) for zero in still]
         return results[: len(outputs)], [full[place] for place in moved]
 
-    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
+    closed = make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
     return closed, tuple(moved)
 
 
@@ -346,7 +352,7 @@ def trace_vjp_case(
         returned[:] = [place for place, kind in enumerate(seen) if moves(kind) and not zeros[place]]
         return [found[place] for place in returned]
 
-    bwd = jax.make_jaxpr(run_bwd)(residuals.specs, [spec_of(outputs[place]) for place in asked])
+    bwd = make_jaxpr(run_bwd)(residuals.specs, [spec_of(outputs[place]) for place in asked])
     return forward, bwd, tuple(returned)
 
 

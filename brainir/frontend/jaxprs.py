@@ -16,6 +16,7 @@ from .jax_compat import (
     open_jaxpr,
     spec_of,
 )
+from .tracing import make_jaxpr
 
 __all__ = ["has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]
 
@@ -59,7 +60,7 @@ def within_jit(closed: Any, name: str) -> Any:
         return values
 
     run.__name__ = run.__qualname__ = name
-    return jax.make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
+    return make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
 
 
 def _called(closed: Any) -> Iterator[OpenJaxpr]:

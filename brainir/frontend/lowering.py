@@ -13,18 +13,19 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import batching, control, jax_compat, parallel
-from .activity import LazyActivity
+from . import control, jax_compat, noinline, parallel
 from .body import Body
-from .derivatives import NoRuleError
+from .derivatives.activity import LazyActivity
+from .derivatives.cases import NoRuleError
+from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .equations import EQUATION_RULES
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
-from .foreign import ForeignPrimitives
+from .foreign import batching
+from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .nested import NestedFunctions
+from .memory.nested import NestedFunctions
+from .memory.remembering import Remembering
 from .refused import refusal
-from .remembering import Remembering
-from .rule_lowering import RuleBody, RuleLowering
 from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
 from .table import Table, identifier
 
@@ -189,6 +190,10 @@ class Lowering:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
+    def external(self, function: Any) -> str:
+        """Return the name by which a Python function that a file cannot hold is given at emission."""
+        return self.externals.of(function)
+
     def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
         """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
         known = self._octets.get(id(value))
@@ -251,6 +256,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
     **batching.RULES,
+    **noinline.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
@@ -260,7 +266,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, "linear_call"}
+_ALONE = frozenset(_HARD) - {*parallel.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 

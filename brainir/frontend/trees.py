@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import sys
 from collections import OrderedDict
@@ -14,19 +13,19 @@ import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.interface import (
+    Aux,
     CustomTree,
     DataclassTree,
     DictTree,
     LeafTree,
     NamedTupleTree,
     NoneTree,
-    Scalar,
     SequenceTree,
     Tree,
     Unit,
-    customs,
 )
 from ..ir.model import PathKey
+from .containers import NotDataError, class_name, plain_fields, stored_aux, stored_fields
 
 __all__ = ["TreeReader"]
 
@@ -44,6 +43,8 @@ class TreeReader:
     def __init__(self) -> None:
         self._units: dict[str, Unit] = {}
         self._origins: list[Any] = []
+        self._aux: dict[int, Aux] = {}
+        self._is_result = False
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -58,20 +59,18 @@ class TreeReader:
     def read_result(self, value: Any, where: str) -> Tree:
         """Return the structure of what is made of all that was read before.
 
+        A container that nothing is like that was read before is stored with what else it is made of.
+
         Raises
         ------
         LoweringError
-            If that cannot be: nothing that was read brings what a container is made of besides its arrays.
+            If that is no data, such as a function.
         """
-        known = len(self._origins)
-        tree = self.read(value, where)
-        if len(self._origins) > known:
-            made = next(custom.type for custom in customs([tree]) if custom.origin >= known)
-            raise LoweringError(
-                f"{where}: a file holds only the arrays of a {made}, and no argument is like the one here; return a "
-                "dict, list, tuple, namedtuple or dataclass of arrays, or take one that is like it as an argument"
-            )
-        return tree
+        self._is_result = True
+        try:
+            return self.read(value, where)
+        finally:
+            self._is_result = False
 
     def read(self, value: Any, where: str) -> Tree:
         """Return the structure of a pytree; anything that is not a container is a leaf.
@@ -91,7 +90,7 @@ class TreeReader:
             return LeafTree(unit=self._unit(value.unit))
         if isinstance(value, tuple) and hasattr(value, "_fields") and _holds(value, value):
             return NamedTupleTree(
-                type=_class_name(value),
+                type=class_name(type(value)),
                 fields=tuple(value._fields),
                 children=self._children(value._fields, value, where),
             )
@@ -129,14 +128,26 @@ class TreeReader:
         entries, origin = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
         keys = _keys([path[0] for path, _ in entries])
         children = self._children(keys, [part for _, part in entries], where)
-        static = _static_fields(value, keys)
+        name, fields = class_name(type(value)), tuple(map(str, keys))
+        static = plain_fields(value, keys)
         if static is not None:
-            names = tuple(map(str, keys))
-            return DataclassTree(type=_class_name(value), fields=names, children=children, static=static)
+            return DataclassTree(type=name, fields=fields, children=children, static=static)
         if origin not in self._origins:
+            if self._is_result:
+                try:
+                    held = stored_fields(value, keys, origin)
+                    if held is not None:
+                        return DataclassTree(type=name, fields=fields, children=children, static=held)
+                    self._aux[len(self._origins)] = stored_aux(origin)
+                except NotDataError as error:
+                    raise LoweringError(
+                        f"{where}: besides its arrays this {name} holds {error}, which a file cannot hold, and no "
+                        "argument is like it; return its arrays in a dict, list, tuple, namedtuple or dataclass, or "
+                        "take one that is like it as an argument"
+                    ) from None
             self._origins.append(origin)
         number = self._origins.index(origin)
-        return CustomTree(type=_class_name(value), keys=keys, children=children, origin=number)
+        return CustomTree(type=name, keys=keys, children=children, origin=number, aux=self._aux.get(number))
 
     def _unit(self, unit: Any) -> str:
         text = str(unit)
@@ -170,20 +181,6 @@ def _keys(entries: Sequence[Any]) -> tuple[PathKey, ...]:
     return tuple(named) if told else tuple(range(len(entries)))
 
 
-def _static_fields(value: Any, names: Sequence[PathKey]) -> tuple[tuple[str, Scalar], ...] | None:
-    """Return the fields of a dataclass that are no parts, if these and the parts are all that it is made of.
-
-    None if it is not, or if one is something else than a number, text, bool or None.
-    """
-    if not dataclasses.is_dataclass(value):
-        return None
-    fields = {field.name: field.init for field in dataclasses.fields(value)}
-    if not vars(type(value))["__dataclass_params__"].init or not all(fields.values()) or not {*names} <= {*fields}:
-        return None
-    static = tuple((name, getattr(value, name)) for name in fields if name not in names)
-    return static if all(isinstance(item, bool | int | float | str | None) for _, item in static) else None
-
-
 def is_quantity(value: Any) -> bool:
     """Whether a value is a brainunit quantity."""
     saiunit = sys.modules.get("saiunit")
@@ -193,7 +190,3 @@ def is_quantity(value: Any) -> bool:
 def _is_key(key: Any) -> bool:
     """Whether a key of a dict is a text, a number, or a path of these, such as that of a state."""
     return type(key) in (str, int) or (type(key) is tuple and all(type(part) in (str, int) for part in key))
-
-
-def _class_name(value: Any) -> str:
-    return f"{type(value).__module__}:{type(value).__qualname__}"

@@ -11,6 +11,8 @@ from .model import Model, PathKey, StatePath
 
 __all__ = [
     "Argument",
+    "Aux",
+    "ClassName",
     "CustomTree",
     "DataclassTree",
     "DictTree",
@@ -22,6 +24,8 @@ __all__ = [
     "Scalar",
     "SequenceTree",
     "State",
+    "Static",
+    "StaticDict",
     "Tree",
     "Unit",
     "customs",
@@ -31,6 +35,26 @@ __all__ = [
 ]
 
 Scalar = bool | int | float | str | None
+
+
+class ClassName(Model):
+    """A class that something in a container is, such as an enumeration; ``type`` is ``module:qualified.name``."""
+
+    type: str
+
+
+class StaticDict(Model):
+    """A dict with texts as keys, in a container, that holds no arrays."""
+
+    items: tuple[tuple[str, Static], ...]
+
+
+_Plain = Scalar | ClassName | StaticDict
+_Row = _Plain | tuple[_Plain, ...]
+_Table = _Row | tuple[_Row, ...]
+Static: TypeAlias = _Table | tuple[_Table, ...]
+"""What a container is made of besides arrays, where that is data; tuples are up to three deep."""
+
 PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -100,13 +124,19 @@ class DataclassTree(Model):
     type: str
     fields: tuple[str, ...]
     children: tuple[Tree, ...]
-    static: tuple[tuple[str, Scalar], ...] = ()
+    static: tuple[tuple[str, Static], ...] = ()
+
+
+class Aux(Model):
+    """What the class of a container gives JAX besides its parts (``aux_data`` in JAX)."""
+
+    value: Static
 
 
 class CustomTree(Model):
     """A container of a class that is registered with JAX, of which a program holds the parts with arrays alone.
 
-    What else it is made of, such as functions, comes with an argument.
+    What else it is made of, such as functions, comes with an argument, or is ``aux`` if no argument is like it.
 
     Parameters
     ----------
@@ -117,7 +147,8 @@ class CustomTree(Model):
     children : tuple of Tree
     origin : int
         Containers of one interface with the same number are alike in all but their arrays. One of them is in an
-        argument or state.
+        argument or state, or they have an `aux`.
+    aux : Aux, optional
     """
 
     kind: Literal["custom"] = "custom"
@@ -125,6 +156,7 @@ class CustomTree(Model):
     keys: tuple[PathKey, ...]
     children: tuple[Tree, ...]
     origin: int
+    aux: Aux | None = None
 
 
 Tree: TypeAlias = Annotated[
@@ -132,7 +164,7 @@ Tree: TypeAlias = Annotated[
 ]
 """The structure of a pytree."""
 
-for _model in (SequenceTree, DictTree, NamedTupleTree, DataclassTree, CustomTree):
+for _model in (StaticDict, SequenceTree, DictTree, NamedTupleTree, DataclassTree, CustomTree):
     _model.model_rebuild()
 
 

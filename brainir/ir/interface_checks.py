@@ -9,7 +9,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from .errors import VerificationError
-from .interface import CustomTree, DataclassTree, DictTree, Interface, LeafTree, NamedTupleTree, State, Tree, customs
+from .interface import (
+    Aux,
+    ClassName,
+    CustomTree,
+    DataclassTree,
+    DictTree,
+    Interface,
+    LeafTree,
+    NamedTupleTree,
+    State,
+    Static,
+    StaticDict,
+    Tree,
+    customs,
+)
 from .model import PathKey, StatePath
 from .printer import format_path
 from .program import Function
@@ -113,6 +127,8 @@ def _tree_problem(tree: Tree) -> str | None:
         keys = tree.keys
         if not _CLASS.fullmatch(tree.type):
             return f"{tree.type!r} does not name a class as module:qualified.name"
+        if tree.aux is not None and (problem := _static_problem(tree.aux.value)):
+            return problem
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         keys = tree.fields
         static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []
@@ -123,6 +139,9 @@ def _tree_problem(tree: Tree) -> str | None:
             return "a field appears twice"
         if not _CLASS.fullmatch(tree.type):
             return f"{tree.type!r} does not name a class as module:qualified.name"
+        values = [value for _, value in tree.static] if isinstance(tree, DataclassTree) else []
+        if problem := next(filter(None, map(_static_problem, values)), None):
+            return problem
     else:
         return None
     if len(keys) != len(tree.children):
@@ -130,22 +149,41 @@ def _tree_problem(tree: Tree) -> str | None:
     return "a key appears twice" if len(set(keys)) != len(keys) else None
 
 
+def _static_problem(value: Static) -> str | None:
+    """Return what is wrong with what a container holds besides arrays."""
+    pending: list[tuple[Static, int]] = [(value, 0)]
+    while pending:
+        held, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            return f"what it holds besides arrays is deeper than {_MAX_DEPTH}"
+        if isinstance(held, ClassName) and not _CLASS.fullmatch(held.type):
+            return f"{held.type!r} does not name a class as module:qualified.name"
+        if isinstance(held, StaticDict):
+            if len({key for key, _ in held.items}) != len(held.items):
+                return "a key appears twice"
+            pending += [(inner, depth + 1) for _, inner in held.items]
+        if isinstance(held, tuple):
+            pending += [(inner, depth + 1) for inner in held]
+    return None
+
+
 def _check_origins(interface: Interface) -> None:
     """Check that arguments and states bring what custom containers are made of besides arrays."""
     inputs = [*(state.tree for state in interface.states), *(argument.tree for argument in interface.arguments)]
     inputs += [tree for tree in (interface.params, interface.hidden) if tree is not None]
     found = [*customs([*inputs, interface.result])]
-    known = {tree.origin: _own_structure(tree) for tree in customs(inputs)} if found else {}
+    known = {tree.origin: _own_structure(tree) for tree in found if tree.aux is not None}
+    known |= {tree.origin: _own_structure(tree) for tree in customs(inputs)} if found else {}
     for tree in found:
         if known.get(tree.origin) != _own_structure(tree):
             raise violation(
                 f"interface: no argument has a {tree.type} like the one with origin {tree.origin}",
-                "give containers one origin only if they are alike, one of them in an argument",
+                "give containers one origin only if they are alike, one of them in an argument or all with an aux",
             )
 
 
-def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...]]:
-    return tree.type, tree.keys
+def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...], Aux | None]:
+    return tree.type, tree.keys, tree.aux
 
 
 def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, str]) -> None:

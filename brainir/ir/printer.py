@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from .constant import Constant
 from .interface import (
+    ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
@@ -16,6 +17,8 @@ from .interface import (
     NoneTree,
     SequenceTree,
     State,
+    Static,
+    StaticDict,
     Tree,
     leaf_paths,
 )
@@ -95,9 +98,21 @@ def format_tree(tree: Tree | None) -> str:
     if isinstance(tree, DictTree):
         return f"{'' if tree.kind == 'dict' else 'OrderedDict'}{{{', '.join(inner)}}}"
     if isinstance(tree, DataclassTree):
-        inner += [f"{name}={value!r}" for name, value in tree.static]
+        inner += [f"{name}={_format_static(value)}" for name, value in tree.static]
+    if isinstance(tree, CustomTree) and tree.aux is not None:
+        inner.append(f"aux={_format_static(tree.aux.value)}")
     number = f"#{tree.origin}" if isinstance(tree, CustomTree) else ""
     return f"{tree.type}{number}({', '.join(inner)})"
+
+
+def _format_static(value: Static) -> str:
+    if isinstance(value, ClassName):
+        return value.type
+    if isinstance(value, StaticDict):
+        return f"{{{', '.join(f'{key!r}: {_format_static(held)}' for key, held in value.items)}}}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_format_static, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
 
 
 def format_function(function: Function) -> str:

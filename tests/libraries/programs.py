@@ -297,6 +297,26 @@ def diffrax_adaptive_solve() -> LibraryProgram:
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
 
 
+@program("a whole solution of diffrax", "diffrax")
+def diffrax_solution() -> LibraryProgram:
+    import diffrax
+
+    def solve(y: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: -(y**3)),
+            diffrax.Heun(),
+            t0=0.0,
+            t1=1.0,
+            dt0=0.5,
+            y0=y,
+            max_steps=4,
+            throw=False,
+            saveat=diffrax.SaveAt(t1=True, solver_state=True),
+        )
+
+    return LibraryProgram(solve, (normal(3),))
+
+
 @program("a solve of diffrax by an implicit method", "diffrax")
 def diffrax_implicit() -> LibraryProgram:
     import diffrax
@@ -316,6 +336,46 @@ def diffrax_implicit() -> LibraryProgram:
         return solution.ys
 
     return LibraryProgram(solve, (normal(3), jnp.float32(0.7)), (0, 1))
+
+
+@program("a function that Equinox compiles apart", "equinox")
+def equinox_noinline() -> LibraryProgram:
+    import equinox.internal
+
+    scaled = equinox.internal.noinline(lambda x, y: jnp.sin(x) * y)
+
+    def body(x: Any, y: Any) -> Any:
+        return jax.lax.cond(x[0] > y[0], lambda: scaled(x, y), lambda: x * y), x[1]
+
+    def loop(x: Any, ys: Any) -> Any:
+        return jax.lax.scan(body, scaled(x, ys[0]), ys)
+
+    return LibraryProgram(loop, (normal(3), normal(2, 3)), (0, 1))
+
+
+@program("a module of Equinox that is made of numbers", "equinox", "optax")
+def equinox_made() -> LibraryProgram:
+    import equinox
+    import optax
+
+    def make(scale: Any) -> Any:
+        made = equinox.nn.MLP(3, 2, 4, 1, key=jax.random.key(0))
+        arrays = jax.tree.map(lambda leaf: leaf * scale, equinox.filter(made, equinox.is_array))
+        return arrays, optax.adam(1e-3).init(arrays)
+
+    return LibraryProgram(make, (jnp.float32(0.5),))
+
+
+@program("states of Flax that are made of numbers", "flax")
+def flax_made() -> LibraryProgram:
+    from flax import nnx
+    from flax.core import FrozenDict
+
+    def make(scale: Any) -> Any:
+        state = nnx.state(nnx.Linear(3, 2, rngs=nnx.Rngs(0)))
+        return jax.tree.map(lambda leaf: leaf * scale, state), FrozenDict(scale=scale, old={"scale": scale * 2})
+
+    return LibraryProgram(make, (jnp.float32(0.5),))
 
 
 @program("checks of Equinox at run time", "equinox")

@@ -20,6 +20,7 @@ AGAIN = [
     "a solve of diffrax in as many steps as it takes",
     "a solve of diffrax by an implicit method",
     "checks of Equinox at run time",
+    "a function that Equinox compiles apart",
     *SOLVES,
 ]
 built = functools.cache(lambda name: PROGRAMS[name][1]())
@@ -67,7 +68,7 @@ def test_what_comes_back_is_lowered_to_the_same_program(name: str) -> None:
 
 def total(fn: Callable[..., Any]) -> Callable[..., Any]:
     def summed(*args: Any) -> Any:
-        leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        leaves = [leaf for leaf in jax.tree.leaves(fn(*args)) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
 
     return summed
@@ -122,3 +123,14 @@ def test_derivatives_of_high_order_are_the_same_to_the_bit() -> None:
 
     got, wanted = (jax.jit(fourth(fn))(jnp.float32(1.5)) for fn in (regenerated("a solve by SVD of lineax"), case.fn))
     assert_same_bits([got], [wanted])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name == "a function that Equinox compiles apart"])
+def test_where_the_process_keeps_a_function_is_not_in_the_program(name: str) -> None:
+    from equinox.internal import noinline
+
+    first, second = (noinline(jnp.tanh) for _ in range(2))
+    programs = [brainir.lower(lambda x, fn=fn: fn(x), jnp.ones(3)) for fn in (first, second)]
+    assert len(set(map(brainir.dumps, programs))) == 1, name
+    with pytest.raises(brainir.BrainIRError, match="noinline: which function it runs is an operand"):
+        brainir.lower(lambda fn, x: fn(x), first, jnp.ones(3))

@@ -8,6 +8,7 @@ from ...ir.ops import RematPolicy, Unvmap
 from ...ir.types import is_literal
 from ..expressions import (
     Apply,
+    BatchingRuleOf,
     CustomJvpOf,
     CustomVjpOf,
     Expression,
@@ -56,8 +57,12 @@ def _composite(node: Any, types: Types) -> Expression:
 
 @rule("custom_vmap")
 def _custom_vmap(node: Any, types: Types) -> Expression:
-    made = "jax.custom_batching.sequential_vmap" if node.sequential else "wrapping.without_batching"
-    return Apply(Apply(Name(made), (FunctionOf(node.function),)), as_operands(node.inputs))
+    function = FunctionOf(node.function)
+    if node.sequential:
+        made = Apply(Name("jax.custom_batching.sequential_vmap"), (function,))
+    else:
+        made = Apply(Name("wrapping.with_batching"), (function, BatchingRuleOf(node.rule)))
+    return Apply(made, as_operands(node.inputs))
 
 
 @rule(*Unvmap.ops())

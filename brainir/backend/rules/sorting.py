@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..expressions import Apply, Expression, Name, Tuple
-from .registry import Types, as_keywords, as_operands, call, rule
+from ..expressions import Expression
+from .registry import Types, call, rule
 
 
 @rule("sort")
 def _sort(node: Any, types: Types) -> Expression:
-    keywords = {"dimension": node.dimension, "is_stable": node.is_stable, "num_keys": node.num_keys}
-    if len(node.inputs) == 1:
-        return call("lax.sort", node, **keywords)
-    return Apply(Name("lax.sort"), (Tuple(as_operands(node.inputs)),), as_keywords(keywords))
+    # Of several operands, lax.sort marks each as one that varies where another does; these leave them as they are.
+    order = {"dimension": node.dimension, "is_stable": node.is_stable}
+    match len(node.inputs), node.num_keys:
+        case 1, _:
+            return call("lax.sort", node, **order)
+        case 2, 1:
+            return call("lax.sort_key_val", node, **order)
+    return call("lax.sort_p.bind", node, **order, num_keys=node.num_keys)
 
 
 @rule("top_k")

@@ -45,13 +45,15 @@ class Composite(Node):
 class CustomVmap(Node):
     """Run ``function``, which ``jax.vmap`` batches by a rule of its own (``jax.custom_batching.custom_vmap``).
 
-    The rule is a Python function of the size of the batch. Only one is stored: that of ``sequential_vmap``, a loop. For
-    others, what the backend makes of the node has derivatives, but to batch it is an error.
+    The rule is a Python function of the size of the batch. Only one is stored: that of ``sequential_vmap``, a loop. Any
+    other is an external, which may be bound by the name ``rule`` at emission; else the node has derivatives, but to
+    batch it is an error. A rule that JAX made for a derivative has no name.
     """
 
     op: Literal["custom_vmap"] = "custom_vmap"
     function: FunctionRef
     sequential: bool = False
+    rule: str = ""
     family_traits: ClassVar[Traits] = CONTROL
 
 

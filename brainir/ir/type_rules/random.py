@@ -43,13 +43,13 @@ def _random_wrap(node: ops.RandomWrap, operands: Types, _: Callees) -> Types:
 
 @rule(ops.RandomKeys)
 def _random_keys(node: ops.RandomKeys, operands: Types, _: Callees) -> Types:
+    if node.op == "random_clone":
+        check_count(operands, 1)
+        return operands  # of anything, as lax has it: old keys are numbers
     keys = _key(operands)
     if node.op == "random_unwrap":
         check_count(operands, 1)
         return (TensorType("uint32", (*keys.shape, _words(keys.dtype[4:-1]))),)
-    if node.op == "random_clone":
-        check_count(operands, 1)
-        return operands
     check_count(operands, 2)
     data = operands[1]
     check_kind(data.dtype, INTEGER, "the data")

@@ -11,8 +11,10 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from . import jax_compat, primitive_rules
-from .jax_compat import moves, spec_of
+from .. import jax_compat
+from ..jax_compat import moves, spec_of
+from ..tracing import make_jaxpr
+from . import primitive_rules
 
 __all__ = ["transposed"]
 
@@ -69,7 +71,7 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
         still = _run(closed, *operands) if len(inexact) < len(outputs) else []
         return [next(others) if place in inexact else still[place] for place in range(len(outputs))]
 
-    return jax.make_jaxpr(run)(*map(spec_of, kinds))
+    return make_jaxpr(run)(*map(spec_of, kinds))
 
 
 def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
@@ -93,7 +95,7 @@ def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
         return list(jax.linear_transpose(run, *(kinds[place] for place in linear))([*operands[len(fixed) :]]))
 
     try:
-        return jax.make_jaxpr(back)(*(kinds[place] for place in fixed), *cotangents)
+        return make_jaxpr(back)(*(kinds[place] for place in fixed), *cotangents)
     except RecursionError:
         raise  # that Python's stack is full says nothing of the rule
     except _REFUSALS:

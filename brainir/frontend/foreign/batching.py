@@ -11,10 +11,11 @@ import jax
 from jax import lax
 from jax.extend.core import Primitive
 
-from .control import FunctionTable
-from .jax_compat import spec_of
+from ..control import FunctionTable
+from ..jax_compat import spec_of
+from ..rules import Attributes
+from ..tracing import make_jaxpr
 from .primitive_rules import as_weak_as
-from .rules import Attributes
 
 __all__ = ["RULES"]
 
@@ -31,7 +32,7 @@ def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
         # The result has the type of the first array, whatever the second is.
         return as_weak_as(found, kind)
 
-    traced = jax.make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
+    traced = make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
     return {"function": table.shared(traced, "select_if_vmap")}
 
 

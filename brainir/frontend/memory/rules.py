@@ -12,8 +12,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.program import Function
-from .externals import External
+from ...ir.program import Function
+from ..externals import External
 
 __all__ = ["RULES", "LoweredRules", "RuleMemory"]
 

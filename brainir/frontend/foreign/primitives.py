@@ -6,21 +6,22 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ..ir.program import Function
-from . import jax_compat, jaxprs, primitive_rules
-from .covering import covering_primitive_jvp
-from .derivatives import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
-from .externals import custom_call
-from .function_memory import content_key
-from .identity import Parts
-from .lowering_keys import LoweringKeys, is_too_high
-from .rule_lowering import named_rules
-from .rules import Attributes, UnsupportedError
-from .table import identifier
+from ...ir.program import Function
+from .. import jax_compat, jaxprs
+from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
+from ..derivatives.covering import covering_primitive_jvp
+from ..derivatives.rule_lowering import named_rules
+from ..externals import custom_call
+from ..memory.functions import content_key
+from ..memory.identity import Parts
+from ..memory.lowering_keys import LoweringKeys, is_too_high
+from ..rules import Attributes, UnsupportedError
+from ..table import identifier
+from . import primitive_rules
 from .transposes import transposed
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from ..lowering import Lowering
 
 __all__ = ["ForeignPrimitives"]
 

@@ -15,8 +15,9 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad, batching
 
-from .jax_compat import Equation, moves, spec_of
-from .jax_rules import avals, operand_specs, rule_specs, with_float0
+from ..jax_compat import Equation, moves, spec_of
+from ..jax_rules import avals, operand_specs, rule_specs, with_float0
+from ..tracing import make_jaxpr
 
 __all__ = [
     "as_weak_as",
@@ -122,7 +123,7 @@ def trace_primitive(equation: Equation) -> Any:
         results = found if equation.primitive.multiple_results else [found]
         return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
 
-    return jax.make_jaxpr(run)(*operand_specs(equation))
+    return make_jaxpr(run)(*operand_specs(equation))
 
 
 def as_weak_as(value: Any, kind: Any) -> Any:
@@ -167,7 +168,7 @@ def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tu
         results, moved = jax.jvp(run, tuple(primals[place] for place in perturbed), tuple(tangents))
         return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
 
-    closed = jax.make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
+    closed = make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
     return closed, tuple(place for place, kind in enumerate(outputs) if moves(kind))
 
 
@@ -182,7 +183,7 @@ def _trace_jvp(equation: Equation, function: Any) -> Any:
         results, moved = jax.jvp(run, tuple(primals), tuple(with_float0(tangents, kinds)))
         return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
 
-    return jax.make_jaxpr(rule)(*rule_specs(kinds))
+    return make_jaxpr(rule)(*rule_specs(kinds))
 
 
 def solve_linear(functions: Sequence[Any], constants: Sequence[Any], vector: Any) -> Any:
@@ -199,7 +200,7 @@ def solve_linear(functions: Sequence[Any], constants: Sequence[Any], vector: Any
     """
     template = _template_of_solve()
     operands = [jax.ShapeDtypeStruct(kind.shape, kind.dtype) for kind in map(jax.typeof, (*constants, vector))]
-    jaxprs = type(template["jaxprs"])(*(jax.make_jaxpr(function)(*operands) for function in functions))
+    jaxprs = type(template["jaxprs"])(*(make_jaxpr(function)(*operands) for function in functions))
     lengths = type(template["const_lengths"])(*[len(constants)] * len(functions))
     (solution,) = jax.lax.linear_solve_p.bind(
         *[*constants] * len(functions), vector, const_lengths=lengths, jaxprs=jaxprs
@@ -211,5 +212,5 @@ def solve_linear(functions: Sequence[Any], constants: Sequence[Any], vector: Any
 def _template_of_solve() -> Mapping[str, Any]:
     """Return the parameters of a linear solve, which are of classes that JAX does not export."""
     with jax.disable_jit(False):
-        traced = jax.make_jaxpr(lambda x: jax.lax.custom_linear_solve(lambda y: y, x, lambda _, y: y))(np.float32(0))
+        traced = make_jaxpr(lambda x: jax.lax.custom_linear_solve(lambda y: y, x, lambda _, y: y))(np.float32(0))
     return dict(traced.jaxpr.eqns[0].params)

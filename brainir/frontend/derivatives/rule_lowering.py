@@ -8,18 +8,18 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import jax_compat, jax_rules
+from .. import jax_compat, jax_rules
+from ..memory.identity import Parts
+from ..memory.jaxprs import Rule
+from ..memory.lowering_keys import LoweringKeys, is_too_high
+from ..memory.remembering import Behaviour, Remembering
+from ..rules import Attributes
+from ..table import Table, identifier
+from .cases import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .covering import covering_jvp, covering_vjp
-from .derivatives import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
-from .identity import Parts
-from .jaxpr_memory import Rule
-from .lowering_keys import LoweringKeys, is_too_high
-from .remembering import Behaviour, Remembering
-from .rules import Attributes
-from .table import Table, identifier
 
 if TYPE_CHECKING:
-    from .lowering import Lowering
+    from ..lowering import Lowering
 
 __all__ = ["RuleBody", "RuleLowering", "named_rules"]
 

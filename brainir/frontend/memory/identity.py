@@ -21,7 +21,9 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from . import jax_compat
+from .. import jax_compat
+from ..foreign.primitive_rules import primitive_functions
+from ..sources import source_of
 from .objects import (
     attributes,
     global_paths,
@@ -31,8 +33,6 @@ from .objects import (
     is_of_pure_module,
     members,
 )
-from .primitive_rules import primitive_functions
-from .sources import source_of
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from . import primitive_rules
+from ..foreign import primitive_rules
 from .identity import FunctionKeys, Parts, Same
 from .objects import is_compared_by_fields, is_importable
 from .wrapped import UnknownBehaviourError, closure

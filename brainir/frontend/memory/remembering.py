@@ -8,16 +8,17 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 
-from ..ir.ops import Callback
-from ..ir.program import Function
-from ..ir.sharing import reachable_functions
-from . import jax_compat, jax_rules
-from .externals import ExternalNames
+from ...ir.node import Node
+from ...ir.ops import Callback, CustomVmap
+from ...ir.program import Function
+from ...ir.sharing import reachable_functions
+from .. import jax_compat, jax_rules
+from ..externals import ExternalNames
+from ..rules import Attributes
+from ..table import Table
 from .identity import FunctionKeys, Parts
-from .rule_memory import RULES, LoweredRules
-from .rules import Attributes
+from .rules import RULES, LoweredRules
 from .settings import settings
-from .table import Table
 from .wrapped import UnknownBehaviourError
 
 __all__ = ["Behaviour", "Remembering"]
@@ -186,16 +187,25 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _called(functions: Sequence[Function]) -> dict[str, None]:
-    """Return the names of what functions call on the host, in order."""
-    return {node.name: None for function in functions for node in function.nodes if isinstance(node, Callback)}
+    """Return the names of the externals of functions, in order."""
+    nodes = (node for function in functions for node in function.nodes)
+    return {getattr(node, field): None for node in nodes if (field := _external_field(node))}
 
 
 def _calling(function: Function, names: Mapping[str, str]) -> Function:
-    """Return a function with other names for what it calls on the host; itself if that changes nothing."""
+    """Return a function with other names for its externals; itself if that changes nothing."""
     if all(name == new for name, new in names.items()) or names.keys().isdisjoint(_called([function])):
         return function
-    return function.replace(
-        nodes=tuple(
-            [node.replace(name=names[node.name]) if isinstance(node, Callback) else node for node in function.nodes]
-        )
-    )
+    return function.replace(nodes=tuple([_node_calling(node, names) for node in function.nodes]))
+
+
+def _node_calling(node: Node, names: Mapping[str, str]) -> Node:
+    field = _external_field(node)
+    return node.replace(**{field: names[getattr(node, field)]}) if field else node
+
+
+def _external_field(node: Node) -> str:
+    """Return which attribute of a node is the name of an external; an empty text if none is."""
+    if isinstance(node, Callback):
+        return "name"
+    return "rule" if isinstance(node, CustomVmap) and node.rule else ""

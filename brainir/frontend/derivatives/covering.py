@@ -13,10 +13,12 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
-from ..ir.ops import JvpCase, VjpCase
-from . import jax_rules, primitive_rules
-from .derivatives import TracedRules
-from .jax_compat import moves, spec_of
+from ...ir.ops import JvpCase, VjpCase
+from .. import jax_rules
+from ..foreign import primitive_rules
+from ..jax_compat import moves, spec_of
+from ..tracing import make_jaxpr
+from .cases import TracedRules
 
 __all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
 
@@ -44,7 +46,7 @@ def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tup
         found = dict(zip(moved, values[len(results) :], strict=True))
         return [*values[: len(results)], *_all_moving(found, results)]
 
-    jvp = jax.make_jaxpr(whole)(_specs(kinds), [spec for spec in _specs(kinds) if moves(spec)])
+    jvp = make_jaxpr(whole)(_specs(kinds), [spec for spec in _specs(kinds) if moves(spec)])
     attributes = {"closed_over": own, "cases": (JvpCase(perturbed=seen, moved=moved),), "covering": True}
     several = {"jvps": [("jvp_covering", closed)]}
     return TracedRules({"jvp": jvp}, several, attributes, len(kinds), _others(kinds, own, seen))
@@ -69,7 +71,7 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
         return _all_moving({own + place: value for place, value in zip(returned, values, strict=True)}, kinds)
 
     moving = [spec for spec in _specs(results) if moves(spec)]
-    whole = {"fwd": jax.make_jaxpr(fwd)(*_specs(kinds)), "bwd": jax.make_jaxpr(bwd)(_specs(residuals), moving)}
+    whole = {"fwd": make_jaxpr(fwd)(*_specs(kinds)), "bwd": jax.make_jaxpr(bwd)(_specs(residuals), moving)}
     case = VjpCase(perturbed=seen, asked=tuple(asked), returned=returned)
     several = {"fwds": [("fwd_covering", forward)], "bwds": [("bwd_covering", backward)]}
     attributes = {"closed_over": own, "cases": (case,), "covering": True}

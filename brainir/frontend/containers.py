@@ -1,0 +1,113 @@
+"""What a container of a registered class is made of besides its parts with arrays, as far as a file can hold it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from ..ir.interface import Aux, ClassName, Scalar, Static, StaticDict
+from ..ir.model import PathKey
+
+__all__ = ["NotDataError", "class_name", "plain_fields", "stored_aux", "stored_fields"]
+
+_SCALARS = (bool, int, float, str, type(None))
+_DEEPEST = 3
+
+
+class NotDataError(Exception):
+    """Something that a file cannot hold; the text says what."""
+
+
+def class_name(found: type) -> str:
+    """Return ``module:qualified.name`` of a class."""
+    return f"{found.__module__}:{found.__qualname__}"
+
+
+def plain_fields(value: Any, names: Sequence[PathKey]) -> tuple[tuple[str, Scalar], ...] | None:
+    """Return the fields of a dataclass that are no parts, if its class makes it of these and the parts.
+
+    None if it does not, or if one is something else than a number, text, bool or None.
+    """
+    if not dataclasses.is_dataclass(value):
+        return None
+    fields = {field.name: field.init for field in dataclasses.fields(value)}
+    own = vars(type(value)).get("__dataclass_params__")
+    if own is None or not own.init or not all(fields.values()) or not {*names} <= {*fields}:
+        return None
+    static = tuple((name, getattr(value, name)) for name in fields if name not in names)
+    return static if all(isinstance(item, Scalar) for _, item in static) else None
+
+
+def stored_fields(value: Any, names: Sequence[PathKey], origin: Any) -> tuple[tuple[str, Static], ...] | None:
+    """Return the fields of a dataclass that are no parts; None if JAX makes the container of something else.
+
+    Parameters
+    ----------
+    value
+    names : sequence of str and int
+        The fields that are parts.
+    origin : PyTreeDef
+        The structure of the container alone.
+
+    Raises
+    ------
+    NotDataError
+        If a field is no data.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return None
+    given = {
+        field.name: getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)
+    }
+    if not {*names} <= {*given}:
+        return None
+    copy = object.__new__(type(value))
+    for name, held in given.items():
+        object.__setattr__(copy, name, held)
+    try:
+        same = jax.tree.structure(copy, is_leaf=lambda part: part is not copy) == origin
+    except (AttributeError, TypeError):  # its class keeps something else that JAX makes it of
+        return None
+    return (
+        tuple((name, _stored(held, f" in {name!r}")) for name, held in given.items() if name not in names)
+        if same
+        else None
+    )
+
+
+def stored_aux(origin: Any) -> Aux:
+    """Return what the class of a container gives JAX besides its parts.
+
+    Raises
+    ------
+    NotDataError
+        If that is no data.
+    """
+    return Aux(value=_stored(origin.node_data()[1]))
+
+
+def _stored(value: Any, where: str = "", depth: int = 0) -> Any:
+    # A class of its own, such as a member of an enum that is a number, does not come back.
+    if type(value) in _SCALARS:
+        return value
+    if type(value) is tuple and depth < _DEEPEST:
+        return tuple([_stored(item, where, depth + 1) for item in value])
+    if type(value) is dict and all(type(key) is str for key in value):
+        return StaticDict(items=tuple([(key, _stored(held, where)) for key, held in value.items()]))
+    if isinstance(value, type) and _is_at(value, value.__module__, value.__qualname__):
+        return ClassName(type=class_name(value))
+    if callable(value) and hasattr(value, "__qualname__"):
+        raise NotDataError(f"the function {value.__qualname__}{where}")
+    raise NotDataError(f"a value of type {type(value).__qualname__}{where}")
+
+
+def _is_at(value: Any, module: str, path: str) -> bool:
+    """Whether this is what a module has under a name."""
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is value
