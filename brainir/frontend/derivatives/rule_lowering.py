@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import jax_compat, jax_rules
-from ..memory.identity import Parts
 from ..memory.jaxprs import Rule
+from ..memory.keys import Parts
 from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..memory.remembering import Behaviour, Remembering
 from ..rules import Attributes

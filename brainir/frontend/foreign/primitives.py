@@ -13,7 +13,7 @@ from ..derivatives.covering import covering_primitive_jvp
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
 from ..memory.functions import content_key
-from ..memory.identity import Parts
+from ..memory.keys import Parts
 from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..rules import Attributes, UnsupportedError
 from ..table import identifier

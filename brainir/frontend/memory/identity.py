@@ -1,8 +1,9 @@
 """What a Python function computes, as a key: functions with equal keys trace to the same.
 
 A key holds the code, the values that the function closes over, its defaults, and what it finds in the namespace of its
-module, numbers and small arrays by their bits, functions in turn. It holds no array of size and no object of a model,
-so it keeps nothing alive. Packages that JAX programs are written in, such as ``jax.numpy``, are taken as they are.
+module: numbers and small arrays by their bits, functions in turn, objects by their class and attributes, classes by
+their members. It holds no array of size and no object of a model, so it keeps nothing alive. Packages that JAX programs
+are written in, such as ``jax.numpy``, are taken as they are.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import enum
 import functools
 import types
 import typing
-import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ from jax.extend import core
 from .. import jax_compat
 from ..foreign.primitive_rules import primitive_functions
 from ..sources import source_of
+from .keys import Key, Only, Same
 from .objects import (
     attributes,
     global_paths,
@@ -50,7 +51,7 @@ from .wrapped import (
     without_notes,
 )
 
-__all__ = ["FunctionKeys", "Key", "Parts", "Same"]
+__all__ = ["FunctionKeys"]
 
 _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 """Builtins that depend on more than their arguments."""
@@ -64,57 +65,6 @@ _MOST_EQUATIONS = 1000
 
 
 V = TypeVar("V")
-Parts: TypeAlias = frozenset[Hashable]
-
-
-class Same:
-    """A key of an object that equals nothing else."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held: object) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.held is other.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
-
-
-class Only:
-    """A key of an object that equals nothing else, and does not keep it alive."""
-
-    __slots__ = ("_hash", "held")
-
-    def __init__(self, held: object) -> None:
-        self.held = weakref.ref(held)
-        self._hash = id(held)
-
-    def __eq__(self, other: object) -> bool:
-        held = self.held()
-        return isinstance(other, Only) and held is not None and held is other.held()
-
-    def __hash__(self) -> int:
-        return self._hash
-
-
-class Key(NamedTuple):
-    """The key of a value.
-
-    Parameters
-    ----------
-    content : hashable
-    lasts : bool
-        Whether it is the key of that value for good. It is not where the value holds what can be changed in place, such
-        as an array of numpy, or reads variables of a module that is not known.
-    parts : frozenset
-        Keys of what can be made anew, with another content each time.
-    """
-
-    content: Hashable
-    lasts: bool
-    parts: Parts
 
 
 class FunctionKeys:

@@ -15,7 +15,8 @@ import jax
 from jax.extend import core
 
 from ..foreign import primitive_rules
-from .identity import FunctionKeys, Parts, Same
+from .identity import FunctionKeys
+from .keys import Parts, Same
 from .objects import is_compared_by_fields, is_importable
 from .wrapped import UnknownBehaviourError, closure
 

@@ -16,7 +16,8 @@ from .. import jax_compat, jax_rules
 from ..externals import ExternalNames
 from ..rules import Attributes
 from ..table import Table
-from .identity import FunctionKeys, Parts
+from .identity import FunctionKeys
+from .keys import Parts
 from .rules import RULES, LoweredRules
 from .settings import settings
 from .wrapped import UnknownBehaviourError
