@@ -39,7 +39,7 @@ import optax
 from jax import lax
 
 import brainir
-from brainir.frontend import memories
+from brainir.frontend.memory import forgetting
 from tests.models.cases import MODELS
 from tests.programs import PROGRAMS_HERE
 
@@ -225,7 +225,7 @@ def least(
 def forget() -> None:
     """Forget what JAX and brainir remember of what they traced and lowered."""
     jax.clear_caches()
-    memories.forget()
+    forgetting.forget()
     gc.collect()
 
 

@@ -18,7 +18,7 @@ from jax.interpreters import ad
 
 import brainir
 from brainir.backend.bindings import external_names
-from brainir.frontend import arrangement, function_memory, memories
+from brainir.frontend.memory import arrangement, forgetting, functions
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -27,7 +27,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    memories.forget()
+    forgetting.forget()
 
 
 @jax.custom_jvp
@@ -169,7 +169,7 @@ def written(name: str) -> str:
 
 @functools.cache
 def written_afresh(name: str) -> str:
-    memories.forget()
+    forgetting.forget()
     return written(name)
 
 
@@ -177,10 +177,10 @@ def written_afresh(name: str) -> str:
 def test_program_is_the_same_whatever_was_lowered_before(name: str) -> None:
     fresh = {each: written_afresh(each) for each in FUNCTIONS}
     for before in FUNCTIONS:
-        memories.forget()
+        forgetting.forget()
         written(before)
         assert written(name) == fresh[name]
-    memories.forget()
+    forgetting.forget()
     for before in FUNCTIONS:
         for each in (before, before, name):  # what is no nested jit is remembered when it is met again
             assert written(each) == fresh[each]
@@ -305,7 +305,7 @@ def test_what_jax_forgets_is_forgotten(fn: Callable[[Any], Any]) -> None:
     kept = weakref.ref(program.functions[1])
     del program
     jax.clear_caches()
-    function_memory.FUNCTIONS.clear()
+    functions.FUNCTIONS.clear()
     arrangement.ARRANGEMENTS.clear()
     gc.collect()
     assert kept() is None
@@ -345,7 +345,7 @@ def test_equal_function_with_its_nodes_in_another_order_does_not_stand_in_later(
         return second(x) * 2
 
     fresh = brainir.dumps(brainir.lower(fn, X))
-    memories.forget()
+    forgetting.forget()
     brainir.lower(lambda x: first(x) + second(x), X)
     assert brainir.dumps(brainir.lower(fn, X)) == fresh
 

@@ -227,6 +227,11 @@ def test_values_without_a_tangent_come_in_and_go_out() -> None:
     check(lambda x, nothing: (x * 2, nothing), X, np.zeros(2, jax.dtypes.float0))
 
 
+def test_keys_are_taken_with_an_index_out_of_bounds() -> None:
+    keys = jax.random.split(jax.random.key(1), 3)
+    check(lambda keys, places: (jnp.take(keys, places), keys.at[places].get(mode="clip")), keys, jnp.array([0, 2, 7]))
+
+
 def test_keys_of_the_old_kind_can_be_cloned() -> None:
     check(lambda key: jax.random.uniform(jax.random.clone(key), (2,)), jax.random.PRNGKey(0))
 

@@ -121,12 +121,11 @@ class Evaluator:
         compiled = self._closures.of(expression)
         return lambda *operands: compiled(dict(zip(places, operands, strict=True)))
 
-    def closed(self, name: str, operands: Sequence[Any], dropped: int = 0) -> Any:
+    def closed(self, name: str, operands: Sequence[Any]) -> Any:
         """See :class:`~brainir.backend.exact.Tracer`; JAX remembers what it has traced."""
         function = self._program.function(name)
-        specs = [abstract(TensorType.parse(kind)) for kind in function.types]
-        if not jax.sharding.get_abstract_mesh().empty:
-            specs = [placed(spec, operand) for spec, operand in zip(specs, operands, strict=True)]
+        types = [abstract(TensorType.parse(kind)) for kind in function.types]
+        specs = [placed(spec, operand) for spec, operand in zip(types, operands, strict=True)]
         jitted: Any = self._callable(JitOf(name))
         return jitted.trace(*specs).jaxpr
 

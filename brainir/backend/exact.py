@@ -29,16 +29,15 @@ Values = Sequence[Any]
 class Tracer(Protocol):
     """Traces functions of a program."""
 
-    def closed(self, name: str, operands: Values, dropped: int = 0) -> Any:
+    def closed(self, name: str, operands: Values) -> Any:
         """Return the closed jaxpr of a function.
 
         Parameters
         ----------
         name : str
         operands : sequence
-            What it is called with. Their shapes are those of the function; only their place in a mesh is read.
-        dropped : int
-            How many operands at the end have a leading axis that the function does not see.
+            What it is called with, or their types; what is scanned has an axis in front that the function does not
+            see. Only their place in a mesh is read.
         """
 
 
@@ -62,7 +61,7 @@ def _cond(node: ops.Cond, operands: Values, tracer: Tracer) -> Values:
 
 def _scan(node: ops.Scan, operands: Values, tracer: Tracer) -> Values:
     num_scanned = len(operands) - node.num_consts - node.num_carry
-    jaxpr = tracer.closed(node.body, operands, num_scanned)
+    jaxpr = tracer.closed(node.body, operands)
     params = _scan_arity(node.num_consts, node.num_carry, num_scanned, len(node.outputs) - node.num_carry)
     changes = {"jaxpr": jaxpr, "length": node.length, "reverse": node.reverse, "unroll": node.unroll}
     if "_split_transpose" in params:

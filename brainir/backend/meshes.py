@@ -44,11 +44,21 @@ def _made(shape: MeshShape, devices: tuple[Any, ...]) -> Any:
 
 
 def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
-    """Return an abstract array that differs between devices along the same mesh axes as an array does."""
+    """Return an abstract array that is on a mesh as an array or its type is, which may have more axes in front.
+
+    It is divided over the explicit axes of the mesh as that is, and differs between devices along the same manual ones.
+    """
+    kind = like if isinstance(like, jax.core.ShapedArray) else jax.typeof(like)
+    around, sharding = jax.sharding.get_abstract_mesh(), getattr(kind, "sharding", None)
+    if sharding is None or sharding.mesh.empty:
+        if around.empty:
+            return spec
+        sharding = jax.sharding.NamedSharding(around, jax.sharding.PartitionSpec())
+    elif len(kind.shape) > len(spec.shape):
+        left = sharding.spec[len(kind.shape) - len(spec.shape) :]
+        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*left))
     name = "vma" if jax.__version_info__ < (0, 10) else "manual_axis_type"
-    mesh = jax.sharding.get_abstract_mesh()
-    mark: Any = {name: getattr(jax.typeof(like), name, None)}
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    mark: Any = {name: getattr(kind, name, None)}
     return jax.ShapeDtypeStruct(spec.shape, spec.dtype, weak_type=spec.weak_type, sharding=sharding, **mark)
 
 

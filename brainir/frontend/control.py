@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import jax
 
 from . import jax_compat, jax_rules
+from .foreign.primitive_rules import as_weak_as
 from .literals import literal
 from .policies import remat_policy
-from .primitive_rules import as_weak_as
 from .rules import Attributes, UnsupportedError, platform_names
 from .shardings import shardings
 from .tracing import make_jaxpr

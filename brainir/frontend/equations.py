@@ -32,7 +32,9 @@ def _gather(table: FunctionTable, equation: Any) -> Attributes:
     _, attributes = node_attributes("gather", equation.params)
     fill = equation.params["fill_value"]
     if fill is not None:
-        attributes["fill_value"] = scalar_text(np.asarray(fill).astype(equation.invars[0].aval.dtype))
+        # Of keys, it is that of their words.
+        element, _ = jax_compat.tensor_type(equation.invars[0].aval).storage
+        attributes["fill_value"] = scalar_text(np.asarray(fill).astype(element))
     return attributes
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .control import FunctionTable
+from .foreign.primitive_rules import as_weak_as
 from .jax_compat import is_literal, spec_of
-from .primitive_rules import as_weak_as
 from .rules import Attributes, UnsupportedError
 from .tracing import make_jaxpr
 

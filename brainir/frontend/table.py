@@ -11,9 +11,9 @@ from typing import NamedTuple
 from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
-from .arrangement import ARRANGEMENTS, Arrangement
-from .function_memory import FUNCTIONS, content_key, written_alike, written_form
-from .jaxpr_memory import LoweredFunctions, LoweredJaxpr, Reached
+from .memory.arrangement import ARRANGEMENTS, Arrangement
+from .memory.functions import FUNCTIONS, content_key, written_alike, written_form
+from .memory.jaxprs import LoweredFunctions, LoweredJaxpr, Reached
 
 __all__ = ["Table", "identifier"]
 

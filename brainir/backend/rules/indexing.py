@@ -26,8 +26,8 @@ def _gather(node: Any, types: Types) -> Expression:
     keywords = _indexing(node, "lax.GatherDimensionNumbers")
     keywords["slice_sizes"] = Literal(node.slice_sizes)
     if node.fill_value is not None:
-        value = parse_scalar(node.fill_value, types(node.inputs[0]).dtype)
-        keywords["fill_value"] = Literal(value.item())
+        element, _ = types(node.inputs[0]).storage
+        keywords["fill_value"] = Literal(parse_scalar(node.fill_value, element.name).item())
     return Apply(Name("lax.gather"), as_operands(node.inputs), keywords)
 
 

@@ -37,7 +37,7 @@ class Gather(Node):
     """Slices of the first operand at positions that the second, an integer array, gives.
 
     ``mode`` says what an index out of bounds does: ``clip``, ``fill_or_drop`` or ``promise_in_bounds``. ``fill_value``
-    is written as in a literal, but without the type, which is the operand's: ``nan``.
+    is written as in a literal, but without the type, which is the operand's, of keys that of their words: ``nan``.
     """
 
     op: Literal["gather"] = "gather"

@@ -11,9 +11,10 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from . import jax_compat, primitive_rules
-from .jax_compat import moves, spec_of
-from .tracing import make_jaxpr
+from .. import jax_compat
+from ..jax_compat import moves, spec_of
+from ..tracing import make_jaxpr
+from . import primitive_rules
 
 __all__ = ["transposed"]
 

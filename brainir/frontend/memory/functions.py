@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from hashlib import sha256
 
-from ..ir.canonical import structural_key
-from ..ir.kept import kept
-from ..ir.program import Function
+from ...ir.canonical import structural_key
+from ...ir.kept import kept
+from ...ir.program import Function
 
 __all__ = ["FUNCTIONS", "FunctionMemory", "content_key", "written_alike", "written_form"]
 

@@ -11,11 +11,11 @@ import jax
 from jax import lax
 from jax.extend.core import Primitive
 
-from .control import FunctionTable
-from .jax_compat import spec_of
+from ..control import FunctionTable
+from ..jax_compat import spec_of
+from ..rules import Attributes
+from ..tracing import make_jaxpr
 from .primitive_rules import as_weak_as
-from .rules import Attributes
-from .tracing import make_jaxpr
 
 __all__ = ["RULES"]
 

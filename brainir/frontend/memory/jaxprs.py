@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.program import Function
-from ..ir.sharing import reachable_functions
-from .function_memory import written_form
+from ...ir.program import Function
+from ...ir.sharing import reachable_functions
+from .functions import written_form
 
 __all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 

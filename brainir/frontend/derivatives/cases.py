@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 
-from ..ir.ops import JvpCase, VjpCase
-from . import jax_rules, jaxprs
-from .rules import Attributes
+from ...ir.ops import JvpCase, VjpCase
+from .. import jax_rules, jaxprs
+from ..rules import Attributes
 
 __all__ = [
     "UNTRACEABLE",

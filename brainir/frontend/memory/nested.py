@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..ir.program import Function
-from . import jax_compat
-from .jaxpr_memory import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
+from ...ir.program import Function
+from .. import jax_compat
+from ..table import Table
+from .jaxprs import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
 from .remembering import Remembering
-from .table import Table
 
 __all__ = ["NestedFunctions"]
 

@@ -15,9 +15,9 @@ import numpy as np
 from jax import numpy as jnp
 from jax.interpreters import ad, batching
 
-from .jax_compat import Equation, moves, spec_of
-from .jax_rules import avals, operand_specs, rule_specs, with_float0
-from .tracing import make_jaxpr
+from ..jax_compat import Equation, moves, spec_of
+from ..jax_rules import avals, operand_specs, rule_specs, with_float0
+from ..tracing import make_jaxpr
 
 __all__ = [
     "as_weak_as",

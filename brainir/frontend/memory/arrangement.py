@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from ..ir.program import Function
+from ...ir.program import Function
 
 __all__ = ["ARRANGEMENTS", "Arrangement", "ArrangementMemory"]
 

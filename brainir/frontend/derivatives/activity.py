@@ -10,8 +10,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import jax_compat
-from .jax_compat import OpenJaxpr
+from .. import jax_compat
+from ..jax_compat import OpenJaxpr
 
 __all__ = ["Activity", "LazyActivity"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .arrangement import ARRANGEMENTS
-from .function_memory import FUNCTIONS
-from .jaxpr_memory import LOWERED
-from .rule_memory import RULES
+from .functions import FUNCTIONS
+from .jaxprs import LOWERED
+from .rules import RULES
 
 __all__ = ["forget"]
 

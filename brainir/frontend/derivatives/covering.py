@@ -13,11 +13,12 @@ from typing import Any
 import jax
 from jax import numpy as jnp
 
-from ..ir.ops import JvpCase, VjpCase
-from . import jax_rules, primitive_rules
-from .derivatives import TracedRules
-from .jax_compat import moves, spec_of
-from .tracing import make_jaxpr
+from ...ir.ops import JvpCase, VjpCase
+from .. import jax_rules
+from ..foreign import primitive_rules
+from ..jax_compat import moves, spec_of
+from ..tracing import make_jaxpr
+from .cases import TracedRules
 
 __all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
 

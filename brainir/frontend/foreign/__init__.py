@@ -1,0 +1,1 @@
+"""Primitives that other packages define: what computes them, their derivative, transpose and batching rules."""
