@@ -62,7 +62,7 @@ SAME: dict[str, Callable[[Any], Any]] = {
 
 
 def key(value: Any) -> Any:
-    return LoweringKeys().with_parts(value)[0]
+    return LoweringKeys().of(value).content
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -104,9 +104,9 @@ class Static:
 def test_objects_that_only_look_alike_are_not_the_same(make: Callable[[], Any]) -> None:
     one, other = make(), make()
     keys = LoweringKeys()
-    (first, parts), (second, others) = keys.with_parts([one]), keys.with_parts([other])
+    (first, _, parts), (second, _, others) = keys.of([one]), keys.of([other])
     assert first != second
-    assert first == keys.with_parts([one])[0]
+    assert first == keys.of([one]).content
     assert len(parts) == len(others) == 1
     assert parts != others
 
@@ -146,7 +146,7 @@ def test_jaxprs_on_other_lines_are_other_ones_between_programs_only() -> None:
 
     sine_below = functools.partial(lambda fn, x: fn(x), lambda x: jnp.sin(x))
     jaxprs = [jax.make_jaxpr(jax.jit(lambda x, fn=fn: fn(x)))(1.0) for fn in (sine, named, sine_below)]
-    assert len({FunctionKeys().of(jaxpr)[0] for jaxpr in jaxprs}) == 3
+    assert len({FunctionKeys().of(jaxpr).content for jaxpr in jaxprs}) == 3
     assert len({key(jaxpr) for jaxpr in jaxprs}) == 1
 
 

@@ -376,3 +376,66 @@ def test_rules_that_are_traced_for_lowering_take_no_lines_from_the_model() -> No
     jax.clear_caches()
     first = brainir.dumps(brainir.lower(both, X))
     assert brainir.dumps(brainir.lower(both, X)) == first
+
+
+def test_a_rule_that_fails_is_traced_once_for_each_case(capsys: pytest.CaptureFixture[str]) -> None:
+    refused_p = jax.extend.core.Primitive("refused")
+    refused_p.def_impl(jnp.sin)
+    refused_p.def_abstract_eval(lambda x: x)
+
+    def fail(primals: Any, tangents: Any) -> Any:
+        print("rule")
+        raise RuntimeError("not differentiable here")
+
+    ad.primitive_jvps[refused_p] = fail
+
+    def fn(x: Any) -> Any:
+        return refused_p.bind(refused_p.bind(x) + refused_p.bind(2.0 * x))
+
+    program = brainir.lower(fn, X)
+    assert [node.op for node in program.entry_function.nodes].count("no_derivative") == 3
+    assert capsys.readouterr().out.count("rule") == 2  # for a tangent of any operand, and of those that can have one
+    assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(program)
+    assert capsys.readouterr().out == ""
+
+
+def calling(host: Any) -> Any:
+    """Return a function whose rule makes a function of the host anew, which multiplies."""
+
+    def rule(t: Any) -> Any:
+        print("rule")
+
+        def call(x: Any) -> Any:
+            return host * x
+
+        return jax.pure_callback(call, jax.ShapeDtypeStruct(t.shape, t.dtype), t)
+
+    return _with_rule(rule)
+
+
+def test_a_rule_that_calls_the_host_is_traced_once_and_names_it_as_its_program_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def other(x: Any) -> Any:
+        def call(x: Any) -> Any:
+            return x - 1
+
+        return jax.pure_callback(call, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    programs = [
+        lambda x: calling(2.0)(x),
+        lambda x: calling(2.0)(other(x)),
+        lambda x: other(calling(2.0)(x)),
+        lambda x: calling(3.0)(calling(2.0)(x)),
+    ]
+    fresh = []
+    for fn in programs:
+        RULES.clear()
+        fresh.append(brainir.dumps(brainir.lower(fn, X)))
+    assert ['"call_1"' in text for text in fresh] == [False, True, True, True]
+    brainir.lower(lambda x: calling(2.0)(calling(3.0)(x)), X)
+    capsys.readouterr()
+    assert [brainir.dumps(brainir.lower(fn, X)) for fn in programs] == fresh
+    assert capsys.readouterr().out == ""
+    back = brainir.to_callable(brainir.loads(fresh[3]), externals={"call": lambda x: 2 * x, "call_1": lambda x: 3 * x})
+    assert_same_bits(jax.jvp(back, (X,), (X,)), jax.jvp(programs[3], (X,), (X,)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -13,10 +13,12 @@ from ..ir.errors import LoweringError
 from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
 from .literals import literal
+from .memory.identity import FunctionKeys
+from .memory.wrapped import UnknownBehaviourError
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader
 
-__all__ = ["CALLBACKS", "ExternalNames", "callback", "custom_call"]
+__all__ = ["CALLBACKS", "External", "ExternalNames", "callback", "custom_call"]
 
 
 CALLBACKS = {
@@ -30,12 +32,31 @@ CALLBACKS = {
 _DEEPEST = 8
 
 
+class External(NamedTuple):
+    """A function that is called on the host.
+
+    Parameters
+    ----------
+    key : hashable
+        What tells it from others.
+    wanted : str
+        The name that it would have if it were alone.
+    held : callable, optional
+        The function, where ids of what it holds are in the key.
+    """
+
+    key: Hashable
+    wanted: str
+    held: Any
+
+
 class ExternalNames:
     """Gives each function that a program calls on the host a name of its own, after ``__name__``."""
 
     def __init__(self) -> None:
         self._names: dict[Hashable, str] = {}
-        self._kept: list[Any] = []
+        self._named: dict[str, External] = {}
+        self._keys = FunctionKeys()
 
     def of(self, function: Any, *, pure: bool = False) -> str:
         """Return the name of a function, always the same for one function.
@@ -48,16 +69,28 @@ class ExternalNames:
             inner = inner.func
         wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
         wanted = wanted if wanted.isidentifier() else "external"
-        key = _content(function) if pure else (id(getattr(function, "brainir_external", function)), wanted)
-        if key not in self._names:
-            count, name = 0, wanted
-            while name in self._names.values():
+        if not pure:
+            return self.named(External((id(getattr(function, "brainir_external", function)), wanted), wanted, function))
+        try:
+            key = self._keys.of(function).content
+        except UnknownBehaviourError:
+            return self.named(External(_content(function), wanted, function))
+        return self.named(External(key, wanted, None))
+
+    def named(self, external: External) -> str:
+        """Return the name of a function that may have been met in another program."""
+        if external.key not in self._names:
+            count, name = 0, external.wanted
+            while name in self._named:
                 count += 1
-                name = f"{wanted}_{count}"
-            self._names[key] = name
-            # What it holds is kept alive, because ids of that are in the key.
-            self._kept.append(function)
-        return self._names[key]
+                name = f"{external.wanted}_{count}"
+            self._names[external.key] = name
+            self._named[name] = external
+        return self._names[external.key]
+
+    def behind(self, name: str) -> External:
+        """Return the function that has a name."""
+        return self._named[name]
 
 
 def _content(value: Any, depth: int = 0) -> Hashable:

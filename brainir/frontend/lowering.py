@@ -39,8 +39,8 @@ class Lowering:
     ----------
     keep : collection of str
         Names of primitives that are left as they are.
-    externals : ExternalNames, optional
-        Those of the program that rules are lowered for, where this lowers nothing but rules.
+    only_rules : bool
+        Whether this lowers nothing but rules, apart from a program.
 
     Attributes
     ----------
@@ -48,25 +48,27 @@ class Lowering:
         The functions so far.
     problems : list of str
         What cannot be lowered.
+    externals : ExternalNames
+        What is called on the host.
     """
 
-    def __init__(self, keep: Collection[str] = (), externals: ExternalNames | None = None) -> None:
+    def __init__(self, keep: Collection[str] = (), only_rules: bool = False) -> None:
         self.keep = frozenset(keep)
-        self.only_rules = externals is not None
+        self.only_rules = only_rules
         self.table = Table()
         self.problems: list[str] = []
+        self.externals = ExternalNames()
         self.memory = Remembering(self.keep)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering()
         self.foreign = ForeignPrimitives()
-        self._externals = externals or ExternalNames()
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
 
     def apart(self) -> Lowering:
-        """Return what lowers rules apart from this program, but for the names of what it calls on the host."""
-        inner = Lowering(self.keep, self._externals)
+        """Return what lowers rules apart from this program."""
+        inner = Lowering(self.keep, only_rules=True)
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
         inner._octets = self._octets
@@ -190,7 +192,7 @@ class Lowering:
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
-        return self._externals.of(function)
+        return self.externals.of(function)
 
     def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
         """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
@@ -239,7 +241,7 @@ class Lowering:
         if name in _PLAIN:
             return node_attributes(name, equation.params)
         if name in CALLBACKS:
-            return callback(equation, self._externals)
+            return callback(equation, self.externals)
         if name in _HARD:
             op, rule = _HARD[name]
             attributes = rule(self, equation)

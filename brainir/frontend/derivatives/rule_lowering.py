@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import jax_compat, jax_rules
 from ..memory.jaxprs import Rule
-from ..memory.lowering_keys import LoweringKeys, Parts, is_too_high
+from ..memory.keys import Parts
+from ..memory.lowering_keys import LoweringKeys, is_too_high
+from ..memory.remembering import Behaviour, Remembering
 from ..rules import Attributes
 from ..table import Table, identifier
 from .cases import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
@@ -40,6 +42,7 @@ class RuleLowering:
     def __init__(self) -> None:
         self._keys = LoweringKeys()
         self._open: list[_Open] = []
+        self._first: dict[Hashable, Behaviour | None] = {}
         self.by_behaviour: dict[Hashable, Attributes] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
@@ -72,12 +75,7 @@ class RuleLowering:
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
         elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
-        parts: Parts = frozenset()
-        key: Hashable = behaviour
-        if behaviour is None:
-            # What they depend on can change from program to program, not while this one is lowered.
-            rules, parts = self._keys.with_parts((base, jax_rules.rule_functions(equation), active))
-            key = memory.place(equation), rules
+        key, parts = self._key(memory, equation, (base, jax_rules.rule_functions(equation), active), behaviour)
 
         def covering() -> TracedRules:
             if active is None:
@@ -96,15 +94,30 @@ class RuleLowering:
 
         known = self.by_behaviour.get(key)
         if known is None:
+            self._first[key] = behaviour
             if behaviour is None or lowering.only_rules:
                 known = lower(lowering)
             else:
-                known = self.by_behaviour[behaviour] = memory.lowered(lowering, behaviour, lower)
-        if behaviour is None or zeros or memory.is_of_this_program(behaviour):
+                known = self.by_behaviour[key] = memory.lowered(lowering, behaviour, lower)
+        is_other = self._first.get(key) != behaviour
+        if behaviour is None or is_other or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()
         elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **known}
+
+    def _key(
+        self, memory: Remembering, equation: Any, made_of: Any, behaviour: Behaviour | None
+    ) -> tuple[Hashable, Parts]:
+        """Return what tells rules from others in this program, and what of that can be made anew each time.
+
+        What they depend on can change from program to program, or is made anew each time, as on another line; not while
+        this program is lowered.
+        """
+        if behaviour is not None and not behaviour.made:
+            return behaviour, behaviour.made
+        rules = self._keys.of(made_of)
+        return (memory.place(equation), rules.content), rules.parts
 
     def _lowered(
         self, lowering: Lowering, opened: _Open, trace: Callable[[], TracedRules], key: Hashable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...ir.program import Function
@@ -12,8 +13,8 @@ from ..derivatives.covering import covering_primitive_jvp
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
 from ..memory.functions import content_key
-from ..memory.lowering_keys import LoweringKeys, Parts, is_too_high
-from ..memory.remembering import Behaviour
+from ..memory.keys import Parts
+from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..rules import Attributes, UnsupportedError
 from ..table import identifier
 from . import primitive_rules
@@ -61,13 +62,28 @@ class _Function(NamedTuple):
     with_rule: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why the rule of a primitive cannot be stored: it fails where these operands are perturbed.
+
+    Parameters
+    ----------
+    reason : str
+    asserted : bool
+        Whether the rule was not written for that, and may be for fewer operands.
+    """
+
+    reason: str
+    asserted: bool
+
+
 class ForeignPrimitives:
     """Lowers such primitives in one program.
 
     Attributes
     ----------
     known : dict
-        What was lowered: what computes a primitive, the attributes of its node, and reasons why it has no rule.
+        What was lowered: what computes a primitive, and the attributes of its node, or why it has no rule.
     """
 
     def __init__(self) -> None:
@@ -80,17 +96,15 @@ class ForeignPrimitives:
 
         A rule that cannot be traced with all operands perturbed is traced with those that can be in the program.
         """
-        try:
-            attributes = self._attributes(lowering, equation)
-        except HigherOrderError:
-            raise
-        except NoRuleError as error:
+        attributes = self._attributes(lowering, equation)
+        if "refusal" in attributes:
             active = lowering.activity(equation)
-            if active is None and isinstance(error.__cause__, AssertionError):
-                raise RefusedError(error.function) from error
-            if active is None:
-                raise
-            attributes = self._attributes(lowering, equation, active[0])
+            if active is not None:
+                attributes = self._attributes(lowering, equation, active[0])
+            elif attributes["refusal"].asserted:
+                raise RefusedError(attributes["function"])
+        if "refusal" in attributes:
+            raise NoRuleError(attributes["function"], attributes["refusal"].reason)
         if not attributes:
             try:
                 return custom_call(equation)
@@ -107,25 +121,17 @@ class ForeignPrimitives:
             if behaviour is None:
                 self.known[use.key] = self._lowered(lowering, equation, use)
             else:
-                self.known[use.key] = self._remembered(lowering, equation, use, behaviour)
+                self.known[use.key] = lowering.memory.lowered(
+                    lowering, behaviour, lambda inner: inner.foreign._lowered(inner, equation, use)
+                )
         known: Attributes = self.known[use.key]
         return known
 
     def _same(self, equation: Any) -> tuple[Hashable, Parts]:
         """Return what tells an equation from others with its primitive, and what of that can be made anew."""
-        params, parts = self._keys.with_parts(dict(sorted(equation.params.items())))
+        params, _, parts = self._keys.of(dict(sorted(equation.params.items())))
         kinds = tuple([(jax_compat.type_text(atom.aval), jax_compat.varying(atom.aval)) for atom in equation.invars])
         return (equation.primitive, params, kinds), parts
-
-    def _remembered(self, lowering: Lowering, equation: Any, use: _Use, behaviour: Behaviour) -> Attributes:
-        try:
-            return lowering.memory.lowered(
-                lowering, behaviour, lambda inner: inner.foreign._lowered(inner, equation, use)
-            )
-        except NoRuleError as error:
-            # The function that it names is not in the table of this program.
-            error.function = self._function(lowering, equation, use).with_rule
-            raise
 
     def _lowered(self, lowering: Lowering, equation: Any, use: _Use) -> Attributes:
         if self._traced(equation, use) is None:
@@ -134,12 +140,8 @@ class ForeignPrimitives:
             return self._with_rule(lowering, equation, use)
         # Tangents run another function, which JAX transposes by the rule of the primitive; it is differentiated alike.
         function = self._function(lowering, equation, use)
-        try:
-            ruled = self._with_rule(lowering, equation, use._replace(linear=()))
-        except NoRuleError as error:
-            error.function = function.with_rule
-            raise
-        return {**ruled, "function": function.with_rule if "jvp" in ruled else function.called}
+        ruled = self._with_rule(lowering, equation, use._replace(linear=()))
+        return {**ruled, "function": function.called if ruled.keys() == {"function"} else function.with_rule}
 
     def _traced(self, equation: Any, use: _Use) -> Any:
         """Trace what computes a primitive, once; None if it has code of its own, which cannot be traced."""
@@ -183,9 +185,12 @@ class ForeignPrimitives:
         if is_too_high(use.parts, around):
             reason = f"derivatives of order {len(around) + 1} and above are not stored"
             raise HigherOrderError(function.with_rule, reason)
-        rules = self._rules(equation, use, function)
+        rules = self._rules(equation, use)
         if rules is None:
             return {"function": function.called}
+        if isinstance(rules, _Refusal):
+            ruled = self.known[use.key] = {"function": function.with_rule, "refusal": rules}
+            return ruled
         before = set(table.functions)
         attributes, bodies = named_rules(table, identifier(name), rules)
         # Known before its rule is lowered, because the rule may use the primitive.
@@ -203,12 +208,10 @@ class ForeignPrimitives:
             table.leave_out(table.functions.keys() - before)
         return ruled
 
-    def _rules(self, equation: Any, use: _Use, function: _Function) -> TracedRules | None:
+    @staticmethod
+    def _rules(equation: Any, use: _Use) -> TracedRules | _Refusal | None:
         """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
-        key = "refused", use.key
         try:
-            if key in self.known:
-                raise self.known[key]
             if use.perturbed is not None:
                 return covering_primitive_jvp(equation, use.perturbed)
             return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
@@ -217,8 +220,7 @@ class ForeignPrimitives:
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
-            self.known[key] = error.with_traceback(None)
-            raise NoRuleError(function.with_rule, str(error) or "its derivative rule fails") from error
+            return _Refusal(str(error) or "its derivative rule fails", isinstance(error, AssertionError))
 
 
 def _implementation(equation: Any) -> Any:

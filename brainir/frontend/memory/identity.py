@@ -1,19 +1,19 @@
 """What a Python function computes, as a key: functions with equal keys trace to the same.
 
 A key holds the code, the values that the function closes over, its defaults, and what it finds in the namespace of its
-module, numbers and small arrays by their bits, functions in turn. It holds no array of size and no object of a model,
-so it keeps nothing alive. Packages that JAX programs are written in, such as ``jax.numpy``, are taken as they are.
+module: numbers and small arrays by their bits, functions in turn, objects by their class and attributes, classes by
+their members. It holds no array of size and no object of a model, so it keeps nothing alive. Packages that JAX programs
+are written in, such as ``jax.numpy``, are taken as they are.
 """
 
 from __future__ import annotations
 
 import builtins
 import dataclasses
-import dis
 import enum
 import functools
-import sys
 import types
+import typing
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -24,81 +24,89 @@ from jax.extend import core
 from .. import jax_compat
 from ..foreign.primitive_rules import primitive_functions
 from ..sources import source_of
+from .keys import Key, Only, Same
+from .objects import (
+    attributes,
+    global_paths,
+    is_annotation,
+    is_compared_by_fields,
+    is_importable,
+    is_of_pure_module,
+    members,
+)
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,
+    around_functions,
     changes_nothing,
     closure,
     has_pure_code,
+    is_compared_by_jax,
+    is_jax_object,
+    is_jitted_for_good,
     is_pure,
     is_wrapped,
+    jitted,
     unlifted,
     without_notes,
 )
 
-__all__ = ["FunctionKeys", "Same", "is_importable"]
+__all__ = ["FunctionKeys"]
 
 _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 """Builtins that depend on more than their arguments."""
 
+_CHANGING = frozenset((list, dict, set, types.MappingProxyType))
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
-_MOST_FUNCTIONS = 100
+_MOST_DEEP = 100
+_MOST_FUNCTIONS = 1000
 _MOST_EQUATIONS = 1000
 
 
 V = TypeVar("V")
 
 
-class Same:
-    """A key of an object that equals nothing else."""
-
-    __slots__ = ("held",)
-
-    def __init__(self, held: object) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.held is other.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
-
-
 class FunctionKeys:
-    """Makes keys, and remembers those of functions for as long as it lives."""
+    """Makes keys, and remembers those of functions and objects for as long as it lives."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Hashable, bool]] = {}
-        self._open: dict[int, int] = {}
+        self._known: dict[int, tuple[Any, Key | UnknownBehaviourError]] = {}
+        self._met: dict[int, tuple[int, Any]] = {}
+        self._variables: dict[Any, int] = {}
+        self._depth = 0
         self._changes = False
+        self._parts = set[Hashable]()
 
-    def of(self, value: Any) -> tuple[Hashable, bool]:
-        """Return the key of a function, or of a value that it uses, and whether it is the key of that for good.
-
-        It is not where the value holds what can be changed in place, such as an array of numpy, or reads variables of
-        a module that is not known.
+    def of(self, value: Any) -> Key:
+        """Return the key of a function, or of a value that it uses; jaxprs and objects in it are parts.
 
         Raises
         ------
         UnknownBehaviourError
             If its behaviour can change without the key.
         """
-        self._changes = False
-        return self._of(value), not self._changes
+        self._changes, self._parts = False, set()
+        return Key(self._of(value), not self._changes, frozenset(self._parts))
+
+    def _part(self, key: Hashable) -> Hashable:
+        self._parts.add(key)
+        return key
 
     def _of(self, value: Any) -> Hashable:
         kind = type(value)
         if kind in EXACT:
             return kind, value
-        self._changes |= kind is list or kind is dict
+        self._changes |= kind in _CHANGING
         if kind in (tuple, list):
             items = [(type(item), item) if type(item) in EXACT else self._of(item) for item in value]
             return kind, tuple(items)
         if kind in (float, complex):
             return kind, repr(value)
-        if kind is dict:
+        if kind is dict or kind is types.MappingProxyType:
             return kind, tuple([(self._of(name), self._of(item)) for name, item in value.items()])
+        if kind is frozenset or kind is set:
+            return kind, frozenset(map(self._of, value))
         if isinstance(value, types.FunctionType):
             return self._once(value, self._function)
         if isinstance(value, functools.partial):
@@ -108,9 +116,12 @@ class FunctionKeys:
     def _object(self, value: Any, kind: type) -> Hashable:
         if is_wrapped(value):
             return self._wrapped(value)
+        if isinstance(value, types.MethodType):
+            return kind, self._of(value.__func__), self._of(value.__self__)
+        if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None):
+            return kind, value.__name__, self._of(value.__self__)
         if isinstance(value, jax.tree_util.PyTreeDef):
-            # Static parts that compare equal, such as 1 and True, print differently.
-            return kind, value, str(value)
+            return self._tree(value)
         if isinstance(value, (np.dtype, jax.core.ShapedArray, jax.sharding.Mesh)):
             return kind, value
         if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
@@ -120,31 +131,77 @@ class FunctionKeys:
         if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
             return self._array(value, kind)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            self._changes |= not is_pure(kind.__module__)
-            return Same(kind), tuple([self._of(item) for item in value])
+            return self._of(kind), tuple([self._of(item) for item in value])
         if isinstance(value, enum.Enum):
             return Same(kind), value.name
         if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            return self._jaxpr(value)
+            return self._part(self._jaxpr(value))
         if isinstance(value, core.Primitive):
             return self._once(value, self._primitive)
         if isinstance(value, types.ModuleType) and is_pure(value.__name__):
             return Same(value)
-        if is_pure(kind.__module__) and getattr(kind, "__slots__", None) == ["val"]:
-            return self._of(value.val)  # what makes a static argument hashable, or keeps it from being hashed
+        if isinstance(value, core.JaxprEqn):
+            return self._part(self._equation(value, self._variables))
+        around = around_functions(value)
+        if around is not None:
+            return kind.__name__, self._of(around)
         if kind is object or kind.__name__ == "UnspecifiedValue":
             return Same(value)  # stands for something by being itself
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
-        if is_importable(value) or _is_jitted_for_good(value):
+        if is_importable(value) or is_jitted_for_good(value):
             # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
             inner = getattr(value, "__wrapped__", None)
             known = isinstance(inner, types.FunctionType) and not has_pure_code(inner)
             self._changes |= not is_pure(getattr(value, "__module__", None))
             return (Same(value), self._of(inner)) if known else Same(value)
-        if _is_compared_by_jax(value):
+        if is_compared_by_jax(value):
             return kind, value
-        raise UnknownBehaviourError(f"{kind.__name__} {value!r:.80}")
+        if isinstance(value, type):
+            return self._once(value, self._class)
+        parts = jitted(value)
+        if parts is not None:
+            return kind.__name__, self._jitted(value, parts)
+        if is_annotation(value):
+            return kind, self._of(typing.get_origin(value)), self._of(typing.get_args(value))
+        if kind.__module__ == "typing":
+            return Same(value)
+        return self._of_parts(value)
+
+    def _of_parts(self, value: Any) -> Hashable:
+        """Return the key of an object that does not compare."""
+        if is_jax_object(value):
+            raise UnknownBehaviourError(type(value).__name__)
+        return self._once(value, self._instance)
+
+    def _jitted(self, value: Any, parts: Any) -> Hashable:
+        """Return the key of what JAX traces once: if it can change, it may be another one now than when JAX did."""
+        changed, self._changes = self._changes, False
+        key = self._of(parts)
+        one = Only(value) if self._changes else None
+        self._changes |= changed
+        return one, key
+
+    def _class(self, value: type) -> Hashable:
+        """Return the key of a class that is not there for good, which is what it is made of."""
+        self._changes = True
+        named = value.__module__, value.__qualname__
+        return self._of(type(value)), named, self._of(value.__bases__), self._of(tuple(members(value).items()))
+
+    def _instance(self, value: Any) -> Hashable:
+        """Return the key of an object, which is its class and its attributes."""
+        held = self._of(attributes(value))
+        self._changes = True
+        key = self._of(type(value)), held
+        return key if is_compared_by_fields(type(value)) else self._part(key)
+
+    def _tree(self, tree: Any) -> Hashable:
+        """Return the key of how a tree is built, in which static parts are what they are and not what they equal."""
+        node, children = tree.node_data(), tree.children()
+        if node is None:
+            return int(tree.num_leaves)
+        kind, static = node
+        return self._of(kind), self._of(static), tuple(map(self._tree, children))
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
@@ -165,29 +222,48 @@ class FunctionKeys:
         return kind, str(value.dtype), value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
 
     def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
-        """Return the key of what can lead back to itself."""
-        if id(value) in self._known:
-            _, key, changes = self._known[id(value)]
-            self._changes |= changes
-            return key
-        if id(value) in self._open:
-            return "itself", self._open[id(value)]
-        if len(self._open) > _MOST_FUNCTIONS:
-            raise UnknownBehaviourError("too many functions")
-        outermost, changed = not self._open, self._changes
-        # Numbers are in the order of the walk, and so the same for equal functions.
-        self._open[id(value)] = len(self._open)
+        """Return the key of what can be met again, or lead back to itself.
+
+        Where a walk meets it again, it is a number, in the order of the walk, and so the same for equal functions.
+        """
+        if id(value) in self._met:
+            self._changes = True  # as far as is known here
+            return "again", self._met[id(value)][0]
+        if self._met:
+            return self._content(value, content)
+        # What is in another walk is written otherwise, with the numbers of that.
+        if id(value) not in self._known:
+            self._known[id(value)] = value, self._walked(value, content)
+        _, known = self._known[id(value)]
+        if isinstance(known, UnknownBehaviourError):
+            raise UnknownBehaviourError(*known.args)
+        self._changes |= not known.lasts
+        self._parts |= known.parts
+        return known.content
+
+    def _walked(self, value: V, content: Callable[[V], Hashable]) -> Key | UnknownBehaviourError:
+        """Return the key of where a walk begins, whatever was met before; or why it has none."""
+        outer = self._changes, self._parts
+        self._changes, self._parts = False, set()
         try:
-            self._changes = False
-            key = content(value)
+            return Key(self._content(value, content), not self._changes, frozenset(self._parts))
+        except UnknownBehaviourError as error:
+            return error.with_traceback(None)
         finally:
-            if outermost:
-                self._open.clear()
-        if outermost:
-            # It is kept alive, because its id is the key.
-            self._known[id(value)] = value, key, self._changes
-        self._changes |= changed
-        return key
+            self._changes, self._parts = outer
+            self._met.clear()
+            self._variables.clear()
+
+    def _content(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
+        if self._depth > _MOST_DEEP or len(self._met) > _MOST_FUNCTIONS:
+            raise UnknownBehaviourError("too many functions")
+        # It is kept alive, because its id is the key.
+        self._met[id(value)] = len(self._met), value
+        self._depth += 1
+        try:
+            return content(value)
+        finally:
+            self._depth -= 1
 
     def _primitive(self, primitive: Any) -> Hashable:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
@@ -239,10 +315,8 @@ class FunctionKeys:
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = has_pure_code(function)
         self._changes |= not pure
-        if pure and "<locals>" not in function.__code__.co_qualname:
+        if (pure and "<locals>" not in function.__code__.co_qualname) or is_of_pure_module(function):
             return Same(function)  # it is there for good
-        if set(vars(function)) - {"__wrapped__"}:
-            raise UnknownBehaviourError(f"attributes of {function.__qualname__}")
         code = function.__code__
         return (
             code,
@@ -253,7 +327,8 @@ class FunctionKeys:
             function.__defaults__ and self._of(function.__defaults__),
             function.__kwdefaults__ and self._of(function.__kwdefaults__),
             tuple([(name, self._of(held)) for name, held in closure(function)]),
-            () if pure else tuple([self._global(function, path) for path in _global_paths(code)]),
+            tuple([(name, self._of(held)) for name, held in vars(function).items() if name != "__wrapped__"]),
+            () if pure else tuple([self._global(function, path) for path in global_paths(code)]),
         )
 
     def _global(self, function: types.FunctionType, path: tuple[str, ...]) -> Hashable:
@@ -292,64 +367,3 @@ _RULE_FIELDS = (
     "remat_rules",
 )
 """What a function with its own rules is made of, in one JAX version or another."""
-
-
-def is_importable(value: Any) -> bool:
-    """Whether a class or function is what its module has under its name, and so is there for good."""
-    if isinstance(value, types.BuiltinFunctionType) and not isinstance(value.__self__, types.ModuleType | None):
-        return False
-    if not callable(value):
-        return False
-    if isinstance(value, type) and not is_pure(value.__module__) and not hasattr(value, "_fields"):
-        return False  # what a class holds can change
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    module = getattr(value, "__module__", None) or ("numpy" if isinstance(value, np.ufunc) else "")
-    return isinstance(name, str) and getattr(sys.modules.get(module), name, None) is value
-
-
-def _is_jitted_for_good(value: Any) -> bool:
-    """Whether a value is a function of a module under ``jax.jit``, which traces it once and for all."""
-    name = getattr(getattr(value, "__wrapped__", None), "__qualname__", "<locals>")
-    return type(value).__name__ == "PjitFunction" and "<locals>" not in name
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _global_paths(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """Return the global names that code uses, each with the attributes that are taken of it.
-
-    Raises
-    ------
-    UnknownBehaviourError
-        If it imports modules.
-    """
-    found: dict[tuple[str, ...], None] = {}
-    path: list[str] = []
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and path:
-            path.append(step.argval)
-            continue
-        if path:
-            found[tuple(path)] = None
-        path = [step.argval] if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") else []
-        if step.opname == "IMPORT_NAME" and not is_pure(step.argval):
-            raise UnknownBehaviourError(f"an import of {step.argval}")
-    for inner in code.co_consts:
-        if isinstance(inner, types.CodeType):
-            found.update(dict.fromkeys(_global_paths(inner)))
-    return tuple(found)
-
-
-def _is_compared_by_jax(value: Any) -> bool:
-    """Whether JAX compares a value to see whether it has compiled a program before.
-
-    Those are numbers of dimensions, layouts, shardings and the like.
-    """
-    kind = type(value)
-    is_number = issubclass(kind, int | float | complex) or hasattr(kind, "__array__")
-    if kind.__module__.partition(".")[0] not in ("jax", "jaxlib") or is_number:
-        return False
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return any("__eq__" in vars(base) for base in kind.__mro__[:-1])

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import jax
 from jax.extend import core
 
 from ..foreign import primitive_rules
-from .identity import FunctionKeys, Same, is_importable
+from .identity import FunctionKeys
+from .keys import Parts, Same
+from .objects import is_compared_by_fields, is_importable
 from .wrapped import UnknownBehaviourError, closure
 
-__all__ = ["LoweringKeys", "Parts", "is_too_high"]
-
-V = TypeVar("V")
-Parts: TypeAlias = frozenset[Hashable]
+__all__ = ["LoweringKeys", "is_too_high"]
 
 _MOST_ORDERS = 3
 _MOST_KNOWN_ORDERS = 8
@@ -48,19 +47,8 @@ def is_too_high(parts: Parts, around: Sequence[Parts]) -> bool:
 class LoweringKeys(FunctionKeys):
     """Makes keys of numbers, small arrays, jaxprs, pytrees and closures by what they hold, of others as themselves.
 
-    A key keeps alive what it stands for.
+    A key keeps alive what it stands for. Its parts are jaxprs, and what equals itself.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._parts = set[Hashable]()
-        self._parts_of: dict[int, Parts] = {}
-
-    def with_parts(self, value: Any) -> tuple[Hashable, Parts]:
-        """Return the key of a value, and its parts that can be made anew each time: jaxprs, and what equals itself."""
-        self._parts = set()
-        key = self._of(value)
-        return key, frozenset(self._parts)
 
     def _of(self, value: Any) -> Hashable:
         try:
@@ -68,34 +56,14 @@ class LoweringKeys(FunctionKeys):
         except UnknownBehaviourError:
             return self._part(Same(value))
 
-    def _part(self, key: Hashable) -> Hashable:
-        self._parts.add(key)
-        return key
-
-    def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
-        outer, self._parts = self._parts, set()
-        key = super()._once(value, content)
-        known = id(value) in self._known
-        parts = self._parts_of.setdefault(id(value), frozenset(self._parts)) if known else self._parts
-        self._parts = outer | parts
-        return key
-
     def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            return self._part(self._jaxpr(value))
         if isinstance(value, core.JaxprEqn):
             return self._part(self._equation(value, {}))
-        if isinstance(value, jax.tree_util.PyTreeDef):
-            return self._tree(value)
-        if isinstance(value, types.MethodType):
-            return kind, self._of(value.__func__), self._of(value.__self__)
-        if kind is frozenset:
-            return kind, frozenset(map(self._of, value))
         if isinstance(value, type | types.ModuleType):
             return Same(value)
         if kind is object:
             return self._part(Same(value))
-        if _is_compared_by_fields(kind):
+        if is_compared_by_fields(kind):
             return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         note = primitive_rules.noted_results(value)
         if note is not None:
@@ -119,20 +87,9 @@ class LoweringKeys(FunctionKeys):
     def _primitive(self, primitive: Any) -> Hashable:
         return Same(primitive)
 
-    def _tree(self, tree: Any) -> Hashable:
-        """Return the key of how a tree is built, in which static parts are what they are and not what they equal."""
-        node, children = tree.node_data(), tree.children()
-        if node is None:
-            return int(tree.num_leaves)
-        kind, static = node
-        return Same(kind), self._of(static), tuple(map(self._tree, children))
+    def _of_parts(self, value: Any) -> Hashable:
+        raise UnknownBehaviourError(type(value).__name__)
 
     @staticmethod
     def _place(equation: Any) -> Hashable:
         return None  # a jaxpr is the same wherever it was written
-
-
-def _is_compared_by_fields(kind: type) -> bool:
-    """Whether a class says that its objects are equal where their fields are, which do not change."""
-    params = getattr(kind, "__dataclass_params__", None)
-    return bool(params and params.frozen and params.eq)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 
+from ...ir.node import Node
+from ...ir.ops import Callback, CustomVmap
+from ...ir.program import Function
 from ...ir.sharing import reachable_functions
 from .. import jax_compat, jax_rules
+from ..externals import ExternalNames
 from ..rules import Attributes
 from ..table import Table
 from .identity import FunctionKeys
+from .keys import Parts
 from .rules import RULES, LoweredRules
 from .settings import settings
 from .wrapped import UnknownBehaviourError
@@ -25,6 +30,7 @@ class _Lowers(Protocol):
 
     table: Table
     problems: list[str]
+    externals: ExternalNames
 
     def apart(self) -> Self:
         """Return another one, with a table of its own."""
@@ -47,6 +53,8 @@ class Behaviour(NamedTuple):
         What the rules are made of.
     lasts : bool
         Whether the same rules will always be made of this.
+    made : frozenset
+        What of this can be made anew each time.
     keep : frozenset of str
         Names of primitives that are left as they are.
     settings : hashable
@@ -58,6 +66,7 @@ class Behaviour(NamedTuple):
     mesh: Hashable
     parts: Hashable
     lasts: bool
+    made: Parts
     keep: frozenset[str]
     settings: Hashable
 
@@ -91,10 +100,10 @@ class Remembering:
             What they are made of: functions, and values that these use.
         """
         try:
-            parts, lasts = self._keys.of(parts)
+            key = self._keys.of(parts)
         except UnknownBehaviourError:
             return None
-        return Behaviour(*self.place(equation), parts, lasts, self._keep, self.settings)
+        return Behaviour(*self.place(equation), *key, self._keep, self.settings)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
@@ -128,24 +137,31 @@ class Remembering:
             roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
             reached = {part.name for root in roots for part in reachable_functions(table.functions, root)}
             kept = tuple(part for name, part in table.functions.items() if name in reached)
-            found = LoweredRules(attributes, kept, table.wanted, frozenset(table.rules))
+            called = {name: inner.externals.behind(name) for name in _called(kept)}
+            found = LoweredRules(attributes, kept, table.wanted, frozenset(table.rules), called)
             lowering.problems.extend(inner.problems)
-            if not found.can_be_kept():
-                self._own.add(key)
-            elif not inner.problems:
+            if not inner.problems and found.can_be_kept():
                 RULES.keep(key, found)
-        return self._adopted(lowering.table, found)
+        if found.externals or not found.can_be_kept():
+            self._own.add(key)
+        return self._adopted(lowering, found)
 
     def is_of_this_program(self, key: Hashable) -> bool:
-        """Whether the rules that were lowered for a key can be other ones in another program, or are too large."""
+        """Whether the rules that were lowered for a key can be other ones in another program, or are too large.
+
+        What they call on the host has a name that depends on the others in the program.
+        """
         return bool(self._own) and key in self._own
 
     @staticmethod
-    def _adopted(table: Table, found: LoweredRules) -> Attributes:
+    def _adopted(lowering: _Lowers, found: LoweredRules) -> Attributes:
         """Add rules that were lowered apart; return the attributes with the names that they have here."""
-        rules = [function for function in found.functions if function.name in found.rules]
+        table = lowering.table
+        called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
+        functions = [_calling(function, called) for function in found.functions]
+        rules = [function for function in functions if function.name in found.rules]
         names = {function.name: table.new_rule_name(found.wanted[function.name]) for function in rules}
-        for function in found.functions:
+        for function in functions:
             if function.name not in names:
                 renamed = function.with_callees(names).named(found.wanted[function.name])
                 names[function.name] = table.stored(renamed)
@@ -169,3 +185,28 @@ def _names(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return value if isinstance(value, tuple) and all(isinstance(name, str) for name in value) else ()
+
+
+def _called(functions: Sequence[Function]) -> dict[str, None]:
+    """Return the names of the externals of functions, in order."""
+    nodes = (node for function in functions for node in function.nodes)
+    return {getattr(node, field): None for node in nodes if (field := _external_field(node))}
+
+
+def _calling(function: Function, names: Mapping[str, str]) -> Function:
+    """Return a function with other names for its externals; itself if that changes nothing."""
+    if all(name == new for name, new in names.items()) or names.keys().isdisjoint(_called([function])):
+        return function
+    return function.replace(nodes=tuple([_node_calling(node, names) for node in function.nodes]))
+
+
+def _node_calling(node: Node, names: Mapping[str, str]) -> Node:
+    field = _external_field(node)
+    return node.replace(**{field: names[getattr(node, field)]}) if field else node
+
+
+def _external_field(node: Node) -> str:
+    """Return which attribute of a node is the name of an external; an empty text if none is."""
+    if isinstance(node, Callback):
+        return "name"
+    return "rule" if isinstance(node, CustomVmap) and node.rule else ""

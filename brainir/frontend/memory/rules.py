@@ -12,8 +12,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from ...ir.ops import Callback
 from ...ir.program import Function
+from ..externals import External
 
 __all__ = ["RULES", "LoweredRules", "RuleMemory"]
 
@@ -35,19 +35,20 @@ class LoweredRules:
         For each function, the name that it would have if it were alone.
     rules : frozenset of str
         Which of the functions are rules; rules may refer to themselves.
+    externals : dict of str to External
+        What they call on the host, by name, in the order in which it is met.
     """
 
     attributes: dict[str, Any]
     functions: tuple[Function, ...]
     wanted: dict[str, str]
     rules: frozenset[str]
+    externals: dict[str, External]
 
     def can_be_kept(self) -> bool:
         """Whether they are the same in every program, and small."""
-        nodes = (node for function in self.functions for node in function.nodes)
         constants = (constant for function in self.functions for constant in function.constants)
-        # A callback has a name that depends on the others in the program.
-        return not any(isinstance(node, Callback) for node in nodes) and (
+        return all(external.held is None for external in self.externals.values()) and (
             sum(len(constant.data or b"") for constant in constants) <= _MOST_BYTES
         )
 

@@ -10,35 +10,53 @@ from typing import Any
 __all__ = [
     "EXACT",
     "UnknownBehaviourError",
+    "around_functions",
     "changes_nothing",
     "closure",
     "has_pure_code",
+    "is_compared_by_jax",
+    "is_jax_object",
+    "is_jitted_for_good",
     "is_pure",
     "is_wrapped",
+    "jitted",
     "unlifted",
     "without_notes",
 ]
 
 _PURE = frozenset(
     [
+        "abc",
         "brainunit",
         "builtins",
         "cmath",
+        "collections",
+        "dataclasses",
+        "diffrax",
+        "enum",
+        "equinox",
         "functools",
+        "inspect",
         "itertools",
         "jax",
         "jaxlib",
+        "jaxopt",
+        "jaxtyping",
+        "lineax",
         "math",
         "ml_dtypes",
         "numpy",
         "operator",
+        "optax",
+        "optimistix",
         "saiunit",
+        "types",
         "typing",
     ]
 )
 """Packages whose functions depend on their arguments alone, for all that tracing a rule can see."""
 
-EXACT = frozenset((bool, int, str, bytes, type(None)))
+EXACT = frozenset((bool, int, str, bytes, type(None), type(...), type(NotImplemented)))
 """Types whose values are equal only where nothing tells them apart."""
 
 
@@ -128,3 +146,53 @@ def is_pure(module: str | None) -> bool:
 def has_pure_code(function: types.FunctionType) -> bool:
     """Whether a function was written in such a module; what :func:`functools.wraps` gave it says another one's."""
     return is_pure(function.__globals__.get("__name__"))
+
+
+def is_jax_object(value: Any) -> bool:
+    """Whether a value is of a class of JAX."""
+    return type(value).__module__.partition(".")[0] in ("jax", "jaxlib")
+
+
+def is_compared_by_jax(value: Any) -> bool:
+    """Whether JAX compares a value to see whether it has compiled a program before.
+
+    Those are numbers of dimensions, layouts, shardings and the like.
+    """
+    kind = type(value)
+    is_number = issubclass(kind, int | float | complex) or hasattr(kind, "__array__")
+    if not is_jax_object(value) or is_number:
+        return False
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return any("__eq__" in vars(base) for base in kind.__mro__[:-1])
+
+
+def around_functions(value: Any) -> tuple[Any, ...] | None:
+    """Return what one of JAX's objects holds that do nothing but hold functions and arguments; None for others."""
+    if not is_jax_object(value):
+        return None
+    kind = type(value)
+    if getattr(kind, "__slots__", None) == ["val"]:
+        return (value.val,)  # what makes a static argument hashable, or keeps it from being hashed
+    if kind.__name__ == "HashablePartial":
+        return value.f, value.args, value.kwargs
+    if kind.__name__ == "custom_vmap":
+        return value.fun, value.vmap_rule
+    return None
+
+
+def is_jitted_for_good(value: Any) -> bool:
+    """Whether a value is a function of a module under ``jax.jit``, which traces it once and for all."""
+    inner = getattr(value, "__wrapped__", None)
+    is_function = isinstance(inner, types.FunctionType) and "<locals>" not in inner.__qualname__
+    return type(value).__name__ == "PjitFunction" and is_function
+
+
+def jitted(value: Any) -> tuple[Any, ...] | None:
+    """Return the function under ``jax.jit``, and what is said of it there; None for anything else."""
+    info: Any = getattr(value, "_jit_info", None)
+    if type(value).__name__ != "PjitFunction" or not hasattr(info, "_asdict"):
+        return None
+    return value.__wrapped__, {name: held for name, held in info._asdict().items() if not name.startswith("fun_")}
