@@ -42,7 +42,8 @@ def implementation(equation: Equation) -> Any:
     """
     primitive, params = equation.primitive, equation.params
     if primitive.name == "call_hi_primitive":
-        return _hi_implementation(params["_prim"])
+        (held,) = params.values()  # JAX 0.10 renamed it
+        return _hi_implementation(held)
     kernel = _brainevent_registry().get(primitive.name)
     if kernel is not None:
         entry = next((part["jax_raw"] for part in kernel._kernels.values() if "jax_raw" in part), None)
