@@ -12,6 +12,7 @@ from jax import lax
 
 import brainir
 from brainir.ir.canonical import function_keys
+from brainir.ir.errors import LoweringError
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits, assert_same_function
 from tests.derivative_programs import DERIVATIVE_PROGRAMS
@@ -368,3 +369,9 @@ def test_a_backward_rule_that_gives_nothing_for_an_integer_has_no_node_for_it() 
     nodes = [node for function in program.functions for node in function.nodes]
     assert [node for node in nodes if "float0" in str(node.types)] == []
     assert brainir.fingerprint(brainir.lower(round_trip(program), X, places)) == brainir.fingerprint(program)
+
+
+def test_a_tangent_of_a_function_with_backward_rules_is_refused_with_the_way_out() -> None:
+    clipped = jax.custom_gradient(lambda x: (jnp.sin(x), lambda ct: (jnp.clip(ct, -1, 1),)))
+    with pytest.raises(LoweringError, match=r"custom_lin: it is a tangent of a function .*; use jax\.vjp"):
+        brainir.lower(lambda x, t: jax.linearize(clipped, x)[1](t), 0.5, 1.0)

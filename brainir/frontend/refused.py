@@ -75,6 +75,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
     ),
     "it works on sizes that are symbols; lower with numbers": ("dim_as_value", "dimension_size", "shape_assertion"),
     "it is an error check that has not been taken out; lower jax.experimental.checkify.checkify(function)": ("check",),
+    "it is a tangent of a function with rules of jax.custom_vjp, which JAX has in reverse mode only; use jax.vjp": (
+        "custom_lin",
+    ),
     "it is a type of the experimental hijax, which JAX still changes": (
         "box_get",
         "box_set",

@@ -48,7 +48,6 @@ INTERNAL: dict[str, tuple[str, ...]] = {
     "a step of a transformation; it is gone when that is done": (
         "call",
         "custom_jvp_call_jaxpr",
-        "custom_lin",
         "tie",
         "unreachable",
         "vmap",
