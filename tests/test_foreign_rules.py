@@ -1,5 +1,6 @@
 """Primitives of other packages whose rules refuse some operands, or that JAX transposes by a rule of their own."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 import brainir
+from brainir.ir.errors import LoweringError
+from tests.compare import JAX, assert_same_bits
 
 MATRIX = jnp.array([[4.0, 1.0, 0.5], [0.3, 5.0, -1.0], [0.2, 0.7, 6.0]])
 TALL = jnp.array([[0.5, 0.1], [0.3, -0.4], [0.2, 0.3]])
@@ -507,3 +510,76 @@ def test_results_have_the_types_that_the_primitive_says() -> None:
     ours = brainir.to_callable(program)
     assert jax.eval_shape(ours, X) == jax.eval_shape(fn, X)
     assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+
+
+if JAX >= (0, 9):
+    from jax.experimental import hijax
+
+    Base: Any = hijax.VJPHiPrimitive if hasattr(hijax, "VJPHiPrimitive") else hijax.HiPrim
+
+    class Scaled(Base):
+        """Two arrays and a number multiplied, with a rule for cotangents that is not the true derivative."""
+
+        def __init__(self, pair: Any, number: Any) -> None:
+            self.in_avals, self.out_aval, self.params = (pair, number), [pair["a"]], {}
+            super().__init__()
+
+        def expand(self, pair: Any, number: Any) -> Any:
+            return [pair["a"] * pair["b"] * number]
+
+        def vjp_fwd(self, perturbed: Any, pair: Any, number: Any) -> Any:
+            return self.expand(pair, number), (pair, number)
+
+        def vjp_bwd_retval(self, held: Any, cotangents: Any) -> Any:
+            pair, number = held
+            (ct,) = cotangents
+            nothing = np.zeros((), jax.dtypes.float0)
+            return {"a": ct * pair["b"] * 2, "b": ct * pair["a"] * number * 5}, nothing
+
+    class Accumulating(Scaled):
+        vjp_bwd_retval = Base.vjp_bwd_retval
+
+        def vjp_bwd(self, held: Any, cotangents: Any, *accumulators: Any) -> None:
+            raise NotImplementedError
+
+    def scaled(kind: Any, a: Any, b: Any) -> Any:
+        number = jnp.int32(3)
+        return kind({"a": jax.typeof(a), "b": jax.typeof(b)}, jax.typeof(number))({"a": a, "b": b}, number)[0]
+
+    def test_the_cotangents_of_a_primitive_of_hijax_are_those_of_its_rule() -> None:
+        def loop(a: Any, b: Any) -> Any:
+            return lax.scan(lambda c, y: (scaled(Scaled, c, y), c), a, jnp.stack([b, a]))
+
+        def total(fn: Callable[..., Any]) -> Callable[..., Any]:
+            return jax.jit(jax.grad(lambda a, b: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(fn(a, b))), (0, 1)))
+
+        for fn in (functools.partial(scaled, Scaled), loop):
+            program = brainir.lower(fn, X, X + 1)
+            ours = brainir.to_callable(brainir.loads(brainir.dumps(program)))
+            assert_same_bits(jax.jit(ours)(X, X + 1), jax.jit(fn)(X, X + 1))
+            assert_same_bits(total(ours)(X, X + 1), total(fn)(X, X + 1))
+            assert brainir.fingerprint(brainir.lower(ours, X, X + 1)) == brainir.fingerprint(program)
+
+    def test_a_primitive_of_hijax_that_adds_up_cotangents_in_place_is_refused() -> None:
+        with pytest.raises(LoweringError, match="Accumulating has a rule vjp_bwd; give it a vjp_bwd_retval"):
+            brainir.lower(functools.partial(scaled, Accumulating), X, X)
+
+    def test_a_value_of_a_type_of_hijax_is_no_constant() -> None:
+        class Several:
+            pass
+
+        @dataclasses.dataclass(frozen=True)
+        class SeveralType(hijax.HiType):
+            def lo_ty(self) -> Any:
+                return [jax.core.ShapedArray((), np.dtype("float32"))]
+
+            def lower_val(self, value: Any) -> Any:
+                return [jnp.float32(1)]
+
+            def to_tangent_aval(self) -> Any:
+                return self
+
+        hijax.register_hitype(Several, lambda value: SeveralType())
+        held = Several()
+        with pytest.raises(LoweringError, match=r"a value of the type .*SeveralType.* of the experimental hijax"):
+            brainir.lower(lambda x: lax.scan(lambda c, y: (c, y), held, x)[1], X)

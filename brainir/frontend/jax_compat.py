@@ -134,7 +134,15 @@ def _literal(octets: bytes, held: np.dtype[Any], dtype: np.dtype[Any], weak_type
 
 
 def tensor_type(aval: Any) -> TensorType:
-    """Return the IR type of an abstract value."""
+    """Return the IR type of an abstract value.
+
+    Raises
+    ------
+    UnsupportedError
+        If that is one of hijax, which stands for several arrays.
+    """
+    if not hasattr(aval, "dtype"):
+        raise UnsupportedError(f"a value of the type {aval} of the experimental hijax; give the arrays in it")
     return _tensor_type(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 

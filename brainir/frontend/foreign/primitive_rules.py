@@ -17,6 +17,7 @@ from jax.interpreters import ad, batching
 
 from ..jax_compat import Equation, moves, spec_of
 from ..jax_rules import avals, operand_specs, rule_specs, with_float0
+from ..rules import UnsupportedError
 from ..tracing import make_jaxpr
 
 __all__ = [
@@ -37,12 +38,12 @@ def implementation(equation: Equation) -> Any:
     """Return a function that computes an equation, or None if that says no more than the primitive does.
 
     Primitives of other packages have an implementation. That of JAX's own primitives compiles and runs the primitive
-    itself, but for ``call_hi_primitive`` (JAX 0.12), which holds an object with functions.
+    itself, but for ``call_hi_primitive``, which holds an object with functions.
     """
     primitive, params = equation.primitive, equation.params
     if primitive.name == "call_hi_primitive":
-        held = params["_prim"]
-        return lambda *operands: jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
+        (held,) = params.values()  # JAX 0.10 renamed it
+        return _hi_implementation(held)
     kernel = _brainevent_registry().get(primitive.name)
     if kernel is not None:
         entry = next((part["jax_raw"] for part in kernel._kernels.values() if "jax_raw" in part), None)
@@ -53,6 +54,51 @@ def implementation(equation: Equation) -> Any:
     if module.startswith(("jax.", "jaxlib.")) and not _is_public(function):
         return _sparse_implementation(equation)
     return functools.partial(primitive.impl, **params)
+
+
+def _hi_implementation(held: Any) -> Any:
+    """Return what computes a primitive of hijax; with its rules for reverse mode, where it has none for forward mode.
+
+    Raises
+    ------
+    UnsupportedError
+        If the rule of its cotangents puts them into references rather than returns them.
+    """
+
+    def expand(*operands: Any) -> list[Any]:
+        return jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
+
+    single = held
+    while type(single).__name__ == "VmapOf":
+        single = single.prim
+    if _is_own(single, "jvp") or not _is_own(single, "vjp_fwd"):
+        return expand
+    if not _is_own(single, "vjp_bwd_retval"):
+        raise UnsupportedError(f"{type(single).__name__} has a rule vjp_bwd; give it a vjp_bwd_retval in its place")
+    moving = [moves(kind) for kind in held.in_avals_flat]
+
+    def forward(*operands: Any) -> tuple[list[Any], Any]:
+        perturbed = jax.tree.unflatten(held.in_tree, moving)
+        results, residuals, *_ = held.vjp_fwd(perturbed, *jax.tree.unflatten(held.in_tree, operands))
+        return jax.tree.leaves(results), residuals
+
+    def backward(residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
+        found = held.vjp_bwd_retval(residuals, jax.tree.unflatten(held.out_tree, cotangents))
+        each = held.in_tree.flatten_up_to(found)
+        return tuple(
+            cotangent if is_moving and not isinstance(cotangent, ad.Zero) else None
+            for cotangent, is_moving in zip(each, moving, strict=True)
+        )
+
+    ruled = jax.custom_vjp(expand)
+    ruled.defvjp(forward, backward)
+    return ruled
+
+
+def _is_own(held: Any, method: str) -> bool:
+    """Whether the class of a primitive of hijax defines a method that its base in JAX only declares."""
+    base = next(kind for kind in type(held).__mro__ if kind.__name__ in ("VJPHiPrimitive", "HiPrim"))
+    return getattr(type(held), method) is not getattr(base, method)
 
 
 _PUBLIC = (jnp, jnp.linalg, jax.lax, jax.nn)
