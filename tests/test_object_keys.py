@@ -379,6 +379,16 @@ def test_what_holds_something_unseen_has_no_key(value: Any) -> None:
         key(Solver(value))
 
 
+def test_a_rule_that_reads_a_long_chain_or_many_objects_is_lowered_without_a_key() -> None:
+    chain: Any = None
+    for _ in range(5_000):
+        chain = Solver(chain)
+    for held in (chain, [Solver(1.0) for _ in range(5_000)]):
+        with pytest.raises(UnknownBehaviourError):
+            key(Solver(held))
+        assert slope_of(with_backward(lambda _, g, held=held: (g * (2.0 if held else 1.0),))) == 2.0
+
+
 def test_values_of_a_trace_have_no_key() -> None:
     @jax.make_jaxpr
     def traced(x: Any) -> Any:

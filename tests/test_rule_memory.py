@@ -439,3 +439,25 @@ def test_a_rule_that_calls_the_host_is_traced_once_and_names_it_as_its_program_d
     assert capsys.readouterr().out == ""
     back = brainir.to_callable(brainir.loads(fresh[3]), externals={"call": lambda x: 2 * x, "call_1": lambda x: 3 * x})
     assert_same_bits(jax.jvp(back, (X,), (X,)), jax.jvp(programs[3], (X,), (X,)))
+
+
+def test_a_function_whose_rule_fails_is_traced_once(capsys: pytest.CaptureFixture[str]) -> None:
+    @jax.custom_jvp
+    def failing(x: Any) -> Any:
+        return x * 1.0
+
+    @failing.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        print("rule")
+        raise RuntimeError("not differentiable here")
+
+    def fn(x: Any) -> Any:
+        return failing(failing(x) + jax.jit(failing)(2.0 * x))
+
+    program = brainir.lower(fn, X)
+    assert capsys.readouterr().out.count("rule") == 1
+    assert [node.op for function in program.functions for node in function.nodes].count("no_derivative") == 3
+    assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(program)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(brainir.BrainIRError, match="not differentiable here"):
+        gradient(program)

@@ -17,6 +17,7 @@ __all__ = [
     "UNTRACEABLE",
     "HigherOrderError",
     "NoRuleError",
+    "Refusal",
     "RefusedError",
     "TracedRules",
     "jvp_rules",
@@ -50,6 +51,21 @@ class RefusedError(NoRuleError):
 
 class HigherOrderError(NoRuleError):
     """The rule is another one for every order of derivative, and orders as high as this are not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a rule cannot be stored: it fails where these operands are perturbed.
+
+    Parameters
+    ----------
+    reason : str
+    asserted : bool
+        Whether the rule was not written for that, and may be for fewer operands.
+    """
+
+    reason: str
+    asserted: bool = False
 
 
 @dataclass

@@ -15,7 +15,7 @@ from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..memory.remembering import Behaviour, Remembering
 from ..rules import Attributes
 from ..table import Table, identifier
-from .cases import HigherOrderError, NoRuleError, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .cases import HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .covering import covering_jvp, covering_vjp
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RuleLowering:
     Attributes
     ----------
     by_behaviour : dict
-        Rules that were lowered, by what they depend on.
+        Rules that were lowered, by what they depend on, or why they cannot be.
     """
 
     def __init__(self) -> None:
@@ -88,17 +88,19 @@ class RuleLowering:
         def lower(chosen: Lowering) -> Attributes:
             try:
                 return chosen.rules._lowered(chosen, _Open(base, parts, elements), traced, key)
-            except NoRuleError as error:
+            except HigherOrderError as error:
                 error.function = function
                 raise
+            except NoRuleError as error:
+                return {"refusal": Refusal(str(error))}
 
         known = self.by_behaviour.get(key)
         if known is None:
             self._first[key] = behaviour
-            if behaviour is None or lowering.only_rules:
-                known = lower(lowering)
-            else:
-                known = self.by_behaviour[key] = memory.lowered(lowering, behaviour, lower)
+            apart = behaviour is not None and not lowering.only_rules
+            known = self.by_behaviour[key] = memory.lowered(lowering, behaviour, lower) if apart else lower(lowering)
+        if "refusal" in known:
+            raise NoRuleError(function, known["refusal"].reason)
         is_other = self._first.get(key) != behaviour
         if behaviour is None or is_other or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...ir.program import Function
 from .. import jax_compat, jaxprs
-from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, RefusedError, TracedRules
+from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules
 from ..derivatives.covering import covering_primitive_jvp
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
@@ -60,21 +59,6 @@ class _Function(NamedTuple):
 
     called: str
     with_rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """Why the rule of a primitive cannot be stored: it fails where these operands are perturbed.
-
-    Parameters
-    ----------
-    reason : str
-    asserted : bool
-        Whether the rule was not written for that, and may be for fewer operands.
-    """
-
-    reason: str
-    asserted: bool
 
 
 class ForeignPrimitives:
@@ -188,7 +172,7 @@ class ForeignPrimitives:
         rules = self._rules(equation, use)
         if rules is None:
             return {"function": function.called}
-        if isinstance(rules, _Refusal):
+        if isinstance(rules, Refusal):
             ruled = self.known[use.key] = {"function": function.with_rule, "refusal": rules}
             return ruled
         before = set(table.functions)
@@ -209,7 +193,7 @@ class ForeignPrimitives:
         return ruled
 
     @staticmethod
-    def _rules(equation: Any, use: _Use) -> TracedRules | _Refusal | None:
+    def _rules(equation: Any, use: _Use) -> TracedRules | Refusal | None:
         """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
         try:
             if use.perturbed is not None:
@@ -220,7 +204,7 @@ class ForeignPrimitives:
         except RecursionError:
             raise  # that Python's stack is full says nothing of the rule
         except (RuntimeError, AssertionError) as error:
-            return _Refusal(str(error) or "its derivative rule fails", isinstance(error, AssertionError))
+            return Refusal(str(error) or "its derivative rule fails", isinstance(error, AssertionError))
 
 
 def _implementation(equation: Any) -> Any:

@@ -249,6 +249,8 @@ class FunctionKeys:
             return Key(self._content(value, content), not self._changes, frozenset(self._parts))
         except UnknownBehaviourError as error:
             return error.with_traceback(None)
+        except RecursionError:
+            return UnknownBehaviourError("too deep")  # as a list that is linked by attributes
         finally:
             self._changes, self._parts = outer
             self._met.clear()
