@@ -16,7 +16,7 @@ import pytest
 import brainir
 from brainir.ir.errors import EmissionError, LoweringError
 from brainir.ir.program import Program
-from tests.compare import assert_same_bits
+from tests.compare import JAX, assert_same_bits
 
 X = jnp.linspace(-1.0, 1.5, 4)
 
@@ -228,8 +228,9 @@ def test_values_without_a_tangent_come_in_and_go_out() -> None:
 
 
 def test_keys_are_taken_with_an_index_out_of_bounds() -> None:
+    modes = ["clip", "fill"] if JAX >= (0, 9) else ["clip"]  # JAX 0.8 fills in numbers only
     keys = jax.random.split(jax.random.key(1), 3)
-    check(lambda keys, places: (jnp.take(keys, places), keys.at[places].get(mode="clip")), keys, jnp.array([0, 2, 7]))
+    check(lambda keys, at: [jnp.take(keys, at, mode=mode) for mode in modes], keys, jnp.array([0, 2, 7]))
 
 
 def test_keys_of_the_old_kind_can_be_cloned() -> None:
