@@ -13,8 +13,8 @@ from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
+from .foreign.noinline import operands_of
 from .jax_compat import Literal, OpenJaxpr
-from .noinline import operands_of
 from .rules import has_sharding
 from .sources import is_model_file, source_of
 

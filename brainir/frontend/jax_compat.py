@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -56,11 +56,9 @@ __all__ = [
     "type_texts",
     "unusual_jit_params",
     "varying",
-    "within_shard_map",
 ]
 
 Equation = Any
-Result = TypeVar("Result")
 
 ABSTRACT = (jax.ShapeDtypeStruct, jax.core.ShapedArray)
 """What says of an array only its type."""
@@ -198,19 +196,6 @@ def spec_of(aval: Any) -> jax.ShapeDtypeStruct:
     axes = varying(aval)
     within = {_VARYING: axes, "sharding": aval.sharding} if getattr(axes, "varying", axes) else {}
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False), **within)
-
-
-def within_shard_map(params: Mapping[str, Any], run: Callable[[], Result]) -> Result:
-    """Call a function where JAX knows the axes of a ``shard_map``, as when it traces the function of that."""
-    found: list[Result] = []
-
-    def body() -> tuple[()]:
-        found.append(run())
-        return ()
-
-    options = {"mesh": params["mesh"], "axis_names": manual_axes(params), "check_vma": params["check_vma"]}
-    jax.eval_shape(jax.shard_map(body, in_specs=(), out_specs=(), **options))
-    return found[0]
 
 
 def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:

@@ -13,14 +13,14 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, noinline, parallel
+from . import control, jax_compat, parallel
 from .body import Body
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .equations import EQUATION_RULES
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
-from .foreign import batching
+from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
 from .memory.nested import NestedFunctions

@@ -13,6 +13,7 @@ from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
 from .rules.registry import ints, rule
 from .shardings import axis_names, mesh_shape, partition_spec, sharding
+from .tracing import within_shard_map
 
 __all__ = ["RULES"]
 
@@ -29,7 +30,7 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     name = jax_compat.open_jaxpr(closed).function_name
     return dict(
         # Derivative rules in it can be traced among the axes of the mesh only.
-        function=jax_compat.within_shard_map(params, lambda: table.shared(closed, name)),
+        function=within_shard_map(params, lambda: table.shared(closed, name)),
         mesh=mesh,
         in_specs=tuple(map(partition_spec, params["in_specs"])),
         out_specs=tuple(map(partition_spec, params["out_specs"])),

@@ -6,17 +6,19 @@ Making it costs more than tracing a function of a few equations.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 from jax.api_util import debug_info, shaped_abstractify
 from jax.extend import linear_util
 from jax.interpreters import partial_eval
 
-from .jax_compat import as_closed
+from .jax_compat import as_closed, manual_axes
 
-__all__ = ["make_jaxpr", "trace", "without_source"]
+__all__ = ["make_jaxpr", "trace", "within_shard_map", "without_source"]
+
+Result = TypeVar("Result")
 
 _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Parameter.VAR_POSITIONAL)])
 
@@ -65,6 +67,19 @@ def make_jaxpr(fn: Callable[..., Any]) -> Callable[..., Any]:
         return trace(flat, leaves, fn)
 
     return traced
+
+
+def within_shard_map(params: Mapping[str, Any], run: Callable[[], Result]) -> Result:
+    """Call a function where JAX knows the axes of a ``shard_map``, as when it traces the function of that."""
+    found: list[Result] = []
+
+    def body() -> tuple[()]:
+        found.append(run())
+        return ()
+
+    options = {"mesh": params["mesh"], "axis_names": manual_axes(params), "check_vma": params["check_vma"]}
+    jax.eval_shape(jax.shard_map(body, in_specs=(), out_specs=(), **options))
+    return found[0]
 
 
 def without_source(jaxpr: Any) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .control import FunctionTable
-from .foreign.primitive_rules import as_weak_as
-from .jax_compat import is_literal, spec_of
-from .rules import Attributes, UnsupportedError
-from .tracing import make_jaxpr
+from ..control import FunctionTable
+from ..jax_compat import is_literal, spec_of
+from ..rules import Attributes, UnsupportedError
+from ..tracing import make_jaxpr
+from .primitive_rules import as_weak_as
 
 __all__ = ["RULES", "operands_of"]
 
