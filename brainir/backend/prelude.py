@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import unvmap
 from .solves import WITH_TRANSPOSE
 
 __all__ = ["PRELUDE"]
@@ -285,32 +286,7 @@ def _batching_rule(name):
     rule.__name__ = name
     return rule
 ''',
-    "_unvmapped": '''
-def _unvmapped(name, whole, of_batch=None):
-    """Return a primitive that gives one result, for a batch that of all examples as one array if not `of_batch`."""
-
-    def batched(operands, axes):
-        return (of_batch or primitive.bind)(*operands), None
-
-    primitive = Primitive(name)
-    primitive.def_impl(whole)
-    primitive.def_abstract_eval(lambda x: jax.core.ShapedArray((), jax.eval_shape(whole, x).dtype))
-    batching.primitive_batchers[primitive] = batched
-    mlir.register_lowering(primitive, mlir.lower_fun(whole, multiple_results=False))
-    return primitive.bind
-''',
-    "_is_vmapped": """
-_is_vmapped = _unvmapped("is_vmapped", lambda x: jnp.bool_(False), lambda x: jnp.bool_(True))
-""",
-    "_unvmap_all": """
-_unvmap_all = _unvmapped("unvmap_all", jnp.all)
-""",
-    "_unvmap_any": """
-_unvmap_any = _unvmapped("unvmap_any", jnp.any)
-""",
-    "_unvmap_max": """
-_unvmap_max = _unvmapped("unvmap_max", jnp.max)
-""",
+    **unvmap.WRITTEN,
     "_iota_2x32": '''
 def _iota_2x32(shape):
     """Return the place of each element in row-major order, as words of 32 bits: the high ones, then the low ones."""
