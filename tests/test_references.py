@@ -62,3 +62,18 @@ def test_a_reference_from_outside_is_refused() -> None:
         brainir.lower(reading, X)
     with pytest.raises(brainir.BrainIRError, match=r"swap: it works on a reference that does not live.*\(writing\)"):
         brainir.lower(writing, held, X)
+
+
+def test_a_reference_within_a_shard_map_is_taken_out_among_the_axes_of_its_mesh() -> None:
+    def body(x: Any) -> Any:
+        held = jax.new_ref(x)
+        held[0] = held[1] * jax.lax.axis_index("d")
+        return jax.lax.psum(held[...], "d")
+
+    mesh = jax.sharding.Mesh(jax.devices()[:1], ("d",))
+    spec = jax.sharding.PartitionSpec("d")
+    fn = jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=jax.sharding.PartitionSpec())
+    program = brainir.lower(fn, X)
+    ours = brainir.to_callable(program)
+    assert_same_bits(jax.jit(ours)(X), jax.jit(fn)(X))
+    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)

@@ -27,7 +27,7 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     mesh = mesh_shape(params["mesh"])
     manual = jax_compat.manual_axes(params)
     closed = jax_compat.as_closed(params["jaxpr"])
-    name = jax_compat.open_jaxpr(closed).function_name
+    name = jax_compat.function_name(closed)
     return dict(
         # Derivative rules in it can be traced among the axes of the mesh only.
         function=within_shard_map(params, lambda: table.shared(closed, name)),
