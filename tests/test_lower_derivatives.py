@@ -375,3 +375,15 @@ def test_a_tangent_of_a_function_with_backward_rules_is_refused_with_the_way_out
     clipped = jax.custom_gradient(lambda x: (jnp.sin(x), lambda ct: (jnp.clip(ct, -1, 1),)))
     with pytest.raises(LoweringError, match=r"custom_lin: it is a tangent of a function .*; use jax\.vjp"):
         brainir.lower(lambda x, t: jax.linearize(clipped, x)[1](t), 0.5, 1.0)
+
+
+def test_a_rule_that_jax_batches_to_other_shapes_is_refused_and_the_values_are_right() -> None:
+    doubled = jax.custom_jvp(lambda x: x * 2.0)
+    # A loop has the batch in front, where the function leaves it at the end.
+    doubled.defjvp(lambda primals, tangents: (lax.fori_loop(0, 1, lambda _, c: c * 2.0, *primals), tangents[0] * 2.0))
+    fn, x = jax.vmap(doubled, in_axes=-1, out_axes=-1), jnp.linspace(0.2, 0.8, 8).reshape(4, 2)
+    program = brainir.lower(fn, x)
+    ours = brainir.to_callable(brainir.loads(brainir.dumps(program)))
+    assert_same_bits(jax.jit(ours)(x), jax.jit(fn)(x))
+    with pytest.raises(brainir.BrainIRError, match="JAX batches its derivative rule to results of other shapes"):
+        jax.jacfwd(ours)(x)

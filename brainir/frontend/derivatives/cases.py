@@ -104,6 +104,10 @@ def jvp_rules(equation: Any) -> TracedRules:
     One that linearizes a function with ``custom_vjp`` becomes the rules of a ``custom_vjp``.
     """
     jvp = _whole(equation, jax_rules.trace_custom_jvp)
+    shapes = [var.aval.shape for var in equation.outvars]
+    if [kind.shape for kind in jvp.out_avals[: len(shapes)]] != shapes:
+        # In a jaxpr, the batch axis of a function and of its rule may be different ones; that of the rule is lost.
+        raise RuntimeError("JAX batches its derivative rule to results of other shapes than those of the function")
     if jaxprs.uses_named(jvp, "custom_lin"):
         if equation.params["symbolic_zeros"]:
             raise RuntimeError("its rule asks for symbolic zeros and linearizes a function with custom_vjp")
