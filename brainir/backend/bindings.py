@@ -8,6 +8,8 @@ from typing import Any
 import jax
 
 from ..ir.errors import EmissionError, NotStoredError
+from ..ir.kept import kept
+from ..ir.node import Node
 from ..ir.ops import Callback, CustomCall, CustomVmap
 from ..ir.program import Program
 
@@ -48,8 +50,8 @@ def external_names(program: Program) -> tuple[str, ...]:
 
 def batching_rule_names(program: Program) -> tuple[str, ...]:
     """Return the names of the batching rules that a program does not hold; an empty one for those without a name."""
-    nodes = (node for function in program.functions for node in function.nodes)
-    return tuple(sorted({node.rule for node in nodes if isinstance(node, CustomVmap) and not node.sequential}))
+    rules = {node.rule for node in _naming(program) if isinstance(node, CustomVmap) and not node.sequential}
+    return tuple(sorted(rules))
 
 
 def custom_call_names(program: Program) -> tuple[str, ...]:
@@ -58,8 +60,17 @@ def custom_call_names(program: Program) -> tuple[str, ...]:
 
 
 def _names(program: Program, schema: type[Callback] | type[CustomCall]) -> tuple[str, ...]:
-    nodes = (node for function in program.functions for node in function.nodes)
-    return tuple(sorted({node.name for node in nodes if isinstance(node, schema)}))
+    return tuple(sorted({node.name for node in _naming(program) if isinstance(node, schema)}))
+
+
+def _naming(program: Program) -> tuple[Node, ...]:
+    """Return the nodes that name what a program does not hold."""
+
+    def find() -> tuple[Node, ...]:
+        nodes = [node for function in program.functions for node in function.nodes]
+        return tuple([node for node in nodes if isinstance(node, (Callback, CustomCall, CustomVmap))])
+
+    return kept(program, "_naming", find)
 
 
 class Bindings:
