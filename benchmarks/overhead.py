@@ -16,11 +16,12 @@ run      the regenerated function, compiled, to the original; bound 1, but for n
          for the first, and a module is compiled with what keeps its states
 load     ``loads``, verification included, to ``make_jaxpr``; bound 1
 
-Two rows are beyond some bounds. Bare calls of ``jax.lax`` are what JAX traces quickest; building comes on top. The row
-after it stands for programs that are almost nothing but functions that JAX has in memory: it then traces three
-equations, and brainir still checks and arranges all that is in them. The last two rows are over the programs of the
+Some rows are beyond some bounds. Bare calls of ``jax.lax`` are what JAX traces quickest; building comes on top. Three
+calls of ``jnp.linalg`` are traced by JAX from its memory, in the time of three equations; reading the file is not. A
+function that is nothing but a derivative rule, and a solver with the rule of its adjoint equation, show what it costs
+to trace rules once in a process: ``make_jaxpr`` does not look at them. The last two rows are over the programs of the
 tests, most of a few equations, which JAX traces in less than half a millisecond: half of them, and nine of ten, cost no
-more than this.
+more than this. Those beyond a bound are named.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
+from jax.experimental.ode import odeint
 
 import brainir
 from brainir.frontend.memory import forgetting
@@ -75,6 +77,11 @@ def bare_chain(x: Any, w: Any) -> Any:
 def solutions(a: Any, b: Any) -> Any:
     """Return an inverse, a solution and a determinant."""
     return jnp.linalg.inv(a), jnp.linalg.solve(a, b), jnp.linalg.det(a)
+
+
+def decay(y: Any, times: Any) -> Any:
+    """Return the solution of a differential equation, whose derivative is an adjoint equation."""
+    return odeint(lambda y, t: -y * jnp.cos(t), y, times)
 
 
 @jax.custom_jvp
@@ -267,10 +274,10 @@ def ratios(work: Workload) -> dict[str, float]:
     return {**found, "run": run["ours"] / run["theirs"]}
 
 
-def small_ratios() -> dict[str, list[float]]:
-    """Return the ratios of the programs of the tests, in order, for some columns of the table."""
-    found: dict[str, list[float]] = {"lower": [], "retrace": []}
-    for case in PROGRAMS_HERE.values():
+def small_ratios() -> dict[str, list[tuple[float, str]]]:
+    """Return the ratios of the programs of the tests with their names, in order, for some columns of the table."""
+    found: dict[str, list[tuple[float, str]]] = {"lower": [], "retrace": []}
+    for title, case in PROGRAMS_HERE.items():
         work = function_workload(case.fn, case.args)
         regenerated = work.regenerated(work.lower())
         spent = least(
@@ -279,11 +286,12 @@ def small_ratios() -> dict[str, list[float]]:
             SMALL_REPEATS,
         )
         for name, ratios_of in found.items():
-            ratios_of.append(spent[name] / spent["trace"])
+            ratios_of.append((spent[name] / spent["trace"], title))
     return {name: sorted(each) for name, each in found.items()}
 
 
 HEADER = ("first", "lower", "build", "retrace", "run", "load")
+BOUNDS = {"lower": 1.5, "retrace": 1.2}
 
 
 def show(title: str, row: dict[str, float]) -> None:
@@ -300,6 +308,8 @@ if __name__ == "__main__":
         "the guide's network": module_workload("ALIF_STPExpCu"),
         "calls of jax.lax": function_workload(bare_chain, (jnp.ones(16), jnp.ones(16)), compiles=False),
         "jnp.linalg": function_workload(solutions, (jnp.eye(4), jnp.ones(4))),
+        "jax.nn.relu alone": function_workload(jax.nn.relu, (jnp.ones(16),)),
+        "odeint": function_workload(decay, (jnp.ones(4), jnp.linspace(0.0, 1.0, 3))),
     }
     print(f"{'to tracing with JAX':22}" + "".join(f"{name:>9}" for name in HEADER))
 
@@ -307,4 +317,7 @@ if __name__ == "__main__":
         show(title, ratios(workload))
     small = small_ratios()
     for title, share in {"half of the tests'": 0.5, "nine of ten": 0.9}.items():
-        show(title, {name: each[int(share * (len(each) - 1))] for name, each in small.items()})
+        show(title, {name: each[int(share * (len(each) - 1))][0] for name, each in small.items()})
+    for column, bound in BOUNDS.items():
+        beyond = [f"{title} {ratio:.2f}" for ratio, title in small[column] if ratio > bound]
+        print(f"{column} beyond {bound}: {', '.join(beyond) or 'none'}")
