@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
-from brainir.ir.errors import EmissionError
+from brainir.ir.errors import EmissionError, LoweringError
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,3 +52,11 @@ def test_axes_along_which_a_value_varies_have_no_order() -> None:
         return brainir.lower(jax.shard_map(varied, mesh=mesh, in_specs=cut, out_specs=cut), jnp.ones((2, 2)))
 
     assert brainir.fingerprint(program(("x", "y"))) == brainir.fingerprint(program(("y", "x")))
+
+
+def test_what_needs_explicit_axes_is_refused_with_the_way_out() -> None:
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+    x = jax.device_put(jnp.ones((4, 2)), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x")))
+    assert brainir.lower(lambda x: jnp.tanh(x).sum(0) + 1, x)
+    with pytest.raises(LoweringError, match=r"broadcast_in_dim: sharding=.*'x'.*: types of a program .*AxisType.Auto"):
+        brainir.lower(lambda x: x + jnp.zeros_like(x), x)

@@ -11,7 +11,7 @@ from ..ir.ops import Device, Sharding
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
-from .rules.registry import ints, rule
+from .rules.registry import NO_EXPLICIT_AXES, ints, rule
 from .shardings import axis_names, mesh_shape, partition_spec, sharding
 from .tracing import within_shard_map
 
@@ -61,7 +61,7 @@ def _reshard(*, dst_sharding: Any, concrete_mesh: Any = None) -> Attributes:
     del concrete_mesh
     stored = sharding(dst_sharding)
     if any(stored.spec) or "explicit" in stored.mesh.types:
-        raise UnsupportedError("jax.reshard to a mesh with explicit axes")
+        raise UnsupportedError(f"jax.reshard to {dst_sharding.spec}: {NO_EXPLICIT_AXES}")
     return {}
 
 

@@ -14,6 +14,7 @@ from ...ir.ops import DotAlgorithm
 from ...ir.ops.contraction import Precision
 
 __all__ = [
+    "NO_EXPLICIT_AXES",
     "OTHER_OPS",
     "RULES",
     "Attributes",
@@ -65,11 +66,18 @@ def absent(**params: Any) -> None:
             raise UnsupportedError(f"{name}={value!r}")
 
 
+NO_EXPLICIT_AXES = (
+    "types of a program do not say how arrays lie on explicit axes of a mesh; make one with automatic axes, "
+    "jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto, ...)), and use "
+    "jax.lax.with_sharding_constraint"
+)
+
+
 def no_sharding(**params: Any) -> None:
     """Refuse parameters that name a sharding."""
     for name, value in params.items():
         if has_sharding(value):
-            raise UnsupportedError(f"{name}={value!r}")
+            raise UnsupportedError(f"{name}={getattr(value, 'spec', value)}: {NO_EXPLICIT_AXES}")
 
 
 def has_sharding(sharding: Any) -> bool:
