@@ -70,7 +70,7 @@ _BUILTIN = (
     types.BuiltinFunctionType,
     type,
     np.ufunc,
-    type(functools.lru_cache(is_pure.__wrapped__)),
+    type(is_pure),  # of functools.lru_cache
 )
 """Kinds of callables that do nothing but what was defined."""
 
