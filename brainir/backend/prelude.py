@@ -266,6 +266,16 @@ def _composite(function, name, version):
     """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""
     return lax.composite(lambda *operands, **_: function(*operands), name=name, version=version)
 ''',
+    "_on_mesh": '''
+def _on_mesh(function, mesh):
+    """Return a function that runs where this abstract mesh is around it."""
+
+    def run(*operands):
+        with jax.sharding.use_abstract_mesh(mesh):
+            return function(*operands)
+
+    return run
+''',
     "_with_batching": '''
 def _with_batching(function, rule):
     """Return a function that is batched by a rule of its own."""
@@ -336,6 +346,15 @@ def _mesh(names, sizes, types):
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
     devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
     return jax.sharding.Mesh(devices, names, axis_types=kinds)
+''',
+    "_abstract_mesh": '''
+def _abstract_mesh(names, sizes, types):
+    """Return that mesh without its devices, and with axes of these kinds, whatever they are around the call."""
+    if not names:
+        return jax.sharding.AbstractMesh((), ())
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
+    device = _mesh(names, sizes, types).abstract_mesh.abstract_device
+    return jax.sharding.AbstractMesh(sizes, names, axis_types=kinds, abstract_device=device)
 ''',
     "_external": '''
 def _external(name):

@@ -54,10 +54,11 @@ _BUILTINS = (
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
 _HELPERS = (
-    "BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_batching_rule", "_captured",
-    "_case", "_composite", "_covering_jvp", "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect",
+    "BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_abstract_mesh", "_array", "_batching_rule",
+    "_captured", "_case", "_composite", "_covering_jvp", "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2",
+    "_expect",
     "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh",
-    "_moving", "_parts", "_platform_index", "_polynomial", "_primitive", "_quantity", "_scan",
+    "_moving", "_on_mesh", "_parts", "_platform_index", "_polynomial", "_primitive", "_quantity", "_scan",
     "_solve_with_transpose", "_split", "_stored", "_switch", "_traced", "_unit", "_unvmap_all", "_unvmap_any",
     "_unvmap_max", "_unvmapped", "_while", "_with_batching",
 )  # fmt: skip

@@ -10,12 +10,14 @@ import numpy as np
 
 from ..ir.constant import Constant
 from ..ir.node import Node
+from ..ir.ops import Reshard
 from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
 from .foreign.noinline import operands_of
 from .jax_compat import Literal, OpenJaxpr
-from .rules import has_sharding
+from .mesh_regions import equations_here
+from .rules.shardings import has_layout, is_explicit, sharding_record
 from .sources import is_model_file, source_of
 
 __all__ = ["Body", "EquationTable"]
@@ -46,6 +48,7 @@ class Body:
         self._taken: set[str] = set()
         self._count = 0
         self._constants: list[Constant] = []
+        self._laid_out_constants: list[Node] = []
         self._arrays: dict[int, str] = {}
         self._keeps_sources = bool(inputs) or is_model_file(jaxpr.function_file)
         names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
@@ -71,6 +74,22 @@ class Body:
             count += 1
         name = self._name(f"c{count}")
         self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.octets(value, array)))
+        sharding = aval.sharding
+        return self._laid_out(name, aval) if is_explicit(sharding.mesh) and any(sharding.spec) else name
+
+    def _laid_out(self, constant: str, aval: Any) -> str:
+        """Return the name of a constant on the explicit axes of a mesh that the program found it on."""
+        name = f"{constant}_on_mesh"
+        while name in self._taken:
+            name += "_"
+        node = Reshard(
+            inputs=(constant,),
+            outputs=(self._name(name),),
+            types=(jax_compat.type_text(aval),),
+            sharding=sharding_record(aval.sharding),
+            devices=jax_compat.RESHARDS_TO_DEVICES and jax.sharding.get_abstract_mesh().empty,
+        )
+        self._laid_out_constants.append(node)
         return name
 
     def _note(self, value: Any) -> None:
@@ -80,13 +99,11 @@ class Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        nodes = tuple(
-            [
-                self._node(equation)
-                for equation in self._jaxpr.equations
-                if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
-            ]
-        )
+        nodes = [
+            self._node(equation)
+            for equation in equations_here(self._jaxpr)
+            if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
+        ]
         outputs = self._operands_of(self._jaxpr.outvars)
         fields = {
             "name": name,
@@ -96,11 +113,11 @@ class Body:
             "constants": tuple(self._constants),
             "outputs": outputs,
         }
-        return Function.of_nodes(nodes, fields)
+        return Function.of_nodes((*self._laid_out_constants, *nodes), fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether a conversion only hands its operand on; JAX removes most of these itself, but not all."""
-        if has_sharding(equation.params.get("sharding")):
+        if has_layout(equation.params.get("sharding")):
             return False
         (operand,), (result,) = equation.invars, equation.outvars
         if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):

@@ -50,6 +50,8 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    in_region : bool
+        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
     """
 
     def __init__(self, keep: Collection[str] = (), only_rules: bool = False) -> None:
@@ -62,6 +64,7 @@ class Lowering:
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering()
         self.foreign = ForeignPrimitives()
+        self.in_region = False
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
@@ -69,6 +72,7 @@ class Lowering:
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program."""
         inner = Lowering(self.keep, only_rules=True)
+        inner.in_region = self.in_region
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
         inner._octets = self._octets
@@ -183,6 +187,15 @@ class Lowering:
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
         return self._shared(closed, name, True)
+
+    def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
+        outer, self.in_region = self.in_region, True
+        try:
+            with jax.sharding.use_abstract_mesh(mesh):
+                return self.table.stored(self.function(jaxpr, "on_mesh"))
+        finally:
+            self.in_region = outer
 
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
         wanted = identifier(name)

@@ -11,8 +11,8 @@ from ..ir.ops import Device, Sharding
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
-from .rules.registry import NO_EXPLICIT_AXES, ints, rule
-from .shardings import axis_names, mesh_shape, partition_spec, sharding
+from .rules.registry import ints, rule
+from .rules.shardings import axis_names, has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
 from .tracing import within_shard_map
 
 __all__ = ["RULES"]
@@ -39,8 +39,25 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-RULES = {"shard_map": ("shard_map", _shard_map)}
-"""Primitive name to operation and rule, for those that run functions."""
+def _use_mesh(table: FunctionTable, equation: Any) -> Attributes:
+    mesh = equation.params["mesh"]
+    return {"function": table.region(equation.params["jaxpr"], mesh), "mesh": mesh_shape(mesh)}
+
+
+def _reshard(table: FunctionTable, equation: Any) -> Attributes:
+    wanted, (operand,) = equation.params["dst_sharding"], equation.invars
+    if not (table.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
+        return {"op": "copy"}
+    named = equation.params.get("concrete_mesh") is not None
+    return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}
+
+
+RULES = {
+    "reshard": ("reshard", _reshard),
+    "shard_map": ("shard_map", _shard_map),
+    "use_mesh": ("use_mesh", _use_mesh),
+}
+"""Primitive name to operation and rule, for those that run functions or depend on what is around them."""
 
 
 @rule("sharding_constraint")
@@ -50,19 +67,7 @@ def _sharding_constraint(
     del context_mesh, unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
-    return {"sharding": _sharding(sharding)}
-
-
-_sharding = sharding
-
-
-@rule("reshard", op="copy")
-def _reshard(*, dst_sharding: Any, concrete_mesh: Any = None) -> Attributes:
-    del concrete_mesh
-    stored = sharding(dst_sharding)
-    if any(stored.spec) or "explicit" in stored.mesh.types:
-        raise UnsupportedError(f"jax.reshard to {dst_sharding.spec}: {NO_EXPLICIT_AXES}")
-    return {}
+    return {"sharding": sharding_record(sharding)}
 
 
 @rule("psum", "pmax", "pmin")
@@ -171,4 +176,4 @@ def _place(given: Any) -> Device | Sharding | str | None:
         (given,) = given.device_set
     if isinstance(given, jax.Device):
         return Device(platform=str(given.platform), id=int(given.id))
-    return sharding(given)
+    return sharding_record(given)

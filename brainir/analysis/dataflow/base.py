@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from ...ir.errors import AnalysisError
 from ...ir.node import Node
-from ...ir.ops import Call, Checkpoint, Composite, CustomVmap, NoDerivative
+from ...ir.ops import Call, Checkpoint, Composite, CustomVmap, NoDerivative, UseMesh
 from ...ir.printer import format_node
 from ...ir.program import Function, Program
 from ...ir.types import TensorType
@@ -16,7 +16,7 @@ from ..sites import Site
 
 __all__ = ["PLAIN", "Analysis", "Fact"]
 
-PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative, UseMesh)
 """Nodes whose results are those of their function."""
 
 Fact = TypeVar("Fact")
