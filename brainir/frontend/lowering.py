@@ -13,7 +13,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, parallel
+from . import control, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
@@ -268,6 +268,7 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **mesh_regions.RULES,
     **batching.RULES,
     **noinline.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
@@ -279,7 +280,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
+_ALONE = frozenset(_HARD) - {*parallel.RULES, *mesh_regions.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
@@ -309,4 +310,4 @@ def lowered_ops() -> frozenset[str]:
 
 def lowered_primitives() -> frozenset[str]:
     """Return the primitives that have a rule."""
-    return frozenset((*RULES, *_HARD, *CALLBACKS))
+    return frozenset((*RULES, *_HARD, *CALLBACKS)) - mesh_regions.RULES.keys()

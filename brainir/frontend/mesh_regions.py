@@ -9,12 +9,23 @@ from typing import Any
 import jax
 from jax.extend.core import Primitive
 
+from .control import FunctionTable
 from .jax_compat import Equation, OpenJaxpr, is_literal, mesh_around
-from .rules.shardings import is_explicit
+from .rules import Attributes
+from .rules.shardings import is_explicit, mesh_shape
 
-__all__ = ["equations_here"]
+__all__ = ["RULES", "equations_here"]
 
 _USE_MESH = Primitive("use_mesh")
+
+
+def _use_mesh(table: FunctionTable, equation: Equation) -> Attributes:
+    jaxpr, mesh = equation.params["jaxpr"], equation.params["mesh"]
+    return {"function": table.region(jaxpr, mesh), "mesh": mesh_shape(mesh)}
+
+
+RULES = {_USE_MESH.name: ("use_mesh", _use_mesh)}
+"""Operation and rule of what stands for equations under another mesh, by its name; it is no primitive of JAX."""
 
 
 def equations_here(jaxpr: OpenJaxpr) -> Sequence[Equation]:

@@ -39,11 +39,6 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-def _use_mesh(table: FunctionTable, equation: Any) -> Attributes:
-    mesh = equation.params["mesh"]
-    return {"function": table.region(equation.params["jaxpr"], mesh), "mesh": mesh_shape(mesh)}
-
-
 def _reshard(table: FunctionTable, equation: Any) -> Attributes:
     wanted, (operand,) = equation.params["dst_sharding"], equation.invars
     if not (table.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
@@ -55,7 +50,6 @@ def _reshard(table: FunctionTable, equation: Any) -> Attributes:
 RULES = {
     "reshard": ("reshard", _reshard),
     "shard_map": ("shard_map", _shard_map),
-    "use_mesh": ("use_mesh", _use_mesh),
 }
 """Primitive name to operation and rule, for those that run functions or depend on what is around them."""
 
