@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ir.errors import EmissionError
+from ..ir.files import file_path
 from ..ir.ops import RandomBits, RandomGamma, RandomSplit
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
@@ -89,7 +89,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
         If it holds something that cannot be written, or a file cannot be written.
     """
     ensure_verified(program)
-    path = Path(path)
+    path = file_path(path)
     if path.suffix != ".py":
         raise EmissionError(f"cannot write source to {path}; the name must end in .py")
     weights: dict[str, np.ndarray[Any, Any]] = {}
