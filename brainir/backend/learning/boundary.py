@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,12 @@ class LearnerBoundary:
         self.params = [at for state, places in self._states if state.role == "param" for at in places]
         self.carried = [at for state, places in self._states if state.role != "param" for at in places]
         self.is_step = self._interface.kind == "step"
+
+    def for_call(self) -> LearnerBoundary:
+        """Return one for a single call: what custom containers hold besides arrays is that of what comes in there."""
+        made = copy.copy(self)
+        made._origins = Origins()
+        return made
 
     def param_leaves(self, params: Any) -> list[Any]:
         """Return the leaves of the parameters, in state order."""
