@@ -105,7 +105,7 @@ def test_one_thing_in_place_of_several_is_refused_with_what_is_expected() -> Non
 def test_what_is_no_name_is_refused() -> None:
     dependence = brainir.position_dependence(PROGRAM)
     for path in ("w", 3, ("h", 0)):
-        with pytest.raises(AnalysisError, match=r"is not the path of a hidden state; those are \('h',\)"):
+        with pytest.raises(AnalysisError, match=r"is not a hidden state; their paths are \('h',\)"):
             dependence.of("h", path)  # type: ignore[arg-type]
     with pytest.raises(
         brainir.BrainIRError, match="a path is a tuple of keys, or a text with dots between them, not int"

@@ -79,7 +79,7 @@ class PositionDependence(Facts):
         number = self._numbers.get(tuple(path) if isinstance(path, list) else path)
         if number is None:
             known = ", ".join(map(repr, self.states)) or "none"
-            raise AnalysisError(f"{path!r} is not the path of a hidden state; those are {known}")
+            raise AnalysisError(f"{path!r} is not a hidden state; their paths are {known}")
         return number
 
     def _check(self, value: str) -> None:
