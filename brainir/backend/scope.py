@@ -16,6 +16,7 @@ from ..ir.constant import Constant
 from ..ir.errors import BrainIRError, EmissionError
 from ..ir.types import DTYPES, TensorType, literal_array, literal_type
 from .layout import Doc, call, display, flat, quote, statement
+from .prelude import PRELUDE
 from .rules import KEY_IMPLEMENTATIONS
 
 __all__ = ["FORBIDDEN", "WIDE", "ModuleScope", "number", "unique"]
@@ -53,14 +54,7 @@ _BUILTINS = (
     "enumerate", "float", "frozenset", "hasattr", "int", "isinstance", "len", "list", "map", "next", "object", "range",
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
-_HELPERS = (
-    "BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_batching_rule", "_captured",
-    "_case", "_composite", "_covering_jvp", "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect",
-    "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh",
-    "_moving", "_parts", "_platform_index", "_polynomial", "_primitive", "_quantity", "_scan",
-    "_solve_with_transpose", "_split", "_stored", "_switch", "_traced", "_unit", "_unvmap_all", "_unvmap_any",
-    "_unvmap_max", "_unvmapped", "_while", "_with_batching",
-)  # fmt: skip
+_TABLES = ("BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS")
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
 _INLINE_SIZE = 16
@@ -106,7 +100,7 @@ class ModuleScope:
         entry, *arguments = given
         kept = {entry, *arguments}
         self.arguments = frozenset(arguments) - {entry}
-        standard = (*_IMPORTS, *_BUILTINS, *_HELPERS)
+        standard = (*_IMPORTS, *_BUILTINS, *_TABLES, *PRELUDE)
         self._local = {name: unique(name, kept) for name in standard}
         self._used: set[str] = set()
         self._constants: dict[tuple[str, str], str] = {}
