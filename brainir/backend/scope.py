@@ -19,14 +19,11 @@ from .layout import Doc, call, display, flat, quote, statement
 from .prelude import PRELUDE
 from .rules import KEY_IMPLEMENTATIONS
 
-__all__ = ["FORBIDDEN", "WIDE", "ModuleScope", "number", "unique"]
+__all__ = ["FORBIDDEN", "ModuleScope", "number", "unique"]
 
 Number: TypeAlias = Any  # int, float or complex; a type checker takes these for one
 FORBIDDEN = frozenset((*keyword.kwlist, *dir(builtins)))
 """Names that a local variable or a function behind the entry does not take."""
-
-WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
-"""Element types that JAX has only with 64-bit types switched on."""
 
 _IMPORTS = {
     "base64": "import base64",
@@ -269,7 +266,7 @@ class ModuleScope:
         small = self._small_array(array)
         if kind.is_key:
             words = self._large_array(array) if small is None else small
-            impl = (quote(KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]),)
+            impl = (quote(KEY_IMPLEMENTATIONS[kind.key_tag]),)
             wrapped = call((f"{self.use('jax')}.random.wrap_key_data",), [words], [("impl", impl)])
             return self._constant(key, wrapped)
         doc = self._large_array(array) if small is None else call((f"{self.use('jnp')}.asarray",), [small])

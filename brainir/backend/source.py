@@ -22,7 +22,7 @@ from .layout import call, display, lines, pair, statement
 from .prelude import PRELUDE
 from .printing import FunctionPrinter
 from .references import References
-from .scope import WIDE, ModuleScope
+from .scope import ModuleScope
 
 __all__ = ["save_source", "to_source"]
 
@@ -109,8 +109,7 @@ class _Module:
         self._program = program
         leading = leading_names(program.interface)
         self._parameters = (*leading, *(argument.name for argument in program.interface.arguments))
-        kinds = {kind.dtype for function in program.functions for kind in _kinds(function)}
-        self._is_wide = bool(kinds & WIDE)
+        self._is_wide = any(kind.is_wide for function in program.functions for kind in _kinds(function))
         self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide, weights)
         self._table = References(program, self._scope)
         self._definitions = Definitions(program, self._scope, self._table)

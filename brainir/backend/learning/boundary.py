@@ -15,8 +15,8 @@ from ...ir.printer import format_path
 from ...ir.program import Program
 from ...ir.types import TensorType
 from ..callable import checked_leaf
-from ..rules import KEY_IMPLEMENTATIONS
 from ..trees import Origins, TreeBuilder
+from ..values import stored_value
 
 __all__ = ["LearnerBoundary"]
 
@@ -186,5 +186,4 @@ class LearnerBoundary:
 
 def _zeros(kind: TensorType) -> Any:
     dtype, shape = kind.storage
-    zeros = jnp.zeros(shape, dtype)
-    return jax.random.wrap_key_data(zeros, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]) if kind.is_key else zeros
+    return stored_value(jnp.zeros(shape, dtype), kind)
