@@ -57,8 +57,8 @@ def _made(shape: MeshShape, devices: tuple[Any, ...]) -> Any:
             "run it on more, or on a CPU with XLA_FLAGS=--xla_force_host_platform_device_count="
             f"{count}"
         )
-    places = np.array(devices[:count]).reshape(shape.sizes)
-    return jax.sharding.Mesh(places, shape.names, axis_types=_kinds(shape))
+    placed_on = np.array(devices[:count]).reshape(shape.sizes)
+    return jax.sharding.Mesh(placed_on, shape.names, axis_types=_kinds(shape))
 
 
 def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:

@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, FiniteFloat
 from .model import Model, PathKey, StatePath
 
 __all__ = [
+    "DEEPEST_TREE",
     "Argument",
     "Aux",
     "ClassName",
@@ -32,7 +33,11 @@ __all__ = [
     "leaf_count",
     "leaf_paths",
     "leaves",
+    "tree_depth",
 ]
+
+DEEPEST_TREE = 90
+"""Levels of a pytree that can be stored: the JSON parser stops at 200 nested lists and dicts, a level takes two."""
 
 Scalar = bool | int | float | str | None
 
@@ -207,6 +212,15 @@ def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
 def leaf_count(tree: Tree) -> int:
     """Return the number of leaves."""
     return sum(1 for _ in leaves(tree))
+
+
+def tree_depth(tree: Tree) -> int:
+    """Return the levels of a pytree; a leaf has one."""
+    depth, layer = 0, [tree]
+    while layer:
+        depth += 1
+        layer = [child for parent in layer for child in getattr(parent, "children", ())]
+    return depth
 
 
 Role = Literal["hidden", "param", "other"]

@@ -131,7 +131,8 @@ def apply_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = D
     AnalysisError, PassError, VerificationError
         As :func:`run_passes`.
     """
-    chosen = [_find(each) for each in ((passes,) if isinstance(passes, str | Pass) else passes)]
+    given = passes if isinstance(passes, Iterable) and not isinstance(passes, str) else (passes,)
+    chosen = [_find(each) for each in given]
     verify(program)
     results = []
     for each in chosen:

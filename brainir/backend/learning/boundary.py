@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from ...ir.printer import format_path
 from ...ir.program import Program
 from ...ir.types import TensorType
 from ..callable import checked_leaf
-from ..rules import KEY_IMPLEMENTATIONS
 from ..trees import Origins, TreeBuilder
+from ..values import stored_value
 
 __all__ = ["LearnerBoundary"]
 
@@ -45,6 +46,12 @@ class LearnerBoundary:
         self.params = [at for state, places in self._states if state.role == "param" for at in places]
         self.carried = [at for state, places in self._states if state.role != "param" for at in places]
         self.is_step = self._interface.kind == "step"
+
+    def for_call(self) -> LearnerBoundary:
+        """Return one for a single call: what custom containers hold besides arrays is that of what comes in there."""
+        made = copy.copy(self)
+        made._origins = Origins()
+        return made
 
     def param_leaves(self, params: Any) -> list[Any]:
         """Return the leaves of the parameters, in state order."""
@@ -179,5 +186,4 @@ class LearnerBoundary:
 
 def _zeros(kind: TensorType) -> Any:
     dtype, shape = kind.storage
-    zeros = jnp.zeros(shape, dtype)
-    return jax.random.wrap_key_data(zeros, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]) if kind.is_key else zeros
+    return stored_value(jnp.zeros(shape, dtype), kind)
