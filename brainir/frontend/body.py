@@ -10,14 +10,14 @@ import numpy as np
 
 from ..ir.constant import Constant
 from ..ir.node import Node
-from ..ir.ops import Reshard
 from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
 from .foreign.noinline import operands_of
 from .jax_compat import Literal, OpenJaxpr
 from .mesh_regions import equations_here
-from .rules.shardings import has_layout, is_explicit, sharding_record
+from .parallel import laid_out
+from .rules.shardings import has_layout, is_explicit
 from .sources import is_model_file, source_of
 
 __all__ = ["Body", "EquationTable"]
@@ -82,14 +82,7 @@ class Body:
         name = f"{constant}_on_mesh"
         while name in self._taken:
             name += "_"
-        node = Reshard(
-            inputs=(constant,),
-            outputs=(self._name(name),),
-            types=(jax_compat.type_text(aval),),
-            sharding=sharding_record(aval.sharding),
-            devices=jax_compat.RESHARDS_TO_DEVICES and jax.sharding.get_abstract_mesh().empty,
-        )
-        self._laid_out_constants.append(node)
+        self._laid_out_constants.append(laid_out(constant, self._name(name), aval))
         return name
 
     def _note(self, value: Any) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ from .rules.shardings import is_explicit
 
 __all__ = [
     "ABSTRACT",
-    "RESHARDS_TO_DEVICES",
     "Literal",
     "OpenJaxpr",
     "as_closed",
@@ -41,7 +40,6 @@ __all__ = [
     "jit_inlines",
     "kept_jaxpr",
     "literal_operand",
-    "manual_axes",
     "marks",
     "mesh_around",
     "moves",
@@ -57,6 +55,7 @@ __all__ = [
     "type_texts",
     "unusual_jit_params",
     "varying",
+    "without_scopes",
 ]
 
 Equation = Any
@@ -199,11 +198,6 @@ def spec_of(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False), **within)
 
 
-def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
-    """Return the axes of its mesh that a ``shard_map`` divides its operands over."""
-    return frozenset(params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"])
-
-
 def mesh_around(equation: Equation) -> Any:
     """Return the abstract mesh that an equation was traced under; an empty one if there was none."""
     return equation.ctx.cur_abstract_mesh
@@ -228,6 +222,12 @@ def name_stack(equation: Equation) -> str:
     """Return the name scopes around an equation, separated by ``/``; transformations such as ``jvp`` are no scopes."""
     stack = equation.source_info.name_stack.stack
     return "/".join(_shown(part.name) for part in stack if type(part).__name__ == "Scope") if stack else ""
+
+
+def without_scopes(equation: Equation) -> Equation:
+    """Return an equation outside of all name scopes."""
+    info = equation.source_info
+    return equation.replace(source_info=info.replace(name_stack=type(info.name_stack)()))
 
 
 def is_mapped(equation: Equation) -> bool:
@@ -387,10 +387,6 @@ def _named_print(text: str) -> Any:
         raise NotImplementedError(text)
 
     return debug_print
-
-
-RESHARDS_TO_DEVICES = jax.__version_info__ >= (0, 9)
-"""Whether ``reshard`` keeps the devices of the mesh that it is given."""
 
 
 def is_ordered(equation: Equation) -> bool:

@@ -10,7 +10,7 @@ import jax
 from jax.extend.core import Primitive
 
 from .control import FunctionTable
-from .jax_compat import Equation, OpenJaxpr, is_literal, mesh_around
+from .jax_compat import Equation, OpenJaxpr, is_literal, mesh_around, without_scopes
 from .rules import Attributes
 from .rules.shardings import is_explicit, mesh_shape
 
@@ -34,12 +34,9 @@ def equations_here(jaxpr: OpenJaxpr) -> Sequence[Equation]:
     Which mesh that is matters where axes are explicit: JAX refuses operands that lie on another one than that around.
     """
     here = jax.sharding.get_abstract_mesh()
-    runs = [
-        (mesh, list(equations))
-        for mesh, equations in itertools.groupby(jaxpr.equations, mesh_around)
-    ]  # fmt: skip
-    if not any(_differs(mesh, here) for mesh, _ in runs):
+    if not any(_differs(mesh_around(equation), here) for equation in jaxpr.equations):
         return jaxpr.equations
+    runs = [(mesh, [*equations]) for mesh, equations in itertools.groupby(jaxpr.equations, mesh_around)]
     needed = {atom for atom in jaxpr.outvars if not is_literal(atom)}
     found: list[list[Equation]] = []
     for mesh, equations in reversed(runs):
@@ -58,6 +55,6 @@ def _region(jaxpr: OpenJaxpr, mesh: Any, equations: Sequence[Equation], needed: 
     read = {atom: None for equation in equations for atom in equation.invars if not is_literal(atom)}
     inputs, outputs = [var for var in read if var not in made], [var for var in made if var in needed]
     inner = jaxpr._replace(invars=inputs, outvars=outputs, constvars=(), consts=(), equations=equations)
-    return equations[0].replace(
-        primitive=_USE_MESH, invars=inputs, outvars=outputs, params={"jaxpr": inner, "mesh": mesh}
-    )
+    # The scopes of the equations are in the function.
+    region = without_scopes(equations[0])
+    return region.replace(primitive=_USE_MESH, invars=inputs, outvars=outputs, params={"jaxpr": inner, "mesh": mesh})

@@ -7,15 +7,15 @@ from typing import Any
 
 import jax
 
-from ..ir.ops import Device, Sharding
+from ..ir.ops import Device, Reshard, Sharding
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
 from .rules.registry import ints, rule
 from .rules.shardings import axis_names, has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
-from .tracing import within_shard_map
+from .tracing import manual_axes, within_shard_map
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "laid_out"]
 
 
 def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
@@ -25,7 +25,7 @@ def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
 def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     params: Mapping[str, Any] = equation.params
     mesh = mesh_shape(params["mesh"])
-    manual = jax_compat.manual_axes(params)
+    manual = manual_axes(params)
     closed = jax_compat.as_closed(params["jaxpr"])
     name = jax_compat.function_name(closed)
     return dict(
@@ -45,6 +45,19 @@ def _reshard(table: FunctionTable, equation: Any) -> Attributes:
         return {"op": "copy"}
     named = equation.params.get("concrete_mesh") is not None
     return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}
+
+
+def laid_out(constant: str, name: str, aval: Any) -> Reshard:
+    """Return a node that puts a constant back on the explicit axes of a mesh where the program found it."""
+    # Before JAX 0.9, the operation does not keep devices.
+    named = jax.__version_info__ >= (0, 9) and jax.sharding.get_abstract_mesh().empty
+    return Reshard(
+        inputs=(constant,),
+        outputs=(name,),
+        types=(jax_compat.type_text(aval),),
+        sharding=sharding_record(aval.sharding),
+        devices=named,
+    )
 
 
 RULES = {
