@@ -117,10 +117,6 @@ class WeightScan:
                 leaves[name] = mine
                 frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
-        # What further analyses found, kept for the next that asks; the scan does not know what it is.
-        self.groups: tuple[object, ...] | None = None
-        self.operations: object = None
-        self.relations: tuple[object, ...] | None = None
 
     @staticmethod
     def of(program: Program) -> WeightScan:
