@@ -67,6 +67,7 @@ class RuleLowering:
         NoRuleError
             If there is no rule to store.
         """
+        equation = jax_rules.with_own_rules(equation)
         function = lowering.shared(equation.params["call_jaxpr"])
         base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
         zeros = bool(equation.params["symbolic_zeros"])

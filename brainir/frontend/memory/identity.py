@@ -38,15 +38,16 @@ from .wrapped import (
     EXACT,
     UnknownBehaviourError,
     around_functions,
-    changes_nothing,
     closure,
     has_pure_code,
     is_compared_by_jax,
     is_jax_object,
     is_jitted_for_good,
+    is_lifted_with_another,
     is_pure,
     is_wrapped,
     jitted,
+    traced_rule,
     unlifted,
     without_notes,
 )
@@ -212,13 +213,14 @@ class FunctionKeys:
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, rule, avals = unlifted(value)
+        value, kept = unlifted(value)
+        rule, avals = traced_rule(value)
         if rule is not None:
-            return "rule", self._of(rule), self._of(avals)
+            return "rule", kept, self._of(rule), self._of(avals)
         transforms = [
             (self._of(change), self._of(without_notes(static)))
             for change, static in value.transforms
-            if not changes_nothing(change, static)
+            if not is_lifted_with_another(change)
         ]
         return "wrapped", self._of(value.f), tuple(transforms), self._of(value.params)
 
