@@ -67,11 +67,11 @@ class RuleLowering:
         NoRuleError
             If there is no rule to store.
         """
-        equation = jax_rules.with_own_rules(equation)
         function = lowering.shared(equation.params["call_jaxpr"])
         base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
+        equation = jax_rules.with_own_rules(equation)
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
         made_of = (base, jax_rules.rule_functions(equation), active)
