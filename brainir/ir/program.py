@@ -112,7 +112,8 @@ class Function(Model):
 
     def renamed(self, names: Mapping[str, str]) -> Function:
         """Return the function under another name and with its references renamed; itself if that changes nothing."""
-        return self._with_names(names.get(self.name, self.name), tuple([names.get(name, name) for name in self.callees]))
+        callees = tuple([names.get(name, name) for name in self.callees])
+        return self._with_names(names.get(self.name, self.name), callees)
 
     def _with_names(self, name: str, callees: tuple[str, ...]) -> Function:
         """Return the function under another name and with other names for the functions that it refers to."""

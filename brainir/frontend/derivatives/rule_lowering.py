@@ -12,7 +12,7 @@ from .. import jax_compat, jax_rules
 from ..memory.jaxprs import Rule
 from ..memory.keys import Key, Parts
 from ..memory.lowering_keys import LoweringKeys, is_too_high
-from ..memory.remembering import Behaviour, Remembering
+from ..memory.remembering import Behaviour
 from ..rules import Attributes
 from ..table import Table, identifier
 from .cases import HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules

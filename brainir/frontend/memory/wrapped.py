@@ -108,8 +108,7 @@ def is_wrapped(value: Any) -> bool:
 
 
 def traced_rule(wrapped: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return the rule that a function traces for an equation, and the types that it is traced for; None if that is not
-    what it does."""
+    """Return the rule that a function of JAX traces for an equation, and for which types; None for another function."""
     thunk = _held(wrapped.f, "fn")
     rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
     if wrapped.transforms or wrapped.params or not is_wrapped(rule) or avals is None:
@@ -128,7 +127,7 @@ def unlifted(wrapped: Any) -> tuple[Any, int]:
         if rule is None or rule.transforms or getattr(rule.f, "__qualname__", "") not in _LIFTS:
             return wrapped, kept
         inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
-        if not is_wrapped(inner):
+        if not is_wrapped(inner) or not isinstance(count, int):
             return wrapped, kept
         wrapped, kept = inner, kept + count
 
