@@ -1,7 +1,7 @@
 """Pytree structures of an interface applied to Python values: taking leaves out and putting them back.
 
-Classes that a file names are used only if an argument is of them or the caller has imported them; otherwise a class with
-the same name and fields stands in. Nothing is imported because a file says so.
+Classes that a file names are used only if an argument is of them or the caller has imported them; otherwise a class
+with the same name and fields stands in. Nothing is imported because a file says so.
 """
 
 from __future__ import annotations

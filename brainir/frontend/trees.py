@@ -62,7 +62,7 @@ class TreeReader:
         return tuple(self._units[text] for text in sorted(self._units))
 
     def is_same(self, first: Tree, second: Tree) -> bool:
-        """Whether two structures that were read are equal; one unit can be written in two ways, ``nA / s``, ``pA / ms``."""
+        """Whether two structures that were read are equal; ``nA / s`` and ``pA / ms`` are one unit."""
         numbers = {text: unit.replace(text="") for text, unit in self._units.items()}
         spelling = {text: next(other for other in numbers if numbers[other] == numbers[text]) for text in numbers}
         return first == second or with_units(first, spelling) == with_units(second, spelling)
