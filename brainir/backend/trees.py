@@ -52,7 +52,6 @@ class Origins:
     classes: dict[str, type] = dataclasses.field(default_factory=dict)
 
 
-
 class TreeBuilder:
     """Flattens and unflattens values of one interface.
 
