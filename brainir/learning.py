@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
-from jax import lax
 from jax import numpy as jnp
 
 from .analysis.learning.options import LearningOptions
@@ -15,10 +14,10 @@ from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
 from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
-from .backend.learning.chunks import ChunkedRule, chunk_length
+from .backend.learning.calls import Carry, LearnerCall
+from .backend.learning.chunks import ChunkedRule
 from .backend.learning.host import PlanFunctions
-from .backend.learning.rules import OnlineRule, PieceState, Steps
-from .backend.learning.windows import window_gradient
+from .backend.learning.rules import OnlineRule
 from .frontend.function import lower
 from .ir.errors import EmissionError
 from .ir.interface import leaf_count
@@ -26,9 +25,6 @@ from .ir.printer import format_path
 from .ir.program import Program, require_program
 
 __all__ = ["Learner", "compile_learner"]
-
-Carry = dict[str, Any]
-Traces = dict[str, dict[str, Any]]
 
 
 def compile_learner(
@@ -146,7 +142,8 @@ class Learner:
         dict
             ``states`` as given, and ``traces`` of zero.
         """
-        return {"states": self._boundary.states(self._boundary.carried_leaves(states)), "traces": self._rule.init()}
+        boundary = self._boundary.for_call()
+        return {"states": boundary.states(boundary.carried_leaves(states)), "traces": self._rule.init()}
 
     def step(self, params: Any, carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, Any]:
         """Take one step; with a window, the steps of one window.
@@ -169,40 +166,17 @@ class Learner:
         grads : dict or pytree
             In the structure and units of the parameters.
         """
-        leaves = self._boundary.param_leaves(params)
-        if self.window is not None:
-            steps = self._boundary.length((x, target))
-            if steps != self.window:
-                raise EmissionError(
-                    f"a step of this learner takes a window of {self.window} steps, but x and target have {steps}; "
-                    "use run for a sequence of any length"
-                )
-            opened = self._open(carry, leaves)
-            state, losses = window_gradient(self._rule, self._steps(leaves), opened, (x, target))
-            new, gradients = self._close(state)
-            return new, losses.sum(), self._boundary.gradients(gradients)
-        new, value, gradients = self._step(leaves, carry, x, target)
-        return new, value, self._boundary.gradients(gradients)
-
-    def _step(self, params: list[Any], carry: Carry, x: Any, target: Any) -> tuple[Carry, Any, list[Any]]:
-        carried, traces = self._taken(carry)
-        leaves = self._leaves(params, carried, x)
-        carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
-        return {"states": self._boundary.states(carried), "traces": traces}, value, gradients
-
-    def _leaf_loss(self, results: Any, *, target: Any) -> Any:
-        value = self._loss(self._boundary.result(list(results)), target)
-        mantissa = getattr(value, "mantissa", None)
-        if mantissa is not None:
-            if not value.unit.is_unitless:
-                raise EmissionError(f"the loss must be a plain number, not in {value.unit}; divide it by its unit")
-            value = mantissa
-        if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        call = self._call(params)
+        if self.window is None:
+            return call.step(carry, x, target)
+        steps = self._boundary.length((x, target))
+        if steps != self.window:
             raise EmissionError(
-                "the loss must be one floating point number, not "
-                f"{jax.typeof(value) if hasattr(value, 'shape') else type(value).__name__}; take a sum or a mean"
+                f"a step of this learner takes a window of {self.window} steps, but x and target have {steps}; "
+                "use run for a sequence of any length"
             )
-        return value
+        carry, losses, gradients = call.windows(carry, (x, target), self.window)
+        return carry, losses.sum(), gradients
 
     def run(self, params: Any, carry: Carry, xs: Any, targets: Any) -> tuple[Carry, Any, Any]:
         """Take a step for each entry of the leading axis of `xs` and `targets`, with the same parameters.
@@ -225,68 +199,15 @@ class Learner:
         grads : dict or pytree
             Summed over the steps.
         """
-        steps = self._boundary.length((xs, targets))
-        leaves = self._boundary.param_leaves(params)
-        state = self._open(carry, leaves)
+        call = self._call(params)
         if self.window is not None:
-            take = functools.partial(window_gradient, self._rule, self._steps(leaves))
-            state, losses = _in_pieces(take, state, (xs, targets), steps, self.window)
-        elif self._chunked is not None:
-            take = functools.partial(self._chunked.run, self._steps(leaves))
-            state, losses = _in_pieces(take, state, (xs, targets), steps, chunk_length(steps))
-        else:
-            state, losses = lax.scan(functools.partial(self._one, leaves), state, (xs, targets))
-        carry, gradients = self._close(state)
-        return carry, losses, self._boundary.gradients(gradients)
+            return call.windows(carry, (xs, targets), self.window)
+        if self._chunked is not None:
+            return call.chunks(carry, (xs, targets), self._chunked)
+        return call.steps(carry, (xs, targets))
 
-    def _open(self, carry: Carry, params: list[Any]) -> PieceState:
-        return *self._taken(carry), [jnp.zeros_like(leaf) for leaf in params]
-
-    def _taken(self, carry: Any) -> tuple[list[Any], Traces]:
-        """Take a carry apart.
-
-        Raises
-        ------
-        EmissionError
-            If it is not from this learner.
-        """
-        if not isinstance(carry, Mapping) or carry.keys() != {"states", "traces"}:
-            raise EmissionError(
-                "carry must be a dict of 'states' and 'traces', from init or from the step before, not "
-                f"{sorted(map(str, carry)) if isinstance(carry, Mapping) else type(carry).__name__}"
-            )
-        wanted, given = self._trace_types, _types(carry["traces"])
-        wrong = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
-        if wrong:
-            raise EmissionError(
-                f"carry['traces'] are not those of this learner: {wrong[0]} is {given.get(wrong[0], 'missing')}, not "
-                f"{wanted.get(wrong[0], 'one of them')}; start from learner.init(states)"
-            )
-        return self._boundary.carried_leaves(carry["states"]), carry["traces"]
-
-    @functools.cached_property
-    def _trace_types(self) -> dict[str, str]:
-        return _types(jax.eval_shape(self._rule.init))
-
-    def _close(self, state: PieceState) -> tuple[Carry, list[Any]]:
-        carried, traces, gradients = state
-        return {"states": self._boundary.states(carried), "traces": traces}, gradients
-
-    def _leaves(self, params: list[Any], carried: Sequence[Any], x: Any) -> list[Any]:
-        return self._boundary.all_leaves(params, carried, self._boundary.input_leaves(x))
-
-    def _loss_of(self, target: Any) -> Callable[[Any], Any]:
-        return functools.partial(self._leaf_loss, target=target)
-
-    def _one(self, params: list[Any], state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
-        carried, traces, total = state
-        x, target = given
-        leaves = self._leaves(params, carried, x)
-        carried, traces, value, gradients = self._rule.step(leaves, traces, self._loss_of(target))
-        return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
-
-    def _steps(self, params: list[Any]) -> Steps:
-        return Steps(self._leaves, self._loss_of, params)
+    def _call(self, params: Any) -> LearnerCall:
+        return LearnerCall(self._rule, self._boundary.for_call(), self._loss, params)
 
     @functools.cached_property
     def program(self) -> Program:
@@ -301,7 +222,7 @@ class Learner:
         EmissionError
             If the loss cannot take a target that looks like the result of the step, and no example was given.
         """
-        boundary = self._boundary
+        boundary = self._boundary.for_call()
         params, carried, x = boundary.examples()
         carry = {"states": carried, "traces": self._rule.init()}
         target = boundary.example_result() if self._target is None else self._target
@@ -343,29 +264,3 @@ class Learner:
 
     def _repr_html_(self) -> str:
         return self.report()._repr_html_()
-
-
-def _types(traces: Any) -> dict[str, str]:
-    """Return the type of each array by its keys."""
-    return {
-        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
-        for path, leaf in jax.tree_util.tree_leaves_with_path(traces)
-    }
-
-
-def _in_pieces(
-    take: Callable[[PieceState, Any], tuple[PieceState, Any]], state: PieceState, given: Any, steps: int, length: int
-) -> tuple[PieceState, Any]:
-    """Take steps in pieces of one length, and what is left over in a shorter one."""
-    whole = steps // length
-    losses = []
-    if whole == 1 and steps == length:
-        return take(state, given)
-    if whole:
-        first = jax.tree.map(lambda leaf: leaf[: whole * length].reshape(whole, length, *leaf.shape[1:]), given)
-        state, values = lax.scan(take, state, first)
-        losses.append(values.reshape(-1))
-    if whole * length < steps or not whole:
-        state, values = take(state, jax.tree.map(lambda leaf: leaf[whole * length :], given))
-        losses.append(values)
-    return state, jnp.concatenate(losses)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from .analysis.difference import diff
 from .analysis.groups import find_hidden_groups
 from .analysis.relations import find_hidden_param_op_relations
 from .ir.diff import relabel
-from .ir.errors import BrainIRError
-from .ir.files import load, save
+from .ir.errors import AnalysisError, BrainIRError
+from .ir.files import file_path, load, save
 from .ir.model import StatePath
 from .ir.printer import format_node, format_path
 from .ir.program import Program, require_program
@@ -60,7 +59,8 @@ def assert_program(
     ProgramCheckError
         Which is an ``AssertionError``; it names each budget that is exceeded, with the nodes behind it.
     AnalysisError
-        If groups or relations are asked for, and a state breaks the rules of a step.
+        If groups or relations are asked for, and a state breaks the rules of a step, or if something else stands where
+        names or paths do.
     """
     require_program(program)
     problems = [*_size_problems(program, max_nodes, max_bytes), *_op_problems(program, _each(no_ops))]
@@ -122,6 +122,8 @@ def _texts(paths: Paths | str) -> set[str]:
 
 def _each(given: Collection[T] | str) -> Collection[T | str]:
     """Take a single text for a collection of one: its letters are never meant."""
+    if not isinstance(given, Collection):
+        raise AnalysisError(f"a list of names or of paths was expected, not {given!r}")
     return (given,) if isinstance(given, str) else given
 
 
@@ -148,7 +150,7 @@ def check_snapshot(
     FormatError
         If the file cannot be read or written.
     """
-    path = Path(path)
+    path = file_path(path)
     if not path.exists():
         if not (create or update):
             raise ProgramCheckError(f"there is no program {path}; run the test where it may be stored, and commit it")

@@ -432,6 +432,12 @@ def test_run_feeds_results_back_and_agrees_with_jax() -> None:
     assert "f32[4]" in call("run", "leaky.json", "--zeros").stdout
 
 
+def test_complex_numbers_of_single_precision_are_run_without_64_bit_types() -> None:
+    brainir.save(brainir.lower(jnp.abs, jnp.array([3 + 4j, 1j], jnp.complex64)), "complex.json")
+    assert "f32[2]" in call("run", "complex.json", "--zeros").stdout
+    assert not jax.config.jax_enable_x64  # type: ignore[attr-defined]  # set by name
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -598,6 +598,22 @@ def test_containers_that_a_file_cannot_hold_are_named_with_their_place(fn: Any, 
         brainir.lower(fn, *args)
 
 
+def nested(levels: int, leaf: Any) -> Any:
+    for _ in range(levels - 1):
+        leaf = {"a": leaf}
+    return leaf
+
+
+def test_pytrees_deeper_than_a_file_holds_are_refused_by_name() -> None:
+    deepest = brainir.lower(lambda x: x, nested(90, X))
+    assert brainir.loads(brainir.dumps(deepest)) == deepest
+    for levels in (91, 400):
+        with pytest.raises(LoweringError, match=r"^x: it nests more than 90 levels deep; flatten it$"):
+            brainir.lower(lambda x: 0.0, nested(levels, X))
+        with pytest.raises(LoweringError, match=r"^result: it nests more than 90 levels deep"):
+            brainir.lower(functools.partial(nested, levels), X)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(init=False)
 class Layer:

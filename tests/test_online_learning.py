@@ -347,6 +347,21 @@ def test_arrays_of_numpy_are_taken_as_jax_takes_them() -> None:
     jax.tree.map(np.testing.assert_array_equal, found, learner.step(params, learner.init(hidden), xs[0], targets[0]))
 
 
+def test_the_program_of_a_step_does_not_depend_on_what_the_learner_ran_before() -> None:
+    """What a container holds besides arrays is that of the call, not of the call before."""
+
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        new = {"h": jnp.tanh(0.5 * hidden["h"] + params(x))}
+        return new, new["h"]
+
+    params, hidden, x = jax.tree_util.Partial(jnp.multiply, jnp.ones(3)), {"h": jnp.ones(3)}, jnp.ones(3)
+    program = brainir.lower_step(step, params, hidden, x)
+    fresh, used = (brainir.compile_learner(program, loss=lambda out, target: jnp.sum(out - target)) for _ in range(2))
+    _, _, grads = used.step(params, used.init(hidden), x, x)
+    assert jax.tree.structure(grads) == jax.tree.structure(params)
+    assert used.program == fresh.program
+
+
 def test_the_step_is_a_program_that_computes_the_same() -> None:
     learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["synaptic_current"], jnp.float32)
     program = brainir.loads(brainir.dumps(learner.program))

@@ -42,6 +42,14 @@ def test_elements_that_return_to_their_place_stay_elementwise(name: str) -> None
     np.testing.assert_array_equal(dependence.index_map(output, ("h",)), np.arange(N))
 
 
+def test_the_path_of_a_state_may_be_written_as_it_prints() -> None:
+    program = step(lambda params, hidden: {"cell": {"h": jnp.flip(hidden["cell"]["h"])}}, {}, {"cell": {"h": array(N)}})
+    dependence = brainir.position_dependence(program)
+    output = brainir.module_info(program).hidden_outvars[0].name
+    assert dependence.of(output, "cell.h") == dependence.of(output, ("cell", "h")) == "elementwise"
+    np.testing.assert_array_equal(dependence.index_map(output, "cell.h"), np.arange(N)[::-1])
+
+
 WRITTEN = {
     "set": lambda h, i, x: h.at[i].set(x),
     "added, again and again": lambda h, i, x: h.at[np.array([1, 1, 2])].add(x),

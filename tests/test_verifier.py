@@ -531,7 +531,7 @@ def test_long_and_unprintable_text_does_not_flood_the_message():
 
 
 def test_trees_deeper_than_the_limit_are_refused_without_recursion():
-    with pytest.raises(VerificationError, match="the tree is deeper than 100"):
+    with pytest.raises(VerificationError, match="the tree is deeper than 90"):
         verify(step().model_copy(update={"interface": step().interface.model_copy(update={"result": deep_tree(5000)})}))
 
 

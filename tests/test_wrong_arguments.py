@@ -9,8 +9,8 @@ import pytest
 
 import brainir
 from brainir.analysis import relation_diagnostics
-from brainir.ir.errors import FormatError
-from brainir.testing import assert_program
+from brainir.ir.errors import AnalysisError, EmissionError, FormatError
+from brainir.testing import assert_program, check_snapshot
 
 PROGRAM = brainir.lower_step(
     lambda params, hidden, x: ({"h": 0.5 * hidden["h"] + params["w"] * x}, x),
@@ -72,8 +72,41 @@ def test_options_that_there_are_not_are_refused() -> None:
     with pytest.raises(brainir.BrainIRError, match="lines must be 'old' or 'new', not 'older'"):
         brainir.relabel(PROGRAM, like=PROGRAM, lines="older")  # type: ignore[arg-type]
 
+    with pytest.raises(brainir.BrainIRError, match="no kind of change 'new'; there are added, removed, moved, "):
+        brainir.diff(PROGRAM, PROGRAM).of_kind("new")  # type: ignore[arg-type]
+
+
+TAKE_A_FILE: dict[str, Callable[[Any], object]] = {
+    "check_snapshot": lambda given: check_snapshot(PROGRAM, given),
+    "load": brainir.load,
+    "save": lambda given: brainir.save(PROGRAM, given),
+    "save_source": lambda given: brainir.save_source(PROGRAM, given),
+    "upgrade_file": brainir.upgrade_file,
+}
+
+
+@pytest.mark.parametrize("given", [None, 3, PROGRAM])
+@pytest.mark.parametrize("name", TAKE_A_FILE)
+def test_what_is_no_path_of_a_file_is_refused(name: str, given: Any) -> None:
+    with pytest.raises(FormatError, match=f"a str or pathlib.Path, not {type(given).__name__}; for text in memory"):
+        TAKE_A_FILE[name](given)
+
+
+def test_one_thing_in_place_of_several_is_refused_with_what_is_expected() -> None:
+    for passes in (3, None, jnp.sin):
+        with pytest.raises(AnalysisError, match=r"is no pass; give a name \(inline, .*\) or an instance of Pass"):
+            brainir.run_passes(PROGRAM, passes)  # type: ignore[arg-type]
+    with pytest.raises(EmissionError, match=r"externals is a dict of functions by name, .*, not function"):
+        brainir.to_callable(PROGRAM, externals=lambda x: x)  # type: ignore[arg-type]
+    with pytest.raises(AnalysisError, match="a list of names or of paths was expected, not 3"):
+        assert_program(PROGRAM, no_ops=3)  # type: ignore[arg-type]
+
 
 def test_what_is_no_name_is_refused() -> None:
+    dependence = brainir.position_dependence(PROGRAM)
+    for path in ("w", 3, ("h", 0)):
+        with pytest.raises(AnalysisError, match=r"is not a hidden state; their paths are \('h',\)"):
+            dependence.of("h", path)  # type: ignore[arg-type]
     with pytest.raises(
         brainir.BrainIRError, match="a path is a tuple of keys, or a text with dots between them, not int"
     ):

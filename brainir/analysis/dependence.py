@@ -65,8 +65,8 @@ class PositionDependence(Facts):
         return tuple(rows)
 
     @functools.cached_property
-    def _numbers(self) -> dict[StatePath, int]:
-        return {path: number for number, path in enumerate(self.states)}
+    def _numbers(self) -> dict[object, int]:
+        return {name: number for number, path in enumerate(self.states) for name in (format_path(path), path)}
 
     @functools.cached_property
     def _flow(self) -> tuple[Function, DependenceFlow, dict[str, Dependence]]:
@@ -75,26 +75,26 @@ class PositionDependence(Facts):
     def _shown(self) -> dict[str, object]:
         return {"states": self.states, "found": self.found, "program": self.program}
 
-    def _number(self, path: StatePath) -> int:
-        try:
-            return self._numbers[tuple(path)]
-        except KeyError:
-            known = ", ".join(map(format_path, self.states))
-            raise AnalysisError(f"{path!r} is not a hidden state; the hidden states are {known}") from None
+    def _number(self, path: object) -> int:
+        number = self._numbers.get(tuple(path) if isinstance(path, list) else path)
+        if number is None:
+            known = ", ".join(map(repr, self.states)) or "none"
+            raise AnalysisError(f"{path!r} is not a hidden state; their paths are {known}")
+        return number
 
     def _check(self, value: str) -> None:
         if value not in self.program.entry_function.value_types:
             raise AnalysisError(f"the entry {self.program.entry!r} has no value {value!r}")
 
-    def of(self, value: str, path: StatePath) -> Verdict:
+    def of(self, value: str, path: StatePath | str) -> Verdict:
         """Return how a value depends on the old value of a hidden state.
 
         Parameters
         ----------
         value : str
             Name of a value of the entry function.
-        path : tuple of str and int
-            Path of the hidden state.
+        path : tuple of str and int, or str
+            Path of the hidden state, or how it prints: its keys with dots between them.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class PositionDependence(Facts):
         self._check(value)
         return self._flow[2].get(value, NOTHING).verdict(number)
 
-    def index_map(self, value: str, path: StatePath) -> IndexMap | None:
+    def index_map(self, value: str, path: StatePath | str) -> IndexMap | None:
         """Return which position of a hidden state feeds each element of a value.
 
         Returns

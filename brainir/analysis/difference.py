@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from ..ir.collector import collector_paused
 from ..ir.diff import (
@@ -148,7 +148,16 @@ class ProgramDiff(Facts):
         return any(change.counts for change in self.changes)
 
     def of_kind(self, *kinds: ChangeKind) -> tuple[Change, ...]:
-        """Return the changes of some kinds."""
+        """Return the changes of some kinds.
+
+        Raises
+        ------
+        AnalysisError
+            If there is no such kind.
+        """
+        known: tuple[ChangeKind, ...] = get_args(ChangeKind)
+        if unknown := [kind for kind in kinds if kind not in known]:
+            raise AnalysisError(f"there is no kind of change {unknown[0]!r}; there are {', '.join(known)}")
         return tuple(change for change in self.changes if change.kind in kinds)
 
     @functools.cached_property

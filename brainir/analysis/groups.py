@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..ir.collector import collector_paused
 from ..ir.interface import State
+from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
@@ -164,9 +165,7 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
 @collector_paused()
 def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
     """Find the groups of a scanned program, once; see :func:`find_hidden_groups`."""
-    if scan.groups is None:
-        scan.groups = tuple(_GroupFinder(scan).groups())
-    return scan.groups  # type: ignore[return-value]  # the scan does not know what groups are
+    return kept(scan, "_groups", lambda: tuple(_GroupFinder(scan).groups()))
 
 
 class Partition:

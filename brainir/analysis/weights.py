@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..ir.calls import calling
 from ..ir.kept import kept
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
@@ -20,7 +21,6 @@ from .flow import DependenceFlow
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .passes.rewriting import calling
 from .reachability import reused
 from .seen import Dependence, bits
 from .sites import signatures_of
@@ -117,10 +117,6 @@ class WeightScan:
                 leaves[name] = mine
                 frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
-        # What further analyses found, kept for the next that asks; the scan does not know what it is.
-        self.groups: tuple[object, ...] | None = None
-        self.operations: object = None
-        self.relations: tuple[object, ...] | None = None
 
     @staticmethod
     def of(program: Program) -> WeightScan:

@@ -84,10 +84,13 @@ class Bindings:
     Raises
     ------
     EmissionError
-        If a name has no function, or something that is none; all are listed.
+        If `externals` is no mapping, or a name has no function, or something that is none; all are listed.
     """
 
     def __init__(self, program: Program, externals: Mapping[str, Callable[..., Any]]) -> None:
+        if not isinstance(externals, Mapping):
+            given = type(externals).__name__  # type: ignore[unreachable]  # for callers that are not typed
+            raise EmissionError(f"externals is a dict of functions by name, {{name: function}}, not {given}")
         wanted, primitives = external_names(program), custom_call_names(program)
         rules = [name for name in batching_rule_names(program) if name in externals]
         problems = []

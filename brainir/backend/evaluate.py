@@ -28,7 +28,6 @@ __all__ = ["Evaluator"]
 
 _NO_SCOPE = contextlib.nullcontext()
 _PLAIN = frozenset((type(None), bool, int, str))
-_WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
 
 
 class Evaluator:
@@ -55,7 +54,7 @@ class Evaluator:
                 kind = TensorType.parse(text)
                 if kind.is_key:
                     abstract(kind)
-                elif narrow and kind.dtype in _WIDE:
+                elif narrow and kind.is_wide:
                     name = next(name for name, each in function.value_types.items() if each == text)
                     raise EmissionError(
                         f"value {name!r} of function {function.name!r} is {kind}, and JAX has 64-bit types off; "

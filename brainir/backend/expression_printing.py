@@ -37,6 +37,7 @@ from .expressions import (
 from .inlining import Pending
 from .layout import Doc, call, display, flat, pair
 from .operators import ATOM, OperatorOperand, operator_of
+from .prelude import HELPERS
 from .references import References
 from .rules import gives_tuple
 from .rules.parallel import spec_expression
@@ -52,31 +53,6 @@ _DEFAULTS: dict[str, dict[str, object]] = {
     **{f"lax.cum{name}": {"reverse": False} for name in ("logsumexp", "max", "min", "prod", "sum")},
 }
 """Keywords that are left out where they have their default."""
-
-
-_HELPERS = {
-    "lax.switch": "_switch",
-    "platforms.index": "_platform_index",
-    "polynomials.polynomial": "_polynomial",
-    "scan.with_constants": "_scan",
-    "solves.with_transpose": "_solve_with_transpose",
-    "symbolic_zeros.covering_jvp": "_covering_jvp",
-    "symbolic_zeros.covering_vjp": "_covering_vjp",
-    "symbolic_zeros.custom_jvp": "_custom_jvp",
-    "symbolic_zeros.custom_vjp": "_custom_vjp",
-    "unnamed.empty2": "_empty2",
-    "unnamed.geqp3": "_geqp3",
-    "unnamed.geqrf": "_geqrf",
-    "unvmap.is_vmapped": "_is_vmapped",
-    "unvmap.unvmap_all": "_unvmap_all",
-    "unvmap.unvmap_any": "_unvmap_any",
-    "unvmap.unvmap_max": "_unvmap_max",
-    "while_loop.of_batch": "_while",
-    "words.iota_2x32_shape": "_iota_2x32",
-    "wrapping.composite": "_composite",
-    "wrapping.with_batching": "_with_batching",
-}
-"""What a generated module has a function of its own for."""
 
 
 class ExpressionPrinter:
@@ -173,8 +149,8 @@ class ExpressionPrinter:
                 return (self._variables[name],)
             case Literal(value):
                 return self._scope.plain(value)
-            case Name(dotted) if dotted in _HELPERS:
-                return (self._scope.use(_HELPERS[dotted]),)
+            case Name(dotted) if dotted in HELPERS:
+                return (self._scope.use(HELPERS[dotted]),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
             case ExternalOf(name):

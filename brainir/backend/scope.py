@@ -16,16 +16,14 @@ from ..ir.constant import Constant
 from ..ir.errors import BrainIRError, EmissionError
 from ..ir.types import DTYPES, TensorType, literal_array, literal_type
 from .layout import Doc, call, display, flat, quote, statement
+from .prelude import PRELUDE
 from .rules import KEY_IMPLEMENTATIONS
 
-__all__ = ["FORBIDDEN", "WIDE", "ModuleScope", "number", "unique"]
+__all__ = ["FORBIDDEN", "ModuleScope", "number", "unique"]
 
 Number: TypeAlias = Any  # int, float or complex; a type checker takes these for one
 FORBIDDEN = frozenset((*keyword.kwlist, *dir(builtins)))
 """Names that a local variable or a function behind the entry does not take."""
-
-WIDE = frozenset(("float64", "int64", "uint64", "complex128"))
-"""Element types that JAX has only with 64-bit types switched on."""
 
 _IMPORTS = {
     "base64": "import base64",
@@ -53,14 +51,7 @@ _BUILTINS = (
     "enumerate", "float", "frozenset", "hasattr", "int", "isinstance", "len", "list", "map", "next", "object", "range",
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
-_HELPERS = (
-    "BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS", "_array", "_batching_rule", "_captured",
-    "_case", "_composite", "_covering_jvp", "_covering_vjp", "_custom_jvp", "_custom_vjp", "_empty2", "_expect",
-    "_external", "_filled", "_geqp3", "_geqrf", "_iota_2x32", "_is_vmapped", "_leaf", "_like", "_mantissa", "_mesh",
-    "_moving", "_parts", "_platform_index", "_polynomial", "_primitive", "_quantity", "_scan",
-    "_solve_with_transpose", "_split", "_stored", "_switch", "_traced", "_unit", "_unvmap_all", "_unvmap_any",
-    "_unvmap_max", "_unvmapped", "_while", "_with_batching",
-)  # fmt: skip
+_TABLES = ("BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS")
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
 _INLINE_SIZE = 16
@@ -106,7 +97,7 @@ class ModuleScope:
         entry, *arguments = given
         kept = {entry, *arguments}
         self.arguments = frozenset(arguments) - {entry}
-        standard = (*_IMPORTS, *_BUILTINS, *_HELPERS)
+        standard = (*_IMPORTS, *_BUILTINS, *_TABLES, *PRELUDE)
         self._local = {name: unique(name, kept) for name in standard}
         self._used: set[str] = set()
         self._constants: dict[tuple[str, str], str] = {}
@@ -275,7 +266,7 @@ class ModuleScope:
         small = self._small_array(array)
         if kind.is_key:
             words = self._large_array(array) if small is None else small
-            impl = (quote(KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]),)
+            impl = (quote(KEY_IMPLEMENTATIONS[kind.key_tag]),)
             wrapped = call((f"{self.use('jax')}.random.wrap_key_data",), [words], [("impl", impl)])
             return self._constant(key, wrapped)
         doc = self._large_array(array) if small is None else call((f"{self.use('jnp')}.asarray",), [small])

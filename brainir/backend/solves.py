@@ -13,19 +13,7 @@ from .expressions import Apply, Expression, FunctionOf, Name, Tuple
 from .rules import expression_of
 from .rules.registry import Types, as_operands
 
-__all__ = ["WITH_TRANSPOSE", "source_expression"]
-
-WITH_TRANSPOSE = '''
-def _solve_with_transpose(functions, constants, vector):
-    """Run lax.custom_linear_solve with a product of the transpose that is given; alone, it would derive that."""
-    solve = jax.make_jaxpr(lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y))(jnp.float32(0)).eqns[0]
-    traced = [jax.make_jaxpr(function)(*own, *vector) for function, own in zip(functions, constants)]
-    jaxprs = type(solve.params["jaxprs"])(*traced)
-    lengths = type(solve.params["const_lengths"])(*map(len, constants))
-    operands = [operand for own in constants for operand in own]
-    return solve.primitive.bind(*operands, *vector, const_lengths=lengths, jaxprs=jaxprs)
-'''
-"""A function of generated modules; what it needs of JAX has no public name."""
+__all__ = ["source_expression"]
 
 
 def source_expression(node: Node, types: Types, table: Mapping[str, Function]) -> Expression:

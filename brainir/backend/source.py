@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..ir.errors import EmissionError
+from ..ir.files import file_path
 from ..ir.ops import RandomBits, RandomGamma, RandomSplit
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
@@ -22,7 +22,7 @@ from .layout import call, display, lines, pair, statement
 from .prelude import PRELUDE
 from .printing import FunctionPrinter
 from .references import References
-from .scope import WIDE, ModuleScope
+from .scope import ModuleScope
 
 __all__ = ["save_source", "to_source"]
 
@@ -89,7 +89,7 @@ def save_source(program: Program, path: str | os.PathLike[str]) -> None:
         If it holds something that cannot be written, or a file cannot be written.
     """
     ensure_verified(program)
-    path = Path(path)
+    path = file_path(path)
     if path.suffix != ".py":
         raise EmissionError(f"cannot write source to {path}; the name must end in .py")
     weights: dict[str, np.ndarray[Any, Any]] = {}
@@ -109,8 +109,7 @@ class _Module:
         self._program = program
         leading = leading_names(program.interface)
         self._parameters = (*leading, *(argument.name for argument in program.interface.arguments))
-        kinds = {kind.dtype for function in program.functions for kind in _kinds(function)}
-        self._is_wide = bool(kinds & WIDE)
+        self._is_wide = any(kind.is_wide for function in program.functions for kind in _kinds(function))
         self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide, weights)
         self._table = References(program, self._scope)
         self._definitions = Definitions(program, self._scope, self._table)

@@ -10,7 +10,7 @@ from jax import numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-__all__ = ["WRITTEN", "is_vmapped", "unvmap_all", "unvmap_any", "unvmap_max"]
+__all__ = ["is_vmapped", "unvmap_all", "unvmap_any", "unvmap_max"]
 
 
 def _unvmapped(name: str, whole: Callable[[Any], Any], of_batch: Callable[[Any], Any] | None = None) -> Any:
@@ -31,33 +31,3 @@ is_vmapped = _unvmapped("is_vmapped", lambda x: jnp.bool_(False), lambda x: jnp.
 unvmap_all = _unvmapped("unvmap_all", jnp.all)
 unvmap_any = _unvmapped("unvmap_any", jnp.any)
 unvmap_max = _unvmapped("unvmap_max", jnp.max)
-
-WRITTEN = {
-    "_unvmapped": '''
-def _unvmapped(name, whole, of_batch=None):
-    """Return a primitive that gives one result, for a batch that of all examples as one array if not `of_batch`."""
-
-    def batched(operands, axes):
-        return (of_batch or primitive.bind)(*operands), None
-
-    primitive = Primitive(name)
-    primitive.def_impl(whole)
-    primitive.def_abstract_eval(lambda x: jax.core.ShapedArray((), jax.eval_shape(whole, x).dtype))
-    batching.primitive_batchers[primitive] = batched
-    mlir.register_lowering(primitive, mlir.lower_fun(whole, multiple_results=False))
-    return primitive.bind
-''',
-    "_is_vmapped": """
-_is_vmapped = _unvmapped("is_vmapped", lambda x: jnp.bool_(False), lambda x: jnp.bool_(True))
-""",
-    "_unvmap_all": """
-_unvmap_all = _unvmapped("unvmap_all", jnp.all)
-""",
-    "_unvmap_any": """
-_unvmap_any = _unvmapped("unvmap_any", jnp.any)
-""",
-    "_unvmap_max": """
-_unvmap_max = _unvmapped("unvmap_max", jnp.max)
-""",
-}
-"""The same in generated modules, by name."""

@@ -18,7 +18,7 @@ from ..ir.types import TensorType, literal_type
 from ..ir.types import literal_array as stored_literal
 from .rules import KEY_IMPLEMENTATIONS
 
-__all__ = ["abstract", "constant_value", "literal_array", "literal_value"]
+__all__ = ["abstract", "constant_value", "literal_array", "literal_value", "stored_value"]
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -31,7 +31,7 @@ def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
         If it is one of keys that this JAX does not know.
     """
     if kind.is_key:
-        name = KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]
+        name = KEY_IMPLEMENTATIONS[kind.key_tag]
         try:
             keys = jax.eval_shape(functools.partial(jax.random.key, impl=name), 0)
         except ValueError:
@@ -68,15 +68,19 @@ def literal_array(operand: str) -> Any:
         )
 
 
+def stored_value(array: Any, kind: TensorType) -> Any:
+    """Return an array as JAX has it from how it is stored: keys from their words."""
+    found = jnp.asarray(array)
+    return jax.random.wrap_key_data(found, impl=KEY_IMPLEMENTATIONS[kind.key_tag]) if kind.is_key else found
+
+
 def constant_value(constant: Constant) -> Any:
     """Return a constant as an array."""
     kind = TensorType.parse(constant.type)
     if kind.dtype == "float0":
         return np.zeros(kind.shape, jax.dtypes.float0)
     with _unchecked():
-        if kind.is_key:
-            return jax.random.wrap_key_data(jnp.asarray(constant.array()), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
-        array = jnp.asarray(constant.array())
+        array = stored_value(constant.array(), kind)
         if not kind.weak_type:
             return array
         return lax.convert_element_type_p.bind(array, new_dtype=array.dtype, weak_type=True, sharding=None)

@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 from numpy.typing import NDArray
 
 from ..backend.evaluate import Evaluator
-from ..backend.rules import KEY_IMPLEMENTATIONS
+from ..backend.values import stored_value
 from ..ir.errors import EmissionError
 from ..ir.program import Program
 from ..ir.types import TensorType
@@ -23,7 +22,7 @@ def run_entry(program: Program, inputs: Sequence[NDArray[Any]]) -> list[NDArray[
     """Run the entry once; PRNG keys are their ``uint32`` words, going in and coming out."""
     entry = program.entry_function
     kinds = [TensorType.parse(kind) for kind in entry.types]
-    values = [_value(array, kind) for array, kind in zip(inputs, kinds, strict=True)]
+    values = [stored_value(array, kind) for array, kind in zip(inputs, kinds, strict=True)]
     results = _compiled(program)(*values)
     kinds = [entry.type_of(name) for name in entry.outputs]
     return [
@@ -50,19 +49,11 @@ def stablehlo(program: Program) -> str:
 
 def _spec(kind: TensorType) -> Any:
     dtype, shape = kind.storage
-    return jax.eval_shape(lambda array: _value(array, kind), jax.ShapeDtypeStruct(shape, dtype))
+    return jax.eval_shape(lambda array: stored_value(array, kind), jax.ShapeDtypeStruct(shape, dtype))
 
 
 def _compiled(program: Program) -> Any:
-    if any(
-        TensorType.parse(kind).dtype.endswith("64") for each in program.functions for kind in each.value_types.values()
-    ):
+    if any(TensorType.parse(kind).is_wide for each in program.functions for kind in each.value_types.values()):
         # Only this process is affected, and it runs nothing but the program.
         jax.config.update("jax_enable_x64", True)
     return jax.jit(Evaluator(program).function(program.entry))
-
-
-def _value(array: NDArray[Any], kind: TensorType) -> Any:
-    if kind.is_key:
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]])
-    return jnp.asarray(array)

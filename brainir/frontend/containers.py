@@ -12,7 +12,7 @@ import jax
 from ..ir.interface import Aux, ClassName, Scalar, Static, StaticDict
 from ..ir.model import PathKey
 
-__all__ = ["NotDataError", "class_name", "plain_fields", "stored_aux", "stored_fields"]
+__all__ = ["NotDataError", "class_name", "scalar_fields", "stored_aux", "stored_fields"]
 
 _SCALARS = (bool, int, float, str, type(None))
 _DEEPEST = 3
@@ -27,28 +27,27 @@ def class_name(found: type) -> str:
     return f"{found.__module__}:{found.__qualname__}"
 
 
-def plain_fields(value: Any, names: Sequence[PathKey]) -> tuple[tuple[str, Scalar], ...] | None:
+def scalar_fields(value: Any, parts: Sequence[PathKey]) -> tuple[tuple[str, Scalar], ...] | None:
     """Return the fields of a dataclass that are no parts, if its class makes it of these and the parts.
 
     None if it does not, or if one is something else than a number, text, bool or None.
     """
-    if not dataclasses.is_dataclass(value):
-        return None
-    fields = {field.name: field.init for field in dataclasses.fields(value)}
+    others = _other_fields(value, parts)
     own = vars(type(value)).get("__dataclass_params__")
-    if own is None or not own.init or not all(fields.values()) or not {*names} <= {*fields}:
+    if others is None or own is None or not own.init:
         return None
-    static = tuple((name, getattr(value, name)) for name in fields if name not in names)
-    return static if all(isinstance(item, Scalar) for _, item in static) else None
+    fields = dataclasses.fields(value)
+    is_whole = all(field.init for field in fields) and len(fields) == len(parts) + len(others)
+    return tuple(others.items()) if is_whole and all(isinstance(held, Scalar) for held in others.values()) else None
 
 
-def stored_fields(value: Any, names: Sequence[PathKey], origin: Any) -> tuple[tuple[str, Static], ...] | None:
+def stored_fields(value: Any, parts: Sequence[PathKey], origin: Any) -> tuple[tuple[str, Static], ...] | None:
     """Return the fields of a dataclass that are no parts; None if JAX makes the container of something else.
 
     Parameters
     ----------
     value
-    names : sequence of str and int
+    parts : sequence of str and int
         The fields that are parts.
     origin : PyTreeDef
         The structure of the container alone.
@@ -58,25 +57,27 @@ def stored_fields(value: Any, names: Sequence[PathKey], origin: Any) -> tuple[tu
     NotDataError
         If a field is no data.
     """
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return None
-    given = {
-        field.name: getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)
-    }
-    if not {*names} <= {*given}:
+    others = _other_fields(value, parts)
+    if others is None:
         return None
     copy = object.__new__(type(value))
-    for name, held in given.items():
-        object.__setattr__(copy, name, held)
+    for name in (*map(str, parts), *others):
+        object.__setattr__(copy, name, getattr(value, name))
     try:
         same = jax.tree.structure(copy, is_leaf=lambda part: part is not copy) == origin
     except (AttributeError, TypeError):  # its class keeps something else that JAX makes it of
         return None
-    return (
-        tuple((name, _stored(held, f" in {name!r}")) for name, held in given.items() if name not in names)
-        if same
-        else None
-    )
+    return tuple((name, _stored(held, f" in {name!r}")) for name, held in others.items()) if same else None
+
+
+def _other_fields(value: Any, parts: Sequence[PathKey]) -> dict[str, Any] | None:
+    """Return the fields of a dataclass that are set and no parts; None if it is none, or if parts are no fields."""
+    if not dataclasses.is_dataclass(value):
+        return None
+    names = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
+    if not {*parts} <= {*names}:
+        return None
+    return {name: getattr(value, name) for name in names if name not in parts}
 
 
 def stored_aux(origin: Any) -> Aux:

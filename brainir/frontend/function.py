@@ -25,7 +25,7 @@ from .lowering import Lowering
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
-from .trees import TreeReader
+from .trees import ResultReader, TreeReader
 
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
@@ -67,7 +67,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
         raise
     interface = Interface(
-        kind="function", arguments=arguments, result=reader.read_result(result, "result"), units=reader.units
+        kind="function", arguments=arguments, result=ResultReader(reader).read(result, "result"), units=reader.units
     )
     return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
 
@@ -106,8 +106,9 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     if not (isinstance(result, tuple) and len(result) == 2):
         given = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
         raise StateError(f"the step must return (hidden, out), not {given}")
-    new_tree = reader.read_result(result[0], "new hidden")
-    if new_tree != hidden_tree:
+    results = ResultReader(reader)
+    new_tree = results.read(result[0], "new hidden")
+    if not reader.is_same(new_tree, hidden_tree):
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
             f"  in:  {format_tree(hidden_tree)}\n  out: {format_tree(new_tree)}"
@@ -117,7 +118,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         kind="step",
         states=states,
         arguments=arguments,
-        result=reader.read_result(result[1], "out"),
+        result=results.read(result[1], "out"),
         units=reader.units,
         params=param_tree,
         hidden=hidden_tree,

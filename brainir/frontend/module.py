@@ -19,7 +19,7 @@ from .function import bind_arguments, build_program, check_state_types
 from .jax_compat import OpenJaxpr, open_jaxpr, strong, tensor_type
 from .jaxprs import has_unused, maps
 from .state_paths import module_states
-from .trees import TreeReader
+from .trees import ResultReader, TreeReader
 
 __all__ = ["lower_module", "read_states", "write_states"]
 
@@ -77,7 +77,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
-    result_tree = reader.read_result(result, "result")
+    result_tree = ResultReader(reader).read(result, "result")
     for record, state, value in zip(states, accessed, new_values, strict=True):
         _check_structure(record.path, state, state.value, value)
 
@@ -156,7 +156,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     """Check that a state keeps the pytree structure and the units of its value."""
     reader = TreeReader()
     before, after = (reader.read(value, format_path(path)) for value in (old, new))
-    if before == after:
+    if reader.is_same(before, after):
         return
     units = [[leaf.unit or "none" for _, leaf in leaf_paths(tree)] for tree in (before, after)]
     if len(units[0]) == len(units[1]) and units[0] != units[1]:

@@ -6,13 +6,14 @@ import operator
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import jax
 import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.interface import (
+    DEEPEST_TREE,
     Aux,
     CustomTree,
     DataclassTree,
@@ -21,14 +22,20 @@ from ..ir.interface import (
     NamedTupleTree,
     NoneTree,
     SequenceTree,
+    Static,
     Tree,
     Unit,
+    with_units,
 )
 from ..ir.model import PathKey
-from .containers import NotDataError, class_name, plain_fields, stored_aux, stored_fields
+from .containers import NotDataError, class_name, scalar_fields, stored_aux, stored_fields
 
-__all__ = ["TreeReader"]
+__all__ = ["ResultReader", "TreeReader"]
 
+_Path: TypeAlias = tuple[Any, ...]
+"""What is read, as a text, and the keys from there."""
+
+_Fields: TypeAlias = tuple[tuple[str, Static], ...]
 
 _LEAF = LeafTree()
 _LEAVES = frozenset((bool, int, float, complex, np.ndarray, jax.core.ShapedArray, jax.ShapeDtypeStruct))
@@ -38,39 +45,32 @@ _ENTRIES = ("name", "key", "idx")
 
 
 class TreeReader:
-    """Reads pytrees of one interface and gathers the units that their leaves name."""
+    """Reads pytrees that a program takes, and gathers the units that their leaves name.
+
+    A container whose class is registered with JAX is stored whole if it is a dataclass of arrays and scalars. Of any
+    other, an interface has the parts with arrays; what else it is made of is there again with every argument.
+    """
 
     def __init__(self) -> None:
         self._units: dict[str, Unit] = {}
         self._origins: list[Any] = []
-        self._aux: dict[int, Aux] = {}
-        self._is_result = False
+        self._aux: list[Aux | None] = []
 
     @property
     def units(self) -> tuple[Unit, ...]:
         """Every unit met so far, sorted by text."""
         return tuple(self._units[text] for text in sorted(self._units))
 
+    def is_same(self, first: Tree, second: Tree) -> bool:
+        """Whether two structures that were read are equal; ``nA / s`` and ``pA / ms`` are one unit."""
+        numbers = {text: unit.replace(text="") for text, unit in self._units.items()}
+        spelling = {text: next(other for other in numbers if numbers[other] == numbers[text]) for text in numbers}
+        return first == second or with_units(first, spelling) == with_units(second, spelling)
+
     @property
     def has_custom(self) -> bool:
         """Whether a container was met of which only the arrays can be stored."""
         return bool(self._origins)
-
-    def read_result(self, value: Any, where: str) -> Tree:
-        """Return the structure of what is made of all that was read before.
-
-        A container that nothing is like that was read before is stored with what else it is made of.
-
-        Raises
-        ------
-        LoweringError
-            If that is no data, such as a function.
-        """
-        self._is_result = True
-        try:
-            return self.read(value, where)
-        finally:
-            self._is_result = False
 
     def read(self, value: Any, where: str) -> Tree:
         """Return the structure of a pytree; anything that is not a container is a leaf.
@@ -80,74 +80,78 @@ class TreeReader:
         LoweringError
             If a container cannot be stored, naming `where` it is.
         """
+        return self._read(value, (where,))
+
+    def _read(self, value: Any, path: _Path) -> Tree:
         if _is_leaf(value):
             return _LEAF
         if value is None:
             return NoneTree()
         if is_quantity(value):
             if len(jax.tree.leaves(value)) != 1:
-                raise LoweringError(f"{where}: a quantity of several arrays; make a pytree of quantities instead")
+                raise LoweringError(f"{_at(path)}: a quantity of several arrays; make a pytree of quantities instead")
             return LeafTree(unit=self._unit(value.unit))
         if isinstance(value, tuple) and hasattr(value, "_fields") and _holds(value, value):
             return NamedTupleTree(
                 type=class_name(type(value)),
                 fields=tuple(value._fields),
-                children=self._children(value._fields, value, where),
+                children=self._children(value._fields, value, path),
             )
         if type(value) in (tuple, list):
             kind: Literal["tuple", "list"] = "tuple" if type(value) is tuple else "list"
-            return SequenceTree(kind=kind, children=self._children(range(len(value)), value, where))
+            return SequenceTree(kind=kind, children=self._children(range(len(value)), value, path))
         if type(value) in (dict, OrderedDict):
-            return self._dict(value, where)
+            return self._dict(value, path)
         if jax.tree_util.all_leaves([value]):
             return _LEAF
-        return self._registered(value, where)
+        return self._registered(value, path)
 
-    def _children(self, keys: Any, values: Any, where: str) -> tuple[Tree, ...]:
+    def _children(self, keys: Sequence[Any], values: Sequence[Any], path: _Path) -> tuple[Tree, ...]:
+        if len(path) >= DEEPEST_TREE and len(keys):
+            raise LoweringError(f"{path[0]}: it nests more than {DEEPEST_TREE} levels deep; flatten it")
         return tuple(
             [
-                _LEAF if _is_leaf(value) else self.read(value, f"{where}[{key!r}]")
+                _LEAF if _is_leaf(value) else self._read(value, (*path, key))
                 for key, value in zip(keys, values, strict=True)
             ]
         )
 
-    def _dict(self, value: dict[Any, Any], where: str) -> Tree:
+    def _dict(self, value: dict[Any, Any], path: _Path) -> Tree:
         odd = [key for key in value if not _is_key(key)]
         if odd:
-            raise LoweringError(f"{where}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}")
+            raise LoweringError(
+                f"{_at(path)}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}"
+            )
         ordered = type(value) is OrderedDict
         try:
             keys = tuple(value) if ordered else tuple(sorted(value))
         except TypeError as error:
-            raise LoweringError(f"{where}: JAX sorts the keys of a dict, and cannot compare these: {error}") from None
-        children = self._children(keys, [value[key] for key in keys], where)
+            raise LoweringError(
+                f"{_at(path)}: JAX sorts the keys of a dict, and cannot compare these: {error}"
+            ) from None
+        children = self._children(keys, [value[key] for key in keys], path)
         return DictTree(kind="ordered_dict" if ordered else "dict", keys=keys, children=children)
 
-    def _registered(self, value: Any, where: str) -> Tree:
+    def _registered(self, value: Any, path: _Path) -> Tree:
         """Return the structure of a container of a class that is registered with JAX."""
         entries, origin = jax.tree_util.tree_flatten_with_path(value, is_leaf=lambda part: part is not value)
-        keys = _keys([path[0] for path, _ in entries])
-        children = self._children(keys, [part for _, part in entries], where)
-        name, fields = class_name(type(value)), tuple(map(str, keys))
-        static = plain_fields(value, keys)
-        if static is not None:
-            return DataclassTree(type=name, fields=fields, children=children, static=static)
+        keys = _keys([entry[0] for entry, _ in entries])
+        children = self._children(keys, [part for _, part in entries], path)
+        held = self._held(value, keys, origin, path)
+        if isinstance(held, tuple):
+            fields = tuple(map(str, keys))
+            return DataclassTree(type=class_name(type(value)), fields=fields, children=children, static=held)
         if origin not in self._origins:
-            if self._is_result:
-                try:
-                    held = stored_fields(value, keys, origin)
-                    if held is not None:
-                        return DataclassTree(type=name, fields=fields, children=children, static=held)
-                    self._aux[len(self._origins)] = stored_aux(origin)
-                except NotDataError as error:
-                    raise LoweringError(
-                        f"{where}: besides its arrays this {name} holds {error}, which a file cannot hold, and no "
-                        "argument is like it; return its arrays in a dict, list, tuple, namedtuple or dataclass, or "
-                        "take one that is like it as an argument"
-                    ) from None
             self._origins.append(origin)
+            self._aux.append(held)
         number = self._origins.index(origin)
-        return CustomTree(type=name, keys=keys, children=children, origin=number, aux=self._aux.get(number))
+        return CustomTree(
+            type=class_name(type(value)), keys=keys, children=children, origin=number, aux=self._aux[number]
+        )
+
+    def _held(self, value: Any, keys: Sequence[PathKey], origin: Any, path: _Path) -> _Fields | Aux | None:
+        """Return what is stored of a container besides its parts: its other fields, if it is made of fields."""
+        return scalar_fields(value, keys)
 
     def _unit(self, unit: Any) -> str:
         text = str(unit)
@@ -161,6 +165,41 @@ class TreeReader:
         if self._units.setdefault(text, stored) != stored:
             raise LoweringError(f"two different units are both written {text!r}: {self._units[text]!r} and {stored!r}")
         return text
+
+
+class ResultReader(TreeReader):
+    """Reads pytrees that are made of those that were read before.
+
+    A container that none of those is like is stored with all that it is made of.
+
+    Parameters
+    ----------
+    taken : TreeReader
+        What read the arguments and states; it knows the units of the results, too.
+    """
+
+    def __init__(self, taken: TreeReader) -> None:
+        self._units, self._origins, self._aux = taken._units, taken._origins, taken._aux
+
+    def _held(self, value: Any, keys: Sequence[PathKey], origin: Any, path: _Path) -> _Fields | Aux | None:
+        plain = scalar_fields(value, keys)
+        if plain is not None or origin in self._origins:
+            return plain
+        try:
+            fields = stored_fields(value, keys, origin)
+            return stored_aux(origin) if fields is None else fields
+        except NotDataError as error:
+            raise LoweringError(
+                f"{_at(path)}: besides its arrays this {class_name(type(value))} holds {error}, which a file cannot "
+                "hold, and no argument is like it; return its arrays in a dict, list, tuple, namedtuple or dataclass, "
+                "or take one that is like it as an argument"
+            ) from None
+
+
+def _at(path: _Path) -> str:
+    """Write where something is: in what, and the keys that lead to it."""
+    root, *keys = path
+    return f"{root}{''.join(f'[{key!r}]' for key in keys)}"
 
 
 def _is_leaf(value: Any) -> bool:

@@ -13,13 +13,12 @@ from typing import Any
 
 from .constant import Constant
 from .errors import FormatError
-from .interface import Interface, Tree
+from .interface import DEEPEST_TREE, Interface, tree_depth
 from .model import Model
 from .node import Node
 from .program import Function
 
 __all__ = [
-    "DEEPEST_TREE",
     "array_text",
     "dump_bare_function",
     "dump_bare_node",
@@ -28,11 +27,7 @@ __all__ = [
     "dump_node",
     "encode",
     "object_text",
-    "tree_depth",
 ]
-
-DEEPEST_TREE = 90
-"""Levels of a pytree that can be stored: the JSON parser stops at 200 nested lists and dicts, a level takes two."""
 
 
 def dump_interface(interface: Interface, indent: str = "") -> str:
@@ -41,7 +36,7 @@ def dump_interface(interface: Interface, indent: str = "") -> str:
     Raises
     ------
     FormatError
-        If a pytree nests more than 90 levels deep.
+        If a pytree nests deeper than a file holds.
     """
     if (depth := max(map(tree_depth, interface.trees()))) > DEEPEST_TREE:
         raise FormatError(
@@ -154,12 +149,3 @@ def array_text(items: Iterable[str], indent: str) -> str:
     """Write an array from the texts of its items, one to a line."""
     lines = f",\n{indent} ".join(items)
     return f"[\n{indent} {lines}\n{indent}]" if lines else "[]"
-
-
-def tree_depth(tree: Tree) -> int:
-    """Return the levels of a pytree; a leaf has one."""
-    depth, layer = 0, [tree]
-    while layer:
-        depth += 1
-        layer = [child for parent in layer for child in getattr(parent, "children", ())]
-    return depth

@@ -21,7 +21,7 @@ from .serialization import DEFAULT_LIMITS, Limits, check_limit, dumps, read_prog
 from .types import TensorType
 from .wording import counted
 
-__all__ = ["load", "read_text", "replace_text", "save"]
+__all__ = ["file_path", "load", "read_text", "replace_text", "save"]
 
 _MAX_HEADER = 16 << 20
 """Bytes of the table of contents of a ``.safetensors`` file; enough for 100,000 constants."""
@@ -54,7 +54,7 @@ def save(program: Program, path: str | os.PathLike[str], *, constants: bool = Tr
         If a file cannot be written, or if another program's ``.safetensors`` file is in the way.
     """
     require_program(program)
-    path = Path(path)
+    path = file_path(path)
     light, large = take_constants(program)
     text = dumps(light)
     outside = _constants_path(path)
@@ -104,9 +104,25 @@ def load(path: str | os.PathLike[str], *, constants: bool = True, limits: Limits
     VerificationError
         If the program breaks an invariant of the IR.
     """
-    path = Path(path)
+    path = file_path(path)
     program = read_program(read_text(path, limits), str(path), limits)
     return _with_large(program, path) if constants and any(left_out(program)) else program
+
+
+def file_path(given: object) -> Path:
+    """Return the path of a file that is read or written.
+
+    Raises
+    ------
+    FormatError
+        If something else is given.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise FormatError(
+            f"a file is given by its path, a str or pathlib.Path, not {type(given).__name__}; for text in memory there "
+            "are brainir.dumps and brainir.loads"
+        )
+    return Path(given)
 
 
 def read_text(path: Path, limits: Limits) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, FiniteFloat
@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, FiniteFloat
 from .model import Model, PathKey, StatePath
 
 __all__ = [
+    "DEEPEST_TREE",
     "Argument",
     "Aux",
     "ClassName",
@@ -32,7 +33,11 @@ __all__ = [
     "leaf_count",
     "leaf_paths",
     "leaves",
+    "tree_depth",
 ]
+
+DEEPEST_TREE = 90
+"""Levels of a pytree that can be stored: the JSON parser stops at 200 nested lists and dicts, a level takes two."""
 
 Scalar = bool | int | float | str | None
 
@@ -204,9 +209,27 @@ def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
         pending += tree.children
 
 
+def with_units(tree: Tree, units: Mapping[str, str]) -> Tree:
+    """Return a tree with other units: for each that a leaf names, the one to name."""
+    if isinstance(tree, LeafTree):
+        return tree if tree.unit is None else tree.replace(unit=units[tree.unit])
+    if isinstance(tree, NoneTree):
+        return tree
+    return tree.replace(children=tuple(with_units(child, units) for child in tree.children))
+
+
 def leaf_count(tree: Tree) -> int:
     """Return the number of leaves."""
     return sum(1 for _ in leaves(tree))
+
+
+def tree_depth(tree: Tree) -> int:
+    """Return the levels of a pytree; a leaf has one."""
+    depth, layer = 0, [tree]
+    while layer:
+        depth += 1
+        layer = [child for parent in layer for child in getattr(parent, "children", ())]
+    return depth
 
 
 Role = Literal["hidden", "param", "other"]

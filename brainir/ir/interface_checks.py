@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from .errors import VerificationError
 from .interface import (
+    DEEPEST_TREE,
     Aux,
     ClassName,
     CustomTree,
@@ -33,7 +34,7 @@ from .violation import violation
 __all__ = ["check_interface", "is_name"]
 
 _CLASS = re.compile(r"[\w.\-]{1,200}:[\w.<>]{1,200}")
-_MAX_DEPTH = 100
+_MAX_STATIC_DEPTH = 100
 
 
 def is_name(name: str) -> bool:
@@ -100,11 +101,11 @@ def _check_tree(tree: Tree, units: set[str], where: str) -> int:
     if isinstance(tree, LeafTree) and tree.unit is None:
         return 1
     leaves = 0
-    pending: list[tuple[Tree, int]] = [(tree, 0)]
+    pending: list[tuple[Tree, int]] = [(tree, 1)]
     while pending:
-        node, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            raise violation(f"interface, {where}: the tree is deeper than {_MAX_DEPTH}", "flatten the tree")
+        node, level = pending.pop()
+        if level > DEEPEST_TREE:
+            raise violation(f"interface, {where}: the tree is deeper than {DEEPEST_TREE}", "flatten the tree")
         if isinstance(node, LeafTree):
             leaves += 1
             if node.unit is not None and node.unit not in units:
@@ -116,7 +117,7 @@ def _check_tree(tree: Tree, units: set[str], where: str) -> int:
         problem = _tree_problem(node)
         if problem:
             raise violation(f"interface, {where}: {problem}", "write the tree as the frontend does")
-        pending.extend((child, depth + 1) for child in getattr(node, "children", ()))
+        pending.extend((child, level + 1) for child in getattr(node, "children", ()))
     return leaves
 
 
@@ -154,8 +155,8 @@ def _static_problem(value: Static) -> str | None:
     pending: list[tuple[Static, int]] = [(value, 0)]
     while pending:
         held, depth = pending.pop()
-        if depth > _MAX_DEPTH:
-            return f"what it holds besides arrays is deeper than {_MAX_DEPTH}"
+        if depth > _MAX_STATIC_DEPTH:
+            return f"what it holds besides arrays is deeper than {_MAX_STATIC_DEPTH}"
         if isinstance(held, ClassName) and not _CLASS.fullmatch(held.type):
             return f"{held.type!r} does not name a class as module:qualified.name"
         if isinstance(held, StaticDict):

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from .collector import collector_paused
-from .encoding import DEEPEST_TREE, array_text, dump_function, dump_interface, encode, object_text, tree_depth
+from .encoding import array_text, dump_function, dump_interface, encode, object_text
 from .errors import FormatError
+from .interface import DEEPEST_TREE, tree_depth
 from .large_constants import strip_constants
 from .malformed import invalid_program, not_json
 from .program import SCHEMA_VERSION, Program, require_program
@@ -88,7 +89,7 @@ def dumps(program: Program, *, constants: bool = True) -> str:
     Raises
     ------
     FormatError
-        If a pytree of the interface nests more than 90 levels deep.
+        If a pytree of the interface nests deeper than a file holds.
     """
     require_program(program)
     if not constants:

@@ -133,11 +133,21 @@ class TensorType:
         return self.dtype.startswith(("int", "uint"))
 
     @property
+    def is_wide(self) -> bool:
+        """Whether JAX has such elements only with 64-bit types switched on."""
+        return self.dtype in ("float64", "int64", "uint64", "complex128")
+
+    @property
+    def key_tag(self) -> str:
+        """Tag of the PRNG implementation of typed keys, such as ``fry``."""
+        return self.dtype[4:-1]
+
+    @property
     def storage(self) -> tuple[np.dtype[Any], tuple[int, ...]]:
         """The numpy dtype and shape in which values of this type are stored; keys as their ``uint32`` words."""
         if not self.is_key:
             return DTYPES[self.dtype], self.shape
-        words = _KEY_WORDS.get(self.dtype[4:-1])
+        words = _KEY_WORDS.get(self.key_tag)
         if words is None:
             raise FormatError(f"the PRNG implementation {self.dtype!r} is not known; known are {sorted(_KEY_WORDS)}")
         return np.dtype("uint32"), (*self.shape, words)

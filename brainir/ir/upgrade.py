@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from .errors import FormatError
-from .files import read_text, replace_text
+from .files import file_path, read_text, replace_text
 from .program import SCHEMA_VERSION
 from .serialization import DEFAULT_LIMITS, Limits, dumps, loads, parse_program, read_program
 
@@ -40,7 +39,7 @@ def upgrade_file(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMIT
     VerificationError
         If the program breaks an invariant of the IR.
     """
-    path = Path(path)
+    path = file_path(path)
     text = read_text(path, limits)
     program = read_program(text, str(path), limits)
     old = parse_program(text, str(path))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...ir.ops import Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
+from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
 from ..sites import Site, signature_of
-from .base import PLAIN, Analysis, Fact
+from .base import Analysis, Fact
 
 __all__ = ["BackwardAnalysis"]
 
@@ -62,25 +62,6 @@ class BackwardAnalysis(Analysis[Fact]):
                         known[operand] = self.join(known[operand], fact, kind) if operand in known else fact
         return known
 
-    def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
-        """Return the facts of the operands of any node."""
-        node = site.node
-        if not node.traits.control:
-            return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-        if isinstance(node, PLAIN):
-            return self.enter(node.function, facts)
-        if isinstance(node, CustomJvp | CustomVjp):
-            return self.custom_rule(site, facts)
-        if isinstance(node, Cond):
-            rows = [self.enter(branch, facts) for branch in node.branches]
-            asked = [fact for fact in facts if not self.is_nothing(fact)]
-            return [self.choosing(asked, site.operands[0]), *self._joined(rows, site.operands[1:])]
-        if isinstance(node, Scan):
-            return self._scan(node, site, facts)
-        if isinstance(node, While):
-            return self._while(node, site, facts)
-        return self.transfer(site, facts)
-
     def enter(self, name: str, facts: Sequence[Fact]) -> list[Fact]:
         """Return the facts of the inputs of a function, from those of its results."""
         body = self.program.function(name)
@@ -91,36 +72,38 @@ class BackwardAnalysis(Analysis[Fact]):
         known = self.run(body, asked)
         return [known.get(name, self.nothing) for name in body.inputs]
 
-    def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
-        """Return the facts of the operands of a node with derivative rules: by default, those of its function."""
-        return self.enter(site.node.function, facts)  # type: ignore[attr-defined]  # both kinds have a function
+    def _call(self, function: str, site: Site, facts: list[Fact]) -> list[Fact]:
+        return self.enter(function, facts)
+
+    def _cond(self, node: Cond, site: Site, facts: list[Fact]) -> list[Fact]:
+        rows = [self.enter(branch, facts) for branch in node.branches]
+        asked = [fact for fact in facts if not self.is_nothing(fact)]
+        return [self.choosing(asked, site.operands[0]), *self._joined(rows, site.operands[1:])]
 
     def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
         first = node.num_consts + node.num_carry
         kinds = site.operands[node.num_consts : first]
         pairs = zip(facts[node.num_carry :], site.results[node.num_carry :], strict=True)
         items = [fact if self.is_nothing(fact) else self.item(fact, kind, None) for fact, kind in pairs]
-        carry = facts[: node.num_carry]
-        rounds = 0
-        while True:
+
+        def around(carry: list[Fact]) -> tuple[list[Fact], list[Fact]]:
             results = self.enter(node.body, [*carry, *items])
-            new = self._grown(rounds, carry, results[node.num_consts : first], kinds)
-            if self._settled(carry, new):
-                arrays = zip(results[first:], site.operands[first:], strict=True)
-                stacked = [fact if self.is_nothing(fact) else self.stacked([fact], kind) for fact, kind in arrays]
-                return [*results[: node.num_consts], *carry, *stacked]
-            carry, rounds = new, rounds + 1
+            return results[node.num_consts : first], results
+
+        carry, results = self._settle(facts[: node.num_carry], kinds, around)
+        arrays = zip(results[first:], site.operands[first:], strict=True)
+        stacked = [fact if self.is_nothing(fact) else self.stacked([fact], kind) for fact, kind in arrays]
+        return [*results[: node.num_consts], *carry, *stacked]
 
     def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]:
         first = node.cond_nconsts + node.body_nconsts
         kinds = site.operands[first:]
         holds = self.choosing([fact for fact in facts if not self.is_nothing(fact)], TensorType("bool", ()))
         tested = self.enter(node.cond, [holds])
-        carry = self._joined([facts, tested[node.cond_nconsts :]], kinds)
-        rounds = 0
-        while True:
+
+        def around(carry: list[Fact]) -> tuple[list[Fact], list[Fact]]:
             results = self.enter(node.body, carry)
-            new = self._grown(rounds, carry, results[node.body_nconsts :], kinds)
-            if self._settled(carry, new):
-                return [*tested[: node.cond_nconsts], *results[: node.body_nconsts], *carry]
-            carry, rounds = new, rounds + 1
+            return results[node.body_nconsts :], results
+
+        carry, results = self._settle(self._joined([facts, tested[node.cond_nconsts :]], kinds), kinds, around)
+        return [*tested[: node.cond_nconsts], *results[: node.body_nconsts], *carry]

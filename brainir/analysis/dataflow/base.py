@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from ...ir.errors import AnalysisError
 from ...ir.node import Node
-from ...ir.ops import Call, Checkpoint, Composite, CustomVmap, NoDerivative
+from ...ir.ops import (
+    Call,
+    Checkpoint,
+    Composite,
+    Cond,
+    CustomJvp,
+    CustomVjp,
+    CustomVmap,
+    NoDerivative,
+    OptimizationBarrier,
+    Scan,
+    While,
+)
 from ...ir.printer import format_node
 from ...ir.program import Function, Program
 from ...ir.types import TensorType
 from ..sites import Site
 
-__all__ = ["PLAIN", "Analysis", "Fact"]
+__all__ = ["Analysis", "Fact"]
 
-PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+_PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
 """Nodes whose results are those of their function."""
 
 Fact = TypeVar("Fact")
+Rest = TypeVar("Rest")
 
 _WIDEN_AFTER = 8
 _GIVE_UP_AFTER = 1000
@@ -57,6 +70,46 @@ class Analysis(ABC, Generic[Fact]):
         Forward, `facts` are those of the operands, and one for each result comes back; backward the other way
         round. Nodes that run functions are not asked for, those with derivative rules included.
         """
+
+    def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts on the far side of any node."""
+        node = site.node
+        if node.traits.control:
+            return self.control(site, facts)
+        return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+
+    def control(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts on the far side of a node that runs functions."""
+        node = site.node
+        if isinstance(node, _PLAIN):
+            return self._call(node.function, site, facts)
+        if isinstance(node, CustomJvp | CustomVjp):
+            return self.custom_rule(site, facts)
+        if isinstance(node, Cond):
+            return self._cond(node, site, facts)
+        if isinstance(node, Scan):
+            return self._scan(node, site, facts)
+        if isinstance(node, While):
+            return self._while(node, site, facts)
+        return self.transfer(site, facts)
+
+    def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
+        """Return the facts on the far side of a node with derivative rules: by default, those of its function."""
+        function: str = site.node.function  # type: ignore[attr-defined]  # both kinds have one
+        return self._call(function, site, facts)
+
+    @abstractmethod
+    def _call(self, function: str, site: Site, facts: list[Fact]) -> list[Fact]:
+        """Return the facts on the far side of a node that computes what a function does."""
+
+    @abstractmethod
+    def _cond(self, node: Cond, site: Site, facts: list[Fact]) -> list[Fact]: ...
+
+    @abstractmethod
+    def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]: ...
+
+    @abstractmethod
+    def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]: ...
 
     def same(self, first: Fact, second: Fact) -> bool:
         """Whether two facts are equal."""
@@ -105,6 +158,40 @@ class Analysis(ABC, Generic[Fact]):
 
     def _settled(self, old: Sequence[Fact], new: Sequence[Fact]) -> bool:
         return all(self.same(*pair) for pair in zip(old, new, strict=True))
+
+    def _settle(
+        self,
+        carry: list[Fact],
+        kinds: Sequence[TensorType],
+        around: Callable[[list[Fact]], tuple[Sequence[Fact], Rest]],
+        after: Callable[[list[Fact], Rest], list[Fact]] = lambda new, rest: new,
+    ) -> tuple[list[Fact], Rest]:
+        """Run a loop until the facts of its carry hold after every round.
+
+        Parameters
+        ----------
+        carry : list of Fact
+            Before the first round.
+        kinds : sequence of TensorType
+            Those of the carry.
+        around : callable
+            From the facts of the carry to those after one round, and what else is known then.
+        after : callable, optional
+            What becomes of the facts of both, and what else was known.
+
+        Returns
+        -------
+        carry : list of Fact
+        rest
+            What else is known after the last round.
+        """
+        rounds = 0
+        while True:
+            found, rest = around(carry)
+            new = after(self._grown(rounds, carry, found, kinds), rest)
+            if self._settled(carry, new):
+                return carry, rest
+            carry, rounds = new, rounds + 1
 
     def _grown(self, rounds: int, old: Sequence[Fact], new: Sequence[Fact], kinds: Sequence[TensorType]) -> list[Fact]:
         """Return the facts for the next round of a loop."""

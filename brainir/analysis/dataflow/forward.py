@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ...ir.constant import Constant
-from ...ir.ops import Cond, CustomJvp, CustomVjp, OptimizationBarrier, Scan, While
+from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
 from ..rearrange import Array
 from ..sites import Site, constants_of, signatures_of
-from .base import PLAIN, Analysis, Fact
+from .base import Analysis, Fact
 
 __all__ = ["ForwardAnalysis"]
 
@@ -106,30 +106,6 @@ class ForwardAnalysis(Analysis[Fact]):
     def _of(self, known: Mapping[str, Fact], operand: str) -> Fact:
         return self.literal(operand) if is_literal(operand) else known.get(operand, self.nothing)
 
-    def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
-        """Return the facts of the results of any node."""
-        node = site.node
-        if node.traits.control:
-            return self.control(site, facts)
-        return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
-
-    def control(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
-        """Return the facts of the results of a node that runs functions."""
-        node = site.node
-        if isinstance(node, PLAIN):
-            return self.enter(node.function, facts, constants_of(site))
-        if isinstance(node, CustomJvp | CustomVjp):
-            return self.custom_rule(site, facts)
-        if isinstance(node, Cond):
-            rows = [self.enter(branch, facts[1:], constants_of(site)[1:]) for branch in node.branches]
-            joined = zip(self._joined(rows, site.results), site.results, strict=True)
-            return [self.chosen(fact, facts[0], kind) for fact, kind in joined]
-        if isinstance(node, Scan):
-            return self._scan(node, site, facts)
-        if isinstance(node, While):
-            return self._while(node, site, facts)
-        return self.transfer(site, facts)
-
     def enter(self, name: str, facts: Sequence[Fact], constants: Sequence[Array | None] = ()) -> list[Fact]:
         """Return the facts of the results of a function, from those of its inputs.
 
@@ -150,9 +126,13 @@ class ForwardAnalysis(Analysis[Fact]):
             self._given = outer
         return [self._of(known, output) for output in body.outputs]
 
-    def custom_rule(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
-        """Return the facts of the results of a node with derivative rules: by default, those of its function."""
-        return self.enter(site.node.function, facts, constants_of(site))  # type: ignore[attr-defined]  # both have one
+    def _call(self, function: str, site: Site, facts: list[Fact]) -> list[Fact]:
+        return self.enter(function, facts, constants_of(site))
+
+    def _cond(self, node: Cond, site: Site, facts: list[Fact]) -> list[Fact]:
+        rows = [self.enter(branch, facts[1:], constants_of(site)[1:]) for branch in node.branches]
+        joined = zip(self._joined(rows, site.results), site.results, strict=True)
+        return [self.chosen(fact, facts[0], kind) for fact, kind in joined]
 
     def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
         first = node.num_consts + node.num_carry
@@ -191,26 +171,25 @@ class ForwardAnalysis(Analysis[Fact]):
         first = node.num_consts + node.num_carry
         consts, carry = facts[: node.num_consts], facts[node.num_consts : first]
         items = self._items(facts[first:], site.operands[first:], None)
-        kinds = site.operands[node.num_consts : first]
-        rounds = 0
-        while True:
-            results = self.enter(node.body, [*consts, *carry, *items], constants_of(site)[: node.num_consts])
-            new = self._grown(rounds, carry, results[: node.num_carry], kinds)
-            if self._settled(carry, new):
-                return carry, results[node.num_carry :]
-            carry, rounds = new, rounds + 1
+        given = constants_of(site)[: node.num_consts]
+
+        def around(carry: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+            results = self.enter(node.body, [*consts, *carry, *items], given)
+            return results[: node.num_carry], results[node.num_carry :]
+
+        return self._settle(carry, site.operands[node.num_consts : first], around)
 
     def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]:
         consts = facts[node.cond_nconsts :][: node.body_nconsts]
         first = node.cond_nconsts + node.body_nconsts
-        carry, kinds = facts[first:], site.operands[first:]
-        given = constants_of(site)[node.cond_nconsts : first]
-        rounds = 0
-        while True:
+        kinds, given = site.operands[first:], constants_of(site)[node.cond_nconsts : first]
+
+        def around(carry: list[Fact]) -> tuple[list[Fact], Fact]:
             (holds,) = self.enter(node.cond, [*facts[: node.cond_nconsts], *carry])
-            results = self.enter(node.body, [*consts, *carry], given)
-            pairs = zip(self._grown(rounds, carry, results, kinds), kinds, strict=True)
-            new = [self.chosen(fact, holds, kind) for fact, kind in pairs]
-            if self._settled(carry, new):
-                return carry
-            carry, rounds = new, rounds + 1
+            return self.enter(node.body, [*consts, *carry], given), holds
+
+        def after(new: list[Fact], holds: Fact) -> list[Fact]:
+            return [self.chosen(fact, holds, kind) for fact, kind in zip(new, kinds, strict=True)]
+
+        carry, _ = self._settle(facts[first:], kinds, around, after)
+        return carry

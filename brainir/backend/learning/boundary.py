@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,8 @@ from ...ir.printer import format_path
 from ...ir.program import Program
 from ...ir.types import TensorType
 from ..callable import checked_leaf
-from ..rules import KEY_IMPLEMENTATIONS
 from ..trees import Origins, TreeBuilder
+from ..values import stored_value
 
 __all__ = ["LearnerBoundary"]
 
@@ -45,6 +46,12 @@ class LearnerBoundary:
         self.params = [at for state, places in self._states if state.role == "param" for at in places]
         self.carried = [at for state, places in self._states if state.role != "param" for at in places]
         self.is_step = self._interface.kind == "step"
+
+    def for_call(self) -> LearnerBoundary:
+        """Return one for a single call: what custom containers hold besides arrays is that of what comes in there."""
+        made = copy.copy(self)
+        made._origins = Origins()
+        return made
 
     def param_leaves(self, params: Any) -> list[Any]:
         """Return the leaves of the parameters, in state order."""
@@ -148,7 +155,9 @@ class LearnerBoundary:
         """Return parameters, other states and inputs of zeros."""
         values = [_zeros(kind) for kind in self._types]
         leaves = iter(values[self.state_count :])
-        inputs = tuple(self._trees.unflatten(argument.tree, leaves, {}) for argument in self._interface.arguments)
+        inputs = tuple(
+            self._trees.unflatten(argument.tree, leaves, Origins()) for argument in self._interface.arguments
+        )
         params, carried = ([values[place] for place in places] for places in (self.params, self.carried))
         return self.gradients(params), self.states(carried), inputs[0] if len(inputs) == 1 else inputs
 
@@ -179,5 +188,4 @@ class LearnerBoundary:
 
 def _zeros(kind: TensorType) -> Any:
     dtype, shape = kind.storage
-    zeros = jnp.zeros(shape, dtype)
-    return jax.random.wrap_key_data(zeros, impl=KEY_IMPLEMENTATIONS[kind.dtype[4:-1]]) if kind.is_key else zeros
+    return stored_value(jnp.zeros(shape, dtype), kind)

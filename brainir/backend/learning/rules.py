@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, LearningPlan
@@ -17,7 +18,7 @@ from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
 from .weights import WeightChain
 
-__all__ = ["LeafLoss", "OnlineRule", "PieceState", "StepResult", "Steps", "Trace", "by_slot"]
+__all__ = ["LeafLoss", "OnlineRule", "PieceState", "StepResult", "Steps", "Trace", "array_types", "by_slot"]
 
 Environment = Mapping[str, Any]
 LeafLoss = Callable[[Sequence[Any]], Any]
@@ -167,6 +168,11 @@ class OnlineRule:
         """Return the traces before the first step."""
         return {name: trace.init() for name, trace in self.traces.items() if name not in self.owners}
 
+    @functools.cached_property
+    def trace_types(self) -> dict[str, str]:
+        """The type of each array of the traces; see :func:`array_types`."""
+        return array_types(jax.eval_shape(self.init))
+
     def completed(self, kept: Mapping[str, Any]) -> dict[str, Any]:
         """Add the traces that are those of another term."""
         return {**kept, **{name: kept[owner] for name, owner in self.owners.items()}}
@@ -232,6 +238,14 @@ class OnlineRule:
         return [
             gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype) for name, kind in self.params
         ]
+
+
+def array_types(traces: Any) -> dict[str, str]:
+    """Return the type of each array by its keys."""
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else type(leaf).__name__
+        for path, leaf in jax.tree_util.tree_leaves_with_path(traces)
+    }
 
 
 def _value(name: str, env: Environment) -> Any:

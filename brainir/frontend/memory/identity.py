@@ -22,7 +22,7 @@ import numpy as np
 from jax.extend import core
 
 from .. import jax_compat
-from ..foreign.primitive_rules import primitive_functions
+from ..foreign.implementations import primitive_functions
 from ..sources import source_of
 from .keys import Key, Only, Same
 from .objects import (

@@ -49,7 +49,7 @@ def _random_keys(node: ops.RandomKeys, operands: Types, _: Callees) -> Types:
     keys = _key(operands)
     if node.op == "random_unwrap":
         check_count(operands, 1)
-        return (TensorType("uint32", (*keys.shape, _words(keys.dtype[4:-1]))),)
+        return (TensorType("uint32", (*keys.shape, _words(keys.key_tag))),)
     check_count(operands, 2)
     data = operands[1]
     check_kind(data.dtype, INTEGER, "the data")

@@ -1,0 +1,63 @@
+"""What a generated module is given: arrays, devices, and functions of the caller."""
+
+from __future__ import annotations
+
+__all__ = ["GIVEN"]
+
+GIVEN = {
+    "_array": '''
+def _array(shape, dtype, text):
+    """Return an array from the base64 text of its bytes."""
+    return jnp.asarray(np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape))
+''',
+    "_stored": '''
+def _stored(shape, dtype, name):
+    """Return an array from the file beside this module."""
+    return jnp.asarray(np.frombuffer(WEIGHTS[name].tobytes(), dtype=dtype).reshape(shape))
+''',
+    "_mesh": '''
+def _mesh(names, sizes, types):
+    """Return the mesh around the call if it has this shape, else one of the first devices."""
+    around = jax.sharding.get_abstract_mesh()
+    if (tuple(around.axis_names), tuple(around.axis_sizes)) == (names, sizes):
+        return around
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
+    devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
+    return jax.sharding.Mesh(devices, names, axis_types=kinds)
+''',
+    "_external": '''
+def _external(name):
+    """Return a function that the caller has put into EXTERNALS; its result is flat."""
+    missing = [name for name, function in EXTERNALS.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into EXTERNALS for {missing}")
+    return lambda *args, **kwargs: tuple(jax.tree.leaves(EXTERNALS[name](*args, **kwargs)))
+''',
+    "_primitive": '''
+def _primitive(name):
+    """Return an operation that the caller has put into PRIMITIVES; it returns a tuple."""
+    missing = [name for name, function in PRIMITIVES.items() if function is None]
+    if missing:
+        raise KeyError(f"put functions into PRIMITIVES for {missing}")
+
+    def primitive(*operands, **attributes):
+        results = PRIMITIVES[name](*operands, **attributes)
+        return tuple(results) if isinstance(results, (tuple, list)) else (results,)
+
+    return primitive
+''',
+    "_batching_rule": '''
+def _batching_rule(name):
+    """Return a batching rule that the caller may put into BATCHING_RULES; it gives its results as a tuple."""
+
+    def rule(size, batched, *operands):
+        if BATCHING_RULES.get(name) is None:
+            raise NotImplementedError(f"BATCHING_RULES has no batching rule {name!r} of this custom_vmap function")
+        results, are_batched = BATCHING_RULES[name](size, batched, *operands)
+        return tuple(jax.tree.leaves(results)), tuple(jax.tree.leaves(are_batched))
+
+    rule.__name__ = name
+    return rule
+''',
+}
+"""From the module, the file beside it, the process, and the tables that the caller fills."""
