@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,6 +106,31 @@ def test_parts_and_a_class_with_the_fields_stand_for_containers_whose_classes_ar
         parts, layer = fn(X)
         assert_same_bits((parts, layer.w), ((X,), X * 2))
         assert (type(layer).__name__, layer.kind.__name__, layer.sizes) == ("Layer", "Kind", (4, (2, "n")))
+
+
+def test_a_class_that_a_function_defines_is_that_of_the_argument() -> None:
+    class Pair(NamedTuple):
+        v: Any
+        n: Any
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Cell:
+        pair: Pair
+        w: Any
+
+    def step(cell: Cell, x: Any) -> tuple[Cell, Pair]:
+        pair = Pair(cell.pair.v * cell.w + x, cell.pair.n + 1)
+        return Cell(pair, cell.w), pair
+
+    def steps(fn: Callable[..., Any]) -> Any:
+        return jax.lax.scan(fn, cell, jnp.stack([X, 2 * X]))
+
+    cell = Cell(Pair(X, jnp.int32(0)), 0.5 * X)
+    whole = brainir.to_callable(brainir.lower(step, cell, X))
+    assert_same_bits(steps(whole), steps(step))
+    stepping = brainir.to_callable(brainir.lower_step(lambda _, cell, x: step(cell, x), {}, cell, X))
+    assert_same_bits(steps(lambda cell, x: stepping({}, cell, x)), steps(step))
 
 
 def test_parts_stand_for_a_container_whose_class_is_imported_but_not_registered() -> None:

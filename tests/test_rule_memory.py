@@ -123,6 +123,43 @@ def _spiking_fwd(v: Any) -> Any:
 spiking.defvjp(_spiking_fwd, lambda v, g: (g / (1.0 + SLOPE * jnp.abs(v)),))
 
 
+SCALES = jnp.array([1.0, 2.0, 3.0])
+
+
+@jax.custom_vjp
+def wave(x: Any) -> Any:
+    """Function that closes over an array, with rules that call it."""
+    return SCALES * jnp.sin(x)
+
+
+def _wave_bwd(x: Any, g: Any) -> Any:
+    print("rule")
+    return (SCALES * jnp.cos(x) * g + wave(x - x),)
+
+
+def _wave_fwd(x: Any) -> Any:
+    print("rule")
+    return wave(x), x
+
+
+wave.defvjp(_wave_fwd, _wave_bwd)
+
+
+def test_rules_of_a_function_that_closes_over_an_array_and_is_called_in_them_are_traced_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program = brainir.lower(jax.jit(wave), X)
+    assert capsys.readouterr().out.count("rule") == 2
+    again = brainir.to_callable(brainir.loads(brainir.dumps(program)))
+
+    def total(fn: Any, x: Any) -> Any:
+        return (fn(x) ** 2).sum()
+
+    for derivative in (jax.grad, lambda fn: jax.grad(lambda x: jax.grad(fn)(x).sum())):
+        wanted, found = (derivative(functools.partial(total, fn))(X) for fn in (wave, again))
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_rule_in_the_gradient_of_a_loop_is_traced_once(capsys: pytest.CaptureFixture[str]) -> None:
     def gradient(x: Any) -> Any:
         return jax.grad(lambda x: jax.lax.scan(lambda c, y: (spiking(c + y), c), x[0], x)[1].sum())(x)

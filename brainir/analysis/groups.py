@@ -8,19 +8,20 @@ from typing import Literal
 
 from ..ir.collector import collector_paused
 from ..ir.interface import State
+from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
+from .dependence_facts import NOTHING, bits
 from .descents import Descent
 from .element_maps import mixing_kind
 from .facts import Facts, format_paths
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .reachability import reaching
-from .seen import NOTHING, bits
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan
@@ -164,9 +165,7 @@ def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
 @collector_paused()
 def groups_of(scan: WeightScan) -> tuple[HiddenGroup, ...]:
     """Find the groups of a scanned program, once; see :func:`find_hidden_groups`."""
-    if scan.groups is None:
-        scan.groups = tuple(_GroupFinder(scan).groups())
-    return scan.groups  # type: ignore[return-value]  # the scan does not know what groups are
+    return kept(scan, "_groups", lambda: tuple(_GroupFinder(scan).groups()))
 
 
 class Partition:

@@ -9,18 +9,19 @@ from typing import Literal
 from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
 from ..ir.interface import State
+from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
+from .dependence_facts import Source
+from .dependence_flow import DependenceFlow
 from .descents import Descent
 from .element_maps import flow_from, input_maps
 from .facts import Facts, format_paths
-from .flow import DependenceFlow
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .seen import Source
 from .slices import extract
 from .weight_operations import Operation, WeightOperations
 from .weights import WeightScan
@@ -32,7 +33,6 @@ __all__ = [
     "Tail",
     "connected_states",
     "find_hidden_param_op_relations",
-    "relations_of",
 ]
 
 How = Literal["direct", "through", "both"]
@@ -246,15 +246,8 @@ def find_hidden_param_op_relations(program: Program) -> tuple[HiddenParamOpRelat
         If a state breaks the rules of a step; see :func:`module_info`.
     """
     require_program(program)
-    return relations_of(WeightOperations.of(WeightScan.of(program)))
-
-
-def relations_of(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
-    """Build the relations of operations that were found, once; see :func:`find_hidden_param_op_relations`."""
-    scan = operations.scan
-    if scan.relations is None:
-        scan.relations = _built(operations)
-    return scan.relations  # type: ignore[return-value]  # the scan does not know what relations are
+    scan = WeightScan.of(program)
+    return kept(scan, "_relations", lambda: _built(WeightOperations.of(scan)))
 
 
 @collector_paused()

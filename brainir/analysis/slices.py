@@ -12,7 +12,7 @@ from .constants import fixed_values
 from .inline import Names, fresh_name
 from .sites import Signature, keep_signatures, signatures_of
 
-__all__ = ["Cutting", "extract", "identifiers"]
+__all__ = ["Cutting", "extract", "flat_interface", "identifiers"]
 
 _MAX_RECOMPUTED = 64
 _LEAF = LeafTree()
@@ -135,11 +135,7 @@ class Cutting:
             }
         )
         keep_signatures(entry, self.signatures)
-        interface = Interface(
-            kind="function",
-            arguments=tuple([Argument.checked({"name": each, "tree": _LEAF}) for each in identifiers(self.sources)]),
-            result=SequenceTree(kind="tuple", children=(_LEAF,) * len(outputs)),
-        )
+        interface = flat_interface(self.sources, len(outputs))
         program = Program(entry=name, interface=interface, functions=(entry, *functions))
         return program, tuple([self.function.value(source) for source in self.sources.values()])
 
@@ -154,6 +150,15 @@ class Cutting:
                 needed.add(name)
                 pending += self.program.function(name).callees
         return [function for function in self.program.functions if function.name in needed]
+
+
+def flat_interface(inputs: Iterable[str], results: int) -> Interface:
+    """Return the interface of a function that takes arrays and returns a tuple of them."""
+    return Interface(
+        kind="function",
+        arguments=tuple([Argument.checked({"name": each, "tree": _LEAF}) for each in identifiers(inputs)]),
+        result=SequenceTree(kind="tuple", children=(_LEAF,) * results),
+    )
 
 
 def identifiers(names: Iterable[str]) -> list[str]:

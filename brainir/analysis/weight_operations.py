@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 
+from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
+from .dependence_facts import bits
 from .routes import has_derivative, route
-from .seen import bits
 from .sites import signatures_of
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind
@@ -74,9 +75,7 @@ class WeightOperations:
     @staticmethod
     def of(scan: WeightScan) -> WeightOperations:
         """Return the operations of a scan, found once and kept with it."""
-        if not isinstance(scan.operations, WeightOperations):
-            scan.operations = WeightOperations(scan)
-        return scan.operations
+        return kept(scan, "_operations", lambda: WeightOperations(scan))
 
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan

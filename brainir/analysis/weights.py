@@ -7,22 +7,22 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..ir.calls import calling
 from ..ir.kept import kept
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .constants import fixed_values
-from .derivatives import Slope
+from .dependence_facts import Dependence, bits
+from .dependence_flow import DependenceFlow
+from .derivative_variation import Slope
 from .descents import Descent, descend
 from .element_maps import acts_elementwise
-from .flow import DependenceFlow
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .passes.rewriting import calling
 from .reachability import reused
-from .seen import Dependence, bits
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 
@@ -117,10 +117,6 @@ class WeightScan:
                 leaves[name] = mine
                 frozen[name] = stopped & ~mine
         self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
-        # What further analyses found, kept for the next that asks; the scan does not know what it is.
-        self.groups: tuple[object, ...] | None = None
-        self.operations: object = None
-        self.relations: tuple[object, ...] | None = None
 
     @staticmethod
     def of(program: Program) -> WeightScan:

@@ -74,7 +74,7 @@ def entry_operands(
     """
     ensure_verified(program)
     emitted = _Emitted(program, externals)
-    return emitted.operands(emitted.bind(args, kwargs), {})
+    return emitted.operands(emitted.bind(args, kwargs), Origins())
 
 
 class _Emitted:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ..ir.diff import FunctionMatching, ProgramMatching
+from ..ir.diff import FunctionMatching, ProgramMatching, largest_difference
 from ..ir.node import Node
 from ..ir.ops import Cond, Scan, While
 from ..ir.printer import format_node
@@ -220,7 +220,7 @@ class _Lockstep:
             trail=trail,
             first_value=mine,
             second_value=other,
-            max_abs_difference=_largest(mine, other),
+            max_abs_difference=largest_difference(mine, other),
         )
 
 
@@ -267,12 +267,3 @@ def _numbers(value: Any) -> np.ndarray[Any, Any]:
     if jnp.issubdtype(getattr(value, "dtype", np.dtype(bool)), jax.dtypes.prng_key):
         value = jax.random.key_data(value)
     return np.asarray(value)
-
-
-def _largest(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) -> float | None:
-    if first.shape != second.shape or first.dtype.names is not None or not first.size:
-        return None
-    wide = np.complex128 if "c" in (first.dtype.kind, second.dtype.kind) else np.float64
-    with np.errstate(all="ignore"):
-        found = float(np.max(np.abs(first.astype(wide) - second.astype(wide))))
-    return found if np.isfinite(found) else None

@@ -1,7 +1,7 @@
 """Pytree structures of an interface applied to Python values: taking leaves out and putting them back.
 
-Classes that a file names are used only if the caller has imported them; otherwise a class with the same name and fields
-stands in. Nothing is imported because a file says so.
+Classes that a file names are used only if an argument is of them or the caller has imported them; otherwise a class
+with the same name and fields stands in. Nothing is imported because a file says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 
@@ -34,8 +34,22 @@ from ..ir.interface import (
 
 __all__ = ["Origins", "TreeBuilder"]
 
-Origins: TypeAlias = dict[int, Any]
-"""What custom containers are made of besides their parts, by the number that they have in the interface."""
+
+@dataclasses.dataclass
+class Origins:
+    """What containers in the arguments of a call are made of besides their parts, for the results that are like them.
+
+    Parameters
+    ----------
+    custom : dict
+        Of custom containers: what JAX makes one of, by the number that it has in the interface.
+    classes : dict
+        Of namedtuples and dataclasses: the class, by the name that it has in the interface. A class that was defined
+        in a function cannot be found by its name.
+    """
+
+    custom: dict[int, Any] = dataclasses.field(default_factory=dict)
+    classes: dict[str, type] = dataclasses.field(default_factory=dict)
 
 
 class TreeBuilder:
@@ -83,7 +97,8 @@ class TreeBuilder:
         """Yield each leaf of `value` with its place, checking the structure and converting units.
 
         With `plain`, numbers without a unit are taken in the unit that the leaf has. What custom containers are made
-        of is put into `origins`. A tuple of its parts stands for one, where its class is not installed.
+        of, and the classes of others, are put into `origins`. A tuple of its parts stands for a custom container, where
+        its class is not installed.
 
         Raises
         ------
@@ -109,6 +124,8 @@ class TreeBuilder:
             case NamedTupleTree(fields=fields, children=children) | DataclassTree(fields=fields, children=children):
                 if not all(hasattr(value, field) for field in fields):
                     raise EmissionError(f"{where} must have the fields {list(fields)}, not be {_kind(value)}")
+                if _class_name(value) == tree.type:
+                    origins.classes[tree.type] = type(value)
                 for field, child in zip(fields, children, strict=True):
                     yield from self.flatten(child, getattr(value, field), f"{where}.{field}", origins, plain=plain)
             case CustomTree(keys=keys, children=children):
@@ -117,7 +134,7 @@ class TreeBuilder:
                     raise EmissionError(
                         f"{where} must be a {tree.type} with {list(keys)}, or a tuple of these, not {_kind(value)}"
                     )
-                origins[tree.origin] = origin
+                origins.custom[tree.origin] = origin
                 for key, part, child in zip(keys, parts, children, strict=True):
                     yield from self.flatten(child, part, f"{where}[{key!r}]", origins, plain=plain)
 
@@ -167,16 +184,16 @@ class TreeBuilder:
                 pairs = zip(keys, built(tree.children), strict=True)
                 return OrderedDict(pairs) if kind == "ordered_dict" else dict(pairs)
             case NamedTupleTree():
-                made = _namedtuple_class(tree.type, tree.fields)
-                return made(*built(tree.children))
+                parts = built(tree.children)
+                return _namedtuple_class(tree, _class_of(tree, origins))(*parts)
             case CustomTree(origin=origin):
                 parts = built(tree.children)
-                made_of = origins.get(origin) or _registered(tree)
+                made_of = origins.custom.get(origin) or _registered(tree)
                 return tuple(parts) if made_of is None else made_of.unflatten(parts)
             case DataclassTree():
                 fields = dict(zip(tree.fields, built(tree.children), strict=True))
                 static = {name: _restored(value) for name, value in tree.static}
-                return _dataclass(_dataclass_class(tree.type, tree.fields, tuple(static)), {**fields, **static})
+                return _dataclass(_dataclass_class(tree, _class_of(tree, origins)), {**fields, **static})
 
 
 def _kind(value: Any) -> str:
@@ -241,21 +258,32 @@ def _dataclass(made: Any, values: dict[str, Any]) -> Any:
     return jax.tree.unflatten(origin, parts)
 
 
-@functools.cache
-def _namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
-    found = _imported(name)
-    if found is not None and issubclass(found, tuple) and getattr(found, "_fields", None) == fields:
+def _class_of(tree: NamedTupleTree | DataclassTree, origins: Origins) -> Any:
+    """Return the class that an argument like this has, or else the imported one of the name, if there is one."""
+    return origins.classes.get(tree.type) or _imported(tree.type)
+
+
+def _namedtuple_class(tree: NamedTupleTree, found: Any) -> Any:
+    if found is not None and issubclass(found, tuple) and getattr(found, "_fields", None) == tree.fields:
         return found
+    return _namedtuple_like(tree.type, tree.fields)
+
+
+def _dataclass_class(tree: DataclassTree, found: Any) -> Any:
+    static = tuple(name for name, _ in tree.static)
+    if dataclasses.is_dataclass(found) and {*tree.fields, *static} <= {part.name for part in dataclasses.fields(found)}:
+        return found
+    return _dataclass_like(tree.type, tree.fields, static)
+
+
+@functools.cache
+def _namedtuple_like(name: str, fields: tuple[str, ...]) -> Any:
+    """Make the class that stands in for a namedtuple, once for all values of it."""
     return namedtuple(_last(name), fields)
 
 
 @functools.cache
-def _dataclass_class(name: str, fields: tuple[str, ...], static: tuple[str, ...]) -> Any:
-    found = _imported(name)
-    is_same = dataclasses.is_dataclass(found) and {*fields, *static} <= {
-        part.name for part in dataclasses.fields(found)
-    }
-    if found is not None and is_same:
-        return found
+def _dataclass_like(name: str, fields: tuple[str, ...], static: tuple[str, ...]) -> Any:
+    """Make the class that stands in for a dataclass, once for all values of it."""
     made = dataclasses.make_dataclass(_last(name), [*fields, *static], frozen=True)
     return jax.tree_util.register_dataclass(made, data_fields=fields, meta_fields=static)

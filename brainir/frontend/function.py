@@ -108,7 +108,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         raise StateError(f"the step must return (hidden, out), not {given}")
     results = ResultReader(reader)
     new_tree = results.read(result[0], "new hidden")
-    if new_tree != hidden_tree:
+    if not reader.is_same(new_tree, hidden_tree):
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
             f"  in:  {format_tree(hidden_tree)}\n  out: {format_tree(new_tree)}"

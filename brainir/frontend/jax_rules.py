@@ -17,6 +17,7 @@ from jax import numpy as jnp
 from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
+from .memory.wrapped import unlifted
 from .tracing import make_jaxpr, without_source
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "trace_vjp_case",
     "trace_vjp_rules",
     "with_float0",
+    "with_own_rules",
 ]
 
 
@@ -118,6 +120,20 @@ def rule_functions(equation: Equation) -> tuple[Any, ...]:
     params = equation.params
     held = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "num_consts", "symbolic_zeros")
     return tuple([params[name] for name in held if name in params])
+
+
+def with_own_rules(equation: Equation) -> Equation:
+    """Return a ``custom_jvp_call`` or ``custom_vjp_call`` with the rules of its function, as it was first traced.
+
+    Each time that JAX traces an equation again, it wraps its rules in others, which take what the function closes over
+    as operands like others.
+    """
+    params = equation.params
+    name = "fwd_jaxpr_thunk" if "fwd_jaxpr_thunk" in params else "jvp_jaxpr_fun"
+    rule, kept = unlifted(params[name])
+    if rule is params[name]:
+        return equation
+    return equation.replace(params={**params, name: rule, "num_consts": params["num_consts"] + kept})
 
 
 def avals(equation: Equation) -> tuple[list[Any], list[Any]]:
@@ -262,7 +278,7 @@ def _backward(equation: Equation, own: int, residuals: Sequence[Any], cotangents
     # JAX 0.12 returns the cotangents and a log.
     paired = len(returned) == 2 and isinstance(returned[0], list | tuple)
     found: Sequence[Any] = returned[0] if paired else returned
-    return found[own - equation.params["num_consts"] :]
+    return found[len(found) - (len(equation.invars) - own) :]  # without zeros for what the function closes over
 
 
 def num_closed_over(equation: Equation, perturbed: Sequence[int] | None = None) -> int:

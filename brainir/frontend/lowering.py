@@ -160,7 +160,7 @@ class Lowering:
         noted: tuple[dict[Any, Any], ...] = (
             self.nested.met,
             self.nested.kept,
-            self.rules.by_behaviour,
+            self.rules.known,
             self.foreign.known,
         )
         before, problems = [each.copy() for each in noted], len(self.problems)

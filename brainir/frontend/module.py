@@ -156,7 +156,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     """Check that a state keeps the pytree structure and the units of its value."""
     reader = TreeReader()
     before, after = (reader.read(value, format_path(path)) for value in (old, new))
-    if before == after:
+    if reader.is_same(before, after):
         return
     units = [[leaf.unit or "none" for _, leaf in leaf_paths(tree)] for tree in (before, after)]
     if len(units[0]) == len(units[1]) and units[0] != units[1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..ir.canonical import outline
@@ -92,6 +92,12 @@ class Table:
         self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 
+    def add(self, functions: Iterable[Function], wanted: Mapping[str, str], rules: Collection[str]) -> None:
+        """Add functions whose names no others have, with the names that they want, and which of them are rules."""
+        self.functions.update({function.name: function for function in functions})
+        self.wanted.update(wanted)
+        self.rules.update(rules)
+
     def leave_out(self, names: Collection[str]) -> None:
         """Let functions that the program may not need stand for none that is stored from now on."""
         self._read_taken()
@@ -157,7 +163,7 @@ class Table:
             if outline(function) not in known.outlines:
                 ARRANGEMENTS.keep(key, known)
         self.mixed += known.mixed
-        return Finished((self._renamed(function, known.names), *known.functions), known.names)
+        return Finished((function.renamed(known.names), *known.functions), known.names)
 
     def _arranged(self, entry: str, made_of: tuple[Function, ...]) -> Arrangement:
         """Name what the entry leads to, and let one function stand for all that are equal to it."""
@@ -184,7 +190,7 @@ class Table:
             taken.add(name)
             new[function.name] = name
         names = {old: new[same] for old, same in first.items()}
-        functions = tuple([self._renamed(function, names) for function in kept[1:]])
+        functions = tuple([function.renamed(names) for function in kept[1:]])
         return Arrangement(made_of, outlines, functions, names, mixed)
 
     def _are_unlike(self, functions: Sequence[Function]) -> bool:
@@ -193,10 +199,6 @@ class Table:
             return False
         (known,) = self._before
         return all(known.functions.get(part.name) is part for part in functions)
-
-    @staticmethod
-    def _renamed(function: Function, names: Mapping[str, str]) -> Function:
-        return function.with_callees(names).named(names[function.name])
 
     def _unlike(self, entry: str) -> set[str]:
         """Return functions that refer to none and no two of which are equal."""

@@ -25,6 +25,7 @@ from ..ir.interface import (
     Static,
     Tree,
     Unit,
+    with_units,
 )
 from ..ir.model import PathKey
 from .containers import NotDataError, class_name, scalar_fields, stored_aux, stored_fields
@@ -59,6 +60,12 @@ class TreeReader:
     def units(self) -> tuple[Unit, ...]:
         """Every unit met so far, sorted by text."""
         return tuple(self._units[text] for text in sorted(self._units))
+
+    def is_same(self, first: Tree, second: Tree) -> bool:
+        """Whether two structures that were read are equal; ``nA / s`` and ``pA / ms`` are one unit."""
+        numbers = {text: unit.replace(text="") for text, unit in self._units.items()}
+        spelling = {text: next(other for other in numbers if numbers[other] == numbers[text]) for text in numbers}
+        return first == second or with_units(first, spelling) == with_units(second, spelling)
 
     @property
     def has_custom(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, FiniteFloat
@@ -207,6 +207,15 @@ def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
         if isinstance(tree, CustomTree):
             yield tree
         pending += tree.children
+
+
+def with_units(tree: Tree, units: Mapping[str, str]) -> Tree:
+    """Return a tree with other units: for each that a leaf names, the one to name."""
+    if isinstance(tree, LeafTree):
+        return tree if tree.unit is None else tree.replace(unit=units[tree.unit])
+    if isinstance(tree, NoneTree):
+        return tree
+    return tree.replace(children=tuple(with_units(child, units) for child in tree.children))
 
 
 def leaf_count(tree: Tree) -> int:

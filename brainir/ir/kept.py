@@ -1,6 +1,6 @@
-"""What is worked out from a program or a function, kept with it for the next that asks.
+"""What is worked out from a program, a function or what an analysis found, kept with it for the next that asks.
 
-As :func:`functools.cached_property` does: programs and functions never change, and what is kept goes when they go.
+As :func:`functools.cached_property` does: these never change, and what is kept goes when they go.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from .model import Model
-
 __all__ = ["keep", "kept"]
 
 Found = TypeVar("Found")
 
 
-def kept(owner: Model, name: str, find: Callable[[], Found]) -> Found:
-    """Return what was found of a program or function; if nothing was, find it and keep it.
+def kept(owner: object, name: str, find: Callable[[], Found]) -> Found:
+    """Return what was found of a program, a function or another owner; if nothing was, find it and keep it.
 
     Parameters
     ----------
-    owner : Program or Function
+    owner
+        Something with attributes that never changes.
     name : str
         Tells what is kept from all else that is kept with `owner`; begins with an underscore.
     find : callable
@@ -29,7 +28,7 @@ def kept(owner: Model, name: str, find: Callable[[], Found]) -> Found:
     return keep(owner, name, find()) if found is None else found
 
 
-def keep(owner: Model, name: str, found: Found) -> Found:
-    """Keep with a program or function what :func:`kept` shall return; return it."""
+def keep(owner: object, name: str, found: Found) -> Found:
+    """Keep with an owner what :func:`kept` shall return; return it."""
     owner.__dict__[name] = found
     return found

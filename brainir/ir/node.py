@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, get_args
 
@@ -123,15 +123,15 @@ class Node(Model):
 
     def callees(self) -> Iterator[str]:
         """Yield the names of the functions that this node refers to, derivative rules included."""
-        return self._referred(self.reference_names())
+        return self._referred(())
 
-    def rule_callees(self) -> Iterator[str]:
-        """Yield the names of the functions that are derivative rules of this node."""
+    def runs(self) -> Iterator[str]:
+        """Yield the names of the functions that this node runs: those that it refers to but derivative rules."""
         return self._referred(self.rule_names())
 
-    def _referred(self, attributes: Iterable[str]) -> Iterator[str]:
-        for name in attributes:
-            value = getattr(self, name)
+    def _referred(self, left_out: tuple[str, ...]) -> Iterator[str]:
+        for name in self.reference_names():
+            value = None if name in left_out else getattr(self, name)
             if isinstance(value, str):
                 yield value
             elif value is not None:

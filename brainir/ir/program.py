@@ -110,6 +110,11 @@ class Function(Model):
         """Return the function with its references renamed; itself if that changes nothing."""
         return self._with_names(self.name, tuple([names.get(name, name) for name in self.callees]))
 
+    def renamed(self, names: Mapping[str, str]) -> Function:
+        """Return the function under another name and with its references renamed; itself if that changes nothing."""
+        callees = tuple([names.get(name, name) for name in self.callees])
+        return self._with_names(names.get(self.name, self.name), callees)
+
     def _with_names(self, name: str, callees: tuple[str, ...]) -> Function:
         """Return the function under another name and with other names for the functions that it refers to."""
         if callees == self.callees and name == self.name:
@@ -120,7 +125,8 @@ class Function(Model):
             nodes = [node.with_callees(names) if node.refers else node for node in self.nodes]
             if len(self._renamed) >= _MOST_RENAMED:
                 self._renamed.clear()
-            known = self._renamed[name, callees] = self.replace(name=name, nodes=tuple(nodes))
+            fields = {field: getattr(self, field) for field in ("inputs", "types", "constants", "outputs")}
+            known = self._renamed[name, callees] = self.of_nodes(tuple(nodes), {"name": name, **fields})
         return known
 
     @functools.cached_property

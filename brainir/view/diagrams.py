@@ -8,22 +8,12 @@ from collections.abc import Iterator
 
 from ..ir.errors import EmissionError
 from ..ir.program import Program, require_program
-from .graph import Box, Kind, boxes, edges
+from .graph import COLOURS, Box, boxes, edges
 
-__all__ = ["MERMAID_LIMIT", "to_dot", "to_mermaid", "to_svg"]
+__all__ = ["to_dot", "to_mermaid", "to_svg"]
 
-MERMAID_LIMIT = 200
+_MERMAID_LIMIT = 200
 """Mermaid draws no readable picture of more boxes than this."""
-
-_FILL: dict[Kind, str] = {
-    "hidden": "#bfdbfe",
-    "param": "#fde68a",
-    "other": "#e5e7eb",
-    "argument": "#d1fae5",
-    "constant": "#f3f4f6",
-    "node": "#ffffff",
-    "output": "#ede9fe",
-}
 
 
 def to_dot(program: Program, function: str = "") -> str:
@@ -67,7 +57,7 @@ def _clusters(inside: list[Box], around: tuple[str, ...], depth: int) -> Iterato
             groups.setdefault(box.groups[level], []).append(box)
             continue
         label = f"{_escaped(box.title)}\\n{_escaped(box.detail)}"
-        yield f'{margin}{_quoted(box.key)} [label="{label}", fillcolor="{_FILL[box.kind]}"];'
+        yield f'{margin}{_quoted(box.key)} [label="{label}", fillcolor="{COLOURS[box.kind]}"];'
     for name, members in groups.items():
         path = (*around, name)
         yield f"{margin}subgraph {_quoted('cluster_' + '/'.join(path))} {{"
@@ -131,9 +121,9 @@ def to_mermaid(program: Program, function: str = "") -> str:
     require_program(program)
     drawn = program.function(function or program.entry)
     shown = list(boxes(program, drawn))
-    if len(shown) > MERMAID_LIMIT:
+    if len(shown) > _MERMAID_LIMIT:
         raise EmissionError(
-            f"{drawn.name} has {len(shown)} boxes, and Mermaid is for up to {MERMAID_LIMIT}; use to_html or to_dot"
+            f"{drawn.name} has {len(shown)} boxes, and Mermaid is for up to {_MERMAID_LIMIT}; use to_html or to_dot"
         )
     number = {box.key: f"n{index}" for index, box in enumerate(shown)}
     lines = ["flowchart TD"]
@@ -144,7 +134,7 @@ def to_mermaid(program: Program, function: str = "") -> str:
     lines += [f"  {number[edge.source]} --> {number[edge.target]}" for edge in edges(drawn)]
     used = {box.kind for box in shown}
     lines += [
-        f"  classDef {kind} fill:{fill},stroke:#6b7280,color:#111827" for kind, fill in _FILL.items() if kind in used
+        f"  classDef {kind} fill:{fill},stroke:#6b7280,color:#111827" for kind, fill in COLOURS.items() if kind in used
     ]
     return "\n".join(lines) + "\n"
 

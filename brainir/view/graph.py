@@ -12,9 +12,20 @@ from ..ir.printer import format_path
 from ..ir.program import Function, Program
 from ..ir.types import is_literal
 
-__all__ = ["Box", "Edge", "Kind", "boxes", "edges", "groups_of_node", "roles_of_inputs", "states_of_outputs"]
+__all__ = ["COLOURS", "Box", "Edge", "Kind", "boxes", "edges"]
 
 Kind = Literal["hidden", "param", "other", "argument", "constant", "node", "output"]
+
+COLOURS: dict[Kind, str] = {
+    "hidden": "#bfdbfe",
+    "param": "#fde68a",
+    "other": "#e5e7eb",
+    "argument": "#d1fae5",
+    "constant": "#f3f4f6",
+    "node": "#ffffff",
+    "output": "#ede9fe",
+}
+"""What fills a box, in graphs for other tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Edge:
     value: str
 
 
-def roles_of_inputs(program: Program, function: Function) -> dict[str, tuple[Kind, str]]:
+def _roles_of_inputs(program: Program, function: Function) -> dict[str, tuple[Kind, str]]:
     """Return what each input is, and its name for people; only the entry has states."""
     roles: dict[str, tuple[Kind, str]] = {name: ("argument", name) for name in function.inputs}
     if function.name == program.entry:
@@ -62,7 +73,7 @@ def roles_of_inputs(program: Program, function: Function) -> dict[str, tuple[Kin
     return roles
 
 
-def states_of_outputs(program: Program, function: Function) -> list[tuple[Kind, str]]:
+def _states_of_outputs(program: Program, function: Function) -> list[tuple[Kind, str]]:
     """Return the role and the name of each output: a new state, or part of the result."""
     if function.name != program.entry:
         return [("output", f"out {index}") for index in range(len(function.outputs))]
@@ -74,21 +85,21 @@ def states_of_outputs(program: Program, function: Function) -> list[tuple[Kind, 
     ]
 
 
-def groups_of_node(node: Node) -> tuple[str, ...]:
+def _groups_of_node(node: Node) -> tuple[str, ...]:
     """Return the name scopes around a node."""
     return tuple(part for part in node.scope.split("/") if part)
 
 
 def boxes(program: Program, function: Function) -> Iterator[Box]:
     """Yield every box of a function: inputs, constants, nodes in order, outputs."""
-    for name, (kind, title) in roles_of_inputs(program, function).items():
+    for name, (kind, title) in _roles_of_inputs(program, function).items():
         yield Box(name, kind, title, function.value_types[name])
     for constant in function.constants:
         yield Box(constant.name, "constant", constant.name, constant.type)
     for index, node in enumerate(function.nodes):
-        yield Box(_key(index, node), "node", node.op, ", ".join(node.types), groups_of_node(node), node)
+        yield Box(_key(index, node), "node", node.op, ", ".join(node.types), _groups_of_node(node), node)
     for index, (operand, (_, title)) in enumerate(
-        zip(function.outputs, states_of_outputs(program, function), strict=True)
+        zip(function.outputs, _states_of_outputs(program, function), strict=True)
     ):
         yield Box(f"={index}", "output", title, str(function.type_of(operand)))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..ir.printer import format_attribute
 from ..ir.program import Function, Program, require_program
-from .graph import Box, boxes, edges
+from .graph import COLOURS, Box, boxes, edges
 
 __all__ = ["to_model_explorer"]
 
-_COLOURS = {"hidden": "#bfdbfe", "param": "#fde68a", "argument": "#d1fae5", "output": "#ede9fe"}
+_COLOURED = ("hidden", "param", "argument", "output")
 
 
 def to_model_explorer(program: Program) -> str:
@@ -65,6 +65,6 @@ def _node(box: Box, function: Function, incoming: list[dict[str, str]]) -> dict[
         node["outputsMetadata"] = [
             {"id": name, "attrs": [{"key": "tensor_shape", "value": function.value_types[name]}]} for name in outputs
         ]
-    if box.kind in _COLOURS:
-        node["style"] = {"backgroundColor": _COLOURS[box.kind]}
+    if box.kind in _COLOURED:
+        node["style"] = {"backgroundColor": COLOURS[box.kind]}
     return node

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from brainir.ir.interface import DictTree, LeafTree
 from tests.compare import assert_same_bits
 from tests.models import MODELS
 
@@ -115,6 +116,24 @@ def test_a_state_whose_unit_changes_is_named_with_both_units() -> None:
     assert "state h" in message
     assert "mV" in message
     assert "mS" in message
+
+
+def test_a_state_keeps_its_unit_where_the_step_writes_it_in_another_way() -> None:
+    def halved(h: Any) -> Any:
+        return 0.5 * u.get_mantissa(h) * (u.pA / u.ms)
+
+    def halve(cell: Cell) -> None:
+        cell.h.value = halved(cell.h.value)
+
+    start = jnp.array([1.0, -2.0, 0.5]) * (u.nA / u.second)
+    program = brainir.lower_module(Cell(halve, start), X)
+    assert program.interface.states[0].tree == LeafTree(unit="nA / s")
+    new, _ = brainir.to_callable(program)({("h",): start}, X)
+    assert_same_bits(new, {("h",): halved(start)})
+
+    step = brainir.lower_step(lambda params, hidden, x: ({"h": halved(hidden["h"])}, x), {}, {"h": start}, X)
+    assert step.interface.hidden == DictTree(kind="dict", keys=("h",), children=(LeafTree(unit="nA / s"),))
+    assert_same_bits(brainir.to_callable(step)({}, {"h": start}, X)[0], {"h": halved(start)})
 
 
 def test_a_state_whose_structure_changes_is_named_with_both_structures() -> None:

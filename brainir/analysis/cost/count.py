@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ...ir.calls import calling, runs_first
 from ...ir.collector import collector_paused
 from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType, is_literal
 from ..diagnostics import Diagnostic, diagnostic, place_of
-from ..passes.rewriting import calling, runs, runs_first
 from ..sites import signatures_of
 from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
@@ -156,7 +156,7 @@ class _Counter:
 
     def _inner(self, node: Node) -> dict[_Key, _Tally]:
         """Return the cost of what a node runs."""
-        bodies = [self.tallies[name] for name in runs(node)]
+        bodies = [self.tallies[name] for name in node.runs()]
         if isinstance(node, Cond):
             return max(bodies, key=_weight)
         times = node.length if isinstance(node, Scan) else 1
@@ -195,7 +195,7 @@ def _reached(program: Program) -> set[str]:
     found, pending = {program.entry}, [program.entry]
     while pending:
         for node in calling(program.table[pending.pop()]):
-            for name in runs(node):
+            for name in node.runs():
                 if name not in found:
                     found.add(name)
                     pending.append(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ...ir.calls import runs_first
 from ...ir.node import Node
 from ...ir.ops import Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
-from ..passes.rewriting import runs, runs_first
 
 __all__ = ["peak_live_bytes"]
 
@@ -52,7 +52,7 @@ def _peak(function: Function, inside: dict[str, int]) -> int:
 
 def _inner(node: Node, inside: dict[str, int]) -> int:
     """Return what a node needs inside the functions that it runs, besides its results."""
-    peaks = [inside[name] for name in runs(node)]
+    peaks = [inside[name] for name in node.runs()]
     if not peaks:
         return 0
     results = 0 if isinstance(node, Scan | While) else _nbytes(node)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ...ir.interface import Argument, Interface, LeafTree, SequenceTree
 from ...ir.node import Node
 from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
@@ -25,7 +24,7 @@ from ..facts import Facts
 from ..inline import fresh_name
 from ..reachability import reached
 from ..routes import has_derivative
-from ..slices import identifiers
+from ..slices import flat_interface
 from ..states import HiddenLeaf
 from ..weights import WeightScan, union
 from .backward import check_backward
@@ -284,11 +283,7 @@ class _Versions:
         function = self._function(extra, outputs)
         read = [name for place, name in enumerate(outputs) if place not in self.unread]
         check_backward(function, (*extra, *ordinary), read)
-        interface = Interface(
-            kind="function",
-            arguments=tuple(Argument(name=name, tree=LeafTree()) for name in identifiers(function.inputs)),
-            result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(outputs)),
-        )
+        interface = flat_interface(function.inputs, len(outputs))
         others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
         program = Program(entry=function.name, interface=interface, functions=(function, *others))
         return ExitForm(program=program, params=ordinary, exits=exits, entries=entries)

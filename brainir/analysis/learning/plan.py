@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 from ...ir.errors import AnalysisError
-from ...ir.interface import Argument, Interface, LeafTree, SequenceTree
 from ...ir.model import StatePath
 from ...ir.program import Program
 from ...ir.types import is_literal
 from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
-from ..slices import identifiers
+from ..slices import flat_interface
 from ..states import HiddenLeaf
 from ..weights import WeightScan
 from .backward import check_backward
@@ -299,11 +298,7 @@ class _Planner:
             names.update(dict.fromkeys(weight.name for weight in term.weights))
         function = self.scan.function
         wanted = tuple(name for name in names if not is_literal(name))
-        interface = Interface(
-            kind="function",
-            arguments=tuple(Argument(name=name, tree=LeafTree()) for name in identifiers(function.inputs)),
-            result=SequenceTree(kind="tuple", children=(LeafTree(),) * len(wanted)),
-        )
+        interface = flat_interface(function.inputs, len(wanted))
         others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
         program = Program(
             entry=function.name, interface=interface, functions=(function.replace(outputs=wanted), *others)

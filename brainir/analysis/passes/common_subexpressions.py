@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...ir.constant import Constant
+from ...ir.effects import effectful_functions, runs_effects
 from ...ir.node import Node
 from ...ir.ops import OptimizationBarrier
 from ...ir.program import Function, Program
 from ...ir.sharing import share_equal_functions
 from .base import Pass, PassResult, substituted
-from .rewriting import functions_with, rewrite_functions, runs
+from .rewriting import rewrite_functions
 
 __all__ = ["CommonSubexpressions"]
 
@@ -37,7 +38,7 @@ class CommonSubexpressions(Pass):
         shared = share_equal_functions(program.table, program.entry)
         functions = len(program.functions) - len(shared)
         before = program.replace(functions=shared) if functions else program
-        effects = functions_with(before, lambda node: node.traits.effectful)
+        effects = effectful_functions(before.table)
         merged = constants = 0
 
         def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
@@ -55,9 +56,7 @@ class CommonSubexpressions(Pass):
         return self.result(program, after, counts)
 
 
-def _merge(
-    function: Function, effects: frozenset[str]
-) -> tuple[tuple[Node, ...], tuple[Constant, ...], dict[str, str]]:
+def _merge(function: Function, effects: set[str]) -> tuple[tuple[Node, ...], tuple[Constant, ...], dict[str, str]]:
     """Return the nodes and constants that stay, and which value stands for which other one."""
     names: dict[str, str] = {}
     first_constant: dict[tuple[str, str], str] = {}
@@ -72,8 +71,7 @@ def _merge(
     nodes = []
     for original in function.nodes:
         node = substituted(original, names)
-        kept_apart = node.traits.effectful or isinstance(node, OptimizationBarrier)
-        if kept_apart or (effects and not effects.isdisjoint(runs(node))):
+        if runs_effects(node, effects) or isinstance(node, OptimizationBarrier):
             nodes.append(node)
             continue
         # repr tells kinds of numbers, and zeros of different sign, apart.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...ir.calls import functions_with
+from ...ir.effects import effectful_functions
 from ...ir.node import Node
 from ...ir.ops import Clamp, Compare, Cond, ConvertElementType, IntegerPow, SelectN, While
 from ...ir.program import Function, Program
@@ -13,7 +15,7 @@ from ...ir.types import TensorType, is_literal, literal_array
 from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..inline import Splicer
 from .base import Pass, PassResult
-from .rewriting import functions_with, rewrite_functions, runs
+from .rewriting import rewrite_functions
 
 __all__ = ["CondToSelect"]
 
@@ -61,8 +63,8 @@ class CondToSelect(Pass):
 class _Rewriter:
     def __init__(self, options: CondToSelect, program: Program) -> None:
         self.options = options
-        self.effects = functions_with(program, lambda node: node.traits.effectful)
-        self.loops = functions_with(program, lambda node: isinstance(node, While))
+        self.effects = effectful_functions(program.table)
+        self.loops = functions_with(program.table, lambda node: isinstance(node, While))
         self.replaced = 0
         self.caveats: list[Diagnostic] = []
 
@@ -119,7 +121,7 @@ def _steep(function: Function, table: Mapping[str, Function]) -> set[str]:
         for node in pending.pop().nodes:
             if node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0):
                 found.add(node.op)
-            for name in runs(node):
+            for name in node.runs():
                 if name not in seen:
                     seen.add(name)
                     pending.append(table[name])

@@ -26,7 +26,7 @@ from ...ir.program import Function, Program
 from .base import Pass, PassResult, substituted
 from .rewriting import rewrite_functions
 
-__all__ = ["CopyPropagation", "copied_operand"]
+__all__ = ["CopyPropagation"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class CopyPropagation(Pass):
             kept = []
             for original in function.nodes:
                 node = substituted(original, names)
-                operand = copied_operand(node, function)
+                operand = _copied_operand(node, function)
                 if operand is None:
                     kept.append(node)
                 else:
@@ -66,7 +66,7 @@ class CopyPropagation(Pass):
         return self.result(program, after, {"copies replaced": replaced})
 
 
-def copied_operand(node: Node, function: Function) -> str | None:
+def _copied_operand(node: Node, function: Function) -> str | None:
     """Return the operand that the one result of a node is a copy of, in all but name; None if it is none."""
     if len(node.outputs) != 1 or layout_of(node) is not None:
         return None

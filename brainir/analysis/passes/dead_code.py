@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ...ir.effects import effectful_functions, runs_effects
 from ...ir.program import Function, Program
 from .base import Pass, PassResult
-from .rewriting import functions_with, rewrite_functions, runs
+from .rewriting import rewrite_functions
 
 __all__ = ["DeadCode"]
 
@@ -25,7 +26,7 @@ class DeadCode(Pass):
 
     def run(self, program: Program) -> PassResult:
         """See :meth:`Pass.run`."""
-        effects = functions_with(program, lambda node: node.traits.effectful)
+        effects = effectful_functions(program.table)
         removed = unused = 0
 
         def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
@@ -33,11 +34,7 @@ class DeadCode(Pass):
             needed = {*function.outputs}
             kept = []
             for node in reversed(function.nodes):
-                if (
-                    node.traits.effectful
-                    or not needed.isdisjoint(node.outputs)
-                    or (effects and not effects.isdisjoint(runs(node)))
-                ):
+                if not needed.isdisjoint(node.outputs) or runs_effects(node, effects):
                     kept.append(node)
                     needed.update(node.inputs)
             constants = tuple(constant for constant in function.constants if constant.name in needed)

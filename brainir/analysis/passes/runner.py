@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ...ir.calls import runs_first
 from ...ir.errors import AnalysisError, BrainIRError, PassError
 from ...ir.node import Node
 from ...ir.ops import Cond
@@ -17,7 +18,6 @@ from .constant_folding import ConstantFolding
 from .copy_propagation import CopyPropagation
 from .dead_code import DeadCode
 from .inline import InlineCalls
-from .rewriting import runs, runs_first
 from .unroll_scans import UnrollScans
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "PassRun", "apply_passes", "run_passes"]
@@ -189,7 +189,7 @@ def _effects(program: Program) -> int:
     counts: dict[str, int] = {}
     for function in runs_first(program):
         counts[function.name] = sum(
-            node.traits.effectful + _of_choice(node, [counts[name] for name in runs(node)]) for node in function.nodes
+            node.traits.effectful + _of_choice(node, [counts[name] for name in node.runs()]) for node in function.nodes
         )
     return counts[program.entry]
 

@@ -155,7 +155,9 @@ class LearnerBoundary:
         """Return parameters, other states and inputs of zeros."""
         values = [_zeros(kind) for kind in self._types]
         leaves = iter(values[self.state_count :])
-        inputs = tuple(self._trees.unflatten(argument.tree, leaves, {}) for argument in self._interface.arguments)
+        inputs = tuple(
+            self._trees.unflatten(argument.tree, leaves, Origins()) for argument in self._interface.arguments
+        )
         params, carried = ([values[place] for place in places] for places in (self.params, self.carried))
         return self.gradients(params), self.states(carried), inputs[0] if len(inputs) == 1 else inputs
 

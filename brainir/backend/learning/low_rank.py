@@ -9,11 +9,10 @@ from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.terms import Term
-from .derivatives import DirectDerivative, SlotValues
-from .forms import form_of
+from .derivatives import SlotValues
 from .host import PlanFunctions
-from .operations import OperationRule
 from .settling import settled
+from .traces import TraceUse, trace_dtype
 
 __all__ = ["LowRankTrace", "without_steps"]
 
@@ -44,15 +43,13 @@ class LowRankTrace:
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float, functions: PlanFunctions) -> None:
         self.term, self.decay = term, decay
         self._tail, self._roles = trace.tail, trace.roles
-        self.direct = DirectDerivative(plan, trace, functions)
-        self.form = form_of(term, trace.tail, plan.group.varshape, functions)
-        self.rule = OperationRule(term, trace.tail, self.form, functions)
+        use = TraceUse(plan, trace, term, functions)
+        self.direct, self.form, self.rule = use.direct, use.form, use.rule
         self.weight_names = tuple(weight.name for weight in term.weights)
         self.kept = trace.slots("vector", "full")
         self.wanted = trace.slots("passing", "vector", "full")
         self._numbers = trace.slots("vector")
-        members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
-        self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
+        self._dtype = trace_dtype(plan, term)
         self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
         self.is_outer = term.x is None or term.x.aval.is_inexact
 

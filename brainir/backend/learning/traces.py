@@ -19,7 +19,7 @@ from .host import PlanFunctions
 from .operations import OperationRule
 from .settling import settled
 
-__all__ = ["EligibilityTrace", "TraceUse"]
+__all__ = ["EligibilityTrace", "TraceUse", "trace_dtype"]
 
 Environment = Mapping[str, Any]
 
@@ -42,6 +42,12 @@ class TraceUse:
     def data(self, operands: Sequence[Any]) -> Any:
         """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
         return self.form.data(dict(zip(self.rule.operands, operands, strict=True)))
+
+
+def trace_dtype(plan: GroupPlan, term: Term) -> Any:
+    """Return the element type of the trace of a term in a group."""
+    members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
+    return jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
 
 
 class EligibilityTrace:
@@ -86,8 +92,7 @@ class EligibilityTrace:
         self.wanted = trace.slots("passing", "vector", "full")
         self.vectors = trace.slots("vector")
         self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
-        members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
-        self._dtype = jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
+        self._dtype = trace_dtype(plan, term)
         self.is_large = self.form.space != plan.group.varshape
         has_complex = self._dtype in (jnp.float32, jnp.float64)
         self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()

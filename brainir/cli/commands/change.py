@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from ...analysis import add_hidden_perturbation
+from ...analysis.facts import Facts
 from ...analysis.passes import DEFAULT_PASSES, PASSES, apply_passes
 from ...ir.diff import relabel as relabel_program
+from ...ir.program import Program
 from ..output import AsJson, Output, note, nothing_in, print_json, print_text, progress, write_program
 from ..reading import ProgramFile, read_program
 
@@ -20,14 +22,7 @@ def perturb(program: ProgramFile, output: Output = "-", as_json: AsJson = False)
     perturbation = add_hidden_perturbation(read_program(program))
     if not perturbation.perturb_vars:
         note(nothing_in(perturbation.program, "there are no hidden states to perturb"))
-    if output != "-":
-        write_program(perturbation.program, output)
-    if as_json:
-        print_text(perturbation.to_json())
-    elif output == "-":
-        write_program(perturbation.program, output)
-    else:
-        note(str(perturbation))
+    _write(perturbation.program, perturbation, output, as_json=as_json)
 
 
 def passes(
@@ -46,14 +41,17 @@ def passes(
     loaded = read_program(program)
     with progress("Running passes"):
         done = apply_passes(loaded, names or DEFAULT_PASSES)
-    if output != "-":
-        write_program(done.program, output)
+    _write(done.program, done, output, as_json=as_json)
+
+
+def _write(program: Program, facts: Facts, output: str, *, as_json: bool) -> None:
+    """Write a program, and what was done: as JSON to standard output, in place of the program, or as a remark."""
+    if output != "-" or not as_json:
+        write_program(program, output)
     if as_json:
-        print_text(done.to_json())
-    elif output == "-":
-        write_program(done.program, output)
-    else:
-        note(str(done))
+        print_text(facts.to_json())
+    elif output != "-":
+        note(str(facts))
 
 
 def relabel(

@@ -71,7 +71,7 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
         return _all_moving({own + place: value for place, value in zip(returned, values, strict=True)}, kinds)
 
     moving = [spec for spec in _specs(results) if moves(spec)]
-    whole = {"fwd": make_jaxpr(fwd)(*_specs(kinds)), "bwd": jax.make_jaxpr(bwd)(_specs(residuals), moving)}
+    whole = {"fwd": make_jaxpr(fwd)(*_specs(kinds)), "bwd": make_jaxpr(bwd)(_specs(residuals), moving)}
     case = VjpCase(perturbed=seen, asked=tuple(asked), returned=returned)
     several = {"fwds": [("fwd_covering", forward)], "bwds": [("bwd_covering", backward)]}
     attributes = {"closed_over": own, "cases": (case,), "covering": True}

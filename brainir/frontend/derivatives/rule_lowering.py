@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import jax_compat, jax_rules
 from ..memory.jaxprs import Rule
-from ..memory.keys import Parts
+from ..memory.keys import Key, Parts
 from ..memory.lowering_keys import LoweringKeys, is_too_high
-from ..memory.remembering import Behaviour, Remembering
+from ..memory.remembering import Behaviour
 from ..rules import Attributes
 from ..table import Table, identifier
 from .cases import HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
@@ -35,15 +35,14 @@ class RuleLowering:
 
     Attributes
     ----------
-    by_behaviour : dict
-        Rules that were lowered, by what they depend on, or why they cannot be.
+    known : dict
+        Rules that were lowered, or why they cannot be, and what they depend on where they were met first.
     """
 
     def __init__(self) -> None:
         self._keys = LoweringKeys()
         self._open: list[_Open] = []
-        self._first: dict[Hashable, Behaviour | None] = {}
-        self.by_behaviour: dict[Hashable, Attributes] = {}
+        self.known: dict[_Rules, tuple[Attributes, Behaviour | None]] = {}
 
     def custom_jvp(self, lowering: Lowering, equation: Any) -> Attributes:
         """Lower ``custom_jvp_call`` with its rule; ``op`` says so where that is only for reverse mode."""
@@ -72,10 +71,12 @@ class RuleLowering:
         base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
         zeros = bool(equation.params["symbolic_zeros"])
         active = lowering.activity(equation) if zeros else None
+        equation = jax_rules.with_own_rules(equation)
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
+        made_of = (base, jax_rules.rule_functions(equation), active)
+        rules = _Rules(memory.place(equation), base, behaviour, lambda: self._keys.of(made_of))
         elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
-        key, parts = self._key(memory, equation, (base, jax_rules.rule_functions(equation), active), behaviour)
 
         def covering() -> TracedRules:
             if active is None:
@@ -87,43 +88,26 @@ class RuleLowering:
 
         def lower(chosen: Lowering) -> Attributes:
             try:
-                return chosen.rules._lowered(chosen, _Open(base, parts, elements), traced, key)
+                return chosen.rules._lowered(chosen, _Open(rules, elements), traced)
             except HigherOrderError as error:
                 error.function = function
                 raise
             except NoRuleError as error:
                 return {"refusal": Refusal(str(error))}
 
-        known = self.by_behaviour.get(key)
-        if known is None:
-            self._first[key] = behaviour
+        if rules not in self.known:
             apart = behaviour is not None and not lowering.only_rules
-            known = self.by_behaviour[key] = memory.lowered(lowering, behaviour, lower) if apart else lower(lowering)
-        if "refusal" in known:
-            raise NoRuleError(function, known["refusal"].reason)
-        is_other = self._first.get(key) != behaviour
-        if behaviour is None or is_other or zeros or memory.is_of_this_program(behaviour):
+            self.known[rules] = memory.lowered(lowering, behaviour, lower) if apart else lower(lowering), behaviour
+        attributes, first = self.known[rules]
+        if "refusal" in attributes:
+            raise NoRuleError(function, attributes["refusal"].reason)
+        if behaviour is None or first != behaviour or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()
         elif not behaviour.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
-        return {"function": function, **known}
+        return {"function": function, **attributes}
 
-    def _key(
-        self, memory: Remembering, equation: Any, made_of: Any, behaviour: Behaviour | None
-    ) -> tuple[Hashable, Parts]:
-        """Return what tells rules from others in this program, and what of that can be made anew each time.
-
-        What they depend on can change from program to program, or is made anew each time, as on another line; not while
-        this program is lowered.
-        """
-        if behaviour is not None and not behaviour.made:
-            return behaviour, behaviour.made
-        rules = self._keys.of(made_of)
-        return (memory.place(equation), rules.content), rules.parts
-
-    def _lowered(
-        self, lowering: Lowering, opened: _Open, trace: Callable[[], TracedRules], key: Hashable
-    ) -> Attributes:
+    def _lowered(self, lowering: Lowering, opened: _Open, trace: Callable[[], TracedRules]) -> Attributes:
         """Trace and lower derivative rules; return the attributes that refer to them.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. Where the call inside
@@ -133,10 +117,10 @@ class RuleLowering:
         """
         self._check_order(opened)
         with _TRACING:
-            rules = trace()
+            traced = trace()
         table = lowering.table
-        attributes, bodies = named_rules(table, opened.base, rules)
-        self.by_behaviour[key] = attributes
+        attributes, bodies = named_rules(table, opened.rules.base, traced)
+        self.known[opened.rules] = attributes, opened.rules.behaviour
         self._open.append(opened)
         try:
             for name, body in bodies.items():
@@ -147,27 +131,64 @@ class RuleLowering:
 
     def _check_order(self, opened: _Open) -> None:
         """Refuse a function that its own rules lead to too often, each time with other rules or as a larger one."""
-        around = [each for each in self._open if each.base == opened.base]
+        rules = opened.rules
+        around = [each for each in self._open if each.rules.base == rules.base]
         smaller = [each for each in around if each.elements < opened.elements]
-        if len(smaller) >= _MOST_LARGER or is_too_high(opened.parts, [each.parts for each in around]):
-            raise HigherOrderError(opened.base, f"derivatives of order {len(around) + 1} and above are not stored")
+        if len(smaller) >= _MOST_LARGER or is_too_high(rules.parts, [each.rules.parts for each in around]):
+            raise HigherOrderError(rules.base, f"derivatives of order {len(around) + 1} and above are not stored")
 
 
-class _Open(NamedTuple):
-    """Rules that are being lowered.
+class _Rules:
+    """The rules of an equation; they equal others that are the same in this program.
+
+    What they depend on can change from program to program, or is made anew each time, as on another line; not while
+    this program is lowered. What tells them from others then is found where others are like them: it takes as long as
+    finding what they depend on.
 
     Parameters
     ----------
+    place : hashable
+        Of the equation; see :meth:`Remembering.place`.
     base : str
         Name of their function.
-    parts : frozenset
-        What can be made anew of that which the rules depend on.
-    elements : int
-        How many its operands have.
+    behaviour : Behaviour, optional
+        What they depend on, as far as it can be told.
+    find : callable
+        Finds the key of what they are made of, which tells them from others.
     """
 
-    base: str
-    parts: Parts
+    def __init__(self, place: Hashable, base: str, behaviour: Behaviour | None, find: Callable[[], Key]) -> None:
+        self.base = base
+        self.behaviour = behaviour
+        self._place = place
+        self._find = find
+        self._lasts = behaviour is not None and not behaviour.made
+        self._hash = hash(behaviour if self._lasts else (place, base))
+
+    @functools.cached_property
+    def _key(self) -> Key:
+        return self._find()
+
+    @property
+    def parts(self) -> Parts:
+        """What can be made anew of that which they depend on."""
+        return Parts() if self._lasts else self._key.parts
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Rules) or self._hash != other._hash or self._lasts != other._lasts:
+            return False
+        if self._lasts:
+            return self.behaviour == other.behaviour
+        return self._place == other._place and self._key.content == other._key.content
+
+
+class _Open(NamedTuple):
+    """Rules that are being lowered, and how many elements the operands of their function have."""
+
+    rules: _Rules
     elements: int
 
 

@@ -17,6 +17,7 @@ from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..rules import Attributes, UnsupportedError
 from ..table import identifier
 from . import primitive_rules
+from .implementations import implementation, is_brainevent
 from .transposes import transposed
 
 if TYPE_CHECKING:
@@ -211,8 +212,8 @@ def _implementation(equation: Any) -> Any:
     """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
     if equation.effects:
         raise UnsupportedError("brainir cannot store a primitive with side effects")
-    if primitive_rules.implementation(equation) is None:
-        if primitive_rules.is_brainevent(equation.primitive):
+    if implementation(equation) is None:
+        if is_brainevent(equation.primitive):
             return None
         raise UnsupportedError(
             f"brainir has no rule for this primitive; keep=[{equation.primitive.name!r}] would store it by name"

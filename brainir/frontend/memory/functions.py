@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from hashlib import sha256
 
 from ...ir.canonical import structural_key
 from ...ir.kept import kept
+from ...ir.node import Node
 from ...ir.program import Function
 
 __all__ = ["FUNCTIONS", "FunctionMemory", "content_key", "written_alike", "written_form"]
@@ -30,10 +30,14 @@ def written_form(function: Function) -> Hashable:
 
 
 def _written_form(function: Function) -> Hashable:
-    nodes = [[item for item in vars(node).items() if item[0] not in ("source", "scope")] for node in function.nodes]
-    constants = [(constant.name, constant.type) for constant in function.constants]
-    text = repr((function.inputs, function.types, constants, nodes, function.outputs))
-    return sha256(text.encode()).digest(), tuple([_Data(constant.data) for constant in function.constants])
+    nodes = [(node.op, node.inputs, node.outputs, node.types, _attributes(node)) for node in function.nodes]
+    constants = [(constant.name, constant.type, _Data(constant.data)) for constant in function.constants]
+    return function.inputs, function.types, tuple(constants), tuple(nodes), function.outputs
+
+
+def _attributes(node: Node) -> str:
+    names = node.attribute_names()
+    return repr([getattr(node, name) for name in names]) if names else ""
 
 
 class _Data:

@@ -14,7 +14,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import jax
@@ -22,7 +22,7 @@ import numpy as np
 from jax.extend import core
 
 from .. import jax_compat
-from ..foreign.primitive_rules import primitive_functions
+from ..foreign.implementations import primitive_functions
 from ..sources import source_of
 from .keys import Key, Only, Same
 from .objects import (
@@ -38,15 +38,16 @@ from .wrapped import (
     EXACT,
     UnknownBehaviourError,
     around_functions,
-    changes_nothing,
     closure,
     has_pure_code,
     is_compared_by_jax,
     is_jax_object,
     is_jitted_for_good,
+    is_lifted_with_another,
     is_pure,
     is_wrapped,
     jitted,
+    traced_rule,
     unlifted,
     without_notes,
 )
@@ -98,31 +99,17 @@ class FunctionKeys:
         if kind in EXACT:
             return kind, value
         self._changes |= kind in _CHANGING
-        if kind in (tuple, list):
-            items = [(type(item), item) if type(item) in EXACT else self._of(item) for item in value]
-            return kind, tuple(items)
-        if kind in (float, complex):
-            return kind, repr(value)
-        if kind is dict or kind is types.MappingProxyType:
-            return kind, tuple([(self._of(name), self._of(item)) for name, item in value.items()])
-        if kind is frozenset or kind is set:
-            return kind, frozenset(map(self._of, value))
-        if isinstance(value, types.FunctionType):
-            return self._once(value, self._function)
-        if isinstance(value, functools.partial):
-            return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
-        return self._object(value, kind)
+        read = _READERS.get(kind)
+        return self._object(value, kind) if read is None else read(self, value)
 
     def _object(self, value: Any, kind: type) -> Hashable:
         if is_wrapped(value):
             return self._wrapped(value)
-        if isinstance(value, types.MethodType):
-            return kind, self._of(value.__func__), self._of(value.__self__)
+        if isinstance(value, functools.partial):
+            return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
         if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None):
             return kind, value.__name__, self._of(value.__self__)
-        if isinstance(value, jax.tree_util.PyTreeDef):
-            return self._tree(value)
-        if isinstance(value, (np.dtype, jax.core.ShapedArray, jax.sharding.Mesh)):
+        if isinstance(value, (np.dtype, jax.sharding.Mesh)):
             return kind, value
         if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
             self._changes = True
@@ -168,6 +155,27 @@ class FunctionKeys:
             return Same(value)
         return self._of_parts(value)
 
+    def _number(self, value: float | complex) -> Hashable:
+        return type(value), repr(value)
+
+    def _sequence(self, value: tuple[Any, ...] | list[Any]) -> Hashable:
+        return type(value), tuple([(type(item), item) if type(item) in EXACT else self._of(item) for item in value])
+
+    def _dict(self, value: Mapping[Any, Any]) -> Hashable:
+        return type(value), tuple([(self._of(name), self._of(item)) for name, item in value.items()])
+
+    def _set(self, value: Set[Any]) -> Hashable:
+        return type(value), frozenset(map(self._of, value))
+
+    def _method(self, value: types.MethodType) -> Hashable:
+        return type(value), self._of(value.__func__), self._of(value.__self__)
+
+    def _walk(self, function: types.FunctionType) -> Hashable:
+        return self._once(function, self._function)
+
+    def _type(self, value: Any) -> Hashable:
+        return type(value), value
+
     def _of_parts(self, value: Any) -> Hashable:
         """Return the key of an object that does not compare."""
         if is_jax_object(value):
@@ -205,13 +213,14 @@ class FunctionKeys:
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, rule, avals = unlifted(value)
+        value, kept = unlifted(value)
+        rule, avals = traced_rule(value)
         if rule is not None:
-            return "rule", self._of(rule), self._of(avals)
+            return "rule", kept, self._of(rule), self._of(avals)
         transforms = [
             (self._of(change), self._of(without_notes(static)))
             for change, static in value.transforms
-            if not changes_nothing(change, static)
+            if not is_lifted_with_another(change)
         ]
         return "wrapped", self._of(value.f), tuple(transforms), self._of(value.params)
 
@@ -346,13 +355,30 @@ class FunctionKeys:
         while isinstance(value, types.ModuleType | type):
             if value is np.random or (value is np and attributes[:1] == ["random"]):
                 raise UnknownBehaviourError("what numpy.random draws")
-            if is_pure(getattr(value, "__module__", value.__name__)):
+            # Some modules look for a name that they have not, and take long.
+            if is_pure(value.__name__ if isinstance(value, types.ModuleType) else value.__module__):
                 return path, Same(value)
             if not attributes:
                 break
             value = getattr(value, attributes.pop(0), None)
         return path, self._of(value)
 
+
+_READERS: dict[type, Callable[[FunctionKeys, Any], Hashable]] = {
+    float: FunctionKeys._number,
+    complex: FunctionKeys._number,
+    tuple: FunctionKeys._sequence,
+    list: FunctionKeys._sequence,
+    dict: FunctionKeys._dict,
+    types.MappingProxyType: FunctionKeys._dict,
+    frozenset: FunctionKeys._set,
+    set: FunctionKeys._set,
+    types.FunctionType: FunctionKeys._walk,
+    types.MethodType: FunctionKeys._method,
+    jax.tree_util.PyTreeDef: FunctionKeys._tree,
+    jax.core.ShapedArray: FunctionKeys._type,
+}
+"""How values of exactly these types, which rules are mostly made of, are read."""
 
 _RULE_FIELDS = (
     "fun",

@@ -139,18 +139,13 @@ class JaxprMemory:
         self._held: weakref.WeakKeyDictionary[Any, LoweredJaxpr | None] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def find(self, jaxpr: Any) -> LoweredJaxpr | None:
-        """Return what a jaxpr was lowered to last, if it is known."""
+    def meet(self, jaxpr: Any) -> tuple[bool, LoweredJaxpr | None]:
+        """Return whether a jaxpr was met before, and what it was lowered to last, if that is known."""
         with self._lock:
-            return self._held.get(jaxpr)
-
-    def note(self, jaxpr: Any) -> bool:
-        """Note that a jaxpr was met; return whether it was met before."""
-        with self._lock:
-            met = jaxpr in self._held
-            if not met:
-                self._held[jaxpr] = None
-            return met
+            if jaxpr in self._held:
+                return True, self._held[jaxpr]
+            self._held[jaxpr] = None
+            return False, None
 
     def keep(self, jaxpr: Any, lowered: LoweredJaxpr) -> None:
         """Remember what a jaxpr was lowered to."""

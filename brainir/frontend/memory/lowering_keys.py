@@ -14,10 +14,9 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from ..foreign import primitive_rules
 from .identity import FunctionKeys
 from .keys import Parts, Same
-from .objects import is_compared_by_fields, is_importable
+from .objects import is_compared_by_fields, is_importable, noted_results
 from .wrapped import UnknownBehaviourError, closure
 
 __all__ = ["LoweringKeys", "is_too_high"]
@@ -65,7 +64,7 @@ class LoweringKeys(FunctionKeys):
             return self._part(Same(value))
         if is_compared_by_fields(kind):
             return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
-        note = primitive_rules.noted_results(value)
+        note = noted_results(value)
         if note is not None:
             return Same(kind), self._of(note)
         if not jax.tree_util.all_leaves([value]):

@@ -114,8 +114,8 @@ class NestedFunctions:
         jaxpr = jax_compat.kept_jaxpr(closed)
         if id(jaxpr) in self.met:
             return
-        known = LOWERED.find(jaxpr)
-        if known is None and not LOWERED.note(jaxpr) and not is_kept:
+        was_met, known = LOWERED.meet(jaxpr)
+        if not was_met and not is_kept:
             return
         taken = known is not None and self._holds(known, wanted) and self._table.take(known)
         self.kept[id(jaxpr)] = not taken

@@ -24,6 +24,7 @@ __all__ = [
     "is_importable",
     "is_of_pure_module",
     "members",
+    "noted_results",
 ]
 
 
@@ -109,6 +110,19 @@ def is_compared_by_fields(kind: type) -> bool:
     """Whether a class says that its objects are equal where their fields are, which do not change."""
     params = getattr(kind, "__dataclass_params__", None)
     return bool(params and params.frozen and params.eq)
+
+
+def noted_results(value: Any) -> tuple[Any, Any] | None:
+    """Return what Equinox notes in a parameter of its primitives: how results make a tree, and its static leaves.
+
+    None for anything else. Each use of a primitive writes its note into a new object, which equals itself only, though
+    its type and the other parameters say it all.
+    """
+    kind = type(value)
+    if (kind.__module__, kind.__qualname__) != ("equinox.internal._primitive", "Flatten") or not value.called():
+        return None
+    structure, static = value.get()
+    return structure, static
 
 
 def members(kind: type) -> dict[str, Any]:

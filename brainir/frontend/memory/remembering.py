@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -133,18 +134,15 @@ class Remembering:
         found = RULES.find(key)
         if found is None:
             inner = lowering.apart()
-            attributes, table = lower(inner), inner.table
-            roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
-            reached = {part.name for root in roots for part in reachable_functions(table.functions, root)}
-            kept = tuple(part for name, part in table.functions.items() if name in reached)
-            called = {name: inner.externals.behind(name) for name in _called(kept)}
-            found = LoweredRules(attributes, kept, table.wanted, frozenset(table.rules), called)
+            found = _lowered_rules(lower(inner), inner)
             lowering.problems.extend(inner.problems)
             if not inner.problems and found.can_be_kept():
                 RULES.keep(key, found)
         if found.externals or not found.can_be_kept():
             self._own.add(key)
-        return self._adopted(lowering, found)
+        called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
+        lowering.table.add([_calling(function, called) for function in found.functions], found.wanted, found.rules)
+        return found.attributes
 
     def is_of_this_program(self, key: Hashable) -> bool:
         """Whether the rules that were lowered for a key can be other ones in another program, or are too large.
@@ -153,31 +151,31 @@ class Remembering:
         """
         return bool(self._own) and key in self._own
 
-    @staticmethod
-    def _adopted(lowering: _Lowers, found: LoweredRules) -> Attributes:
-        """Add rules that were lowered apart; return the attributes with the names that they have here."""
-        table = lowering.table
-        called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
-        functions = [_calling(function, called) for function in found.functions]
-        rules = [function for function in functions if function.name in found.rules]
-        names = {function.name: table.new_rule_name(found.wanted[function.name]) for function in rules}
-        for function in functions:
-            if function.name not in names:
-                renamed = function.with_callees(names).named(found.wanted[function.name])
-                names[function.name] = table.stored(renamed)
-        for function in rules:
-            name = names[function.name]
-            table.functions[name] = function.with_callees(names).named(name)
-        return {
-            attribute: (
-                names[value]
-                if isinstance(value, str)
-                else tuple(map(names.__getitem__, value))
-                if _names(value)
-                else value
-            )
-            for attribute, value in found.attributes.items()
-        }
+
+_numbers = itertools.count()
+
+
+def _lowered_rules(attributes: Attributes, lowering: _Lowers) -> LoweredRules:
+    """Return rules that were lowered apart, under names that no other function has, whatever the program."""
+    table, number = lowering.table, next(_numbers)
+    roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
+    reached = {part.name: part for root in roots for part in reachable_functions(table.functions, root)}
+    names = {name: f"{name}@{number}" for name in reached}
+    functions = tuple([part.renamed(names) for part in reached.values()])
+    return LoweredRules(
+        {attribute: _renamed(value, names) for attribute, value in attributes.items()},
+        functions,
+        {new: table.wanted[name] for name, new in names.items()},
+        frozenset([names[name] for name in table.rules if name in names]),
+        {name: lowering.externals.behind(name) for name in _called(functions)},
+    )
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return an attribute with other names for the functions that it refers to."""
+    if isinstance(value, str):
+        return names[value]
+    return tuple(map(names.__getitem__, value)) if _names(value) else value
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class LoweredRules:
     attributes : dict
         Those of a node with these rules, their names among them.
     functions : tuple of Function
-        Those that are no rules come after those that they refer to.
+        Under names that no function of any program has.
     wanted : dict of str to str
         For each function, the name that it would have if it were alone.
     rules : frozenset of str

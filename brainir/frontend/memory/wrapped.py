@@ -11,15 +11,16 @@ __all__ = [
     "EXACT",
     "UnknownBehaviourError",
     "around_functions",
-    "changes_nothing",
     "closure",
     "has_pure_code",
     "is_compared_by_jax",
     "is_jax_object",
     "is_jitted_for_good",
+    "is_lifted_with_another",
     "is_pure",
     "is_wrapped",
     "jitted",
+    "traced_rule",
     "unlifted",
     "without_notes",
 ]
@@ -106,22 +107,32 @@ def is_wrapped(value: Any) -> bool:
     return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
 
 
-def unlifted(wrapped: Any) -> tuple[Any, Any, tuple[Any, ...]]:
+def traced_rule(wrapped: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the rule that a function of JAX traces for an equation, and for which types; None for another function."""
+    thunk = _held(wrapped.f, "fn")
+    rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
+    if wrapped.transforms or wrapped.params or not is_wrapped(rule) or avals is None:
+        return None, ()
+    return rule, tuple(avals)
+
+
+def unlifted(wrapped: Any) -> tuple[Any, int]:
     """Return what traces a rule without what JAX wraps around it each time that it meets it inside another rule.
 
-    With it come the rule itself and the types that it is traced for, if that is what it is.
+    With it comes how many operands that keeps from the rule, at the beginning: what the function closes over.
     """
+    kept = 0
     while True:
-        thunk = _held(wrapped.f, "fn")
-        rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
-        if wrapped.transforms or wrapped.params or not is_wrapped(rule) or avals is None:
-            return wrapped, None, ()
-        if getattr(rule.f, "__qualname__", "") not in ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd"):
-            return wrapped, rule, tuple(avals)
-        inner = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk")
-        if _held(rule.f, "num_consts") != 0 or rule.transforms or not is_wrapped(inner):
-            return wrapped, rule, tuple(avals)
-        wrapped = inner
+        rule, _ = traced_rule(wrapped)
+        if rule is None or rule.transforms or getattr(rule.f, "__qualname__", "") not in _LIFTS:
+            return wrapped, kept
+        inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
+        if not is_wrapped(inner) or not isinstance(count, int):
+            return wrapped, kept
+        wrapped, kept = inner, kept + count
+
+
+_LIFTS = ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd")
 
 
 def _held(function: Any, *names: str) -> Any:
@@ -132,9 +143,12 @@ def _held(function: Any, *names: str) -> Any:
     return next((_content(function, held.index(name)) for name in names if name in held), None)
 
 
-def changes_nothing(change: Any, static: Sequence[Any]) -> bool:
-    """Whether a transformation leaves the function as it is."""
-    return getattr(change, "__name__", "") == "_handle_consts_in_bwd" and not any(static)
+def is_lifted_with_another(change: Any) -> bool:
+    """Whether a transformation of a backward rule only goes with that which :func:`unlifted` takes from a forward rule.
+
+    It returns zeros for what the function closes over.
+    """
+    return getattr(change, "__name__", "") == "_handle_consts_in_bwd"
 
 
 @functools.lru_cache(maxsize=1 << 10)

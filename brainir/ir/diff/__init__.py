@@ -1,6 +1,6 @@
 """What differs between two versions of a program, and how to write a program like an older one."""
 
-from .changes import find_changes
+from .changes import find_changes, largest_difference
 from .html import format_side_by_side
 from .interface_matching import match_interfaces
 from .naming import Names
@@ -18,6 +18,7 @@ __all__ = [
     "find_changes",
     "format_changes",
     "format_side_by_side",
+    "largest_difference",
     "match_interfaces",
     "relabel",
     "summarize",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
 from .record import Change
 
-__all__ = ["find_changes"]
+__all__ = ["find_changes", "largest_difference"]
 
 
 def find_changes(matching: ProgramMatching, names: Names) -> tuple[Change, ...]:
@@ -152,11 +153,9 @@ class _FunctionChanges:
 
     def _changed_constant(self, old: Constant, new: Constant) -> Change:
         change = self._change("constant", (old.name, new.name), "values", _shown(old), _shown(new))
-        if old.data is None or new.data is None:
+        if old.data is None or new.data is None or TensorType.parse(old.type).is_key:
             return change
-        return change.replace(
-            max_abs_difference=_difference(old.array(), new.array(), TensorType.parse(old.type).is_key)
-        )
+        return change.replace(max_abs_difference=largest_difference(old.array(), new.array()))
 
     def _outputs(self) -> Iterator[Change]:
         old, new = self.pair.old.outputs, self.pair.new.outputs
@@ -245,7 +244,7 @@ class _FunctionChanges:
             kind = "constant" if numbers else "operand"
             change = self._node_change(kind, old, new, f"operand {position}", before, after)
             if numbers:
-                difference = _difference(literal_array(first), literal_array(second))
+                difference = largest_difference(literal_array(first), literal_array(second))
                 change = change.replace(max_abs_difference=difference)
             yield change
 
@@ -316,11 +315,11 @@ def _shown(constant: Constant) -> str:
     return f"{constant.type} {stored.get('values') or f'sha256 {constant.digest()[:12]}'}"
 
 
-def _difference(old: np.ndarray, new: np.ndarray, opaque: bool = False) -> float | None:
-    """Return the largest absolute difference of two arrays, if it is a finite number."""
-    if opaque or old.shape != new.shape or not old.size or old.dtype.names is not None:
+def largest_difference(old: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> float | None:
+    """Return the largest absolute difference of two arrays, if they have one shape and it is a finite number."""
+    if old.shape != new.shape or not old.size or old.dtype.names is not None or new.dtype.names is not None:
         return None
-    wide = np.complex128 if "complex" in old.dtype.name or "complex" in new.dtype.name else np.float64
+    wide = np.complex128 if "c" in (old.dtype.kind, new.dtype.kind) else np.float64
     with np.errstate(all="ignore"):
         found = float(np.max(np.abs(old.astype(wide) - new.astype(wide))))
     return found if np.isfinite(found) else None

@@ -14,7 +14,7 @@ from ..program import Function, Program, require_program
 from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
 
-__all__ = ["relabel", "relabel_matched"]
+__all__ = ["relabel"]
 
 _LINE = re.compile(r":[0-9]+")
 
@@ -48,10 +48,10 @@ def relabel(program: Program, *, like: Program, lines: Literal["old", "new"] = "
     if lines not in ("old", "new"):
         raise BrainIRError(f"lines must be 'old' or 'new', not {lines!r}")
     matching = ProgramMatching(like, program)
-    return relabel_matched(matching, Names(matching), lines)
+    return _relabel_matched(matching, Names(matching), lines)
 
 
-def relabel_matched(matching: ProgramMatching, names: Names, lines: Literal["old", "new"]) -> Program:
+def _relabel_matched(matching: ProgramMatching, names: Names, lines: Literal["old", "new"]) -> Program:
     """Do what :func:`relabel` does for programs that have been matched."""
     program = matching.new
     written = {

@@ -21,7 +21,7 @@ from jax import numpy as jnp
 from ..ir import ops
 from ..ir.node import Node
 
-__all__ = ["Tracer", "bind", "checkpoint_policy", "is_bound"]
+__all__ = ["Tracer", "bind", "is_bound"]
 
 Values = Sequence[Any]
 
@@ -113,13 +113,13 @@ def _checkpoint(node: ops.Checkpoint, operands: Values, tracer: Tracer) -> Value
         jaxpr=jaxpr,
         prevent_cse=node.prevent_cse,
         differentiated=node.differentiated,
-        policy=checkpoint_policy(node.policy),
+        policy=_checkpoint_policy(node.policy),
     )
     return results
 
 
 @functools.cache
-def checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
+def _checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
     """Return the policy of ``jax.checkpoint`` with that name and these arguments."""
     if policy is None:
         return None
@@ -128,7 +128,7 @@ def checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
         case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
             return made(*policy.names)
         case "save_from_both_policies":
-            return made(*map(checkpoint_policy, policy.policies))
+            return made(*map(_checkpoint_policy, policy.policies))
         case "save_and_offload_only_these_names":
             return made(
                 names_which_can_be_saved=policy.names,
