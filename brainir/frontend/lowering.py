@@ -23,6 +23,8 @@ from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
+from .memory.identity import FunctionKeys
+from .memory.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
 from .refused import refusal
@@ -59,11 +61,12 @@ class Lowering:
         self.only_rules = only_rules
         self.table = Table()
         self.problems: list[str] = []
-        self.externals = ExternalNames()
-        self.memory = Remembering(self.keep)
+        lasting, within = FunctionKeys(), LoweringKeys()
+        self.externals = ExternalNames(lasting)
+        self.memory = Remembering(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
-        self.rules = RuleLowering()
-        self.foreign = ForeignPrimitives()
+        self.rules = RuleLowering(within)
+        self.foreign = ForeignPrimitives(within)
         self.in_region = False
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []

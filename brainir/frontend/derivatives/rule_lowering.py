@@ -33,14 +33,18 @@ _MOST_LARGER = 2
 class RuleLowering:
     """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program.
 
+    Parameters
+    ----------
+    keys : LoweringKeys
+
     Attributes
     ----------
     known : dict
         Rules that were lowered, or why they cannot be, and what they depend on where they were met first.
     """
 
-    def __init__(self) -> None:
-        self._keys = LoweringKeys()
+    def __init__(self, keys: LoweringKeys) -> None:
+        self._keys = keys
         self._open: list[_Open] = []
         self.known: dict[_Rules, tuple[Attributes, Behaviour | None]] = {}
 
