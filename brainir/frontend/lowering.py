@@ -13,7 +13,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, parallel
+from . import control, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
@@ -52,6 +52,8 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    in_region : bool
+        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
     """
 
     def __init__(self, keep: Collection[str] = (), only_rules: bool = False) -> None:
@@ -65,6 +67,7 @@ class Lowering:
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering(within)
         self.foreign = ForeignPrimitives(within)
+        self.in_region = False
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
@@ -72,6 +75,7 @@ class Lowering:
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program."""
         inner = Lowering(self.keep, only_rules=True)
+        inner.in_region = self.in_region
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
         inner._octets = self._octets
@@ -187,6 +191,15 @@ class Lowering:
         """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
         return self._shared(closed, name, True)
 
+    def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
+        outer, self.in_region = self.in_region, True
+        try:
+            with jax.sharding.use_abstract_mesh(mesh):
+                return self.table.stored(self.function(jaxpr, "on_mesh"))
+        finally:
+            self.in_region = outer
+
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
         wanted = identifier(name)
         if len(self._open_roots) == 1 and not self.only_rules:
@@ -258,6 +271,7 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **mesh_regions.RULES,
     **batching.RULES,
     **noinline.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
@@ -269,7 +283,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
+_ALONE = frozenset(_HARD) - {*parallel.RULES, *mesh_regions.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
@@ -299,4 +313,4 @@ def lowered_ops() -> frozenset[str]:
 
 def lowered_primitives() -> frozenset[str]:
     """Return the primitives that have a rule."""
-    return frozenset((*RULES, *_HARD, *CALLBACKS))
+    return frozenset((*RULES, *_HARD, *CALLBACKS)) - mesh_regions.RULES.keys()
