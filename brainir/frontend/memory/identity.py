@@ -48,7 +48,6 @@ from .wrapped import (
     is_wrapped,
     jitted,
     traced_rule,
-    unlifted,
     without_notes,
 )
 
@@ -213,10 +212,9 @@ class FunctionKeys:
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, kept = unlifted(value)
-        rule, avals = traced_rule(value)
+        value, rule, avals, kept = traced_rule(value)
         if rule is not None:
-            return "rule", kept, self._of(rule), self._of(avals)
+            return "rule", self._of(rule), self._of(avals), kept
         transforms = [
             (self._of(change), self._of(without_notes(static)))
             for change, static in value.transforms
