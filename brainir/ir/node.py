@@ -146,7 +146,8 @@ class Node(Model):
     def _with(self, **changes: Any) -> Self:
         """Return a copy with some fields changed.
 
-        Unlike :meth:`replace` it checks nothing, in a fraction of the time: the rest was checked when this node was made.
+        Unlike :meth:`replace` it checks nothing, in a fraction of the time: the other fields were checked when this
+        node was made.
         """
         copied = self.__new__(type(self))
         # All that a model of pydantic consists of.

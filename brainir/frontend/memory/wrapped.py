@@ -7,6 +7,8 @@ import types
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jax.extend.linear_util import WrappedFun
+
 __all__ = [
     "EXACT",
     "UnknownBehaviourError",
@@ -18,7 +20,6 @@ __all__ = [
     "is_jitted_for_good",
     "is_lifted_with_another",
     "is_pure",
-    "is_wrapped",
     "jitted",
     "traced_rule",
     "without_notes",
@@ -101,11 +102,6 @@ def _is_note(value: Any) -> bool:
     return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
 
 
-def is_wrapped(value: Any) -> bool:
-    """Whether a value is a function with the transformations that JAX runs around it."""
-    return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
-
-
 class TracedRule(NamedTuple):
     """What traces a rule for an equation, without what JAX wraps around it each time that it meets it in another rule.
 
@@ -131,12 +127,12 @@ def traced_rule(thunk: Any) -> TracedRule:
     while True:
         fn = None if thunk.transforms or thunk.params else _held(thunk.f, "fn")
         rule, avals = _held(fn, "jvp", "fwd"), _held(fn, "in_avals")
-        if not is_wrapped(rule) or avals is None:
+        if not isinstance(rule, WrappedFun) or avals is None:
             return TracedRule(thunk, None, None, kept)
         inner, count = None, 0
         if not rule.transforms and getattr(rule.f, "__qualname__", "") in _LIFTS:
             inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
-        if not is_wrapped(inner) or not isinstance(count, int):
+        if not isinstance(inner, WrappedFun) or not isinstance(count, int):
             return TracedRule(thunk, rule, tuple(avals), kept)
         thunk, kept = inner, kept + count
 
@@ -156,7 +152,7 @@ def _held(function: Any, *names: str) -> Any:
 
 
 def is_lifted_with_another(change: Any) -> bool:
-    """Whether a transformation of a backward rule only goes with that which :func:`traced_rule` takes from a forward rule.
+    """Whether a transformation of a backward rule belongs to what :func:`traced_rule` takes from the forward rule.
 
     It returns zeros for what the function closes over.
     """
