@@ -16,6 +16,7 @@ from ..ir.node import Node
 from ..ir.ops import Binary, Call, Cond
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value, require_program
+from ..ir.sharing import reachable_functions
 from ..ir.wording import counted
 from .facts import Facts
 from .inline import Names, fresh_name, inline_calls
@@ -123,12 +124,7 @@ def _argument_names(arguments: tuple[Argument, ...], hidden: Sequence[HiddenLeaf
 def _without_unused_functions(program: Program) -> Program:
     if len(program.functions) == 1:
         return program
-    needed = {program.entry}
-    pending = [program.entry]
-    while pending:
-        callees = {*program.function(pending.pop()).callees} - needed
-        needed |= callees
-        pending += callees
+    needed = {each.name for each in reachable_functions(program.table, program.entry)}
     return program.replace(functions=tuple(each for each in program.functions if each.name in needed))
 
 

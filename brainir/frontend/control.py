@@ -7,19 +7,28 @@ from typing import Any, Protocol
 
 import jax
 
+from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
 from .foreign.primitive_rules import as_weak_as
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
-from .shardings import shardings
+from .rules.shardings import sharding_record
 from .tracing import make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
 
 class FunctionTable(Protocol):
-    """What a rule needs of the program that is being lowered."""
+    """What a rule needs of the program that is being lowered.
+
+    Attributes
+    ----------
+    in_region : bool
+        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
+    """
+
+    in_region: bool
 
     def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
@@ -29,6 +38,9 @@ class FunctionTable(Protocol):
 
     def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
         """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+
+    def region(self, jaxpr: Any, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
 
     def external(self, function: Any) -> str:
         """Return the name of a Python function that a file cannot hold, always the same for one function."""
@@ -46,9 +58,15 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
-        in_shardings=shardings(params["in_shardings"]),
-        out_shardings=shardings(params["out_shardings"]),
+        in_shardings=_shardings(params["in_shardings"]),
+        out_shardings=_shardings(params["out_shardings"]),
     )
+
+
+def _shardings(given: Any) -> tuple[Sharding | None, ...]:
+    """Return what a nested jit says of its operands or results; None where the compiler chooses, nothing if always."""
+    found = tuple([None if jax_compat.is_unspecified(each) else sharding_record(each) for each in given])
+    return found if any(found) else ()
 
 
 def _plain_call(table: FunctionTable, equation: Any) -> Attributes:

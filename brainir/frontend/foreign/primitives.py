@@ -65,15 +65,19 @@ class _Function(NamedTuple):
 class ForeignPrimitives:
     """Lowers such primitives in one program.
 
+    Parameters
+    ----------
+    keys : LoweringKeys
+
     Attributes
     ----------
     known : dict
         What was lowered: what computes a primitive, and the attributes of its node, or why it has no rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: LoweringKeys) -> None:
         self.known: dict[Any, Any] = {}
-        self._keys = LoweringKeys()
+        self._keys = keys
         self._open: list[tuple[Any, Parts]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
