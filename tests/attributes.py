@@ -31,6 +31,7 @@ Verdict = Literal["verifier", "JAX", "StableHLO", "trace", "nothing"]
 """What notices a change."""
 
 UNNOTICED = {
+    "Reshard.devices": "there is one device",
     "Squeeze.dimensions": "JAX sorts them",
     "Scan.split_transpose": "JAX from 0.10 on does not have it; before, it is an option of the transpose",
 }

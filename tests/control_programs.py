@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec as P
 
 from brainir.backend import unvmap
 from tests.case import Case
@@ -133,6 +134,21 @@ def on_a_mesh(x: Any, w: Any) -> Any:
     return jax.jit(second, out_shardings=cut)(*results)
 
 
+def on_explicit_axes(x: Any, w: Any) -> Any:
+    """Operations that say how their results lie on explicit axes, on a mesh of one device."""
+    kinds = (jax.sharding.AxisType.Explicit,) * 2
+    devices = np.array(jax.devices()[:1]).reshape(1, 1)
+    mesh = jax.sharding.Mesh(devices, ("x", "y"), axis_types=kinds).abstract_mesh
+    rows, columns, whole = (jax.sharding.NamedSharding(mesh, P(*axes)) for axes in (("x",), (None, "y"), ()))
+    with jax.sharding.use_abstract_mesh(mesh):
+        x, w = jax.sharding.reshard(x, rows), jax.sharding.reshard(w, columns)
+        y = lax.dot_general(x, w, (((0,), (0,)), ((), ())), out_sharding=rows)
+        counted = lax.broadcasted_iota(jnp.int32, w.shape, 0, out_sharding=columns) * lax.full_like(w, 2)
+        total = lax.reduce_sum(lax.broadcast_in_dim(y, w.shape, (1,), out_sharding=columns) + counted, (0, 1))
+        folded = lax.reshape(w, (w.size,), out_sharding=rows).sum()
+        return jax.sharding.reshard(jnp.tanh(y) * x, whole), jax.sharding.reshard(total * folded, whole)
+
+
 def _references(x: Any, w: Any) -> Any:
     """A sum in a loop, a value that a call changes, and one in the body of a scan; then a rule in between."""
     total, seen = jax.new_ref(jnp.zeros_like(x)), jax.new_ref(w)
@@ -231,6 +247,7 @@ CONTROL_PROGRAMS: dict[str, Case] = {
         (X, jnp.arange(3)),
     ),
     "calls with shardings": Case(on_a_mesh, (X, M)),
+    "explicit axes": Case(on_explicit_axes, (X, M)),
     "symmetric solve": Case(_solve, (X, SPD)),
     "solve with its transpose": Case(lambda x, a: _solve(x, a, symmetric=False), (X, SPD + M)),
     "solve by an inverse": Case(_solve_by_inverse, (X, SPD)),

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 import brainir
-from brainir.analysis.flow import DependenceFlow
-from brainir.analysis.seen import NOTHING, Dependence, Source
+from brainir.analysis.dependence_facts import NOTHING, Dependence, Source
+from brainir.analysis.dependence_flow import DependenceFlow
 from brainir.analysis.slices import extract
 from brainir.analysis.weights import WeightScan
 from brainir.ir.program import Function, Program

@@ -15,8 +15,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import brainir
-from brainir.analysis.flow import DependenceFlow
-from brainir.analysis.seen import NOTHING, Dependence, Source
+from brainir.analysis.dependence_facts import NOTHING, Dependence, Source
+from brainir.analysis.dependence_flow import DependenceFlow
 from brainir.analysis.weights import WeightScan
 from brainir.ir.program import Function
 from tests.analysis_cases import array, leaves

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
-from brainir.ir.errors import EmissionError, LoweringError
+from brainir.ir.errors import EmissionError
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,16 +19,22 @@ ROOT = Path(__file__).parent.parent
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compare all programs in a process with eight devices; return one of them, saved."""
     path = tmp_path_factory.mktemp("parallel") / "program.json"
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.parallel_programs", str(path)], cwd=ROOT, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr[-6000:]
+    run_on_eight_devices("tests.parallel_programs", str(path))
     return path
+
+
+def run_on_eight_devices(*command: str) -> None:
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-6000:]
 
 
 def test_programs_on_eight_devices_come_back_with_values_and_derivatives(saved: Path) -> None:
     assert "shard_map" in saved.read_text()
+
+
+def test_programs_on_explicit_axes_come_back_with_where_their_results_lie() -> None:
+    run_on_eight_devices("tests.explicit_programs")
 
 
 def test_too_few_devices_are_an_error_that_says_how_to_have_more(saved: Path) -> None:
@@ -52,11 +58,3 @@ def test_axes_along_which_a_value_varies_have_no_order() -> None:
         return brainir.lower(jax.shard_map(varied, mesh=mesh, in_specs=cut, out_specs=cut), jnp.ones((2, 2)))
 
     assert brainir.fingerprint(program(("x", "y"))) == brainir.fingerprint(program(("y", "x")))
-
-
-def test_what_needs_explicit_axes_is_refused_with_the_way_out() -> None:
-    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
-    x = jax.device_put(jnp.ones((4, 2)), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x")))
-    assert brainir.lower(lambda x: jnp.tanh(x).sum(0) + 1, x)
-    with pytest.raises(LoweringError, match=r"broadcast_in_dim: sharding=.*'x'.*: types of a program .*AxisType.Auto"):
-        brainir.lower(lambda x: x + jnp.zeros_like(x), x)

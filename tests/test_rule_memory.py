@@ -13,6 +13,7 @@ import pytest
 from jax.interpreters import ad, mlir
 
 import brainir
+from brainir.frontend.memory.latest import Latest
 from brainir.frontend.memory.rules import RULES
 from tests.compare import assert_same_bits
 
@@ -498,3 +499,17 @@ def test_a_function_whose_rule_fails_is_traced_once(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == ""
     with pytest.raises(brainir.BrainIRError, match="not differentiable here"):
         gradient(program)
+
+
+def test_a_memory_lets_go_what_was_used_longest_ago() -> None:
+    memory: Latest[str] = Latest(7, len)
+    for word in ("one", "four"):
+        memory.keep(word[0], word)
+    assert memory.find("o") == "one"
+    memory.keep("t", "two")
+    assert [memory.find(key) for key in "oft"] == ["one", None, "two"]
+    memory.keep("o", "o")
+    memory.keep("s", "six")
+    assert [memory.find(key) for key in "ots"] == ["o", "two", "six"]
+    memory.keep("l", "longer than all")
+    assert [memory.find(key) for key in "otsl"] == [None] * 4

@@ -11,10 +11,10 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, require_program
 from ..ir.wording import counted
+from .dependence_facts import NOTHING, Dependence, Verdict, bits
+from .dependence_flow import DependenceFlow
 from .facts import Facts
-from .flow import DependenceFlow
 from .index_maps import IndexMap
-from .seen import NOTHING, Dependence, Verdict, bits
 from .states import StepStates
 from .weights import WeightScan
 

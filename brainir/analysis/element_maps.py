@@ -8,9 +8,9 @@ from ..ir.node import Node
 from ..ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .flow import DependenceFlow
+from .dependence_facts import NOTHING, Source
+from .dependence_flow import DependenceFlow
 from .index_maps import IndexMap, nowhere
-from .seen import NOTHING, Source
 from .sites import Site, signature_for
 
 __all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps", "mixing_kind"]

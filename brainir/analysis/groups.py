@@ -15,13 +15,13 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
+from .dependence_facts import NOTHING, bits
 from .descents import Descent
 from .element_maps import mixing_kind
 from .facts import Facts, format_paths
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .reachability import reaching
-from .seen import NOTHING, bits
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan

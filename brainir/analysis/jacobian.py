@@ -13,7 +13,7 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
-from .derivatives import Slope, VariationFlow
+from .derivative_variation import Slope, VariationFlow
 from .facts import Facts
 from .states import StepStates
 from .variation import NONZERO, PARAMETERS, TIME, Variation, along

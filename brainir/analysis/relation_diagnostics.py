@@ -10,12 +10,12 @@ from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
+from .dependence_facts import bits
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .reachability import reached
 from .routes import has_derivative, route
-from .seen import bits
 from .weight_operations import Operation, WeightOperations
 from .weights import Meeting, WeightScan
 

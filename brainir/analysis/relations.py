@@ -14,14 +14,14 @@ from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
+from .dependence_facts import Source
+from .dependence_flow import DependenceFlow
 from .descents import Descent
 from .element_maps import flow_from, input_maps
 from .facts import Facts, format_paths
-from .flow import DependenceFlow
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .seen import Source
 from .slices import extract
 from .weight_operations import Operation, WeightOperations
 from .weights import WeightScan

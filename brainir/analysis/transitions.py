@@ -13,11 +13,11 @@ from ..ir.ops import BitcastConvertType, Cumulative, DotGeneral, OptimizationBar
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
+from .dependence_facts import NOTHING, Dependence
+from .dependence_flow import DependenceFlow
 from .element_maps import acts_elementwise, local_maps
-from .flow import DependenceFlow
 from .index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .rearrange import rearrange, unpooled, writes_in_place
-from .seen import NOTHING, Dependence
 from .sites import Site, signatures_of
 from .slices import Cutting
 from .states import HiddenLeaf

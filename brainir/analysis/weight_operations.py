@@ -12,8 +12,8 @@ from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
+from .dependence_facts import bits
 from .routes import has_derivative, route
-from .seen import bits
 from .sites import signatures_of
 from .states import ParamLeaf
 from .weights import Meeting, WeightScan, union, weight_kind

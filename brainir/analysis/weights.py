@@ -14,15 +14,15 @@ from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral,
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .constants import fixed_values
-from .derivatives import Slope
+from .dependence_facts import Dependence, bits
+from .dependence_flow import DependenceFlow
+from .derivative_variation import Slope
 from .descents import Descent, descend
 from .element_maps import acts_elementwise
-from .flow import DependenceFlow
 from .inline import inline_calls
 from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
 from .reachability import reused
-from .seen import Dependence, bits
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 

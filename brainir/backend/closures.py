@@ -44,7 +44,7 @@ from .expressions import (
     Variable,
     reads,
 )
-from .meshes import mesh_of, sharding_of
+from .meshes import abstract_mesh_of, mesh_of, sharding_of
 from .values import literal_array
 
 __all__ = ["CallableOf", "Closures", "Environment", "resolve", "split_at", "varies"]
@@ -110,10 +110,10 @@ class Closures:
             case BatchingRuleOf(name):
                 rule = self._bindings.batching_rule(name)
                 return lambda env: rule
-            case MeshOf(shape):
-                return lambda env: mesh_of(shape)
-            case ShardingOf(sharding):
-                return lambda env: sharding_of(sharding)
+            case MeshOf(shape, is_abstract):
+                return lambda env: abstract_mesh_of(shape) if is_abstract else mesh_of(shape)
+            case ShardingOf(sharding, is_abstract):
+                return lambda env: sharding_of(sharding, is_abstract)
             case PrimitiveOf(name):
                 primitive = self._bindings.primitive(name)
                 return lambda env: primitive

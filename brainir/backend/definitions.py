@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .expressions import CustomJvpOf, CustomVjpOf, JitOf
-from .hints import input_names
 from .layout import Doc, call, commas, display, flat, lines, statement
+from .model_names import input_names
 from .printing import FunctionPrinter
 from .references import CustomOf, References, signature
 from .scope import ModuleScope, unique

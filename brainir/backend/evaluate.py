@@ -17,8 +17,8 @@ from ..ir.node import Node
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .bindings import Bindings
+from .bound_primitives import bind, is_bound
 from .closures import CallableOf, Closures, Environment, resolve, split_at, varies
-from .exact import bind, is_bound
 from .expressions import Apply, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
 from .meshes import placed
 from .rules import expression_of, gives_tuple
@@ -121,7 +121,7 @@ class Evaluator:
         return lambda *operands: compiled(dict(zip(places, operands, strict=True)))
 
     def closed(self, name: str, operands: Sequence[Any]) -> Any:
-        """See :class:`~brainir.backend.exact.Tracer`; JAX remembers what it has traced."""
+        """See :class:`~brainir.backend.bound_primitives.Tracer`; JAX remembers what it has traced."""
         function = self._program.function(name)
         types = [abstract(TensorType.parse(kind)) for kind in function.types]
         specs = [placed(spec, operand) for spec, operand in zip(types, operands, strict=True)]

@@ -159,13 +159,15 @@ class ExpressionPrinter:
                 return call((self._scope.use("_batching_rule"),), [self._scope.plain(name)])
             case PrimitiveOf(name):
                 return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
-            case MeshOf(shape):
+            case MeshOf(shape, is_abstract):
                 parts = (shape.names, shape.sizes, shape.types)
-                return call((self._scope.use("_mesh"),), [self._scope.plain(part) for part in parts])
-            case ShardingOf(sharding):
-                made = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
+                made = self._scope.use("_abstract_mesh" if is_abstract else "_mesh")
+                return call((made,), [self._scope.plain(part) for part in parts])
+            case ShardingOf(sharding, is_abstract):
+                kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
-                return call(made, [self.doc(MeshOf(sharding.mesh)), self.doc(spec_expression(sharding.spec))], options)
+                spec = spec_expression(sharding.spec, unreduced=sharding.unreduced, reduced=sharding.reduced)
+                return call(kind, [self.doc(MeshOf(sharding.mesh, is_abstract)), self.doc(spec)], options)
             case Name("builtins.frozenset"):
                 return (self._scope.use("frozenset"),)
             case Name(dotted):

@@ -134,16 +134,18 @@ class PrimitiveOf:
 
 @dataclass(frozen=True, slots=True)
 class MeshOf:
-    """A mesh of this shape, of the devices that there are."""
+    """A mesh of this shape, of the devices that there are; an abstract one has no devices."""
 
     shape: MeshShape
+    is_abstract: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ShardingOf:
-    """A sharding on the devices that there are."""
+    """A sharding on the devices that there are, or on an abstract mesh."""
 
     sharding: Sharding
+    is_abstract: bool = False
 
 
 @dataclass(frozen=True, slots=True)

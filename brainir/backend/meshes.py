@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from ..ir.errors import EmissionError
-from ..ir.ops import MeshShape, Sharding, Spec
+from ..ir.ops import MeshShape, Sharding
 
-__all__ = ["mesh_of", "placed", "sharding_of", "spec_of"]
+__all__ = ["abstract_mesh_of", "mesh_of", "placed", "sharding_of"]
 
 
 def mesh_of(shape: MeshShape) -> Any:
@@ -29,6 +29,24 @@ def mesh_of(shape: MeshShape) -> Any:
     return _made(shape, tuple(jax.devices()))
 
 
+def abstract_mesh_of(shape: MeshShape) -> Any:
+    """Return that mesh without its devices, and with axes of these kinds, whatever they are around the call.
+
+    Raises
+    ------
+    EmissionError
+        As :func:`mesh_of`: the arrays that lie on it are on that many devices.
+    """
+    if not shape.names:
+        return jax.sharding.AbstractMesh((), ())
+    device = mesh_of(shape).abstract_mesh.abstract_device
+    return jax.sharding.AbstractMesh(shape.sizes, shape.names, axis_types=_kinds(shape), abstract_device=device)
+
+
+def _kinds(shape: MeshShape) -> tuple[Any, ...]:
+    return tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in shape.types)
+
+
 @functools.lru_cache(maxsize=64)
 def _made(shape: MeshShape, devices: tuple[Any, ...]) -> Any:
     count = math.prod(shape.sizes)
@@ -39,8 +57,8 @@ def _made(shape: MeshShape, devices: tuple[Any, ...]) -> Any:
             "run it on more, or on a CPU with XLA_FLAGS=--xla_force_host_platform_device_count="
             f"{count}"
         )
-    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in shape.types)
-    return jax.sharding.Mesh(np.array(devices[:count]).reshape(shape.sizes), shape.names, axis_types=kinds)
+    placed_on = np.array(devices[:count]).reshape(shape.sizes)
+    return jax.sharding.Mesh(placed_on, shape.names, axis_types=_kinds(shape))
 
 
 def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
@@ -62,13 +80,15 @@ def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(spec.shape, spec.dtype, weak_type=spec.weak_type, sharding=sharding, **mark)
 
 
-def spec_of(spec: Spec) -> Any:
-    """Return a spec as JAX has it."""
-    free = jax.sharding.PartitionSpec.UNCONSTRAINED
-    return jax.sharding.PartitionSpec(*(free if entry == "*" else entry for entry in spec))
-
-
-def sharding_of(sharding: Sharding) -> Any:
-    """Return a sharding on the devices that there are."""
+def sharding_of(sharding: Sharding, is_abstract: bool = False) -> Any:
+    """Return a sharding on the devices that there are, or on an abstract mesh."""
+    mesh = abstract_mesh_of(sharding.mesh) if is_abstract else mesh_of(sharding.mesh)
     options = {} if sharding.memory is None else {"memory_kind": sharding.memory}
-    return jax.sharding.NamedSharding(mesh_of(sharding.mesh), spec_of(sharding.spec), **options)
+    return jax.sharding.NamedSharding(mesh, _spec_of(sharding), **options)
+
+
+def _spec_of(sharding: Sharding) -> Any:
+    free = jax.sharding.PartitionSpec.UNCONSTRAINED
+    sums = {"unreduced": frozenset(sharding.unreduced), "reduced": frozenset(sharding.reduced)}
+    named = {name: axes for name, axes in sums.items() if axes}  # since JAX 0.9
+    return jax.sharding.PartitionSpec(*(free if entry == "*" else entry for entry in sharding.spec), **named)

@@ -25,8 +25,8 @@ from .expressions import (
     SplitAt,
     Tuple,
 )
-from .hints import written_name
 from .layout import Doc, call
+from .model_names import written_name
 from .scope import ModuleScope
 from .solves import source_expression
 

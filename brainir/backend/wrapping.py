@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax import lax
 
-__all__ = ["composite", "with_batching"]
+__all__ = ["composite", "on_mesh", "with_batching"]
 
 Flat = Callable[..., tuple[Any, ...]]
 
@@ -17,6 +17,16 @@ def composite(function: Flat, name: str, version: int) -> Flat:
     """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""
     made: Flat = lax.composite(lambda *operands, **_: function(*operands), name=name, version=version)
     return made
+
+
+def on_mesh(function: Flat, mesh: Any) -> Flat:
+    """Return a function that runs where this abstract mesh is around it."""
+
+    def run(*operands: Any) -> tuple[Any, ...]:
+        with jax.sharding.use_abstract_mesh(mesh):
+            return function(*operands)
+
+    return run
 
 
 def with_batching(function: Flat, rule: Callable[..., Any]) -> Flat:

@@ -15,7 +15,9 @@ from ..ir.types import literal_text
 from . import jax_compat
 from .foreign.noinline import operands_of
 from .jax_compat import Literal, OpenJaxpr
-from .rules import has_sharding
+from .mesh_regions import equations_here
+from .parallel import laid_out
+from .rules.shardings import has_layout, is_explicit
 from .sources import is_model_file, source_of
 
 __all__ = ["Body", "EquationTable"]
@@ -46,6 +48,7 @@ class Body:
         self._taken: set[str] = set()
         self._count = 0
         self._constants: list[Constant] = []
+        self._laid_out_constants: list[Node] = []
         self._arrays: dict[int, str] = {}
         self._keeps_sources = bool(inputs) or is_model_file(jaxpr.function_file)
         names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
@@ -71,6 +74,15 @@ class Body:
             count += 1
         name = self._name(f"c{count}")
         self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.octets(value, array)))
+        sharding = aval.sharding
+        return self._laid_out(name, aval) if is_explicit(sharding.mesh) and any(sharding.spec) else name
+
+    def _laid_out(self, constant: str, aval: Any) -> str:
+        """Return the name of a constant on the explicit axes of a mesh that the program found it on."""
+        name = f"{constant}_on_mesh"
+        while name in self._taken:
+            name += "_"
+        self._laid_out_constants.append(laid_out(constant, self._name(name), aval))
         return name
 
     def _note(self, value: Any) -> None:
@@ -80,13 +92,11 @@ class Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
-        nodes = tuple(
-            [
-                self._node(equation)
-                for equation in self._jaxpr.equations
-                if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
-            ]
-        )
+        nodes = [
+            self._node(equation)
+            for equation in equations_here(self._jaxpr)
+            if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
+        ]
         outputs = self._operands_of(self._jaxpr.outvars)
         fields = {
             "name": name,
@@ -96,11 +106,11 @@ class Body:
             "constants": tuple(self._constants),
             "outputs": outputs,
         }
-        return Function.of_nodes(nodes, fields)
+        return Function.of_nodes((*self._laid_out_constants, *nodes), fields)
 
     def _is_passed_on(self, equation: Any) -> bool:
         """Whether a conversion only hands its operand on; JAX removes most of these itself, but not all."""
-        if has_sharding(equation.params.get("sharding")):
+        if has_layout(equation.params.get("sharding")):
             return False
         (operand,), (result,) = equation.invars, equation.outvars
         if jax_compat.type_text(operand.aval) != jax_compat.type_text(result.aval):

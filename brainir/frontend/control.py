@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
 
+from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
 from .foreign.primitive_rules import as_weak_as
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
-from .shardings import shardings
+from .rules.shardings import sharding_record
 from .tracing import make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
 
 class FunctionTable(Protocol):
-    """What a rule needs of the program that is being lowered."""
+    """What a rule needs of the program that is being lowered.
+
+    Attributes
+    ----------
+    in_region : bool
+        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
+    """
+
+    in_region: bool
 
     def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
 
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
+
+    def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
+        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+
+    def region(self, jaxpr: Any, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
 
     def external(self, function: Any) -> str:
         """Return the name of a Python function that a file cannot hold, always the same for one function."""
@@ -42,9 +58,15 @@ def _call(table: FunctionTable, equation: Any) -> Attributes:
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
-        in_shardings=shardings(params["in_shardings"]),
-        out_shardings=shardings(params["out_shardings"]),
+        in_shardings=_shardings(params["in_shardings"]),
+        out_shardings=_shardings(params["out_shardings"]),
     )
+
+
+def _shardings(given: Any) -> tuple[Sharding | None, ...]:
+    """Return what a nested jit says of its operands or results; None where the compiler chooses, nothing if always."""
+    found = tuple([None if jax_compat.is_unspecified(each) else sharding_record(each) for each in given])
+    return found if any(found) else ()
 
 
 def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
@@ -163,12 +185,17 @@ def _custom_linear_solve(table: FunctionTable, equation: Any) -> Attributes:
 
 def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
+    made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
+        table.remembered(equation, made_of, lambda apart: _transpose(apart, equation)),
         function=table.shared(params["callee"], "linear"),
-        transpose=table.shared(jax_rules.trace_transpose(equation), "transpose"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
     )
+
+
+def _transpose(table: FunctionTable, equation: Any) -> Attributes:
+    return {"transpose": table.shared(jax_rules.trace_transpose(equation), "transpose")}
 
 
 RULES = {

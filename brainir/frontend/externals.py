@@ -51,12 +51,18 @@ class External(NamedTuple):
 
 
 class ExternalNames:
-    """Gives each function that a program calls on the host a name of its own, after ``__name__``."""
+    """Gives each function that a program calls on the host a name of its own, after ``__name__``.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keys : FunctionKeys
+        Tell functions apart that are made anew.
+    """
+
+    def __init__(self, keys: FunctionKeys) -> None:
         self._names: dict[Hashable, str] = {}
         self._named: dict[str, External] = {}
-        self._keys = FunctionKeys()
+        self._keys = keys
 
     def of(self, function: Any, *, pure: bool = False) -> str:
         """Return the name of a function, always the same for one function.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jax.extend import core as jex_core
 from ..ir.types import TensorType, literal_text
 from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
+from .rules.shardings import is_explicit
 
 __all__ = [
     "ABSTRACT",
@@ -31,18 +32,16 @@ __all__ = [
     "constant_array",
     "equation_traceback",
     "function_name",
-    "has_reductions",
     "is_literal",
     "is_mapped",
     "is_ordered",
     "is_sequential",
-    "is_unconstrained",
     "is_unspecified",
     "jit_inlines",
     "kept_jaxpr",
     "literal_operand",
-    "manual_axes",
     "marks",
+    "mesh_around",
     "moves",
     "name_stack",
     "open_jaxpr",
@@ -56,6 +55,7 @@ __all__ = [
     "type_texts",
     "unusual_jit_params",
     "varying",
+    "without_scopes",
 ]
 
 Equation = Any
@@ -193,14 +193,14 @@ def varying(aval: Any) -> Any:
 
 def spec_of(aval: Any) -> jax.ShapeDtypeStruct:
     """Return what is traced for a value of this type."""
-    axes = varying(aval)
-    within = {_VARYING: axes, "sharding": aval.sharding} if getattr(axes, "varying", axes) else {}
+    axes, mesh = varying(aval), aval.sharding.mesh
+    within = {_VARYING: axes, "sharding": aval.sharding} if getattr(axes, "varying", axes) or is_explicit(mesh) else {}
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False), **within)
 
 
-def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
-    """Return the axes of its mesh that a ``shard_map`` divides its operands over."""
-    return frozenset(params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"])
+def mesh_around(equation: Equation) -> Any:
+    """Return the abstract mesh that an equation was traced under; an empty one if there was none."""
+    return equation.ctx.cur_abstract_mesh
 
 
 def marks(equation: Equation) -> tuple[str, ...]:
@@ -222,6 +222,12 @@ def name_stack(equation: Equation) -> str:
     """Return the name scopes around an equation, separated by ``/``; transformations such as ``jvp`` are no scopes."""
     stack = equation.source_info.name_stack.stack
     return "/".join(_shown(part.name) for part in stack if type(part).__name__ == "Scope") if stack else ""
+
+
+def without_scopes(equation: Equation) -> Equation:
+    """Return an equation outside of all name scopes."""
+    info = equation.source_info
+    return equation.replace(source_info=info.replace(name_stack=type(info.name_stack)()))
 
 
 def is_mapped(equation: Equation) -> bool:
@@ -276,8 +282,10 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
             f"it closes over an array {kind} that was deleted, as happens to one that a jit is given with "
             "donate_argnums; give it one that is still there as an argument"
         )
-    with jax.ensure_compile_time_eval():
-        array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
+    if kind.is_key:
+        with jax.ensure_compile_time_eval():
+            value = jax.random.key_data(value)
+    array = np.asarray(value)
     return array.astype(kind.storage[0], copy=False)
 
 
@@ -381,16 +389,6 @@ def _named_print(text: str) -> Any:
         raise NotImplementedError(text)
 
     return debug_print
-
-
-def is_unconstrained(entry: Any) -> bool:
-    """Whether an entry of a partition spec leaves an axis to the compiler."""
-    return entry is jax.sharding.PartitionSpec.UNCONSTRAINED
-
-
-def has_reductions(spec: Any) -> bool:
-    """Whether a partition spec speaks of partial sums (JAX 0.9 or newer)."""
-    return bool(getattr(spec, "unreduced", None) or getattr(spec, "reduced", None))
 
 
 def is_ordered(equation: Equation) -> bool:

@@ -13,7 +13,7 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, parallel
+from . import control, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
@@ -23,6 +23,9 @@ from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
+from .memory.functions import known_function
+from .memory.identity import FunctionKeys
+from .memory.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
 from .refused import refusal
@@ -50,6 +53,8 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    in_region : bool
+        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
     """
 
     def __init__(self, keep: Collection[str] = (), only_rules: bool = False) -> None:
@@ -57,11 +62,13 @@ class Lowering:
         self.only_rules = only_rules
         self.table = Table()
         self.problems: list[str] = []
-        self.externals = ExternalNames()
-        self.memory = Remembering(self.keep)
+        lasting, within = FunctionKeys(), LoweringKeys()
+        self.externals = ExternalNames(lasting)
+        self.memory = Remembering(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
-        self.rules = RuleLowering()
-        self.foreign = ForeignPrimitives()
+        self.rules = RuleLowering(within)
+        self.foreign = ForeignPrimitives(within)
+        self.in_region = False
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
@@ -69,6 +76,7 @@ class Lowering:
     def apart(self) -> Lowering:
         """Return what lowers rules apart from this program."""
         inner = Lowering(self.keep, only_rules=True)
+        inner.in_region = self.in_region
         inner._open_sources = [*self._open_sources]
         inner._open_roots = [*self._open_roots]
         inner._octets = self._octets
@@ -101,7 +109,7 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = self._root(LazyActivity(jaxpr), name, inputs, outputs)
+            self.table.functions[name] = known_function(self._root(LazyActivity(jaxpr), name, inputs, outputs))
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
@@ -184,11 +192,25 @@ class Lowering:
         """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
         return self._shared(closed, name, True)
 
+    def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
+        outer, self.in_region = self.in_region, True
+        try:
+            with jax.sharding.use_abstract_mesh(mesh):
+                return self.table.stored(self.function(jaxpr, "on_mesh"))
+        finally:
+            self.in_region = outer
+
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
         wanted = identifier(name)
         if len(self._open_roots) == 1 and not self.only_rules:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+
+    def remembered(self, equation: Any, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+        behaviour = None if self.only_rules else self.memory.behaviour(equation, made_of)
+        return lower(self) if behaviour is None else self.memory.lowered(self, behaviour, lower)
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
@@ -255,6 +277,7 @@ class Lowering:
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
+    **mesh_regions.RULES,
     **batching.RULES,
     **noinline.RULES,
     **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
@@ -266,7 +289,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
+_ALONE = frozenset(_HARD) - {*parallel.RULES, *mesh_regions.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
@@ -296,4 +319,4 @@ def lowered_ops() -> frozenset[str]:
 
 def lowered_primitives() -> frozenset[str]:
     """Return the primitives that have a rule."""
-    return frozenset((*RULES, *_HARD, *CALLBACKS))
+    return frozenset((*RULES, *_HARD, *CALLBACKS)) - mesh_regions.RULES.keys()

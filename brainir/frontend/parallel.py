@@ -7,15 +7,15 @@ from typing import Any
 
 import jax
 
-from ..ir.ops import Device, Sharding
+from ..ir.ops import Device, Reshard, Sharding
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError
-from .rules.registry import NO_EXPLICIT_AXES, ints, rule
-from .shardings import axis_names, mesh_shape, partition_spec, sharding
-from .tracing import within_shard_map
+from .rules.registry import ints, rule
+from .rules.shardings import axis_names, has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
+from .tracing import manual_axes, within_shard_map
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "laid_out"]
 
 
 def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
@@ -25,7 +25,7 @@ def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
 def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     params: Mapping[str, Any] = equation.params
     mesh = mesh_shape(params["mesh"])
-    manual = jax_compat.manual_axes(params)
+    manual = manual_axes(params)
     closed = jax_compat.as_closed(params["jaxpr"])
     name = jax_compat.function_name(closed)
     return dict(
@@ -39,8 +39,32 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-RULES = {"shard_map": ("shard_map", _shard_map)}
-"""Primitive name to operation and rule, for those that run functions."""
+def _reshard(table: FunctionTable, equation: Any) -> Attributes:
+    wanted, (operand,) = equation.params["dst_sharding"], equation.invars
+    if not (table.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
+        return {"op": "copy"}
+    named = equation.params.get("concrete_mesh") is not None
+    return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}
+
+
+def laid_out(constant: str, name: str, aval: Any) -> Reshard:
+    """Return a node that puts a constant back on the explicit axes of a mesh where the program found it."""
+    # Before JAX 0.9, the operation does not keep devices.
+    named = jax.__version_info__ >= (0, 9) and jax.sharding.get_abstract_mesh().empty
+    return Reshard(
+        inputs=(constant,),
+        outputs=(name,),
+        types=(jax_compat.type_text(aval),),
+        sharding=sharding_record(aval.sharding),
+        devices=named,
+    )
+
+
+RULES = {
+    "reshard": ("reshard", _reshard),
+    "shard_map": ("shard_map", _shard_map),
+}
+"""Primitive name to operation and rule, for those that run functions or depend on what is around them."""
 
 
 @rule("sharding_constraint")
@@ -50,19 +74,7 @@ def _sharding_constraint(
     del context_mesh, unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
-    return {"sharding": _sharding(sharding)}
-
-
-_sharding = sharding
-
-
-@rule("reshard", op="copy")
-def _reshard(*, dst_sharding: Any, concrete_mesh: Any = None) -> Attributes:
-    del concrete_mesh
-    stored = sharding(dst_sharding)
-    if any(stored.spec) or "explicit" in stored.mesh.types:
-        raise UnsupportedError(f"jax.reshard to {dst_sharding.spec}: {NO_EXPLICIT_AXES}")
-    return {}
+    return {"sharding": sharding_record(sharding)}
 
 
 @rule("psum", "pmax", "pmin")
@@ -171,4 +183,4 @@ def _place(given: Any) -> Device | Sharding | str | None:
         (given,) = given.device_set
     if isinstance(given, jax.Device):
         return Device(platform=str(given.platform), id=int(given.id))
-    return sharding(given)
+    return sharding_record(given)

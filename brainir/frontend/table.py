@@ -12,7 +12,7 @@ from ..ir.canonical import outline
 from ..ir.program import Function
 from ..ir.sharing import equal_functions, reachable_functions
 from .memory.arrangement import ARRANGEMENTS, Arrangement
-from .memory.functions import FUNCTIONS, content_key, written_alike, written_form
+from .memory.functions import content_key, known_function, written_alike, written_form
 from .memory.jaxprs import LoweredFunctions, LoweredJaxpr, Reached
 
 __all__ = ["Table", "identifier"]
@@ -88,7 +88,7 @@ class Table:
         self._read_taken()
         name = self._by_form.get(written)
         if name is None:
-            name = self._by_form[written] = self._stored_once(FUNCTIONS.same(function, written))
+            name = self._by_form[written] = self._stored_once(known_function(function))
         self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 

@@ -14,9 +14,9 @@ from jax.api_util import debug_info, shaped_abstractify
 from jax.extend import linear_util
 from jax.interpreters import partial_eval
 
-from .jax_compat import as_closed, manual_axes
+from .jax_compat import as_closed
 
-__all__ = ["make_jaxpr", "trace", "within_shard_map", "without_source"]
+__all__ = ["make_jaxpr", "manual_axes", "trace", "within_shard_map", "without_source"]
 
 Result = TypeVar("Result")
 
@@ -67,6 +67,11 @@ def make_jaxpr(fn: Callable[..., Any]) -> Callable[..., Any]:
         return trace(flat, leaves, fn)
 
     return traced
+
+
+def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
+    """Return the axes of its mesh that a ``shard_map`` divides its operands over."""
+    return frozenset(params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"])
 
 
 def within_shard_map(params: Mapping[str, Any], run: Callable[[], Result]) -> Result:

@@ -116,7 +116,7 @@ OPERATIONS: dict[str, Case] = {
         "gradient of remat that saves a name", "symmetric solve", "linear function with a transpose of its own",
         "barrier", "scatters", "running combinations", "choice in a batch", "root",
         "a rule that is larger for every order", "code for each platform", "composite", "batching rules",
-        "calls with shardings", "products of scaled blocks", "one for a batch",
+        "calls with shardings", "explicit axes", "products of scaled blocks", "one for a batch",
     )},
     "decompositions": Case(_decompositions, (S,)),
     "matrices": Case(_matrices, (S, X)),

@@ -19,6 +19,7 @@ from ...ir.ops import (
     NoDerivative,
     OptimizationBarrier,
     Scan,
+    UseMesh,
     While,
 )
 from ...ir.printer import format_node
@@ -28,7 +29,7 @@ from ..sites import Site
 
 __all__ = ["Analysis", "Fact"]
 
-_PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative)
+_PLAIN = (Call, Checkpoint, Composite, CustomVmap, NoDerivative, UseMesh)
 """Nodes whose results are those of their function."""
 
 Fact = TypeVar("Fact")

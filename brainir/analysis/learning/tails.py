@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from ...ir.program import Program, Value
+from ..dependence_facts import Source
 from ..element_maps import flow_from, input_maps
 from ..facts import Facts
 from ..groups import HiddenGroup
 from ..index_maps import IndexMap
 from ..jacobian import JacobianEntry, facts_of, structure_of
-from ..seen import Source
 from ..slices import extract
 from ..states import HiddenLeaf
 from ..weights import WeightScan

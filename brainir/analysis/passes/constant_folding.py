@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...ir.constant import Constant
 from ...ir.node import Node
-from ...ir.ops import BroadcastInDim, Call, Cond, Iota, SelectN, Unary
+from ...ir.ops import BroadcastInDim, Call, Cond, Iota, SelectN, Unary, layout_of
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal, literal_array, literal_text
 from .base import Pass, PassResult, substituted
@@ -90,7 +90,7 @@ class _Folder:
         return literal_array(operand) if is_literal(operand) else self.known.get(operand)
 
     def _results(self, node: Node) -> list[NDArray[Any]] | None:
-        if node.traits.control or node.traits.effectful or node.traits.random:
+        if layout_of(node) is not None or node.traits.control or node.traits.effectful or node.traits.random:
             return None
         if any(TensorType.parse(kind).size > self.max_size for kind in node.types):
             return None

@@ -20,6 +20,7 @@ from ...ir.ops import (
     Squeeze,
     Tile,
     Transpose,
+    layout_of,
 )
 from ...ir.program import Function, Program
 from .base import Pass, PassResult, substituted
@@ -67,7 +68,7 @@ class CopyPropagation(Pass):
 
 def _copied_operand(node: Node, function: Function) -> str | None:
     """Return the operand that the one result of a node is a copy of, in all but name; None if it is none."""
-    if len(node.outputs) != 1:
+    if len(node.outputs) != 1 or layout_of(node) is not None:
         return None
     position = _copies(node, function)
     if position is None or str(function.type_of(node.inputs[position])) != node.types[0]:

@@ -37,6 +37,7 @@ HELPERS = {
     "while_loop.of_batch": "_while",
     "words.iota_2x32_shape": "_iota_2x32",
     "wrapping.composite": "_composite",
+    "wrapping.on_mesh": "_on_mesh",
     "wrapping.with_batching": "_with_batching",
 }
 """Those that stand for a name in an expression."""

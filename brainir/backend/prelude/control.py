@@ -47,6 +47,16 @@ def _composite(function, name, version):
     """Return a function as a composite; its keywords are the attributes, which only the compiler sees."""
     return lax.composite(lambda *operands, **_: function(*operands), name=name, version=version)
 ''',
+    "_on_mesh": '''
+def _on_mesh(function, mesh):
+    """Return a function that runs where this abstract mesh is around it."""
+
+    def run(*operands):
+        with jax.sharding.use_abstract_mesh(mesh):
+            return function(*operands)
+
+    return run
+''',
     "_with_batching": '''
 def _with_batching(function, rule):
     """Return a function that is batched by a rule of its own."""

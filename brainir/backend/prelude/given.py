@@ -25,6 +25,15 @@ def _mesh(names, sizes, types):
     devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
     return jax.sharding.Mesh(devices, names, axis_types=kinds)
 ''',
+    "_abstract_mesh": '''
+def _abstract_mesh(names, sizes, types):
+    """Return that mesh without its devices, and with axes of these kinds, whatever they are around the call."""
+    if not names:
+        return jax.sharding.AbstractMesh((), ())
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
+    device = _mesh(names, sizes, types).abstract_mesh.abstract_device
+    return jax.sharding.AbstractMesh(sizes, names, axis_types=kinds, abstract_device=device)
+''',
     "_external": '''
 def _external(name):
     """Return a function that the caller has put into EXTERNALS; its result is flat."""

@@ -110,4 +110,4 @@ def _polynomial(x, *coefficients, unroll=8):
     return value(*map(jnp.asarray, (x, *coefficients)))
 ''',
 }
-"""A callable has them in :mod:`..unnamed`, :mod:`..unvmap`, :mod:`..polynomials` and :mod:`..exact`."""
+"""A callable has them in :mod:`..unnamed`, :mod:`..unvmap`, :mod:`..polynomials` and :mod:`..bound_primitives`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...ir.ops import DotAlgorithm
 from ..expressions import Apply, Expression, Literal, Name, Tuple
-from .registry import Types, as_keywords, as_operands, call, dtype, member, rule
+from .registry import Types, as_keywords, as_operands, call, dtype, layout, member, rule
 
 _PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
@@ -19,6 +19,7 @@ def _dot_general(node: Any, types: Types) -> Expression:
         dimension_numbers=node.dimension_numbers,
         precision=_precision(node.precision),
         preferred_element_type=_optional_dtype(node.preferred_element_type),
+        **layout(node),
     )
 
 
@@ -31,6 +32,7 @@ def _ragged_dot_general(node: Any, types: Types) -> Expression:
         ragged_dot_dimension_numbers=_record("lax.RaggedDotDimensionNumbers", numbers),
         precision=_precision(node.precision),
         preferred_element_type=_optional_dtype(node.preferred_element_type),
+        **layout(node),
     )
 
 
@@ -60,6 +62,7 @@ def _conv_general_dilated(node: Any, types: Types) -> Expression:
         batch_group_count=node.batch_group_count,
         precision=_precision(node.precision),
         preferred_element_type=_optional_dtype(node.preferred_element_type),
+        **layout(node),
     )
 
 

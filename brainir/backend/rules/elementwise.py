@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ...ir.node import Node
-from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy
+from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy, layout_of
 from ...ir.types import is_literal
 from ..expressions import (
     Apply,
@@ -17,7 +17,7 @@ from ..expressions import (
     Name,
     Operand,
 )
-from .registry import Types, as_keywords, call, dtype, member, rule
+from .registry import Types, as_keywords, call, dtype, member, rule, sharding_parameter
 
 _LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "xor": "bitwise_xor"}
 
@@ -110,8 +110,8 @@ def _convert_element_type(node: Any, types: Types) -> Expression:
     operand = types(node.inputs[0])
     # The public function gives strong types, converts numbers at once, and drops conversions that change nothing.
     changes = operand.dtype != node.new_dtype or operand.weak_type
-    if not node.weak_type and changes and not is_literal(node.inputs[0]):
+    if not node.weak_type and changes and not is_literal(node.inputs[0]) and layout_of(node) is None:
         return call("lax.convert_element_type", node, new_dtype=dtype(node.new_dtype))
-    keywords = {"new_dtype": dtype(node.new_dtype), "weak_type": node.weak_type, "sharding": None}
+    keywords = {"new_dtype": dtype(node.new_dtype), "weak_type": node.weak_type, "sharding": sharding_parameter(node)}
     value = Operand(node.inputs[0], as_array=is_literal(node.inputs[0]))
     return Apply(Name("lax.convert_element_type_p.bind"), (value,), as_keywords(keywords))

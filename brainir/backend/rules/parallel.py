@@ -16,6 +16,18 @@ def _sharding_constraint(node: Any, types: Types) -> Expression:
     return Apply(Name("lax.with_sharding_constraint"), (*as_operands(node.inputs), ShardingOf(node.sharding)))
 
 
+@rule("reshard")
+def _reshard(node: Any, types: Types) -> Expression:
+    sharding = ShardingOf(node.sharding, is_abstract=not node.devices)
+    return Apply(Name("jax.sharding.reshard"), (*as_operands(node.inputs), sharding))
+
+
+@rule("use_mesh")
+def _use_mesh(node: Any, types: Types) -> Expression:
+    within = Apply(Name("wrapping.on_mesh"), (FunctionOf(node.function), MeshOf(node.mesh, is_abstract=True)))
+    return Apply(within, as_operands(node.inputs))
+
+
 @rule("shard_map")
 def _shard_map(node: Any, types: Types) -> Expression:
     keywords: dict[str, Plain | Expression] = {
@@ -30,11 +42,12 @@ def _shard_map(node: Any, types: Types) -> Expression:
     return Apply(mapped, as_operands(node.inputs))
 
 
-def spec_expression(spec: Spec) -> Expression:
-    """Return a ``PartitionSpec``."""
+def spec_expression(spec: Spec, **sums: tuple[str, ...]) -> Expression:
+    """Return a ``PartitionSpec``; `sums` are its ``unreduced`` and ``reduced`` axes."""
     free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
     entries = tuple(free if entry == "*" else Literal(entry) for entry in spec)
-    return Apply(Name("jax.sharding.PartitionSpec"), entries)
+    named = {name: Apply(Name("builtins.frozenset"), (Literal(axes),)) for name, axes in sums.items() if axes}
+    return Apply(Name("jax.sharding.PartitionSpec"), entries, named)
 
 
 @rule("psum", "pmax", "pmin")

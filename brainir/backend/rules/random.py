@@ -9,7 +9,7 @@ from ..expressions import (
     Expression,
     Name,
 )
-from .registry import Types, call, dtype, rule
+from .registry import Types, call, dtype, layout, rule
 
 KEY_IMPLEMENTATIONS = {
     "fry": "threefry2x32",
@@ -70,7 +70,9 @@ def _threefry2x32(node: Node, types: Types) -> Expression:
 @rule("rng_bit_generator")
 def _rng_bit_generator(node: Any, types: Types) -> Expression:
     algorithm = Name(f"lax.RandomAlgorithm.{node.algorithm}")
-    return call("lax.rng_bit_generator", node, shape=node.shape, dtype=dtype(node.dtype), algorithm=algorithm)
+    return call(
+        "lax.rng_bit_generator", node, shape=node.shape, dtype=dtype(node.dtype), algorithm=algorithm, **layout(node)
+    )
 
 
 @rule("rng_uniform")

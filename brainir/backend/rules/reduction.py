@@ -6,13 +6,13 @@ from typing import Any
 
 from ...ir.ops import Cumulative, Reduce
 from ..expressions import Apply, Expression, Name
-from .registry import Types, as_keywords, call, dtype, rule
+from .registry import Types, as_keywords, call, dtype, layout, rule
 from .windows import combination
 
 
 @rule(*Reduce.ops())
 def _reduce(node: Any, types: Types) -> Expression:
-    return call(f"lax.{node.op}", node, axes=node.axes)
+    return call(f"lax.{node.op}", node, axes=node.axes, **layout(node))
 
 
 @rule("reduce")

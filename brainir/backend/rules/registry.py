@@ -7,10 +7,23 @@ from typing import Any
 
 from ...ir.errors import EmissionError
 from ...ir.node import Node
+from ...ir.ops import layout_of
 from ...ir.types import TensorType
-from ..expressions import Apply, Expression, Item, Literal, Name, Operand, Plain
+from ..expressions import Apply, Expression, Item, Literal, Name, Operand, Plain, ShardingOf
 
-__all__ = ["RULES", "Types", "as_keywords", "as_operands", "call", "dtype", "first_of", "member", "rule"]
+__all__ = [
+    "RULES",
+    "Types",
+    "as_keywords",
+    "as_operands",
+    "call",
+    "dtype",
+    "first_of",
+    "layout",
+    "member",
+    "rule",
+    "sharding_parameter",
+]
 
 Types = Callable[[str], TensorType]
 Rule = Callable[[Any, Types], Expression]
@@ -53,6 +66,17 @@ def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:
 def first_of(node: Node, results: Expression) -> Expression:
     """Return the results of a call that gives a sequence, as rules do: a single one alone."""
     return Item(results, 0) if len(node.outputs) == 1 else results
+
+
+def layout(node: Node) -> dict[str, Expression]:
+    """Return the keyword of public functions that says how a result lies on explicit axes, where a node says it."""
+    return {} if layout_of(node) is None else {"out_sharding": sharding_parameter(node)}
+
+
+def sharding_parameter(node: Node) -> Expression:
+    """Return the parameter of primitives that says so; None where a node does not."""
+    sharding = layout_of(node)
+    return Literal(None) if sharding is None else ShardingOf(sharding, is_abstract=True)
 
 
 def member(of: str, name: str) -> Name:

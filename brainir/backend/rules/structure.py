@@ -17,7 +17,7 @@ from ..expressions import (
     ShardingOf,
     Tuple,
 )
-from .registry import Types, as_keywords, as_operands, call, dtype, first_of, rule
+from .registry import Types, as_keywords, as_operands, call, dtype, first_of, layout, rule, sharding_parameter
 
 
 @rule("bitcast_convert_type")
@@ -29,20 +29,23 @@ def _bitcast_convert_type(node: Any, types: Types) -> Expression:
 def _broadcast_in_dim(node: Any, types: Types) -> Expression:
     keywords = {"shape": node.shape, "broadcast_dimensions": node.broadcast_dimensions}
     if types(node.inputs[0]).shape != node.shape:
-        return call("lax.broadcast_in_dim", node, **keywords)
-    return call("lax.broadcast_in_dim_p.bind", node, **keywords, sharding=None)
+        return call("lax.broadcast_in_dim", node, **keywords, **layout(node))
+    return call("lax.broadcast_in_dim_p.bind", node, **keywords, sharding=sharding_parameter(node))
 
 
 @rule("reshape")
 def _reshape(node: Any, types: Types) -> Expression:
     if types(node.inputs[0]).shape != node.new_sizes:
-        return call("lax.reshape", node, new_sizes=node.new_sizes)
-    return call("lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=None, sharding=None)
+        return call("lax.reshape", node, new_sizes=node.new_sizes, **layout(node))
+    return call(
+        "lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=None, sharding=sharding_parameter(node)
+    )
 
 
 @rule("reshape_dimensions")
 def _reshape_dimensions(node: Any, types: Types) -> Expression:
-    return call("lax.reshape_p.bind", node, new_sizes=node.new_sizes, dimensions=node.dimensions, sharding=None)
+    keywords = {"new_sizes": node.new_sizes, "dimensions": node.dimensions}
+    return call("lax.reshape_p.bind", node, **keywords, sharding=sharding_parameter(node))
 
 
 @rule("squeeze", "rev")
@@ -105,7 +108,7 @@ def _pad(node: Any, types: Types) -> Expression:
 @rule("iota")
 def _iota(node: Any, types: Types) -> Expression:
     keywords = {"dtype": dtype(node.dtype), "shape": node.shape, "dimension": node.dimension}
-    return Apply(Name("lax.broadcasted_iota"), (), as_keywords(keywords))
+    return Apply(Name("lax.broadcasted_iota"), (), as_keywords(keywords) | layout(node))
 
 
 @rule("empty")
@@ -115,7 +118,8 @@ def _empty(node: Any, types: Types) -> Expression:
         keywords = {"dtype": dtype(node.dtype), "memory_space": Name("jax.memory.Space.Device")}
         is_named = hasattr(jax.extend.core.primitives, "empty2_p")  # since JAX 0.9
         return Apply(Name("primitives.empty2_p.bind" if is_named else "unnamed.empty2"), (), as_keywords(keywords))
-    return Apply(Name("lax.empty"), (), as_keywords({"shape": node.shape, "dtype": dtype(node.dtype)}))
+    keywords = {"shape": node.shape, "dtype": dtype(node.dtype)}
+    return Apply(Name("lax.empty"), (), as_keywords(keywords) | layout(node))
 
 
 @rule("device_put")

@@ -33,14 +33,18 @@ _MOST_LARGER = 2
 class RuleLowering:
     """Lowers the rules of ``custom_jvp`` and ``custom_vjp`` in one program.
 
+    Parameters
+    ----------
+    keys : LoweringKeys
+
     Attributes
     ----------
     known : dict
         Rules that were lowered, or why they cannot be, and what they depend on where they were met first.
     """
 
-    def __init__(self) -> None:
-        self._keys = LoweringKeys()
+    def __init__(self, keys: LoweringKeys) -> None:
+        self._keys = keys
         self._open: list[_Open] = []
         self.known: dict[_Rules, tuple[Attributes, Behaviour | None]] = {}
 
@@ -75,8 +79,7 @@ class RuleLowering:
         memory = lowering.memory
         behaviour = memory.of_rules(equation, base, active)
         made_of = (base, jax_rules.rule_functions(equation), active)
-        rules = _Rules(memory.place(equation), base, behaviour, lambda: self._keys.of(made_of))
-        elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
+        rules = _Rules(memory.place(equation), base, behaviour, self._keys, made_of)
 
         def covering() -> TracedRules:
             if active is None:
@@ -87,6 +90,7 @@ class RuleLowering:
             return traced_rules(base, functools.partial(trace, equation), covering if zeros else None)
 
         def lower(chosen: Lowering) -> Attributes:
+            elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
             try:
                 return chosen.rules._lowered(chosen, _Open(rules, elements), traced)
             except HigherOrderError as error:
@@ -153,21 +157,26 @@ class _Rules:
         Name of their function.
     behaviour : Behaviour, optional
         What they depend on, as far as it can be told.
-    find : callable
-        Finds the key of what they are made of, which tells them from others.
+    keys : LoweringKeys
+        Find the key of what they are made of, which tells them from others.
+    made_of
+        The functions that they are, their name, and which operands and results can have derivatives.
     """
 
-    def __init__(self, place: Hashable, base: str, behaviour: Behaviour | None, find: Callable[[], Key]) -> None:
+    def __init__(
+        self, place: Hashable, base: str, behaviour: Behaviour | None, keys: LoweringKeys, made_of: Any
+    ) -> None:
         self.base = base
         self.behaviour = behaviour
         self._place = place
-        self._find = find
+        self._keys = keys
+        self._made_of = made_of
         self._lasts = behaviour is not None and not behaviour.made
         self._hash = hash(behaviour if self._lasts else (place, base))
 
     @functools.cached_property
     def _key(self) -> Key:
-        return self._find()
+        return self._keys.of(self._made_of)
 
     @property
     def parts(self) -> Parts:

@@ -65,15 +65,19 @@ class _Function(NamedTuple):
 class ForeignPrimitives:
     """Lowers such primitives in one program.
 
+    Parameters
+    ----------
+    keys : LoweringKeys
+
     Attributes
     ----------
     known : dict
         What was lowered: what computes a primitive, and the attributes of its node, or why it has no rule.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: LoweringKeys) -> None:
         self.known: dict[Any, Any] = {}
-        self._keys = LoweringKeys()
+        self._keys = keys
         self._open: list[tuple[Any, Parts]] = []
 
     def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
@@ -102,13 +106,9 @@ class ForeignPrimitives:
         use = _Use(*self._same(equation), perturbed, lowering.linear_operands(equation))
         if use.key not in self.known:
             held = equation.primitive, dict(equation.params), perturbed, use.linear
-            behaviour = None if lowering.only_rules else lowering.memory.behaviour(equation, held)
-            if behaviour is None:
-                self.known[use.key] = self._lowered(lowering, equation, use)
-            else:
-                self.known[use.key] = lowering.memory.lowered(
-                    lowering, behaviour, lambda inner: inner.foreign._lowered(inner, equation, use)
-                )
+            self.known[use.key] = lowering.remembered(
+                equation, held, lambda inner: inner.foreign._lowered(inner, equation, use)
+            )
         known: Attributes = self.known[use.key]
         return known
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...ir.program import Function
+from .latest import Latest
 
-__all__ = ["ARRANGEMENTS", "Arrangement", "ArrangementMemory"]
-
-_MOST_NODES = 1 << 16
+__all__ = ["ARRANGEMENTS", "Arrangement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,37 +41,5 @@ class Arrangement:
         return sum([len(function.nodes) for function in self.made_of])
 
 
-class ArrangementMemory:
-    """The arrangements that were used last."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[Hashable, Arrangement] = OrderedDict()
-        self._nodes = 0
-        self._lock = threading.Lock()
-
-    def find(self, key: Hashable) -> Arrangement | None:
-        """Return what is known."""
-        with self._lock:
-            found = self._held.get(key)
-            if found is not None:
-                self._held.move_to_end(key)
-            return found
-
-    def keep(self, key: Hashable, arrangement: Arrangement) -> None:
-        """Remember an arrangement by the entry and by the ids of what it is made of."""
-        with self._lock:
-            replaced = self._held.pop(key, None)
-            self._nodes += arrangement.nodes - (replaced.nodes if replaced is not None else 0)
-            self._held[key] = arrangement
-            while self._nodes > _MOST_NODES:
-                self._nodes -= self._held.popitem(last=False)[1].nodes
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-            self._nodes = 0
-
-
-ARRANGEMENTS = ArrangementMemory()
-"""The memory of this process."""
+ARRANGEMENTS: Latest[Arrangement] = Latest(1 << 16, lambda arrangement: arrangement.nodes)
+"""The arrangements that were used last, up to so many nodes, by the entry and by the ids of what it is made of."""

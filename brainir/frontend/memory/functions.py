@@ -1,24 +1,22 @@
 """Functions of earlier programs by what is written in them.
 
-JAX makes a new jaxpr of a function that is defined where it is used, each time that it traces this. What the jaxpr is
-lowered to is the same then, and with the same object comes what is known of it: that it was verified, its signature,
-and what it is under other names.
+JAX makes a new jaxpr of what is lowered, and of a function that is defined where it is used, each time that it traces
+them. What such a jaxpr is lowered to is the same then, and with the same object comes what is known of it: that it was
+verified, its signature, and what it is under other names.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 
 from ...ir.canonical import structural_key
 from ...ir.kept import kept
 from ...ir.node import Node
 from ...ir.program import Function
+from .latest import Latest
 
-__all__ = ["FUNCTIONS", "FunctionMemory", "content_key", "written_alike", "written_form"]
+__all__ = ["FUNCTIONS", "content_key", "known_function", "written_alike", "written_form"]
 
-_MOST_FUNCTIONS = 1 << 10
 _MOST_NODES = 1 << 8
 _MOST_BYTES = 1 << 12
 _HASHED_BYTES = 1 << 6
@@ -70,40 +68,18 @@ def content_key(function: Function) -> str:
     return kept(function, "_content_key", lambda: structural_key(function, {name: name for name in function.callees}))
 
 
-class FunctionMemory:
-    """The small functions that were lowered last."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[Hashable, Function] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def same(self, function: Function, form: Hashable) -> Function:
-        """Return the function of an earlier program that is written as one is, or that one itself.
-
-        Parameters
-        ----------
-        function : Function
-        form : hashable
-            Its :func:`written_form`.
-        """
-        key = function.name, form
-        with self._lock:
-            known = self._held.get(key)
-            if known is not None and written_alike(known, function):
-                self._held.move_to_end(key)
-                return known
-            held = sum(len(constant.data or b"") for constant in function.constants)
-            if len(function.nodes) <= _MOST_NODES and held <= _MOST_BYTES:
-                self._held[key] = function
-                if len(self._held) > _MOST_FUNCTIONS:
-                    self._held.popitem(last=False)
-            return function
-
-    def clear(self) -> None:
-        """Forget all functions."""
-        with self._lock:
-            self._held.clear()
+FUNCTIONS: Latest[Function] = Latest(1 << 10)
+"""The small functions that were lowered last, by name and :func:`written_form`."""
 
 
-FUNCTIONS = FunctionMemory()
-"""The memory of this process."""
+def known_function(function: Function) -> Function:
+    """Return the function of an earlier program that is written as one is, or that one itself."""
+    if len(function.nodes) > _MOST_NODES:
+        return function
+    key = function.name, written_form(function)
+    known = FUNCTIONS.find(key)
+    if known is not None and written_alike(known, function):
+        return known
+    if sum(len(constant.data or b"") for constant in function.constants) <= _MOST_BYTES:
+        FUNCTIONS.keep(key, function)
+    return function

@@ -79,10 +79,11 @@ class Remembering:
     ----------
     keep : frozenset of str
         Names of primitives that are left as they are.
+    keys : FunctionKeys
     """
 
-    def __init__(self, keep: frozenset[str]) -> None:
-        self._keys = FunctionKeys()
+    def __init__(self, keep: frozenset[str], keys: FunctionKeys) -> None:
+        self._keys = keys
         self._keep = keep
         self._own = set[Hashable]()
 

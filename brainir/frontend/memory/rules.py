@@ -6,18 +6,15 @@ memory holds what they were lowered to, which is data and keeps no function and 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from ...ir.program import Function
 from ..externals import External
+from .latest import Latest
 
-__all__ = ["RULES", "LoweredRules", "RuleMemory"]
+__all__ = ["RULES", "LoweredRules"]
 
-_MOST_RULES = 1 << 10
 _MOST_BYTES = 1 << 20
 
 
@@ -53,33 +50,5 @@ class LoweredRules:
         )
 
 
-class RuleMemory:
-    """The rules that were used last."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[Hashable, LoweredRules] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, key: Hashable) -> LoweredRules | None:
-        """Return what a rule was lowered to, if it is known."""
-        with self._lock:
-            found = self._held.get(key)
-            if found is not None:
-                self._held.move_to_end(key)
-            return found
-
-    def keep(self, key: Hashable, rules: LoweredRules) -> None:
-        """Remember what a rule was lowered to; see :meth:`LoweredRules.can_be_kept`."""
-        with self._lock:
-            self._held[key] = rules
-            if len(self._held) > _MOST_RULES:
-                self._held.popitem(last=False)
-
-    def clear(self) -> None:
-        """Forget all rules."""
-        with self._lock:
-            self._held.clear()
-
-
-RULES = RuleMemory()
-"""The memory of this process."""
+RULES: Latest[LoweredRules] = Latest(1 << 10)
+"""The rules that were used last; see :meth:`LoweredRules.can_be_kept`."""

@@ -20,9 +20,9 @@ from . import (  # noqa: F401  # they enter their rules
     structure,
     windows,
 )
-from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError, has_sharding, platform_names
+from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError, platform_names
 
-__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "has_sharding", "node_attributes", "platform_names"]
+__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "node_attributes", "platform_names"]
 
 
 def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Attributes]:

@@ -8,18 +8,19 @@ import jax
 
 from ...ir.ops import ConvNumbers, RaggedDotNumbers
 from ...ir.ops.contraction import DimensionNumbers
-from .registry import Attributes, absent, dtype_name, ints, no_sharding, precision_name, rule
+from .registry import Attributes, absent, dtype_name, ints, precision_name, rule
+from .shardings import layout
 
 
 @rule("dot_general")
 def _dot_general(
     *, dimension_numbers: Any, precision: Any, preferred_element_type: Any, out_sharding: Any = None
 ) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
     return {
         "dimension_numbers": _dot_numbers(dimension_numbers),
         "precision": precision_name(precision),
         "preferred_element_type": _optional_dtype(preferred_element_type),
+        **layout(out_sharding),
     }
 
 
@@ -33,7 +34,6 @@ def _ragged_dot_general(
     out_sharding: Any = None,
 ) -> Attributes:
     absent(group_offset=group_offset)
-    no_sharding(out_sharding=out_sharding)
     numbers = ragged_dot_dimension_numbers
     return {
         "ragged_dot_dimension_numbers": RaggedDotNumbers(
@@ -43,6 +43,7 @@ def _ragged_dot_general(
         ),
         "precision": precision_name(precision),
         "preferred_element_type": _optional_dtype(preferred_element_type),
+        **layout(out_sharding),
     }
 
 
@@ -68,7 +69,6 @@ def _conv_general_dilated(
     preferred_element_type: Any,
     out_sharding: Any = None,
 ) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
     return {
         "dimension_numbers": ConvNumbers(
             lhs_spec=ints(dimension_numbers.lhs_spec),
@@ -83,6 +83,7 @@ def _conv_general_dilated(
         "batch_group_count": int(batch_group_count),
         "precision": precision_name(precision),
         "preferred_element_type": _optional_dtype(preferred_element_type),
+        **layout(out_sharding),
     }
 
 

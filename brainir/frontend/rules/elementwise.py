@@ -7,7 +7,8 @@ from typing import Any
 import jax
 
 from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy, Unvmap
-from .registry import Attributes, UnsupportedError, absent, dtype_name, no_sharding, rule
+from .registry import Attributes, UnsupportedError, absent, dtype_name, rule
+from .shardings import layout
 
 
 @rule(*Unary.ops())
@@ -78,8 +79,7 @@ def _reduce_precision(*, exponent_bits: int, mantissa_bits: int) -> Attributes:
 
 @rule("convert_element_type")
 def _convert_element_type(*, new_dtype: Any, weak_type: bool, sharding: Any = None) -> Attributes:
-    no_sharding(sharding=sharding)
-    return {"new_dtype": dtype_name(new_dtype), "weak_type": bool(weak_type)}
+    return {"new_dtype": dtype_name(new_dtype), "weak_type": bool(weak_type), **layout(sharding)}
 
 
 @rule("name")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...ir.ops import GatherNumbers, Scatter, ScatterNumbers
 from ...ir.types import scalar_text
-from .registry import RULES, Attributes, ints, no_sharding, rule
+from .registry import RULES, Attributes, ints, rule
 
 _MODES = {
     jax.lax.GatherScatterMode.CLIP: "clip",
@@ -27,9 +27,7 @@ def _gather(
     unique_indices: bool,
     mode: Any,
     fill_value: Any,
-    out_sharding: Any = None,
 ) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
     names = GatherNumbers.model_fields
     return {
         "dimension_numbers": GatherNumbers(**{name: ints(getattr(dimension_numbers, name)) for name in names}),
@@ -49,10 +47,8 @@ def _scatter(
     mode: Any,
     update_jaxpr: Any,
     update_consts: Any,
-    out_sharding: Any = None,
 ) -> Attributes:
     del update_jaxpr, update_consts  # follow from the operation
-    no_sharding(out_sharding=out_sharding)
     names = ScatterNumbers.model_fields
     return {
         "dimension_numbers": ScatterNumbers(**{name: ints(getattr(dimension_numbers, name)) for name in names}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, dtype_name, ints, no_sharding, rule
+from .registry import Attributes, dtype_name, ints, rule
+from .shardings import layout
 
 
 @rule("random_seed", "random_wrap")
@@ -29,8 +30,8 @@ def _random_gamma(*, log_space: bool) -> Attributes:
 
 @rule("rng_bit_generator")
 def _rng_bit_generator(*, shape: Any, dtype: Any, algorithm: Any, out_sharding: Any = None) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
-    return {"shape": ints(shape), "dtype": dtype_name(dtype), "algorithm": algorithm.name}
+    made = {"shape": ints(shape), "dtype": dtype_name(dtype), "algorithm": algorithm.name}
+    return made | layout(out_sharding)
 
 
 @rule("rng_uniform")

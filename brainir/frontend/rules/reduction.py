@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import Cumulative, Reduce
-from .registry import Attributes, dtype_name, ints, no_sharding, rule
+from .registry import Attributes, dtype_name, ints, rule
+from .shardings import layout
 
 
 @rule(*Reduce.ops())
 def _reduce(*, axes: Any, out_sharding: Any = None) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
-    return {"axes": ints(axes)}
+    return {"axes": ints(axes), **layout(out_sharding)}
 
 
 @rule("argmax", "argmin")

@@ -14,16 +14,13 @@ from ...ir.ops import DotAlgorithm
 from ...ir.ops.contraction import Precision
 
 __all__ = [
-    "NO_EXPLICIT_AXES",
     "OTHER_OPS",
     "RULES",
     "Attributes",
     "UnsupportedError",
     "absent",
     "dtype_name",
-    "has_sharding",
     "ints",
-    "no_sharding",
     "platform_names",
     "precision_name",
     "rule",
@@ -64,32 +61,6 @@ def absent(**params: Any) -> None:
     for name, value in params.items():
         if value is not None and value is not False:
             raise UnsupportedError(f"{name}={value!r}")
-
-
-NO_EXPLICIT_AXES = (
-    "types of a program do not say how arrays lie on explicit axes of a mesh; make one with automatic axes, "
-    "jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto, ...)), and use "
-    "jax.lax.with_sharding_constraint"
-)
-
-
-def no_sharding(**params: Any) -> None:
-    """Refuse parameters that name a sharding."""
-    for name, value in params.items():
-        if has_sharding(value):
-            raise UnsupportedError(f"{name}={getattr(value, 'spec', value)}: {NO_EXPLICIT_AXES}")
-
-
-def has_sharding(sharding: Any) -> bool:
-    """Whether a parameter names a sharding that says something."""
-    if sharding is None:
-        return False
-    mesh = getattr(sharding, "mesh", None)
-    if mesh is None:
-        return True
-    # On a mesh without explicit axes, a sharding that cuts nothing is what every value has.
-    explicit = any(kind.name == "Explicit" for kind in mesh.axis_types)
-    return not mesh.empty and (explicit or any(sharding.spec))
 
 
 def ints(values: Any) -> tuple[int, ...]:

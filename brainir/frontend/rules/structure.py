@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, no_sharding, platform_names, rule
+from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, platform_names, rule
+from .shardings import has_layout, layout, sharding_record
 
 
 @rule("bitcast_convert_type")
@@ -12,20 +13,17 @@ def _bitcast_convert_type(*, new_dtype: Any) -> Attributes:
     return {"new_dtype": dtype_name(new_dtype)}
 
 
-@rule("broadcast_in_dim", others=("copy",))
+@rule("broadcast_in_dim", others=("copy", "reshard"))
 def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = None) -> Attributes:
-    no_sharding(sharding=sharding)
-    if sharding is not None and not shape:
-        return {"op": "copy"}  # how JAX before 0.9 writes the ``reshard`` of a scalar
-    return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions)}
+    if sharding is not None and not shape:  # how JAX before 0.9 writes the ``reshard`` of a scalar
+        return {"op": "reshard", "sharding": sharding_record(sharding)} if has_layout(sharding) else {"op": "copy"}
+    return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions), **layout(sharding)}
 
 
 @rule("reshape", others=("reshape_dimensions",))
 def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) -> Attributes:
-    no_sharding(sharding=sharding)
-    if dimensions is not None:
-        return {"op": "reshape_dimensions", "new_sizes": ints(new_sizes), "dimensions": ints(dimensions)}
-    return {"new_sizes": ints(new_sizes)}
+    given = {"new_sizes": ints(new_sizes), **layout(sharding)}
+    return given if dimensions is None else {"op": "reshape_dimensions", "dimensions": ints(dimensions), **given}
 
 
 @rule("squeeze", "rev")
@@ -74,14 +72,13 @@ def _pad(*, padding_config: Any) -> Attributes:
 
 @rule("iota")
 def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> Attributes:
-    no_sharding(sharding=sharding)
-    return {"dtype": dtype_name(dtype), "shape": ints(shape), "dimension": int(dimension)}
+    made = {"dtype": dtype_name(dtype), "shape": ints(shape), "dimension": int(dimension)}
+    return made | layout(sharding)
 
 
 @rule("empty")
 def _empty(*, dtype: Any, shape: Any, out_sharding: Any = None) -> Attributes:
-    no_sharding(out_sharding=out_sharding)
-    return {"dtype": dtype_name(dtype), "shape": ints(shape)}
+    return {"dtype": dtype_name(dtype), "shape": ints(shape), **layout(out_sharding)}
 
 
 @rule("platform_index")

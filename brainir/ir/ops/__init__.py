@@ -80,14 +80,13 @@ from .parallel import (
     AllToAll,
     AxisIndex,
     Broadcast,
-    MeshShape,
     Permute,
     RaggedAllToAll,
     ReduceScatter,
-    Sharding,
+    Reshard,
     ShardingConstraint,
     ShardMap,
-    Spec,
+    UseMesh,
     Vary,
 )
 from .random import (
@@ -102,6 +101,7 @@ from .random import (
     Threefry2x32,
 )
 from .reduction import ArgReduce, Cumulative, Reduce, ReduceWith
+from .sharding import MeshShape, Sharding, Spec, layout_of
 from .sorting import ApproxTopK, Sort, TopK
 from .structure import (
     BitcastConvertType,
@@ -209,6 +209,7 @@ __all__ = [
     "RematPolicy",
     "Reshape",
     "ReshapeDimensions",
+    "Reshard",
     "Rev",
     "RngBitGenerator",
     "RngUniform",
@@ -244,9 +245,11 @@ __all__ = [
     "UnaryAccuracy",
     "Unstack",
     "Unvmap",
+    "UseMesh",
     "Vary",
     "VjpCase",
     "While",
+    "layout_of",
     "schema_of",
 ]
 
@@ -263,7 +266,7 @@ _AnySchema = (
     | Call | CustomJvp | CustomVjp | NoDerivative | Cond | Scan | While | Checkpoint | CheckpointName
     | CustomLinearSolve | LinearCall | OptimizationBarrier | Callback | CustomCall | ShardingConstraint | ShardMap
     | AllReduce | Vary | AllGather | ReduceScatter | AllToAll | Permute | AxisIndex | Composite | CustomVmap | ScaledDot
-    | RaggedAllToAll | Broadcast | Geqp3 | Unvmap
+    | RaggedAllToAll | Broadcast | Geqp3 | Unvmap | Reshard | UseMesh
 )  # fmt: skip
 
 AnyNode = Annotated[_AnySchema, Discriminator("op")]

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from ..model import Model
 from ..node import Node, Traits
+from .sharding import Sharding
 from .traits import Ints
 
 DimensionNumbers = tuple[tuple[Ints, Ints], tuple[Ints, Ints]]
@@ -34,6 +35,7 @@ class DotGeneral(Node):
     dimension_numbers: DimensionNumbers
     precision: Precision = None
     preferred_element_type: str | None = None
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = Traits(contraction=True, linear=(0, 1))
 
 
@@ -52,6 +54,7 @@ class RaggedDotGeneral(Node):
     ragged_dot_dimension_numbers: RaggedDotNumbers
     precision: Precision = None
     preferred_element_type: str | None = None
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = Traits(contraction=True, linear=(0, 1))
 
 
@@ -88,6 +91,7 @@ class ConvGeneralDilated(Node):
     batch_group_count: int = 1
     precision: Precision = None
     preferred_element_type: str | None = None
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = Traits(contraction=True, linear=(0, 1))
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from ..model import FunctionRef, Model
 from ..node import Node, Traits
 from .external import Attribute
-from .parallel import Sharding
+from .sharding import Sharding
 from .traits import CONTROL, Ints
 
 

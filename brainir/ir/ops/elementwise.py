@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ..node import Node, Traits
+from .sharding import Sharding
 from .traits import ELEMENTWISE, elementwise_linear_in
 
 
@@ -127,4 +128,5 @@ class ConvertElementType(Node):
     op: Literal["convert_element_type"] = "convert_element_type"
     new_dtype: str
     weak_type: bool = False
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = elementwise_linear_in(0)

@@ -1,31 +1,13 @@
-"""Schemas of operations on several devices: shardings, ``shard_map``, and what its functions exchange."""
+"""Schemas of operations on several devices: layouts, ``shard_map``, and what its functions exchange."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..model import FunctionRef, Model
+from ..model import FunctionRef
 from ..node import Node, Traits
+from .sharding import MeshShape, Sharding, Spec
 from .traits import CONTROL, Ints
-
-Spec = tuple[str | tuple[str, ...] | None, ...]
-"""A ``PartitionSpec``: for each axis the mesh axes over which it is cut; ``"*"`` leaves it to the compiler."""
-
-
-class MeshShape(Model):
-    """Names, sizes and kinds of the axes of a device mesh; which devices it has is found when a program is emitted."""
-
-    names: tuple[str, ...]
-    sizes: Ints
-    types: tuple[Literal["auto", "explicit", "manual"], ...]
-
-
-class Sharding(Model):
-    """How an array lies on a mesh (``jax.sharding.NamedSharding``)."""
-
-    mesh: MeshShape
-    spec: Spec
-    memory: str | None = None
 
 
 class ShardingConstraint(Node):
@@ -34,6 +16,28 @@ class ShardingConstraint(Node):
     op: Literal["sharding_constraint"] = "sharding_constraint"
     sharding: Sharding
     family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))
+
+
+class Reshard(Node):
+    """The operand, laid out on explicit axes of a mesh as ``sharding`` says (``jax.sharding.reshard``).
+
+    The devices are those of the mesh around it or of the operand, unless it is on ``devices`` of its own, as many as
+    the mesh has places.
+    """
+
+    op: Literal["reshard"] = "reshard"
+    sharding: Sharding
+    devices: bool = False
+    family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))
+
+
+class UseMesh(Node):
+    """Run ``function`` where the mesh around it has axes of other kinds (``jax.sharding.auto_axes``)."""
+
+    op: Literal["use_mesh"] = "use_mesh"
+    function: FunctionRef
+    mesh: MeshShape
+    family_traits: ClassVar[Traits] = CONTROL
 
 
 class ShardMap(Node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ..node import Node, Traits
+from .sharding import Sharding
 from .traits import RANDOM, Ints
 
 
@@ -79,6 +80,7 @@ class RngBitGenerator(Node):
     shape: Ints
     dtype: str
     algorithm: Literal["RNG_DEFAULT", "RNG_THREE_FRY", "RNG_PHILOX"]
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = RANDOM
 
 

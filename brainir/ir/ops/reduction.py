@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from ..model import FunctionRef
 from ..node import Node, Traits
+from .sharding import Sharding
 from .traits import REDUCTION, Ints
 
 
@@ -16,6 +17,7 @@ class Reduce(Node):
         "reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_xor",
     ]  # fmt: skip
     axes: Ints
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = REDUCTION
     op_traits: ClassVar[dict[str, Traits]] = {"reduce_sum": Traits(reduction=True, linear=(0,))}
 

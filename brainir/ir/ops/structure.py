@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from ..model import Model
 from ..node import Node, Traits
-from .parallel import Sharding
+from .sharding import Sharding
 from .traits import STRUCTURAL, Ints
 
 
@@ -23,6 +23,7 @@ class BroadcastInDim(Node):
     op: Literal["broadcast_in_dim"] = "broadcast_in_dim"
     shape: Ints
     broadcast_dimensions: Ints
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = STRUCTURAL
 
 
@@ -31,6 +32,7 @@ class Reshape(Node):
 
     op: Literal["reshape"] = "reshape"
     new_sizes: Ints
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = STRUCTURAL
 
 
@@ -40,6 +42,7 @@ class ReshapeDimensions(Node):
     op: Literal["reshape_dimensions"] = "reshape_dimensions"
     new_sizes: Ints
     dimensions: Ints
+    out_sharding: Sharding | None = None
     family_traits: ClassVar[Traits] = Traits(linear=(0,))
 
 
@@ -133,6 +136,7 @@ class Iota(Node):
     dtype: str
     shape: Ints
     dimension: int
+    out_sharding: Sharding | None = None
 
 
 class Empty(Node):
@@ -141,6 +145,7 @@ class Empty(Node):
     op: Literal["empty"] = "empty"
     dtype: str
     shape: Ints
+    out_sharding: Sharding | None = None
 
 
 class PlatformIndex(Node):

@@ -11,6 +11,7 @@ cost nothing.
 from __future__ import annotations
 
 from ..node import Node
+from ..ops import layout_of
 from ..types import TensorType
 from . import (  # noqa: F401  # they enter their rules
     contraction_reduction,
@@ -26,6 +27,7 @@ from . import (  # noqa: F401  # they enter their rules
     windows,
 )
 from .checks import MAX_RANK
+from .meshes import check_layout
 from .registry import BY_TYPES, RULES, Callees, TypeRuleError, Types
 
 __all__ = ["BY_TYPES", "MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
@@ -53,8 +55,13 @@ def result_types(node: Node, operands: Types, callees: Callees) -> Types:
         raise TypeRuleError(f"operation {node.op!r} has no type rule")
     for kind in operands:
         if kind.weak_type:
-            return rule(node, tuple(map(strong, operands)), callees)
-    return rule(node, operands, callees)
+            operands = tuple(map(strong, operands))
+            break
+    results = rule(node, operands, callees)
+    sharding = layout_of(node)
+    if sharding is not None:
+        check_layout(results[-1].shape, sharding)
+    return results
 
 
 def strong(kind: TensorType) -> TensorType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import ops
 from ..program import Function
 from ..types import TensorType
@@ -56,13 +58,8 @@ def _check_shardings(given: tuple[ops.Sharding | None, ...], kinds: Types, what:
             count_pieces(kind.shape, sharding.spec, sharding.mesh)
 
 
-@rule(ops.Composite)
-def _composite(node: ops.Composite, operands: Types, callees: Callees) -> Types:
-    return _results_of(callees[node.function], operands)
-
-
-@rule(ops.CustomVmap)
-def _custom_vmap(node: ops.CustomVmap, operands: Types, callees: Callees) -> Types:
+@rule(ops.Composite, ops.CustomVmap, ops.UseMesh)
+def _plain_call(node: Any, operands: Types, callees: Callees) -> Types:
     return _results_of(callees[node.function], operands)
 
 

@@ -7,7 +7,7 @@ import math
 from .. import ops
 from .registry import Shape, TypeRuleError
 
-__all__ = ["check_size", "count_pieces"]
+__all__ = ["check_layout", "check_size", "count_pieces"]
 
 
 def count_pieces(shape: Shape, spec: ops.Spec, mesh: ops.MeshShape) -> Shape:
@@ -26,6 +26,19 @@ def count_pieces(shape: Shape, spec: ops.Spec, mesh: ops.MeshShape) -> Shape:
         counts[axis] = math.prod(sizes[name] for name in names)
         check_size(counts[axis])
     return tuple(counts)
+
+
+def check_layout(shape: Shape, sharding: ops.Sharding) -> None:
+    """Refuse what no array of this shape can lie like on explicit axes, which cut into equal parts."""
+    spec, mesh = sharding.spec, sharding.mesh
+    pieces = count_pieces(shape, spec, mesh)
+    if any(size % count for size, count in zip(shape, pieces, strict=True)):
+        raise TypeRuleError(f"{list(shape)} cannot be cut into {list(pieces)} equal parts")
+    cut = [name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)]
+    named = [*cut, *sharding.unreduced, *sharding.reduced]
+    for name in named:
+        if name not in mesh.names or named.count(name) > 1:
+            raise TypeRuleError(f"{name!r} must be one of the axes {list(mesh.names)} of the mesh, and named once")
 
 
 def check_size(size: int) -> None:

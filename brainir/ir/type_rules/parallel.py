@@ -7,7 +7,7 @@ from ..types import TensorType
 from .checks import check_axes, check_axis, check_count, check_kind, list_types, without
 from .control import match_types
 from .element_types import INTEGER
-from .meshes import check_size, count_pieces
+from .meshes import check_layout, check_size, count_pieces
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -15,6 +15,13 @@ from .registry import Callees, TypeRuleError, Types, rule
 def _sharding_constraint(node: ops.ShardingConstraint, operands: Types, callees: Callees) -> Types:
     check_count(operands, 1)
     count_pieces(operands[0].shape, node.sharding.spec, node.sharding.mesh)
+    return operands
+
+
+@rule(ops.Reshard)
+def _reshard(node: ops.Reshard, operands: Types, callees: Callees) -> Types:
+    check_count(operands, 1)
+    check_layout(operands[0].shape, node.sharding)
     return operands
 
 

@@ -12,9 +12,9 @@ from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGe
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .dataflow import ForwardAnalysis
+from .dependence_facts import NO_MAPS, NOTHING, Dependence, Source, bits
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
-from .seen import NO_MAPS, NOTHING, Dependence, Source, bits
 from .sites import Site, constants_of
 
 __all__ = ["DependenceFlow"]
