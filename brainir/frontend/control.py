@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -34,6 +35,9 @@ class FunctionTable(Protocol):
 
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
+
+    def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
+        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
 
     def region(self, jaxpr: Any, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
@@ -181,12 +185,17 @@ def _custom_linear_solve(table: FunctionTable, equation: Any) -> Attributes:
 
 def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
+    made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
+        table.remembered(equation, made_of, lambda apart: _transpose(apart, equation)),
         function=table.shared(params["callee"], "linear"),
-        transpose=table.shared(jax_rules.trace_transpose(equation), "transpose"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
     )
+
+
+def _transpose(table: FunctionTable, equation: Any) -> Attributes:
+    return {"transpose": table.shared(jax_rules.trace_transpose(equation), "transpose")}
 
 
 RULES = {

@@ -17,7 +17,7 @@ from jax import numpy as jnp
 from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
-from .memory.wrapped import unlifted
+from .memory.wrapped import traced_rule
 from .tracing import make_jaxpr, without_source
 
 __all__ = [
@@ -130,10 +130,10 @@ def with_own_rules(equation: Equation) -> Equation:
     """
     params = equation.params
     name = "fwd_jaxpr_thunk" if "fwd_jaxpr_thunk" in params else "jvp_jaxpr_fun"
-    rule, kept = unlifted(params[name])
-    if rule is params[name]:
+    found = traced_rule(params[name])
+    if found.thunk is params[name]:
         return equation
-    return equation.replace(params={**params, name: rule, "num_consts": params["num_consts"] + kept})
+    return equation.replace(params={**params, name: found.thunk, "num_consts": params["num_consts"] + found.kept})
 
 
 def avals(equation: Equation) -> tuple[list[Any], list[Any]]:

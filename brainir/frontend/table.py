@@ -88,7 +88,7 @@ class Table:
         self._read_taken()
         name = self._by_form.get(written)
         if name is None:
-            name = self._by_form[written] = self._stored_once(known_function(function, written))
+            name = self._by_form[written] = self._stored_once(known_function(function))
         self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 
