@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ MADE: list[Callable[[Any], Any]] = [
     lambda x: Bag(x),
     lambda x: [Bag(x, "a"), Bag({"v": x}, ("b", 2, (True, None))), Bag(x + 1, "a")],
     lambda x: Bag(Bag(x, {"shape": (3, 2), "sorted": True, "of": {"scale": -0.0}}), 1.5),
+    lambda x: Bag(x, OrderedDict(rows=4, columns=OrderedDict(a=(1, 2)))),
     Layer,
     lambda x: sparse.BCOO.fromdense(x, nse=4),
     lambda x: sparse.BCSR.fromdense(x[None] * x[:, None], nse=16),
