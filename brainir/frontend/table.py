@@ -88,7 +88,8 @@ class Table:
         self._read_taken()
         name = self._by_form.get(written)
         if name is None:
-            name = self._by_form[written] = self._stored_once(known_function(function))
+            function = known_function(function)
+            name = self._by_form[written] = self._stored_once(function)
         self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 
