@@ -17,7 +17,7 @@ from .. import jax_compat, jax_rules
 from ..externals import ExternalNames
 from ..rules import Attributes
 from ..table import Table
-from .identity import FunctionKeys
+from .function_keys import FunctionKeys
 from .keys import Parts
 from .rules import RULES, LoweredRules
 from .settings import settings
