@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ MADE: list[Callable[[Any], Any]] = [
     lambda x: Bag(x),
     lambda x: [Bag(x, "a"), Bag({"v": x}, ("b", 2, (True, None))), Bag(x + 1, "a")],
     lambda x: Bag(Bag(x, {"shape": (3, 2), "sorted": True, "of": {"scale": -0.0}}), 1.5),
+    lambda x: Bag(x, OrderedDict(rows=4, columns=OrderedDict(a=(1, 2)))),
     Layer,
     lambda x: sparse.BCOO.fromdense(x, nse=4),
     lambda x: sparse.BCSR.fromdense(x[None] * x[:, None], nse=16),
@@ -106,6 +108,31 @@ def test_parts_and_a_class_with_the_fields_stand_for_containers_whose_classes_ar
         parts, layer = fn(X)
         assert_same_bits((parts, layer.w), ((X,), X * 2))
         assert (type(layer).__name__, layer.kind.__name__, layer.sizes) == ("Layer", "Kind", (4, (2, "n")))
+
+
+@jax.tree_util.register_pytree_node_class
+class Blocks:
+    """A container that makes arrays of its parts, so that it takes nothing else, as that of scico does."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = [part if isinstance(part, jax.Array) else jnp.array(part) for part in parts]
+
+    def tree_flatten(self) -> Any:
+        return self.parts, None
+
+    @classmethod
+    def tree_unflatten(cls, aux: None, children: Any) -> Any:
+        return cls(*children)
+
+
+def test_a_container_that_takes_only_arrays_comes_in_and_goes_out() -> None:
+    def step(params: Any, blocks: Blocks, x: Any) -> tuple[Blocks, Blocks]:
+        return Blocks(blocks.parts[0] * x, blocks.parts[1] + params), Blocks(x)
+
+    args = 0.5, Blocks(X, 2.0), X
+    for lower in (brainir.lower, brainir.lower_step):
+        ours = brainir.to_callable(brainir.loads(brainir.dumps(lower(step, *args))))
+        assert_same_bits(jax.jit(ours)(*args), jax.jit(step)(*args))
 
 
 def test_a_class_that_a_function_defines_is_that_of_the_argument() -> None:

@@ -16,6 +16,7 @@ from ..ir.node import Node
 from ..ir.ops import Binary, Call, Cond
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value, require_program
+from ..ir.sharing import reachable_functions
 from ..ir.wording import counted
 from .facts import Facts
 from .inline import Names, fresh_name, inline_calls
@@ -123,13 +124,62 @@ def _argument_names(arguments: tuple[Argument, ...], hidden: Sequence[HiddenLeaf
 def _without_unused_functions(program: Program) -> Program:
     if len(program.functions) == 1:
         return program
-    needed = {program.entry}
-    pending = [program.entry]
-    while pending:
-        callees = {*program.function(pending.pop()).callees} - needed
-        needed |= callees
-        pending += callees
+    needed = {each.name for each in reachable_functions(program.table, program.entry)}
     return program.replace(functions=tuple(each for each in program.functions if each.name in needed))
+
+
+class _Sums:
+    """The nodes of one function, and the sums that stand for values to which perturbations are added.
+
+    Parameters
+    ----------
+    function : Function
+    wanted : sequence of str
+        A name for each perturbation.
+
+    Attributes
+    ----------
+    names : list of str
+        What each perturbation is called: an input of the function.
+    nodes : list of Node
+        Those that were added so far.
+    of : dict of str to str
+        What is read in place of a value.
+    """
+
+    def __init__(self, function: Function, wanted: Sequence[str]) -> None:
+        self._taken = Names(function)
+        self.names = [fresh_name(name, self._taken) for name in wanted]
+        self.nodes: list[Node] = []
+        self.of: dict[str, str] = {}
+
+    def reading(self, node: Node) -> Node:
+        """Return a node that reads sums in place of values."""
+        if self.of.keys().isdisjoint(node.inputs):
+            return node
+        inputs = tuple([self.of.get(operand, operand) for operand in node.inputs])
+        return node.placed(inputs, node.outputs, node.types, node.scope, node.source)
+
+    def stand_for(self, node: Node, index: int, perturbations: Sequence[int]) -> None:
+        """Let the sum of a result of a node and perturbations stand for the result."""
+        value = total = node.outputs[index]
+        for which in perturbations:
+            total = self._add(total, which, node.types[index], f"{value}.perturbed", node)
+        self.of[value] = total
+
+    def add_to_output(self, function: Function, value: str, which: int) -> str:
+        """Return the sum of a value and a perturbation, which nothing else reads."""
+        kind, origin = str(function.type_of(value)), function.producers.get(value)
+        return self._add(value, which, kind, f"{self.names[which]}.sum", origin)
+
+    def _add(self, value: str, which: int, kind: str, wanted: str, origin: Node | None) -> str:
+        total = fresh_name(wanted, self._taken)
+        scope, source = ("", "") if origin is None else (origin.scope, origin.source)
+        operands = value, self.names[which]
+        self.nodes.append(
+            Binary(op="add", inputs=operands, outputs=(total,), types=(kind,), scope=scope, source=source)
+        )
+        return total
 
 
 class _Rewriter:
@@ -168,61 +218,36 @@ class _Rewriter:
             Type and wanted name of each perturbation.
         """
         function = self._open_calls(function, outputs)
-        taken = Names(function)
-        names = [fresh_name(name, taken) for name in wanted]
-        made = function.places
+        sums = _Sums(function, wanted)
         shared: dict[str, list[int]] = {}
         for index, which in outputs.items():
             shared.setdefault(function.outputs[index], []).append(which)
-        results = list(function.outputs)
-        sums: dict[str, str] = {}
-        nodes: list[Node] = []
         inside: set[str] = set()
         for node in function.nodes:
-            current = node
-            if not sums.keys().isdisjoint(node.inputs):
-                inputs = tuple([sums.get(operand, operand) for operand in node.inputs])
-                current = node.placed(inputs, node.outputs, node.types, node.scope, node.source)
-            if shared.keys().isdisjoint(node.outputs):
-                nodes.append(current)
-                continue
             mine = {index: shared[name] for index, name in enumerate(node.outputs) if name in shared}
+            current = sums.reading(node)
             if isinstance(current, Cond):
                 alone = {index: several[0] for index, several in mine.items() if len(several) == 1}
-                current = self._perturb_branches(current, alone, types, names)
+                current = self._perturb_branches(current, alone, types, sums.names)
                 inside.update(node.outputs[index] for index in alone)
-            nodes.append(current)
+            sums.nodes.append(current)
             for index, several in mine.items():
-                if node.outputs[index] in inside:
-                    continue
-                value, kind = node.outputs[index], node.types[index]
-                total = value
-                for which in several:
-                    total = self._add(nodes, total, names[which], kind, taken, f"{value}.perturbed", node)
-                sums[value] = total
-        for index, which in outputs.items():
-            value = function.outputs[index]
-            several = shared[value]
-            if value in inside:
-                continue
-            if value in made and len(several) == 1:
-                results[index] = sums[value]
-                continue
-            kind = str(function.type_of(value))
-            wanted_name = f"{names[which]}.sum"
-            results[index] = self._add(
-                nodes, value, names[which], kind, taken, wanted_name, function.producers.get(value)
-            )
-        for index in range(len(results)):
-            if index not in outputs:
-                results[index] = sums.get(results[index], results[index])
+                if node.outputs[index] not in inside:
+                    sums.stand_for(node, index, several)
+        results = []
+        for index, value in enumerate(function.outputs):
+            if index not in outputs or (value in function.places and len(shared[value]) == 1):
+                results.append(sums.of.get(value, value))
+            else:
+                # It is no result of a node, or that of several states: the sum is for this output alone.
+                results.append(sums.add_to_output(function, value, outputs[index]))
         rewritten = function.replace(
-            inputs=(*function.inputs, *names),
+            inputs=(*function.inputs, *sums.names),
             types=(*function.types, *types),
-            nodes=tuple(nodes),
+            nodes=tuple(sums.nodes),
             outputs=tuple(results),
         )
-        return rewritten, names
+        return rewritten, sums.names
 
     def _open_calls(self, function: Function, outputs: dict[int, int]) -> Function:
         """Inline the calls that compute perturbed outputs, so that uses inside them see the sums."""
@@ -236,30 +261,6 @@ class _Rewriter:
             if opened is function:
                 return function
             function = opened
-
-    def _add(
-        self,
-        nodes: list[Node],
-        value: str,
-        perturbation: str,
-        kind: str,
-        taken: set[str],
-        wanted: str,
-        origin: Node | None,
-    ) -> str:
-        total = fresh_name(wanted, taken)
-        scope, source = ("", "") if origin is None else (origin.scope, origin.source)
-        nodes.append(
-            Binary(
-                op="add",
-                inputs=(value, perturbation),
-                outputs=(total,),
-                types=(kind,),
-                scope=scope,
-                source=source,
-            )
-        )
-        return total
 
     def _perturb_branches(
         self, node: Cond, outputs: dict[int, int], types: Sequence[str], names: Sequence[str]

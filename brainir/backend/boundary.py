@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..ir.errors import EmissionError
 from ..ir.interface import (
@@ -68,7 +68,7 @@ class Boundary:
         self._parts: dict[str, str] = {}
         self._origins: dict[int, Doc] = {}
         entry = program.entry_function
-        self._types = [TensorType.parse(kind) for kind in entry.types]
+        self._types = entry.input_types
         trees = (*(tree for _, tree, _ in self._inputs()), *(tree for _, tree in self._results()))
         self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
         self._quantities = printer.new_name("quantities") if self._has_units else ""
@@ -270,11 +270,8 @@ class Boundary:
             case SequenceTree(kind=kind, children=parts):
                 return display(children(parts), "()" if kind == "tuple" else "[]")
             case DictTree(kind=kind, keys=keys, children=parts):
-                values = zip(map(self._key, keys), children(parts), strict=True)
-                if kind == "dict":
-                    return display([pair(key, value) for key, value in values], "{}")
-                ordered = (f"{self._scope.use('collections')}.OrderedDict",)
-                return call(ordered, [display([display(item) for item in values], "[]")])
+                pairs = [*zip(map(self._key, keys), children(parts), strict=True)]
+                return self._dict(pairs, ordered=kind == "ordered_dict")
             case NamedTupleTree(children=parts):
                 return call(self._class(tree, given), children(parts))
             case CustomTree(origin=origin, children=parts):
@@ -285,6 +282,12 @@ class Boundary:
             case DataclassTree(fields=fields, children=parts):
                 static = [(name, self._static(value)) for name, value in tree.static]
                 return call(self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static])
+
+    def _dict(self, items: Sequence[tuple[Doc, Doc]], *, ordered: bool) -> Doc:
+        if not ordered:
+            return display([pair(key, value) for key, value in items], "{}")
+        made = (f"{self._scope.use('collections')}.OrderedDict",)
+        return call(made, [display([display(item) for item in items], "[]")])
 
     def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
         """Return the class of the value that came in, of an argument of that class, or one defined here."""
@@ -310,8 +313,8 @@ class Boundary:
                 self._class_lines += ["", "", f"class {name}:", "    pass"]
             return (self._classes[value.type,],)
         if isinstance(value, StaticDict):
-            items = [pair(self._scope.plain(key), self._static(held)) for key, held in value.items]
-            return display(items, "{}")
+            items = [(self._scope.plain(key), self._static(held)) for key, held in value.items]
+            return self._dict(items, ordered=value.ordered)
         return display(list(map(self._static, value))) if isinstance(value, tuple) else self._scope.plain(value)
 
     def _define(self, name: str, tree: NamedTupleTree | DataclassTree) -> list[str]:
@@ -350,7 +353,7 @@ class Boundary:
         owners: tuple[State | Argument, ...] = (*interface.states, *interface.arguments)
         taken = [line for owner in owners for line in self._described(owner, kinds)]
         entry = self._program.entry_function
-        results = iter([entry.type_of(name) for name in entry.outputs])
+        results = iter(entry.output_types)
         for state in interface.states:
             if state.returned:
                 for _ in leaf_paths(state.tree):

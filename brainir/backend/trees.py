@@ -222,7 +222,8 @@ def _restored(value: Static) -> Any:
     if isinstance(value, ClassName):
         return _imported(value.type) or type(_last(value.type), (), {})
     if isinstance(value, StaticDict):
-        return {key: _restored(held) for key, held in value.items}
+        items = [(key, _restored(held)) for key, held in value.items]
+        return OrderedDict(items) if value.ordered else dict(items)
     return tuple(map(_restored, value)) if isinstance(value, tuple) else value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,8 +98,9 @@ def _stored(value: Any, where: str = "", depth: int = 0) -> Any:
         return value
     if type(value) is tuple and depth < _DEEPEST:
         return tuple([_stored(item, where, depth + 1) for item in value])
-    if type(value) is dict and all(type(key) is str for key in value):
-        return StaticDict(items=tuple([(key, _stored(held, where)) for key, held in value.items()]))
+    if type(value) in (dict, OrderedDict) and all(type(key) is str for key in value):
+        items = tuple([(key, _stored(held, where)) for key, held in value.items()])
+        return StaticDict(items=items, ordered=type(value) is OrderedDict)
     if isinstance(value, type) and _is_at(value, value.__module__, value.__qualname__):
         return ClassName(type=class_name(value))
     if callable(value) and hasattr(value, "__qualname__"):

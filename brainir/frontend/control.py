@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -9,11 +10,12 @@ import jax
 from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
 from .foreign.primitive_rules import as_weak_as
+from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
-from .tracing import make_jaxpr
+from .tracing import evaluated, make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -34,6 +36,9 @@ class FunctionTable(Protocol):
 
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
+
+    def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
+        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
 
     def region(self, jaxpr: Any, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
@@ -70,7 +75,7 @@ def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     # What is closed_call before JAX 0.12, is eval_jaxpr since.
     name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
-    body = _for_operands(equation, _body(params))
+    body = _for_operands(equation, jax_compat.as_closed(body_of(params)))
     return dict(function=table.shared(body, str(params.get("name", name))))
 
 
@@ -86,22 +91,16 @@ def _for_operands(equation: Any, closed: Any) -> Any:
 
     def run(*operands: Any) -> list[Any]:
         given = [as_weak_as(operand, kind) for operand, kind in zip(operands, wanted, strict=True)]
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *given)
-        return values
+        return evaluated(closed, *given)
 
     return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
-
-
-def _body(params: Any) -> Any:
-    """Return the closed jaxpr that a primitive runs, whatever this JAX calls it."""
-    return jax_compat.as_closed(next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params))
 
 
 def _composite(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
     return dict(
-        function=table.shared(_body(params), params["name"]),
+        function=table.shared(jax_compat.as_closed(body_of(params)), params["name"]),
         name=str(params["name"]),
         version=int(params["version"]),
         params=tuple([(name, _composite_attribute(name, value)) for name, value in given]),
@@ -181,12 +180,17 @@ def _custom_linear_solve(table: FunctionTable, equation: Any) -> Attributes:
 
 def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
+    made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
+        table.remembered(equation, made_of, lambda apart: _transpose(apart, equation)),
         function=table.shared(params["callee"], "linear"),
-        transpose=table.shared(jax_rules.trace_transpose(equation), "transpose"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
     )
+
+
+def _transpose(table: FunctionTable, equation: Any) -> Attributes:
+    return {"transpose": table.shared(jax_rules.trace_transpose(equation), "transpose")}
 
 
 RULES = {

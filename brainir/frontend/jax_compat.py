@@ -282,8 +282,10 @@ def constant_array(value: Any, kind: TensorType) -> np.ndarray[Any, Any]:
             f"it closes over an array {kind} that was deleted, as happens to one that a jit is given with "
             "donate_argnums; give it one that is still there as an argument"
         )
-    with jax.ensure_compile_time_eval():
-        array = np.asarray(jax.random.key_data(value) if kind.is_key else value)
+    if kind.is_key:
+        with jax.ensure_compile_time_eval():
+            value = jax.random.key_data(value)
+    array = np.asarray(value)
     return array.astype(kind.storage[0], copy=False)
 
 

@@ -23,7 +23,8 @@ from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .memory.identity import FunctionKeys
+from .memory.function_keys import FunctionKeys
+from .memory.functions import known_function
 from .memory.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
@@ -108,7 +109,7 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = self._root(LazyActivity(jaxpr), name, inputs, outputs)
+            self.table.functions[name] = known_function(self._root(LazyActivity(jaxpr), name, inputs, outputs))
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
@@ -205,6 +206,11 @@ class Lowering:
         if len(self._open_roots) == 1 and not self.only_rules:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+
+    def remembered(self, equation: Any, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+        behaviour = None if self.only_rules else self.memory.behaviour(equation, made_of)
+        return lower(self) if behaviour is None else self.memory.lowered(self, behaviour, lower)
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""

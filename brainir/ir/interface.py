@@ -49,9 +49,10 @@ class ClassName(Model):
 
 
 class StaticDict(Model):
-    """A dict with texts as keys, in a container, that holds no arrays."""
+    """A dict or ``OrderedDict`` with texts as keys, in a container, that holds no arrays."""
 
     items: tuple[tuple[str, Static], ...]
+    ordered: bool = False
 
 
 _Plain = Scalar | ClassName | StaticDict

@@ -6,7 +6,7 @@ import keyword
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .errors import VerificationError
 from .interface import (
@@ -28,7 +28,6 @@ from .interface import (
 from .model import PathKey, StatePath
 from .printer import format_path
 from .program import Function
-from .types import TensorType
 from .violation import violation
 
 __all__ = ["check_interface", "is_name"]
@@ -44,15 +43,14 @@ def is_name(name: str) -> bool:
     return plain and name.isidentifier() and not keyword.iskeyword(name) and len(name) <= 200
 
 
-def check_interface(interface: Interface, entry: Function, values: Mapping[str, str]) -> None:
+def check_interface(interface: Interface, entry: Function) -> None:
     """Check an interface against the entry.
 
     Parameters
     ----------
     interface : Interface
     entry : Function
-    values : mapping of str to str
-        The types of its values, without weak types.
+        Whose values were checked.
 
     Raises
     ------
@@ -87,7 +85,7 @@ def check_interface(interface: Interface, entry: Function, values: Mapping[str, 
                 f"give each {what} of the entry one leaf, states first",
             )
     _check_origins(interface)
-    _check_states(interface.states, counts, entry, values)
+    _check_states(interface.states, counts, entry)
     _check_kind(interface, counts, units)
 
 
@@ -187,17 +185,19 @@ def _own_structure(tree: CustomTree) -> tuple[str, tuple[PathKey, ...], Aux | No
     return tree.type, tree.keys, tree.aux
 
 
-def _check_states(states: tuple[State, ...], counts: list[int], entry: Function, values: Mapping[str, str]) -> None:
+def _check_states(states: tuple[State, ...], counts: list[int], entry: Function) -> None:
+    inputs, outputs = entry.signature if states else ((), ())
     start, back = 0, 0
     for state, count in zip(states, counts, strict=True):
         where = f"interface, state {format_path(state.path)}"
-        kinds = [values[name] for name in entry.inputs[start : start + count]]
+        kinds = inputs[start : start + count]
         start += count
         if state.returned:
-            for name, kind in zip(entry.outputs[back : back + count], kinds, strict=True):
-                if values[name] != kind:
+            returned = slice(back, back + count)
+            for name, new, kind in zip(entry.outputs[returned], outputs[returned], kinds, strict=True):
+                if new != kind:
                     raise violation(
-                        f"{where}: it is {kind}, but its new value {name!r} is {values[name]}",
+                        f"{where}: it is {kind}, but its new value {name!r} is {new}",
                         "a state keeps its shape and element type; convert the new value",
                     )
             back += count
@@ -208,7 +208,7 @@ def _check_states(states: tuple[State, ...], counts: list[int], entry: Function,
                 f"{where}: num_state {state.num_state} does not fit a {state.role} state",
                 "only hidden states are grouped; write 1",
             )
-        if state.num_state > 1 and count == 1 and TensorType.parse(kinds[0]).shape[-1:] != (state.num_state,):
+        if state.num_state > 1 and count == 1 and kinds[0].shape[-1:] != (state.num_state,):
             raise violation(
                 f"{where}: num_state is {state.num_state}, unlike the last axis of {kinds[0]}",
                 "write the length of the last axis",

@@ -109,7 +109,8 @@ def _format_static(value: Static) -> str:
     if isinstance(value, ClassName):
         return value.type
     if isinstance(value, StaticDict):
-        return f"{{{', '.join(f'{key!r}: {_format_static(held)}' for key, held in value.items)}}}"
+        items = ", ".join(f"{key!r}: {_format_static(held)}" for key, held in value.items)
+        return f"{'OrderedDict' if value.ordered else ''}{{{items}}}"
     if isinstance(value, tuple):
         return f"({', '.join(map(_format_static, value))}{',' if len(value) == 1 else ''})"
     return repr(value)

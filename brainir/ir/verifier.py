@@ -74,8 +74,7 @@ def _verify(program: Program, trust: bool) -> None:
     environments = {function.name: _check_values(function) for function in fresh}
     for function in fresh:
         _check_types(function, environments[function.name], table)
-    entry = program.entry_function
-    check_interface(program.interface, entry, environments.get(entry.name) or _check_values(entry))
+    check_interface(program.interface, program.entry_function)
     for function in fresh:
         mark = function.__dict__["_verified"] = marks[function.name]
         mark.beside = [marks[name].token for name in mark.referred]

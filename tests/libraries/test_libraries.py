@@ -33,7 +33,12 @@ def never(*args: Any) -> Any:
 @functools.cache
 def regenerated(name: str) -> Callable[..., Any]:
     case: LibraryProgram = built(name)
-    program = brainir.lower(case.fn, *case.args)
+    return back(case.fn, case.args)
+
+
+def back(fn: Callable[..., Any], args: Any) -> Callable[..., Any]:
+    """Return a function that is lowered, stored, read and emitted."""
+    program = brainir.lower(fn, *args)
     loaded = brainir.loads(brainir.dumps(program))
     assert loaded == program
     # Equinox checks at run time through callbacks, which here are never called.
@@ -109,6 +114,17 @@ def test_derivatives_of_gradients_are_the_same_up_to_rounding(name: str) -> None
     got, wanted = (jax.jit(second(fn))(*case.args) for fn in (regenerated(name), case.fn))
     for mine, its in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name", ["a root of optimistix", "a solve of diffrax with ImplicitAdjoint", "a solve by CG of lineax"]
+)
+def test_a_gradient_is_lowered_and_has_the_gradient_of_the_original(name: str) -> None:
+    case: LibraryProgram = built(name)
+    gradient = jax.grad(total(case.fn), case.along)
+    again = [jax.grad(total(fn), case.along) for fn in (back(gradient, case.args), gradient)]
+    got, wanted = (jax.jit(fn)(*case.args) for fn in again)
+    assert_same_bits(jax.tree.leaves(got), jax.tree.leaves(wanted))
 
 
 def test_derivatives_of_high_order_are_the_same_to_the_bit() -> None:

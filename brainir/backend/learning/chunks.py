@@ -19,8 +19,9 @@ no such traces to save; its outer products are summed over the chunk in one matr
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -88,57 +89,93 @@ class ChunkedRule:
         start = [jnp.zeros_like(params[names.index(name)]) for name in ordinary]
         # How many steps there were before is known without a loop.
         filtered = {name: without_steps(traces[name]) for name in self.low_rank if name not in rule.owners}
-
-        def body(now: Any, each: tuple[Any, Any]) -> tuple[Any, Any]:
-            states, before, sums = now
-            x, target = each
-            leaves = steps.leaves_of(params, states, x)
-            env = rule.forward(leaves)
-            value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
-            sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
-            signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
-            jacobians = rule.jacobian_arrays(env)
-            kept = {
-                name: [(use.direct.arrays(env), [env[each] for each in use.rule.operands]) for use in trace.uses]
-                for name, trace in self.full.items()
-            }
-            factors, advanced = {}, {}
-            for name in before:
-                trace, place = self.low_rank[name], rule.groups[name]
-                jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
-                new = trace.roll(before[name], env, jacobian)
-                factors[name] = trace.factors(before[name], new, *signals[place], env)
-                advanced[name] = trace.keep(new)
-            blocks = (jacobians, signals) if self.full else ([], [])
-            return (rule.new_states(env), advanced, sums), (value, blocks, kept, factors)
-
         first = (list(carried), filtered, start)
-        (carried, new, sums), (losses, blocks, kept, factors) = lax.scan(body, first, given)
+        (carried, new, sums), (losses, seen) = lax.scan(functools.partial(self._forward, steps), first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
-        backward = [
-            _Backward(rule, place, jacobian, signals, len(losses))
-            for place, (jacobian, signals) in enumerate(zip(*blocks, strict=True))
-        ]
-        for name, trace in self.full.items():
-            uses = [
-                _SeenUse(use, len(losses), arrays, operands)
-                for use, (arrays, operands) in zip(trace.uses, kept[name], strict=True)
-            ]
-            weights, after = rule.chains[name].weights(env), backward[rule.groups[name]]
-            rule.add(gradients, name, _gradient(trace, traces[name], uses, weights, after), env)
-            new[name] = _roll(trace, traces[name], uses, after)
-        for name, low_rank in self.low_rank.items():
-            owner = rule.owners.get(name, name)
-            weights, before = rule.chains[name].weights(env), traces[owner]["steps"]
-            for ahead, (operands, pairs) in factors[owner].items():
-                counts = before + ahead + jnp.arange(len(losses), dtype=before.dtype)
-                corrected = jax.vmap(low_rank.corrected)(pairs, counts)
-                rule.add(gradients, name, low_rank.rule.over_steps(weights, operands, corrected), env)
-            if owner == name:
-                new[name] = {**new[name], "steps": before + len(losses)}
+        new.update(self._add_full(gradients, traces, seen, env, len(losses)))
+        self._add_low_rank(gradients, traces, seen, env, len(losses))
+        for name in filtered:
+            new[name] = {**new[name], "steps": traces[name]["steps"] + len(losses)}
         found = rule.in_order(gradients)
         return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
+
+    def _forward(self, steps: Steps, now: Any, each: tuple[Any, Any]) -> tuple[Any, tuple[Any, _Seen]]:
+        """Take one step; ordinary gradients are summed up, and the traces of ES-D-RTRL carried on."""
+        rule, ordinary = self.rule, self.rule.plan.exit_form.params
+        states, before, sums = now
+        x, target = each
+        leaves = steps.leaves_of(steps.params, states, x)
+        env = rule.forward(leaves)
+        value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
+        sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
+        signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
+        jacobians = rule.jacobian_arrays(env)
+        uses = {
+            name: [(use.direct.arrays(env), [env[each] for each in use.rule.operands]) for use in trace.uses]
+            for name, trace in self.full.items()
+        }
+        factors, advanced = {}, {}
+        for name in before:
+            trace, place = self.low_rank[name], rule.groups[name]
+            jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
+            new = trace.roll(before[name], env, jacobian)
+            factors[name] = trace.factors(before[name], new, *signals[place], env)
+            advanced[name] = trace.keep(new)
+        blocks = (jacobians, signals) if self.full else ([], [])
+        return (rule.new_states(env), advanced, sums), (value, _Seen(*blocks, uses, factors))
+
+    def _add_full(
+        self, gradients: dict[str, Any], traces: Mapping[str, Any], seen: _Seen, env: Mapping[str, Any], count: int
+    ) -> dict[str, Any]:
+        """Add the gradients that the traces of D-RTRL before the chunk give; return those after it."""
+        backward = [
+            _Backward(self.rule, place, jacobian, signals, count)
+            for place, (jacobian, signals) in enumerate(zip(seen.jacobians, seen.signals, strict=True))
+        ]
+        new = {}
+        for name, trace in self.full.items():
+            uses = [
+                _SeenUse(use, count, arrays, operands)
+                for use, (arrays, operands) in zip(trace.uses, seen.uses[name], strict=True)
+            ]
+            weights, after = self.rule.chains[name].weights(env), backward[self.rule.groups[name]]
+            self.rule.add(gradients, name, _gradient(trace, traces[name], uses, weights, after), env)
+            new[name] = _roll(trace, traces[name], uses, after)
+        return new
+
+    def _add_low_rank(
+        self, gradients: dict[str, Any], traces: Mapping[str, Any], seen: _Seen, env: Mapping[str, Any], count: int
+    ) -> None:
+        """Add the gradients that the traces of ES-D-RTRL give."""
+        for name, trace in self.low_rank.items():
+            owner = self.rule.owners.get(name, name)
+            weights, before = self.rule.chains[name].weights(env), traces[owner]["steps"]
+            for ahead, (operands, pairs) in seen.factors[owner].items():
+                counts = before + ahead + jnp.arange(count, dtype=before.dtype)
+                corrected = jax.vmap(trace.corrected)(pairs, counts)
+                self.rule.add(gradients, name, trace.rule.over_steps(weights, operands, corrected), env)
+
+
+class _Seen(NamedTuple):
+    """What the steps of a chunk leave for the gradient; all has a leading axis of steps.
+
+    Parameters
+    ----------
+    jacobians : list of dicts
+        For each group, the entries of its Jacobian that are no numbers.
+    signals : list of pairs of dicts
+        For each group, at exits and entries.
+    uses : dict
+        For each trace of D-RTRL, derivatives and data of each of its uses.
+    factors : dict
+        For each trace of ES-D-RTRL, the factors of its gradient.
+    """
+
+    jacobians: Any
+    signals: Any
+    uses: Any
+    factors: Any
 
 
 class _Backward:

@@ -80,7 +80,6 @@ class RuleLowering:
         behaviour = memory.of_rules(equation, base, active)
         made_of = (base, jax_rules.rule_functions(equation), active)
         rules = _Rules(memory.place(equation), base, behaviour, self._keys, made_of)
-        elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
 
         def covering() -> TracedRules:
             if active is None:
@@ -91,6 +90,7 @@ class RuleLowering:
             return traced_rules(base, functools.partial(trace, equation), covering if zeros else None)
 
         def lower(chosen: Lowering) -> Attributes:
+            elements = sum(math.prod(atom.aval.shape) for atom in equation.invars)
             try:
                 return chosen.rules._lowered(chosen, _Open(rules, elements), traced)
             except HigherOrderError as error:

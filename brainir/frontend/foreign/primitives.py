@@ -106,13 +106,9 @@ class ForeignPrimitives:
         use = _Use(*self._same(equation), perturbed, lowering.linear_operands(equation))
         if use.key not in self.known:
             held = equation.primitive, dict(equation.params), perturbed, use.linear
-            behaviour = None if lowering.only_rules else lowering.memory.behaviour(equation, held)
-            if behaviour is None:
-                self.known[use.key] = self._lowered(lowering, equation, use)
-            else:
-                self.known[use.key] = lowering.memory.lowered(
-                    lowering, behaviour, lambda inner: inner.foreign._lowered(inner, equation, use)
-                )
+            self.known[use.key] = lowering.remembered(
+                equation, held, lambda inner: inner.foreign._lowered(inner, equation, use)
+            )
         known: Attributes = self.known[use.key]
         return known
 

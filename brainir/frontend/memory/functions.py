@@ -1,8 +1,8 @@
 """Functions of earlier programs by what is written in them.
 
-JAX makes a new jaxpr of a function that is defined where it is used, each time that it traces this. What the jaxpr is
-lowered to is the same then, and with the same object comes what is known of it: that it was verified, its signature,
-and what it is under other names.
+JAX makes a new jaxpr of what is lowered, and of a function that is defined where it is used, each time that it traces
+them. What such a jaxpr is lowered to is the same then, and with the same object comes what is known of it: that it was
+verified, its signature, and what it is under other names.
 """
 
 from __future__ import annotations
@@ -72,20 +72,14 @@ FUNCTIONS: Latest[Function] = Latest(1 << 10)
 """The small functions that were lowered last, by name and :func:`written_form`."""
 
 
-def known_function(function: Function, form: Hashable) -> Function:
-    """Return the function of an earlier program that is written as one is, or that one itself.
-
-    Parameters
-    ----------
-    function : Function
-    form : hashable
-        Its :func:`written_form`.
-    """
-    key = function.name, form
+def known_function(function: Function) -> Function:
+    """Return the function of an earlier program that is written as one is, or that one itself."""
+    if len(function.nodes) > _MOST_NODES:
+        return function
+    key = function.name, written_form(function)
     known = FUNCTIONS.find(key)
     if known is not None and written_alike(known, function):
         return known
-    held = sum(len(constant.data or b"") for constant in function.constants)
-    if len(function.nodes) <= _MOST_NODES and held <= _MOST_BYTES:
+    if sum(len(constant.data or b"") for constant in function.constants) <= _MOST_BYTES:
         FUNCTIONS.keep(key, function)
     return function

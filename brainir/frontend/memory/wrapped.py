@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from jax.extend.linear_util import WrappedFun
 
 __all__ = [
     "EXACT",
@@ -18,10 +20,8 @@ __all__ = [
     "is_jitted_for_good",
     "is_lifted_with_another",
     "is_pure",
-    "is_wrapped",
     "jitted",
     "traced_rule",
-    "unlifted",
     "without_notes",
 ]
 
@@ -102,34 +102,39 @@ def _is_note(value: Any) -> bool:
     return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
 
 
-def is_wrapped(value: Any) -> bool:
-    """Whether a value is a function with the transformations that JAX runs around it."""
-    return type(value).__name__ == "WrappedFun" and all(hasattr(value, name) for name in ("f", "transforms", "params"))
+class TracedRule(NamedTuple):
+    """What traces a rule for an equation, without what JAX wraps around it each time that it meets it in another rule.
 
-
-def traced_rule(wrapped: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return the rule that a function of JAX traces for an equation, and for which types; None for another function."""
-    thunk = _held(wrapped.f, "fn")
-    rule, avals = _held(thunk, "jvp", "fwd"), _held(thunk, "in_avals")
-    if wrapped.transforms or wrapped.params or not is_wrapped(rule) or avals is None:
-        return None, ()
-    return rule, tuple(avals)
-
-
-def unlifted(wrapped: Any) -> tuple[Any, int]:
-    """Return what traces a rule without what JAX wraps around it each time that it meets it inside another rule.
-
-    With it comes how many operands that keeps from the rule, at the beginning: what the function closes over.
+    Parameters
+    ----------
+    thunk
+        What traces it.
+    rule, avals
+        The rule, and the types that it is traced for; None if `thunk` traces no rule.
+    kept : int
+        How many operands what was around keeps from the rule, at the beginning: what the function closes over.
     """
+
+    thunk: Any
+    rule: Any
+    avals: Any
+    kept: int
+
+
+def traced_rule(thunk: Any) -> TracedRule:
+    """Return which rule a function under transformations traces, if it does."""
     kept = 0
     while True:
-        rule, _ = traced_rule(wrapped)
-        if rule is None or rule.transforms or getattr(rule.f, "__qualname__", "") not in _LIFTS:
-            return wrapped, kept
-        inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
-        if not is_wrapped(inner) or not isinstance(count, int):
-            return wrapped, kept
-        wrapped, kept = inner, kept + count
+        fn = None if thunk.transforms or thunk.params else _held(thunk.f, "fn")
+        rule, avals = _held(fn, "jvp", "fwd"), _held(fn, "in_avals")
+        if not isinstance(rule, WrappedFun) or avals is None:
+            return TracedRule(thunk, None, None, kept)
+        inner, count = None, 0
+        if not rule.transforms and getattr(rule.f, "__qualname__", "") in _LIFTS:
+            inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
+        if not isinstance(inner, WrappedFun) or not isinstance(count, int):
+            return TracedRule(thunk, rule, tuple(avals), kept)
+        thunk, kept = inner, kept + count
 
 
 _LIFTS = ("lift_jvp.<locals>.jvp", "lift_fwd.<locals>.fwd")
@@ -140,11 +145,14 @@ def _held(function: Any, *names: str) -> Any:
     if not isinstance(function, types.FunctionType) or not has_pure_code(function):
         return None
     held = function.__code__.co_freevars
-    return next((_content(function, held.index(name)) for name in names if name in held), None)
+    for name in names:
+        if name in held:
+            return _content(function, held.index(name))
+    return None
 
 
 def is_lifted_with_another(change: Any) -> bool:
-    """Whether a transformation of a backward rule only goes with that which :func:`unlifted` takes from a forward rule.
+    """Whether a transformation of a backward rule belongs to what :func:`traced_rule` takes from the forward rule.
 
     It returns zeros for what the function closes over.
     """

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 from jax.extend import core
+from jax.extend.linear_util import WrappedFun
 
 from .. import jax_compat
 from ..foreign.implementations import primitive_functions
@@ -45,10 +46,8 @@ from .wrapped import (
     is_jitted_for_good,
     is_lifted_with_another,
     is_pure,
-    is_wrapped,
     jitted,
     traced_rule,
-    unlifted,
     without_notes,
 )
 
@@ -103,8 +102,6 @@ class FunctionKeys:
         return self._object(value, kind) if read is None else read(self, value)
 
     def _object(self, value: Any, kind: type) -> Hashable:
-        if is_wrapped(value):
-            return self._wrapped(value)
         if isinstance(value, functools.partial):
             return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
         if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None):
@@ -213,10 +210,9 @@ class FunctionKeys:
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, kept = unlifted(value)
-        rule, avals = traced_rule(value)
+        value, rule, avals, kept = traced_rule(value)
         if rule is not None:
-            return "rule", kept, self._of(rule), self._of(avals)
+            return "rule", self._of(rule), self._of(avals), kept
         transforms = [
             (self._of(change), self._of(without_notes(static)))
             for change, static in value.transforms
@@ -228,7 +224,7 @@ class FunctionKeys:
         self._changes |= isinstance(value, np.ndarray)
         if not isinstance(value.dtype, np.dtype) or value.dtype.hasobject or value.nbytes > _MOST_BYTES:
             raise UnknownBehaviourError(f"an array of {value.dtype}{value.shape}")
-        return kind, str(value.dtype), value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
+        return kind, value.dtype, value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
 
     def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
         """Return the key of what can be met again, or lead back to itself.
@@ -375,6 +371,7 @@ _READERS: dict[type, Callable[[FunctionKeys, Any], Hashable]] = {
     set: FunctionKeys._set,
     types.FunctionType: FunctionKeys._walk,
     types.MethodType: FunctionKeys._method,
+    WrappedFun: FunctionKeys._wrapped,
     jax.tree_util.PyTreeDef: FunctionKeys._tree,
     jax.core.ShapedArray: FunctionKeys._type,
 }
