@@ -141,10 +141,10 @@ def automatic_with_constants(x: Any, w: Any) -> Any:
     """Constants that are on no mesh run on axes of every kind."""
 
     def inner(y: Any) -> Any:
-        return y * ON_NO_MESH + np.arange(4, dtype=np.float32)
+        return y * ON_NO_MESH + np.array([2, 3, 5, 7], np.float32)
 
     automatic = jax.sharding.auto_axes(inner, out_sharding=lies("x", "y"))
-    return lax.scan(lambda c, _: (jax.checkpoint(automatic)(c), None), automatic(x), None, 2)[0] * ON_NO_MESH
+    return jax.checkpoint(automatic)(automatic(x)) * ON_NO_MESH
 
 
 def curved(x: Any, w: Any) -> Any:
@@ -211,7 +211,8 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
     with_the_same_on_all: (),
     automatic_with_constants: (*WAYS,),
     curved: (),
-    put: (*WAYS,),
+    # JAX 0.8 does not say which devices the mesh around has, and batches no jit on an explicit mesh without them.
+    put: (*WAYS,) if JAX >= (0, 9) else ("gradient", "tangent"),
     partial_sums: (*WAYS,),
     mapped: (*WAYS,),
     random: (*WAYS,),
@@ -222,8 +223,8 @@ IN_CONTEXT: dict[Callable[..., Any], tuple[str, ...]] = {partly_automatic: (*WAY
 """Those that name a mesh by what is around them."""
 
 
-NOT_COMPILED = {automatic_in_loops, automatic_with_constants} if JAX == (0, 8) else set[Callable[..., Any]]()
-"""Those at whose originals XLA ends the process."""
+ONLY_JITTED = {automatic_in_loops, put} if JAX == (0, 8) else set[Callable[..., Any]]()
+"""Those that JAX 0.8 does not run without a jit: XLA ends the process, or the devices of a mesh are not known."""
 
 
 def assert_same(ours: Callable[..., Any], original: Callable[..., Any], name: str) -> None:
@@ -271,7 +272,7 @@ def main() -> None:
     with jax.set_mesh(MESH):
         found |= set().union(*(check(fn, ways) for fn, ways in (PROGRAMS | IN_CONTEXT).items()))
         # Without a jit, JAX makes arrays on explicit axes only where the mesh is around it.
-        for fn in PROGRAMS.keys() - NOT_COMPILED:
+        for fn in PROGRAMS.keys() - ONLY_JITTED:
             assert_same_bits(brainir.to_callable(brainir.lower(fn, X, W))(X, W), fn(X, W), fn.__name__)
     assert {"reshard", "use_mesh"} <= found
 
