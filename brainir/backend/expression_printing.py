@@ -166,8 +166,8 @@ class ExpressionPrinter:
             case ShardingOf(sharding, is_abstract):
                 kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
-                spec = spec_expression(sharding.spec, unreduced=sharding.unreduced, reduced=sharding.reduced)
-                return call(kind, [self.doc(MeshOf(sharding.mesh, is_abstract)), self.doc(spec)], options)
+                mesh = self.doc(MeshOf(sharding.mesh, is_abstract))
+                return call(kind, [mesh, self.doc(spec_expression(sharding))], options)
             case Name("builtins.frozenset"):
                 return (self._scope.use("frozenset"),)
             case Name(dotted):
