@@ -110,6 +110,31 @@ def test_parts_and_a_class_with_the_fields_stand_for_containers_whose_classes_ar
         assert (type(layer).__name__, layer.kind.__name__, layer.sizes) == ("Layer", "Kind", (4, (2, "n")))
 
 
+@jax.tree_util.register_pytree_node_class
+class Blocks:
+    """A container that makes arrays of its parts, so that it takes nothing else, as that of scico does."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = [part if isinstance(part, jax.Array) else jnp.array(part) for part in parts]
+
+    def tree_flatten(self) -> Any:
+        return self.parts, None
+
+    @classmethod
+    def tree_unflatten(cls, aux: None, children: Any) -> Any:
+        return cls(*children)
+
+
+def test_a_container_that_takes_only_arrays_comes_in_and_goes_out() -> None:
+    def step(params: Any, blocks: Blocks, x: Any) -> tuple[Blocks, Blocks]:
+        return Blocks(blocks.parts[0] * x, blocks.parts[1] + params), Blocks(x)
+
+    args = 0.5, Blocks(X, 2.0), X
+    for lower in (brainir.lower, brainir.lower_step):
+        ours = brainir.to_callable(brainir.loads(brainir.dumps(lower(step, *args))))
+        assert_same_bits(jax.jit(ours)(*args), jax.jit(step)(*args))
+
+
 def test_a_class_that_a_function_defines_is_that_of_the_argument() -> None:
     class Pair(NamedTuple):
         v: Any

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.memory.identity import FunctionKeys
+from brainir.frontend.memory.function_keys import FunctionKeys
 from brainir.frontend.memory.lowering_keys import LoweringKeys
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import brainir
 from brainir.frontend.memory import forgetting
-from brainir.frontend.memory.identity import FunctionKeys
+from brainir.frontend.memory.function_keys import FunctionKeys
 from brainir.frontend.memory.wrapped import UnknownBehaviourError
 
 X = jnp.array([-0.7, 0.2, 1.5])

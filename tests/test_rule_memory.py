@@ -124,6 +124,29 @@ def _spiking_fwd(v: Any) -> Any:
 spiking.defvjp(_spiking_fwd, lambda v, g: (g / (1.0 + SLOPE * jnp.abs(v)),))
 
 
+def tripled(x: Any) -> Any:
+    """Product whose transpose is another one, that reads a global, and is made anew each time."""
+
+    def transposed(factor: Any, g: Any) -> Any:
+        print("rule")
+        return SLOPE * factor * g
+
+    return jax.custom_derivatives.linear_call(lambda factor, x: factor * x, transposed, 3.0, x)
+
+
+def test_transpose_is_traced_again_when_what_it_reads_has_changed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.testing.assert_array_equal(gradient(brainir.lower(tripled, X)), jnp.full(3, 1.5))
+    capsys.readouterr()
+    again = brainir.lower(tripled, X)
+    # Since JAX 0.12 what traces the transpose holds values of the trace around it.
+    assert jax.__version_info__ >= (0, 12) or capsys.readouterr().out == ""
+    np.testing.assert_array_equal(gradient(again), jnp.full(3, 1.5))
+    monkeypatch.setattr(f"{__name__}.SLOPE", 2.0)
+    np.testing.assert_array_equal(gradient(brainir.lower(tripled, X)), jnp.full(3, 6.0))
+
+
 SCALES = jnp.array([1.0, 2.0, 3.0])
 
 

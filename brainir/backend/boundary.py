@@ -68,7 +68,7 @@ class Boundary:
         self._parts: dict[str, str] = {}
         self._origins: dict[int, Doc] = {}
         entry = program.entry_function
-        self._types = [TensorType.parse(kind) for kind in entry.types]
+        self._types = entry.input_types
         trees = (*(tree for _, tree, _ in self._inputs()), *(tree for _, tree in self._results()))
         self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
         self._quantities = printer.new_name("quantities") if self._has_units else ""
@@ -353,7 +353,7 @@ class Boundary:
         owners: tuple[State | Argument, ...] = (*interface.states, *interface.arguments)
         taken = [line for owner in owners for line in self._described(owner, kinds)]
         entry = self._program.entry_function
-        results = iter([entry.type_of(name) for name in entry.outputs])
+        results = iter(entry.output_types)
         for state in interface.states:
             if state.returned:
                 for _ in leaf_paths(state.tree):

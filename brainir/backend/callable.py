@@ -87,7 +87,7 @@ class _Emitted:
         self._runs: dict[bool, Callable[..., Any]] = {}
         self._run()
         entry = program.entry_function
-        self._types = [TensorType.parse(kind) for kind in entry.types]
+        self._types = entry.input_types
         self._trees = TreeBuilder(program.interface.units)
         self._leading = leading_names(program.interface)
         self._signature = self._parameters()

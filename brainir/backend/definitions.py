@@ -11,7 +11,7 @@ from .expressions import CustomJvpOf, CustomVjpOf, JitOf
 from .layout import Doc, call, commas, display, flat, lines, statement
 from .model_names import input_names
 from .printing import FunctionPrinter
-from .references import CustomOf, References, signature
+from .references import CustomOf, References
 from .scope import ModuleScope, unique
 
 __all__ = ["Definitions"]
@@ -125,7 +125,7 @@ class Definitions:
             yield from ("", "", f"@{flat(self._table.callee(key))}.defjvp", f"def {name}(primals, tangents):")
             yield f"    raise {self._scope.use('NotImplementedError')}({key.missing!r})"
             return
-        kinds, results = signature(function)
+        kinds, results = function.input_types, function.output_types
         rule = self._rule(key.jvp, ("primals", "tangents"), range(len(self._program.function(key.jvp).inputs)))
         moving = iter(rule.inputs[len(kinds) :])
         tangents = [next(moving) if kind.is_inexact else "_" for kind in kinds]
@@ -146,7 +146,7 @@ class Definitions:
     def _vjp(self, key: CustomVjpOf) -> Iterator[str]:
         """Yield the rules of a ``jax.custom_vjp``."""
         function = self._program.function(key.function)
-        kinds, results = signature(function)
+        kinds, results = function.input_types, function.output_types
         is_bare = self._table.returns_bare(key.function)
         forward = self._rule(key.fwd, (), range(len(kinds)))
         yield from ("", "")

@@ -145,7 +145,8 @@ class Evaluator:
 
     def _custom_jvp(self, key: CustomJvpOf) -> Callable[..., Any]:
         run = self.function(key.function)
-        kinds, results = self._signature(key.function)
+        function = self._program.function(key.function)
+        kinds, results = function.input_types, function.output_types
         wrapped = jax.custom_jvp(run)
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -162,7 +163,8 @@ class Evaluator:
 
     def _custom_vjp(self, key: CustomVjpOf) -> Callable[..., Any]:
         run = self.function(key.function)
-        kinds, results = self._signature(key.function)
+        function = self._program.function(key.function)
+        kinds, results = function.input_types, function.output_types
         wrapped = jax.custom_vjp(run)
 
         def forward(*operands: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -175,12 +177,6 @@ class Evaluator:
 
         wrapped.defvjp(forward, backward)
         return wrapped
-
-    def _signature(self, name: str) -> tuple[list[TensorType], list[TensorType]]:
-        function = self._program.function(name)
-        return [TensorType.parse(kind) for kind in function.types], [
-            function.type_of(name) for name in function.outputs
-        ]
 
 
 def _attributes(node: Node) -> tuple[object, ...]:

@@ -30,7 +30,7 @@ from .model_names import written_name
 from .scope import ModuleScope
 from .solves import source_expression
 
-__all__ = ["Callee", "CustomOf", "References", "signature"]
+__all__ = ["Callee", "CustomOf", "References"]
 
 CustomOf: TypeAlias = CustomJvpOf | CustomVjpOf
 Callee: TypeAlias = FunctionOf | JitOf | CustomOf
@@ -128,7 +128,7 @@ class References:
 
     def result_types(self, function: str) -> list[TensorType]:
         """Return the types of what a function returns."""
-        return signature(self._program.function(function))[1]
+        return [*self._program.function(function).output_types]
 
     def decoration(self, function: str) -> JitOf | CustomJvpOf | CustomVjpOf | None:
         """Return what a function is always wrapped in, if it is, and in one thing only."""
@@ -172,8 +172,3 @@ def _rules(key: CustomOf) -> tuple[str, ...]:
     if isinstance(key, CustomVjpOf):
         return (key.fwd, key.bwd)
     return () if key.missing else (key.jvp,)
-
-
-def signature(function: Function) -> tuple[list[TensorType], list[TensorType]]:
-    """Return the types of what a function takes and returns."""
-    return [TensorType.parse(kind) for kind in function.types], [function.type_of(name) for name in function.outputs]

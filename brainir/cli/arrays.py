@@ -68,7 +68,7 @@ def input_arrays(program: Program, given: Mapping[str, Any], *, zeros: bool) -> 
         If one is missing, unknown, or of another type.
     """
     entry = program.entry_function
-    kinds = {name: TensorType.parse(kind) for name, kind in zip(entry.inputs, entry.types, strict=True)}
+    kinds = dict(zip(entry.inputs, entry.input_types, strict=True))
     takes = "it takes " + ", ".join(f"{name} {kind}" for name, kind in kinds.items())
     if unknown := sorted(given.keys() - kinds.keys() - {*result_names(program)}):
         raise FormatError(f"{program.entry} has no input {unknown[0]!r}; {takes}")

@@ -21,13 +21,11 @@ __all__ = ["run_entry", "stablehlo"]
 def run_entry(program: Program, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """Run the entry once; PRNG keys are their ``uint32`` words, going in and coming out."""
     entry = program.entry_function
-    kinds = [TensorType.parse(kind) for kind in entry.types]
-    values = [stored_value(array, kind) for array, kind in zip(inputs, kinds, strict=True)]
+    values = [stored_value(array, kind) for array, kind in zip(inputs, entry.input_types, strict=True)]
     results = _compiled(program)(*values)
-    kinds = [entry.type_of(name) for name in entry.outputs]
     return [
         np.asarray(jax.random.key_data(result) if kind.is_key else result)
-        for result, kind in zip(results, kinds, strict=True)
+        for result, kind in zip(results, entry.output_types, strict=True)
     ]
 
 
@@ -39,7 +37,7 @@ def stablehlo(program: Program) -> str:
     EmissionError
         If JAX cannot export the program.
     """
-    specs = [_spec(TensorType.parse(kind)) for kind in program.entry_function.types]
+    specs = [*map(_spec, program.entry_function.input_types)]
     try:
         text: str = _compiled(program).lower(*specs).as_text("stablehlo")
     except (NotImplementedError, ValueError) as error:

@@ -10,11 +10,12 @@ import jax
 from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
 from .foreign.primitive_rules import as_weak_as
+from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
-from .tracing import make_jaxpr
+from .tracing import evaluated, make_jaxpr
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -74,7 +75,7 @@ def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     # What is closed_call before JAX 0.12, is eval_jaxpr since.
     name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
-    body = _for_operands(equation, _body(params))
+    body = _for_operands(equation, jax_compat.as_closed(body_of(params)))
     return dict(function=table.shared(body, str(params.get("name", name))))
 
 
@@ -90,22 +91,16 @@ def _for_operands(equation: Any, closed: Any) -> Any:
 
     def run(*operands: Any) -> list[Any]:
         given = [as_weak_as(operand, kind) for operand, kind in zip(operands, wanted, strict=True)]
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *given)
-        return values
+        return evaluated(closed, *given)
 
     return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
-
-
-def _body(params: Any) -> Any:
-    """Return the closed jaxpr that a primitive runs, whatever this JAX calls it."""
-    return jax_compat.as_closed(next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr") if name in params))
 
 
 def _composite(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
     return dict(
-        function=table.shared(_body(params), params["name"]),
+        function=table.shared(jax_compat.as_closed(body_of(params)), params["name"]),
         name=str(params["name"]),
         version=int(params["version"]),
         params=tuple([(name, _composite_attribute(name, value)) for name, value in given]),

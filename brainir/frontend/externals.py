@@ -13,7 +13,7 @@ from ..ir.errors import LoweringError
 from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
 from .literals import literal
-from .memory.identity import FunctionKeys
+from .memory.function_keys import FunctionKeys
 from .memory.wrapped import UnknownBehaviourError
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader

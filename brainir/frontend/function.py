@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -28,6 +28,8 @@ from .tracing import trace
 from .trees import ResultReader, TreeReader
 
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
+
+Result = TypeVar("Result")
 
 
 @collector_paused()
@@ -60,15 +62,17 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
+
+    def read(result: Any) -> Tree:
+        return ResultReader(reader).read(result, "result")
+
     try:
-        closed, result = _trace(fn, positional, keywords, input_names((), arguments))
+        closed, result = _trace(fn, positional, keywords, input_names((), arguments), read)
     except Exception as error:
         if _is_module(fn):
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
         raise
-    interface = Interface(
-        kind="function", arguments=arguments, result=ResultReader(reader).read(result, "result"), units=reader.units
-    )
+    interface = Interface(kind="function", arguments=arguments, result=result, units=reader.units)
     return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
 
 
@@ -102,12 +106,15 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     positional, _, listed = bind_arguments(fn, (params, hidden, *inputs), {})
     arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed[2:])
     states = _leaf_states(param_tree, hidden_tree)
-    closed, result = _trace(fn, positional, {}, input_names(states, arguments))
-    if not (isinstance(result, tuple) and len(result) == 2):
-        given = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
-        raise StateError(f"the step must return (hidden, out), not {given}")
-    results = ResultReader(reader)
-    new_tree = results.read(result[0], "new hidden")
+
+    def read(result: Any) -> tuple[Tree, Tree]:
+        if not (isinstance(result, tuple) and len(result) == 2):
+            given = f"a tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+            raise StateError(f"the step must return (hidden, out), not {given}")
+        results = ResultReader(reader)
+        return results.read(result[0], "new hidden"), results.read(result[1], "out")
+
+    closed, (new_tree, out_tree) = _trace(fn, positional, {}, input_names(states, arguments), read)
     if not reader.is_same(new_tree, hidden_tree):
         raise StateError(
             "the step must return hidden with the structure and units that it takes\n"
@@ -118,7 +125,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
         kind="step",
         states=states,
         arguments=arguments,
-        result=results.read(result[1], "out"),
+        result=out_tree,
         units=reader.units,
         params=param_tree,
         hidden=hidden_tree,
@@ -212,9 +219,16 @@ def function_name(fn: Callable[..., Any]) -> str:
 
 
 def _trace(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str]
-) -> tuple[Any, Any]:
-    """Trace `fn`; return the closed jaxpr and the result with abstract leaves. `names` are those of its leaves."""
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    names: Sequence[str],
+    read: Callable[[Any], Result],
+) -> tuple[Any, Result]:
+    """Trace `fn`, whose inputs have `names`; return the closed jaxpr and what `read` finds in the result.
+
+    It reads while `fn` is traced: a class that takes nothing but arrays is not made of anything else.
+    """
     leaves, structure = jax.tree.flatten((args, kwargs))
     if not all(map(_is_array_like, leaves)):
         placed = [*jax.tree.leaves_with_path(args), *jax.tree.leaves_with_path(kwargs)]
@@ -223,19 +237,19 @@ def _trace(
             f"an example argument holds {leaf!r} at {jax.tree_util.keystr(path)}, which is not an array; fix such "
             "arguments with functools.partial, and take what is no array out of a container (equinox.partition does)"
         )
-    results: list[Any] = []
+    results: list[Result] = []
 
     def flat(*operands: Any) -> list[Any]:
         inner_args, inner_kwargs = jax.tree.unflatten(structure, operands)
         result = fn(*inner_args, **inner_kwargs)
-        values, shape = jax.tree.flatten(result)
+        values = jax.tree.leaves(result)
         if odd := [value for value in values if not _is_array_like(value) or isinstance(value, jax_compat.ABSTRACT)]:
             raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
-        results.append(shape)
+        results.append(read(result))
         return values
 
     closed = trace(flat, leaves, fn, names)
-    return closed, jax.tree.unflatten(results[-1], closed.out_avals)
+    return closed, results[-1]
 
 
 def _is_array_like(leaf: Any) -> bool:

@@ -14,12 +14,15 @@ from jax._src.state import discharge  # noqa: TID251  # see above
 
 __all__ = ["makes_references", "without_references"]
 
+_pure = getattr(discharge, "discharge_state2", None) or discharge.discharge_state
+_OPTIONS = {"lower": False} if "lower" in inspect.signature(_pure).parameters else {}
+_MAKERS = frozenset(("new_ref", "empty_ref"))
 _OWN_RULES = ("call_hi_primitive", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call")
 
 
 def makes_references(jaxpr: Any) -> bool:
     """Whether equations of a jaxpr make references."""
-    return any(equation.primitive.name in ("new_ref", "empty_ref") for equation in jaxpr.eqns)
+    return not _MAKERS.isdisjoint([equation.primitive.name for equation in jaxpr.eqns])
 
 
 def without_references(closed: Any) -> Any:
@@ -28,10 +31,8 @@ def without_references(closed: Any) -> Any:
     It is the given one where JAX has no rule for that, or would lose rules of derivatives on the way; then the
     equations that work on references are refused, each with its line.
     """
-    pure = getattr(discharge, "discharge_state2", None) or discharge.discharge_state
-    options = {"lower": False} if "lower" in inspect.signature(pure).parameters else {}
     try:
-        found = pure(closed, **options)
+        found = _pure(closed, **_OPTIONS)
     except NotImplementedError:
         return closed
     return found if Counter(_own_rules(found)) == Counter(_own_rules(closed)) else closed

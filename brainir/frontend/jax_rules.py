@@ -18,7 +18,7 @@ from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
 from .memory.wrapped import traced_rule
-from .tracing import make_jaxpr, without_source
+from .tracing import evaluated, make_jaxpr, without_source
 
 __all__ = [
     "avals",
@@ -49,7 +49,7 @@ def trace_transpose(equation: Equation) -> Any:
         return as_closed(without_source(transpose.jaxpr), transpose.consts)
 
     def run(*operands: Any) -> list[Any]:
-        return jax.core.eval_jaxpr(transpose.jaxpr, transpose.consts, *consts, *operands)
+        return evaluated(transpose, *consts, *operands)
 
     return make_jaxpr(run)(*map(spec_of, kinds))
 
@@ -88,12 +88,12 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
     """
     kinds, outputs = avals(equation)
     call = equation.params["call_jaxpr"]
-    function = jax.custom_jvp(lambda *operands: jax.core.eval_jaxpr(call.jaxpr, call.consts, *operands))
+    function = jax.custom_jvp(lambda *operands: evaluated(call, *operands))
 
     @function.defjvp
     def _rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if moves(kind)]
-        values = jax.core.eval_jaxpr(jvp.jaxpr, jvp.consts, *primals, *moving)
+        values = evaluated(jvp, *primals, *moving)
         return values[: len(outputs)], with_float0(values[len(outputs) :], outputs)
 
     structures: list[Any] = []

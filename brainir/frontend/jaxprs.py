@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,9 +16,9 @@ from .jax_compat import (
     open_jaxpr,
     spec_of,
 )
-from .tracing import make_jaxpr
+from .tracing import evaluated, make_jaxpr
 
-__all__ = ["has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]
+__all__ = ["body_of", "has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]
 
 
 def leaks(closed: Any) -> bool:
@@ -52,12 +52,16 @@ def has_unused(closed: Any) -> bool:
     return False
 
 
+def body_of(params: Mapping[str, Any]) -> Any:
+    """Return the jaxpr, open or closed, that a primitive with these parameters runs, whatever this JAX calls it."""
+    return next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr", "call") if name in params)
+
+
 def within_jit(closed: Any, name: str) -> Any:
     """Return a jaxpr of one nested jit of this name that runs a closed jaxpr."""
 
     def run(*operands: Any) -> list[Any]:
-        values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
-        return values
+        return evaluated(closed, *operands)
 
     run.__name__ = run.__qualname__ = name
     return make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import keyword
 import re
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..ir.canonical import outline
@@ -88,13 +88,14 @@ class Table:
         self._read_taken()
         name = self._by_form.get(written)
         if name is None:
-            name = self._by_form[written] = self._stored_once(known_function(function))
+            function = known_function(function)
+            name = self._by_form[written] = self._stored_once(function)
         self.mixed += self._is_mixed(self.wanted[name], self.functions[name], function.name, function)
         return name
 
-    def add(self, functions: Iterable[Function], wanted: Mapping[str, str], rules: Collection[str]) -> None:
+    def add(self, functions: Mapping[str, Function], wanted: Mapping[str, str], rules: Collection[str]) -> None:
         """Add functions whose names no others have, with the names that they want, and which of them are rules."""
-        self.functions.update({function.name: function for function in functions})
+        self.functions.update(functions)
         self.wanted.update(wanted)
         self.rules.update(rules)
 

@@ -16,7 +16,7 @@ from jax.interpreters import partial_eval
 
 from .jax_compat import as_closed
 
-__all__ = ["make_jaxpr", "manual_axes", "trace", "within_shard_map", "without_source"]
+__all__ = ["evaluated", "make_jaxpr", "manual_axes", "trace", "within_shard_map", "without_source"]
 
 Result = TypeVar("Result")
 
@@ -72,6 +72,12 @@ def make_jaxpr(fn: Callable[..., Any]) -> Callable[..., Any]:
 def manual_axes(params: Mapping[str, Any]) -> frozenset[str]:
     """Return the axes of its mesh that a ``shard_map`` divides its operands over."""
     return frozenset(params["newly_manual_axes"] if "newly_manual_axes" in params else params["manual_axes"])
+
+
+def evaluated(closed: Any, *operands: Any) -> list[Any]:
+    """Return what a closed jaxpr computes, as part of what is being traced."""
+    values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
+    return values
 
 
 def within_shard_map(params: Mapping[str, Any], run: Callable[[], Result]) -> Result:

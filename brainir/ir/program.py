@@ -171,9 +171,19 @@ class Function(Model):
         return found
 
     @functools.cached_property
+    def input_types(self) -> tuple[TensorType, ...]:
+        """Types of the inputs."""
+        return tuple(map(TensorType.parse, self.types))
+
+    @functools.cached_property
+    def output_types(self) -> tuple[TensorType, ...]:
+        """Types of the outputs."""
+        return tuple(map(self.type_of, self.outputs))
+
+    @functools.cached_property
     def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
         """Types of the inputs and of the outputs, without weak types."""
-        kinds = [TensorType.parse(text) for text in self.types], [self.type_of(name) for name in self.outputs]
+        kinds = self.input_types, self.output_types
         inputs, outputs = (tuple([TensorType(kind.dtype, kind.shape) for kind in part]) for part in kinds)
         return _shared(inputs), _shared(outputs)
 

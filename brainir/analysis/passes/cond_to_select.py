@@ -12,10 +12,10 @@ from ...ir.node import Node
 from ...ir.ops import Clamp, Compare, Cond, ConvertElementType, IntegerPow, SelectN, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal, literal_array
-from ..diagnostics import Diagnostic, diagnostic, place_of
+from ..diagnostics import diagnostic, place_of
 from ..inline import Splicer
 from .base import Pass, PassResult
-from .rewriting import rewrite_functions
+from .replacing import Replacement
 
 __all__ = ["CondToSelect"]
 
@@ -55,53 +55,36 @@ class CondToSelect(Pass):
 
     def run(self, program: Program) -> PassResult:
         """See :meth:`Pass.run`."""
-        rewriter = _Rewriter(self, program)
-        after = rewrite_functions(program, rewriter.rewrite)
-        return self.result(program, after, {"conds replaced": rewriter.replaced}, rewriter.caveats)
+        selection = _Selection(self, program)
+        after = selection.run(program)
+        return self.result(program, after, {"conds replaced": selection.replaced}, selection.caveats)
 
 
-class _Rewriter:
+class _Selection(Replacement[Cond]):
     def __init__(self, options: CondToSelect, program: Program) -> None:
-        self.options = options
-        self.effects = effectful_functions(program.table)
-        self.loops = functions_with(program.table, lambda node: isinstance(node, While))
-        self.replaced = 0
-        self.caveats: list[Diagnostic] = []
+        super().__init__(Cond, options.select, options.max_nodes)
+        self._effects = effectful_functions(program.table)
+        self._loops = functions_with(program.table, lambda node: isinstance(node, While))
 
-    def rewrite(self, function: Function, table: Mapping[str, Function]) -> Function:
-        wanted = self.options.select or (lambda node: True)
-        chosen = {id(node) for node in function.nodes if isinstance(node, Cond) and wanted(node)}
-        if not chosen:
-            return function
-        flat = Splicer(function, table)
-        size, before = len(function.nodes), self.replaced
-        for node in function.nodes:
-            if not isinstance(node, Cond) or id(node) not in chosen:
-                flat.nodes.append(node)
-                continue
-            added = sum(len(table[name].nodes) for name in node.branches) + len(node.outputs)
-            if reason := self._obstacle(node, size + added, function):
-                flat.nodes.append(node)
-                self.caveats.append(diagnostic("left_alone", f"{place_of(node)} stays: {reason}", node=node))
-                continue
-            size += added
-            self.replaced += 1
-            self._note(node, table)
-            _replace(flat, function, node)
-        return flat.finish() if self.replaced > before else function
+    def size(self, node: Cond, table: Mapping[str, Function]) -> int:
+        """See :meth:`Replacement.size`."""
+        return sum(len(table[name].nodes) for name in node.branches) + len(node.outputs)
 
-    def _obstacle(self, node: Cond, size: int, function: Function) -> str:
-        """Return why a node must stay, or nothing."""
+    def obstacle(self, node: Cond) -> str:
+        """See :meth:`Replacement.obstacle`."""
         branches = {*node.branches}
-        if branches & self.effects:
+        if branches & self._effects:
             return "a branch has effects"
-        if branches & self.loops:
+        if branches & self._loops:
             return "a branch runs a while loop, which may not end where the branch is not meant to run"
         if any(TensorType.parse(kind).dtype == "float0" for kind in node.types):
             return "float0 results cannot be selected"
-        if size > self.options.max_nodes:
-            return f"{function.name} would exceed max_nodes = {self.options.max_nodes}"
         return ""
+
+    def replace(self, node: Cond, flat: Splicer) -> None:
+        """See :meth:`Replacement.replace`."""
+        self._note(node, flat.table)
+        _replace(flat, flat.function, node)
 
     def _note(self, node: Cond, table: Mapping[str, Function]) -> None:
         sizes = [len(table[name].nodes) for name in node.branches]

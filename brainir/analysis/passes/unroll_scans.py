@@ -9,10 +9,9 @@ from typing import ClassVar
 from ...ir.ops import BroadcastInDim, Concatenate, Scan, Slice, Squeeze
 from ...ir.program import Function, Program
 from ...ir.types import TensorType
-from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..inline import Splicer
 from .base import Pass, PassResult
-from .rewriting import rewrite_functions
+from .replacing import Replacement
 
 __all__ = ["UnrollScans"]
 
@@ -42,44 +41,32 @@ class UnrollScans(Pass):
 
     def run(self, program: Program) -> PassResult:
         """See :meth:`Pass.run`."""
-        unrolled = 0
-        caveats: list[Diagnostic] = []
-        wanted = self.select or (lambda node: True)
+        unrolling = _Unrolling(self)
+        after = unrolling.run(program)
+        return self.result(program, after, {"scans unrolled": unrolling.replaced}, unrolling.caveats)
 
-        def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
-            nonlocal unrolled
-            chosen = {id(node) for node in function.nodes if isinstance(node, Scan) and wanted(node)}
-            if not chosen:
-                return function
-            flat = Splicer(function, table)
-            size, before = len(function.nodes), unrolled
-            for node in function.nodes:
-                if not isinstance(node, Scan) or id(node) not in chosen:
-                    flat.nodes.append(node)
-                    continue
-                around = 2 * (len(node.inputs) - node.num_consts - node.num_carry) + len(node.outputs) - node.num_carry
-                added = node.length * (len(table[node.body].nodes) + around) + len(node.outputs)
-                if reason := self._obstacle(node, size + added, function):
-                    flat.nodes.append(node)
-                    caveats.append(diagnostic("left_alone", f"{place_of(node)} stays: {reason}", node=node))
-                    continue
-                size += added
-                unrolled += 1
-                _unroll(flat, node)
-            return flat.finish() if unrolled > before else function
 
-        after = rewrite_functions(program, rewrite)
-        return self.result(program, after, {"scans unrolled": unrolled}, caveats)
+class _Unrolling(Replacement[Scan]):
+    def __init__(self, options: UnrollScans) -> None:
+        super().__init__(Scan, options.select, options.max_nodes)
+        self._max_length = options.max_length
 
-    def _obstacle(self, node: Scan, size: int, function: Function) -> str:
-        """Return why a node must stay, or nothing."""
-        if node.length > self.max_length:
-            return f"its length {node.length} exceeds max_length = {self.max_length}"
+    def size(self, node: Scan, table: Mapping[str, Function]) -> int:
+        """See :meth:`Replacement.size`."""
+        around = 2 * (len(node.inputs) - node.num_consts - node.num_carry) + len(node.outputs) - node.num_carry
+        return node.length * (len(table[node.body].nodes) + around) + len(node.outputs)
+
+    def obstacle(self, node: Scan) -> str:
+        """See :meth:`Replacement.obstacle`."""
+        if node.length > self._max_length:
+            return f"its length {node.length} exceeds max_length = {self._max_length}"
         if node.length == 0 and len(node.outputs) > node.num_carry:
             return "it stacks the results of no step"
-        if size > self.max_nodes:
-            return f"{function.name} would exceed max_nodes = {self.max_nodes}"
         return ""
+
+    def replace(self, node: Scan, flat: Splicer) -> None:
+        """See :meth:`Replacement.replace`."""
+        _unroll(flat, node)
 
 
 def _unroll(flat: Splicer, node: Scan) -> None:

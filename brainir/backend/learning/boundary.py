@@ -34,9 +34,9 @@ class LearnerBoundary:
         self._trees = TreeBuilder(program.interface.units)
         self._origins = Origins()
         entry = program.entry_function
-        self._types = [entry.type_of(name) for name in entry.inputs]
+        self._types = entry.input_types
         results = leaf_count(self._interface.result)
-        self._result_types = [entry.type_of(name) for name in entry.outputs[len(entry.outputs) - results :]]
+        self._result_types = entry.output_types[len(entry.outputs) - results :]
         self._states: list[tuple[State, range]] = []
         place = 0
         for state in self._interface.states:

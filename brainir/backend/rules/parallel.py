@@ -43,7 +43,7 @@ def _shard_map(node: Any, types: Types) -> Expression:
     return Apply(mapped, as_operands(node.inputs))
 
 
-def spec_expression(spec: Spec | SpreadSpec | Sharding) -> Expression:
+def spec_expression(spec: Spec | SpreadSpec | Sharding) -> Apply:
     """Return a ``PartitionSpec``."""
     free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
     named: dict[str, Expression] = {}

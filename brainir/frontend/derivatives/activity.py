@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import jax_compat
 from ..jax_compat import OpenJaxpr
+from ..jaxprs import body_of
 
 __all__ = ["Activity", "LazyActivity"]
 
@@ -90,7 +91,7 @@ class Activity:
         if name in _STILL:
             return (False,) * count
         if name in _CALLS:
-            return self._forward(self._open(_body(params)), given)
+            return self._forward(self._open(body_of(params)), given)
         if name == "cond":
             branches = [self._forward(self._open(branch), given[1:]) for branch in params["branches"]]
             return tuple(map(any, zip(*branches, strict=True)))
@@ -140,7 +141,7 @@ class Activity:
         if name in _STILL:
             return (False,) * count
         if name in _CALLS:
-            return self._backward(self._open(_body(params)), given)
+            return self._backward(self._open(body_of(params)), given)
         # What JAX transposes of these gets zeros for the other results.
         if name == "cond":
             branches = [self._backward(self._open(branch), (True,) * len(given)) for branch in params["branches"]]
@@ -200,10 +201,6 @@ def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:
             if function is not None:
                 yield function, (*given[first : first + length], *vector)
             first += length
-
-
-def _body(params: Any) -> Any:
-    return next(params[name] for name in ("call_jaxpr", "fwd_jaxpr", "jaxpr", "call") if name in params)
 
 
 def _flags(atoms: Sequence[Any], chosen: set[Any]) -> Flags:

@@ -17,7 +17,7 @@ from ...ir.ops import JvpCase, VjpCase
 from .. import jax_rules
 from ..foreign import primitive_rules
 from ..jax_compat import moves, spec_of
-from ..tracing import make_jaxpr
+from ..tracing import evaluated, make_jaxpr
 from .cases import TracedRules
 
 __all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
@@ -42,7 +42,7 @@ def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tup
 
     def whole(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
         given = dict(zip(inexact, tangents, strict=True))
-        values = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *primals[own:], *(given[own + at] for at in seen))
+        values = evaluated(closed, *primals[own:], *(given[own + at] for at in seen))
         found = dict(zip(moved, values[len(results) :], strict=True))
         return [*values[: len(results)], *_all_moving(found, results)]
 
@@ -62,12 +62,11 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
     residuals = forward.out_avals[len(results) :]
 
     def fwd(*operands: Any) -> list[Any]:
-        values: list[Any] = jax.core.eval_jaxpr(forward.jaxpr, forward.consts, *operands[own:])
-        return values
+        return evaluated(forward, *operands[own:])
 
     def bwd(held: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         given = dict(zip(inexact, cotangents, strict=True))
-        values = jax.core.eval_jaxpr(backward.jaxpr, backward.consts, *held, *(given[place] for place in asked))
+        values = evaluated(backward, *held, *(given[place] for place in asked))
         return _all_moving({own + place: value for place, value in zip(returned, values, strict=True)}, kinds)
 
     moving = [spec for spec in _specs(results) if moves(spec)]

@@ -13,7 +13,7 @@ from jax import numpy as jnp
 
 from .. import jax_compat
 from ..jax_compat import moves, spec_of
-from ..tracing import make_jaxpr
+from ..tracing import evaluated, make_jaxpr
 from . import primitive_rules
 
 __all__ = ["transposed"]
@@ -52,15 +52,15 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
 
     def product_of_transpose(*operands: Any) -> Any:
         x, y = parts(operands[-1])
-        return whole(_differences(x, _run(back, *operands[:-1], *y)), y)
+        return whole(_differences(x, evaluated(back, *operands[:-1], *y)), y)
 
     def solve(*operands: Any) -> Any:
         x, y = parts(operands[-1])
-        return whole(x, _sums(forwards(functools.partial(_run, closed), operands[:-1], x), y))
+        return whole(x, _sums(forwards(functools.partial(evaluated, closed), operands[:-1], x), y))
 
     def solve_transposed(*operands: Any) -> Any:
         x, y = parts(operands[-1])
-        return whole(_sums(_run(back, *operands[:-1], *y), x), y)
+        return whole(_sums(evaluated(back, *operands[:-1], *y), x), y)
 
     def run(*operands: Any) -> list[Any]:
         zeros = [jnp.zeros(outputs[place].shape, outputs[place].dtype) for place in inexact]
@@ -68,7 +68,7 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
         functions = product, product_of_transpose, solve, solve_transposed
         _, moved = parts(primitive_rules.solve_linear(functions, [operands[place] for place in fixed], vector))
         others = iter(moved)
-        still = _run(closed, *operands) if len(inexact) < len(outputs) else []
+        still = evaluated(closed, *operands) if len(inexact) < len(outputs) else []
         return [next(others) if place in inexact else still[place] for place in range(len(outputs))]
 
     return make_jaxpr(run)(*map(spec_of, kinds))
@@ -104,11 +104,6 @@ def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
 
 def _bind(equation: Any, *operands: Any) -> list[Any]:
     return jax_compat.bind(equation, operands)
-
-
-def _run(closed: Any, *operands: Any) -> list[Any]:
-    values: list[Any] = jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *operands)
-    return values
 
 
 def _differences(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:

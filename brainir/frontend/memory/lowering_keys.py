@@ -1,7 +1,7 @@
 """What a value is while one program is lowered, as a key: rules of equations with equal parameters are the same.
 
-Within one program less can change than between two (:mod:`.identity`): a function of a module, a class and an object
-of any kind stay what they are. So each of these has a key, and equals itself only, whatever another looks like.
+Within one program less can change than between two (:mod:`.function_keys`): a function of a module, a class and an
+object of any kind stay what they are. So each of these has a key, and equals itself only, whatever another looks like.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from .identity import FunctionKeys
+from .function_keys import FunctionKeys
 from .keys import Parts, Same
 from .objects import is_compared_by_fields, is_importable, noted_results
 from .wrapped import UnknownBehaviourError, closure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
@@ -17,7 +17,7 @@ from .. import jax_compat, jax_rules
 from ..externals import ExternalNames
 from ..rules import Attributes
 from ..table import Table
-from .identity import FunctionKeys
+from .function_keys import FunctionKeys
 from .keys import Parts
 from .rules import RULES, LoweredRules
 from .settings import settings
@@ -137,12 +137,17 @@ class Remembering:
             inner = lowering.apart()
             found = _lowered_rules(lower(inner), inner)
             lowering.problems.extend(inner.problems)
-            if not inner.problems and found.can_be_kept():
+            if not found.can_be_kept():
+                self._own.add(key)
+            elif not inner.problems:
                 RULES.keep(key, found)
-        if found.externals or not found.can_be_kept():
+        if found.externals:
             self._own.add(key)
         called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
-        lowering.table.add([_calling(function, called) for function in found.functions], found.wanted, found.rules)
+        functions = found.functions
+        if any(name != new for name, new in called.items()):
+            functions = {name: _calling(function, called) for name, function in functions.items()}
+        lowering.table.add(functions, found.wanted, found.rules)
         return found.attributes
 
     def is_of_this_program(self, key: Hashable) -> bool:
@@ -162,13 +167,13 @@ def _lowered_rules(attributes: Attributes, lowering: _Lowers) -> LoweredRules:
     roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
     reached = {part.name: part for root in roots for part in reachable_functions(table.functions, root)}
     names = {name: f"{name}@{number}" for name in reached}
-    functions = tuple([part.renamed(names) for part in reached.values()])
+    functions = {names[name]: part.renamed(names) for name, part in reached.items()}
     return LoweredRules(
         {attribute: _renamed(value, names) for attribute, value in attributes.items()},
         functions,
         {new: table.wanted[name] for name, new in names.items()},
         frozenset([names[name] for name in table.rules if name in names]),
-        {name: lowering.externals.behind(name) for name in _called(functions)},
+        {name: lowering.externals.behind(name) for name in _called(functions.values())},
     )
 
 
@@ -186,7 +191,7 @@ def _names(value: Any) -> tuple[str, ...]:
     return value if isinstance(value, tuple) and all(isinstance(name, str) for name in value) else ()
 
 
-def _called(functions: Sequence[Function]) -> dict[str, None]:
+def _called(functions: Iterable[Function]) -> dict[str, None]:
     """Return the names of the externals of functions, in order."""
     nodes = (node for function in functions for node in function.nodes)
     return {getattr(node, field): None for node in nodes if (field := _external_field(node))}
@@ -194,7 +199,7 @@ def _called(functions: Sequence[Function]) -> dict[str, None]:
 
 def _calling(function: Function, names: Mapping[str, str]) -> Function:
     """Return a function with other names for its externals; itself if that changes nothing."""
-    if all(name == new for name, new in names.items()) or names.keys().isdisjoint(_called([function])):
+    if names.keys().isdisjoint(_called([function])):
         return function
     return function.replace(nodes=tuple([_node_calling(node, names) for node in function.nodes]))
 

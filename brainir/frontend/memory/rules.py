@@ -26,8 +26,8 @@ class LoweredRules:
     ----------
     attributes : dict
         Those of a node with these rules, their names among them.
-    functions : tuple of Function
-        Under names that no function of any program has.
+    functions : dict of str to Function
+        By name, which no function of any program has.
     wanted : dict of str to str
         For each function, the name that it would have if it were alone.
     rules : frozenset of str
@@ -37,14 +37,14 @@ class LoweredRules:
     """
 
     attributes: dict[str, Any]
-    functions: tuple[Function, ...]
+    functions: dict[str, Function]
     wanted: dict[str, str]
     rules: frozenset[str]
     externals: dict[str, External]
 
     def can_be_kept(self) -> bool:
         """Whether they are the same in every program, and small."""
-        constants = (constant for function in self.functions for constant in function.constants)
+        constants = (constant for function in self.functions.values() for constant in function.constants)
         return all(external.held is None for external in self.externals.values()) and (
             sum(len(constant.data or b"") for constant in constants) <= _MOST_BYTES
         )
