@@ -28,6 +28,9 @@ def placed(array: Any, *spec: Any) -> Any:
 X = placed(RANDOM.normal(size=(8, 4)), "x", "y")
 W = placed(RANDOM.normal(size=(4, 6)), "y", None)
 HELD = placed(RANDOM.normal(size=(8, 4)), "x", None)
+ON_ALL = placed(RANDOM.normal(size=(4,)), None)
+NUMBER = placed(3.0)
+ON_NO_MESH = jnp.arange(4.0)
 
 
 def lies(*spec: Any, **sums: Any) -> NamedSharding:
@@ -129,6 +132,32 @@ def with_constants(x: Any, w: Any) -> Any:
     return x * HELD + HELD.sum(axis=1, keepdims=True), HELD
 
 
+def with_the_same_on_all(x: Any, w: Any) -> Any:
+    """Constants that are on a mesh, and cut over none of its axes."""
+    return x * NUMBER, ON_ALL, NUMBER + 1, lax.scan(lambda c, _: (c * x.sum(), c), NUMBER, None, 2)
+
+
+def automatic_with_constants(x: Any, w: Any) -> Any:
+    """Constants that are on no mesh run on axes of every kind."""
+
+    def inner(y: Any) -> Any:
+        return y * ON_NO_MESH + np.arange(4, dtype=np.float32)
+
+    automatic = jax.sharding.auto_axes(inner, out_sharding=lies("x", "y"))
+    return lax.scan(lambda c, _: (jax.checkpoint(automatic)(c), None), automatic(x), None, 2)[0] * ON_NO_MESH
+
+
+def curved(x: Any, w: Any) -> Any:
+    """JAX batches conversions by an axis more than their operands have."""
+    row = jax.sharding.reshard(x, lies(None, None))[0]
+    return jax.hessian(lambda row: (row**3).sum())(row)
+
+
+def put(x: Any, w: Any) -> Any:
+    on_mesh = jax.device_put(np.ones((8, 4), np.float32), lies("x", "y"))
+    return jax.jit(jnp.sin, in_shardings=lies("x", "y"), out_shardings=lies("x", "y"))(x) * on_mesh
+
+
 def partial_sums(x: Any, w: Any) -> Any:
     y = jax.sharding.reshard(x, lies(None, "x"))
     z = jnp.einsum("ij,kj->ik", y, y, out_sharding=lies(None, None, unreduced={"x"}))
@@ -179,6 +208,10 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
     loss: ("gradient", "tangent"),
     looping: ("gradient", "tangent"),
     with_constants: (*WAYS,),
+    with_the_same_on_all: (),
+    automatic_with_constants: (*WAYS,),
+    curved: (),
+    put: (*WAYS,),
     partial_sums: (*WAYS,),
     mapped: (*WAYS,),
     random: (*WAYS,),
@@ -189,7 +222,7 @@ IN_CONTEXT: dict[Callable[..., Any], tuple[str, ...]] = {partly_automatic: (*WAY
 """Those that name a mesh by what is around them."""
 
 
-NOT_COMPILED = {automatic_in_loops} if JAX == (0, 8) else set[Callable[..., Any]]()
+NOT_COMPILED = {automatic_in_loops, automatic_with_constants} if JAX == (0, 8) else set[Callable[..., Any]]()
 """Those at whose originals XLA ends the process."""
 
 
@@ -223,7 +256,17 @@ def check(fn: Callable[..., Any], ways: tuple[str, ...]) -> set[str]:
     return {node.op for function in program.functions for node in function.nodes}
 
 
+def check_texts() -> None:
+    """Check that the text of a program writes a layout shortly, and its source each mesh once."""
+    program = brainir.lower(products, X, W)
+    assert "out_sharding=P(x,None)@explicit(x=4,y=2)" in str(program)
+    source = brainir.to_source(program)
+    assert source.count('MESH = (("x", "y"), (4, 2), ("explicit", "explicit"))') == 1
+    assert source.count("out_sharding=_layout(MESH, ") == 2
+
+
 def main() -> None:
+    check_texts()
     found = set().union(*(check(fn, ways) for fn, ways in PROGRAMS.items()))
     with jax.set_mesh(MESH):
         found |= set().union(*(check(fn, ways) for fn, ways in (PROGRAMS | IN_CONTEXT).items()))

@@ -27,8 +27,9 @@ def register_primitive(name: str, function: Any) -> None:
         Name of the primitive, as it was given to ``lower(..., keep=[name])``.
     function : Primitive or callable
         Called with the operands in order and the attributes as keywords: numbers, text, bools and tuples of them
-        (dtypes and members of enums by name). A primitive is bound; a function returns one array, or a tuple of them.
-        It must be traceable, and brings its own derivatives.
+        (dtypes, types and members of enums as text; a primitive that takes types needs a function around it). A
+        primitive is bound; a function returns one array, or a tuple of them. It must be traceable, and brings its own
+        derivatives.
 
     Raises
     ------

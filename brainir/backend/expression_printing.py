@@ -160,14 +160,17 @@ class ExpressionPrinter:
             case PrimitiveOf(name):
                 return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
             case MeshOf(shape, is_abstract):
-                parts = (shape.names, shape.sizes, shape.types)
                 made = self._scope.use("_abstract_mesh" if is_abstract else "_mesh")
-                return call((made,), [self._scope.plain(part) for part in parts])
+                return call((made,), [(f"*{self._scope.mesh(shape)}",)])
             case ShardingOf(sharding, is_abstract):
-                kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
                 spec = spec_expression(sharding.spec, unreduced=sharding.unreduced, reduced=sharding.reduced)
-                return call(kind, [self.doc(MeshOf(sharding.mesh, is_abstract)), self.doc(spec)], options)
+                if is_abstract:
+                    sums = [(name, self.doc(axes)) for name, axes in spec.keywords.items()]
+                    entries = [(self._scope.mesh(sharding.mesh),), *self.items(spec.arguments)]
+                    return call((self._scope.use("_layout"),), entries, [*sums, *options])
+                kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
+                return call(kind, [self.doc(MeshOf(sharding.mesh)), self.doc(spec)], options)
             case Name("builtins.frozenset"):
                 return (self._scope.use("frozenset"),)
             case Name(dotted):

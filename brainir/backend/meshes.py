@@ -25,8 +25,18 @@ def mesh_of(shape: MeshShape) -> Any:
     """
     around = jax.sharding.get_abstract_mesh()
     if tuple(around.axis_names) == shape.names and tuple(around.axis_sizes) == shape.sizes:
-        return around
+        return _with_devices(around)
     return _made(shape, tuple(jax.devices()))
+
+
+def _with_devices(around: Any) -> Any:
+    """Return the mesh around the call with its devices if it is that of ``jax.set_mesh``, since JAX 0.9."""
+    try:
+        with jax.core.eval_context():
+            concrete = jax.sharding.get_mesh()
+    except (AttributeError, ValueError):  # JAX 0.8 has none, and none is given where an axis of jax.vmap has a name
+        return around
+    return concrete if concrete.abstract_mesh == around else around
 
 
 def abstract_mesh_of(shape: MeshShape) -> Any:
@@ -69,7 +79,7 @@ def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
     kind = like if isinstance(like, jax.core.ShapedArray) else jax.typeof(like)
     around, sharding = jax.sharding.get_abstract_mesh(), getattr(kind, "sharding", None)
     if sharding is None or sharding.mesh.empty:
-        if around.empty:
+        if jax.sharding.AxisType.Manual not in around.axis_types:
             return spec
         sharding = jax.sharding.NamedSharding(around, jax.sharding.PartitionSpec())
     elif len(kind.shape) > len(spec.shape):

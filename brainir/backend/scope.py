@@ -14,6 +14,7 @@ import numpy as np
 
 from ..ir.constant import Constant
 from ..ir.errors import BrainIRError, EmissionError
+from ..ir.ops import MeshShape
 from ..ir.types import DTYPES, TensorType, literal_array, literal_type
 from .layout import Doc, call, display, flat, quote, statement
 from .prelude import PRELUDE
@@ -102,6 +103,8 @@ class ModuleScope:
         self._used: set[str] = set()
         self._constants: dict[tuple[str, str], str] = {}
         self._definitions: list[str] = []
+        self._meshes: dict[MeshShape, str] = {}
+        self.mesh_definitions: list[str] = []
         self._wide = wide
         self.taken: set[str] = {*FORBIDDEN, *kept, *self._local.values(), "_"}
         self.locals: set[str] = set()
@@ -243,6 +246,14 @@ class ModuleScope:
         parts = [quote(value[start : start + _TEXT_CHUNK]) for start in range(0, len(value), _TEXT_CHUNK)]
         name = f"KEY{sum(kind == 'text' for kind, _ in self._constants)}"
         return self._constant(("text", value), (parts[0],) if len(parts) == 1 else (_adjacent(parts),), name)
+
+    def mesh(self, shape: MeshShape) -> str:
+        """Return the module-level name of names, sizes and kinds of the axes of a mesh."""
+        if shape not in self._meshes:
+            name = self._meshes[shape] = self.new("MESH")
+            parts = self.plain((shape.names, shape.sizes, shape.types))
+            self.mesh_definitions.extend(statement((f"{name} = ", *parts), 0))
+        return self._meshes[shape]
 
     # Arrays
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..ir.errors import EmissionError
 from ..ir.files import file_path
-from ..ir.ops import RandomBits, RandomGamma, RandomSplit
+from ..ir.ops import RandomBits, RandomGamma, RandomSplit, UseMesh
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import ensure_verified
@@ -125,7 +125,13 @@ class _Module:
         # From the last helper on, because one can need those above it.
         helpers = [scope.localized(code) for name, code in reversed(PRELUDE.items()) if scope.uses(name)]
         stored = _weights(scope) if scope.uses("WEIGHTS") else []
-        tables = [*stored, *self._bound(), *(boundary.units() if scope.uses("UNITS") else []), *scope.definitions()]
+        tables = [
+            *stored,
+            *self._bound(),
+            *(boundary.units() if scope.uses("UNITS") else []),
+            *scope.mesh_definitions,
+            *self._arrays(),
+        ]
         top = [_title(self._program), *_import_blocks(scope.imports())]
         if not helpers:
             top.append(tables)
@@ -133,6 +139,15 @@ class _Module:
         defined = ["", "", *tables] if tables and helpers else []
         defined += [*boundary.class_lines, *functions, *entry]
         return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), *defined]) + "\n"
+
+    def _arrays(self) -> list[str]:
+        """Return the lines that define the constants of the module."""
+        lines = self._scope.definitions()
+        if not (lines and any(isinstance(node, UseMesh) for each in self._program.functions for node in each.nodes)):
+            return lines
+        # What runs on automatic axes takes none that are on the explicit axes of a mesh around the module.
+        no_mesh = f"{self._scope.use('jax')}.sharding.Mesh({self._scope.use('np')}.array(None), ())"
+        return [f"with {self._scope.use('jax')}.set_mesh({no_mesh}):", *(f"    {line}" for line in lines)]
 
     def _bound(self) -> Iterator[str]:
         """Yield the tables that the caller fills with what the program only names."""

@@ -21,6 +21,9 @@ from .rules import KEY_IMPLEMENTATIONS
 __all__ = ["abstract", "constant_value", "literal_array", "literal_value", "stored_value"]
 
 
+_NO_MESH = jax.sharding.Mesh(np.array(None), ())
+
+
 @functools.lru_cache(maxsize=1 << 12)
 def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
     """Return a type as JAX has it.
@@ -54,9 +57,16 @@ def literal_value(operand: str) -> Any:
 
 @contextlib.contextmanager
 def _unchecked() -> Iterator[None]:
-    """Make arrays at once, whatever they hold: a program may have a constant of NaN that nothing runs into."""
+    """Make arrays at once, whatever they hold: a program may have a constant of NaN that nothing runs into.
+
+    They are on no mesh: what runs on automatic axes takes none that are on the explicit axes of a mesh around it.
+    """
     with jax.core.eval_context(), jax.debug_nans(False), jax.debug_infs(False):
-        yield
+        if jax.sharding.get_abstract_mesh().empty:
+            yield
+        else:
+            with jax.set_mesh(_NO_MESH):
+                yield
 
 
 def literal_array(operand: str) -> Any:

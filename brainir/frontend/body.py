@@ -16,7 +16,7 @@ from . import jax_compat
 from .foreign.noinline import operands_of
 from .jax_compat import Literal, OpenJaxpr
 from .mesh_regions import equations_here
-from .parallel import laid_out
+from .parallel import laid_out, settled
 from .rules.shardings import has_layout, is_explicit
 from .sources import is_model_file, source_of
 
@@ -68,18 +68,19 @@ class Body:
         self._note(value)
         array = jax_compat.constant_array(value, kind)
         if kind.shape == () and not kind.is_key and kind.dtype != "float0":
-            return literal_text(array, kind.weak_type)
+            return self._on_mesh(literal_text(array, kind.weak_type), aval)
         count = len(self._constants)
         while f"c{count}" in self._taken:
             count += 1
         name = self._name(f"c{count}")
         self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.octets(value, array)))
-        sharding = aval.sharding
-        return self._laid_out(name, aval) if is_explicit(sharding.mesh) and any(sharding.spec) else name
+        return self._on_mesh(name, aval)
 
-    def _laid_out(self, constant: str, aval: Any) -> str:
-        """Return the name of a constant on the explicit axes of a mesh that the program found it on."""
-        name = f"{constant}_on_mesh"
+    def _on_mesh(self, constant: str, aval: Any) -> str:
+        """Return the name of a constant or literal on the explicit axes of a mesh, if the program found it there."""
+        if not is_explicit(aval.sharding.mesh):
+            return constant
+        name = f"{constant}_on_mesh" if constant in self._taken else "scalar_on_mesh"
         while name in self._taken:
             name += "_"
         self._laid_out_constants.append(laid_out(constant, self._name(name), aval))
@@ -92,9 +93,10 @@ class Body:
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
+        constants = {*self._jaxpr.constvars}
         nodes = [
             self._node(equation)
-            for equation in equations_here(self._jaxpr)
+            for equation in (settled(equation, constants) for equation in equations_here(self._jaxpr))
             if equation.primitive.name != "convert_element_type" or not self._is_passed_on(equation)
         ]
         outputs = self._operands_of(self._jaxpr.outvars)
@@ -126,8 +128,9 @@ class Body:
         kind = atom.aval
         if not kind.shape and isinstance(kind.dtype, np.dtype) and kind.dtype != jax.dtypes.float0:
             self._note(atom.val)
-            return jax_compat.literal_operand(atom)
-        # With jax_use_simplified_jaxpr_constants, JAX has arrays as literals.
+            if not is_explicit(kind.sharding.mesh):
+                return jax_compat.literal_operand(atom)
+        # An array of JAX on explicit axes; with jax_use_simplified_jaxpr_constants, JAX has all arrays as literals.
         name = self._arrays.get(id(atom.val))
         if name is None:
             name = self._arrays[id(atom.val)] = self._constant(kind, atom.val)

@@ -192,7 +192,8 @@ def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) 
             if any(before is not after for before, after in zip(old, new, strict=True)):
                 raise StateError(
                     f"the step writes the parameter {format_path(state.path)}; a parameter stays fixed during a step "
-                    "(make it a HiddenState or ShortTermState if it is part of the dynamics)"
+                    "(make it a HiddenState or ShortTermState if it is part of the dynamics; lower a step that trains "
+                    "as a function of its states: brainstate.transform.StatefulFunction(step).jaxpr_call)"
                 )
             kept.append(state.replace(returned=False))
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from .rules.registry import ints, rule
 from .rules.shardings import axis_names, has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
 from .tracing import manual_axes, within_shard_map
 
-__all__ = ["RULES", "laid_out"]
+__all__ = ["RULES", "laid_out", "settled"]
 
 
 def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
@@ -45,6 +45,26 @@ def _reshard(table: FunctionTable, equation: Any) -> Attributes:
         return {"op": "copy"}
     named = equation.params.get("concrete_mesh") is not None
     return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}
+
+
+def settled(equation: jax_compat.Equation, constants: Container[Any]) -> jax_compat.Equation:
+    """Return an equation without what it says of places that its types do not say, or that depends on who traces it."""
+    params = equation.params
+    if equation.primitive.name == "convert_element_type":
+        # jax.vmap adds its axis to what a conversion says more often than to its operand.
+        given, (operand,), made = params["sharding"], equation.invars, equation.outvars[0].aval
+        if has_layout(given) and (made.sharding.mesh.empty or len(given.spec) > made.ndim):
+            said = None if made.sharding == operand.aval.sharding else made.sharding
+            return equation.replace(params={**params, "sharding": said})
+    elif equation.primitive.name == "device_put":
+        # Where a constant comes from is where whoever traces made it; no cotangent goes back there.
+        fixed = [jax_compat.is_literal(atom) or atom in constants for atom in equation.invars]
+        if any(fixed):
+            places = zip(params["srcs"], fixed, strict=True)
+            return equation.replace(
+                params={**params, "srcs": tuple([None if is_fixed else place for place, is_fixed in places])}
+            )
+    return equation
 
 
 def laid_out(constant: str, name: str, aval: Any) -> Reshard:

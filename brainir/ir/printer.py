@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Iterable, Sequence
 
 from .constant import Constant
@@ -24,6 +25,7 @@ from .interface import (
 )
 from .model import Model, StatePath
 from .node import Node
+from .ops import MeshShape, Sharding
 from .program import Function, Program, Value
 from .types import is_literal
 from .wording import counted
@@ -75,12 +77,31 @@ def format_attribute(value: object) -> str:
         return f"({','.join(map(format_attribute, value))})"
     if isinstance(value, LeafTree | NoneTree | SequenceTree | DictTree | NamedTupleTree | DataclassTree | CustomTree):
         return format_tree(value)
+    if isinstance(value, MeshShape):
+        return _format_mesh(value)
+    if isinstance(value, Sharding):
+        return _format_sharding(value)
     if isinstance(value, Model):
         fields = type(value).model_fields
         given = ((name, getattr(value, name)) for name in fields)
         shown = (f"{name}={format_attribute(each)}" for name, each in given if each != fields[name].default)
         return f"{{{', '.join(shown)}}}"
     return str(value)
+
+
+def _format_mesh(mesh: MeshShape) -> str:
+    """Write a mesh as its axes by kind, ``explicit(x=4,y=2)``."""
+    axes = zip(mesh.names, mesh.sizes, mesh.types, strict=False)
+    kinds = itertools.groupby(axes, key=lambda axis: axis[2])
+    return "+".join(f"{kind}({','.join(f'{name}={size}' for name, size, _ in group)})" for kind, group in kinds) or "()"
+
+
+def _format_sharding(sharding: Sharding) -> str:
+    """Write a sharding as its spec on its mesh, ``P(x,None)@explicit(x=4,y=2)``."""
+    said = {"memory": sharding.memory, "unreduced": sharding.unreduced, "reduced": sharding.reduced}
+    parts = [format_attribute(entry) for entry in sharding.spec]
+    parts += [f"{name}={format_attribute(value)}" for name, value in said.items() if value]
+    return f"P({','.join(parts)})@{_format_mesh(sharding.mesh)}"
 
 
 def format_tree(tree: Tree | None) -> str:

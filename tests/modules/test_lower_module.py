@@ -101,6 +101,25 @@ def test_a_parameter_that_the_step_writes_is_named() -> None:
     assert "writes the parameter w" in message
 
 
+def test_a_step_that_trains_is_lowered_as_a_function_of_its_states() -> None:
+    cell = Cell(nothing)
+
+    def train(x: Any) -> Any:
+        weights = {"w": cell.w}
+        slopes, loss = brainstate.transform.grad(lambda: jnp.sum(cell(x) ** 2), weights, return_value=True)()
+        cell.w.value = cell.w.value - 0.1 * slopes["w"]
+        return loss
+
+    step = brainstate.transform.StatefulFunction(train, return_only_write=False)
+    states = step.make_jaxpr(X).get_states(X)
+    values = [state.value for state in states]
+    program = brainir.lower(step.jaxpr_call, values, X)
+    new, loss = jax.jit(brainir.to_callable(program))(values, X)
+    assert_same_bits(loss, brainstate.transform.jit(train)(X))
+    assert_same_bits(list(new), [state.value for state in states])
+    assert "StatefulFunction(step).jaxpr_call" in lowering_error(Cell(lambda cell: setattr(cell.w, "value", X)), X)
+
+
 def test_a_parameter_that_is_written_back_unchanged_is_no_error() -> None:
     def touch(cell: Cell) -> None:
         cell.w.value = cell.w.value  # counts as a write

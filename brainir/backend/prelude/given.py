@@ -20,7 +20,12 @@ def _mesh(names, sizes, types):
     """Return the mesh around the call if it has this shape, else one of the first devices."""
     around = jax.sharding.get_abstract_mesh()
     if (tuple(around.axis_names), tuple(around.axis_sizes)) == (names, sizes):
-        return around
+        try:
+            with jax.core.eval_context():
+                concrete = jax.sharding.get_mesh()
+        except (AttributeError, ValueError):
+            return around
+        return concrete if concrete.abstract_mesh == around else around
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
     devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
     return jax.sharding.Mesh(devices, names, axis_types=kinds)
@@ -33,6 +38,13 @@ def _abstract_mesh(names, sizes, types):
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
     device = _mesh(names, sizes, types).abstract_mesh.abstract_device
     return jax.sharding.AbstractMesh(sizes, names, axis_types=kinds, abstract_device=device)
+''',
+    "_layout": '''
+def _layout(mesh, *spec, memory_kind=None, **sums):
+    """Return how an array lies on a mesh of these names, sizes and kinds of axes."""
+    spec = jax.sharding.PartitionSpec(*spec, **sums)
+    options = {} if memory_kind is None else {"memory_kind": memory_kind}
+    return jax.sharding.NamedSharding(_abstract_mesh(*mesh), spec, **options)
 ''',
     "_external": '''
 def _external(name):

@@ -42,7 +42,7 @@ def _shard_map(node: Any, types: Types) -> Expression:
     return Apply(mapped, as_operands(node.inputs))
 
 
-def spec_expression(spec: Spec, **sums: tuple[str, ...]) -> Expression:
+def spec_expression(spec: Spec, **sums: tuple[str, ...]) -> Apply:
     """Return a ``PartitionSpec``; `sums` are its ``unreduced`` and ``reduced`` axes."""
     free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
     entries = tuple(free if entry == "*" else Literal(entry) for entry in spec)
