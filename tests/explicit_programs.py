@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 import brainir
 from tests.compare import JAX, assert_same_bits, lowered, stablehlo
+from tests.parallel_programs import ON_EXPLICIT_AXES
 
 MESH = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
 RANDOM = np.random.default_rng(1)
@@ -164,6 +165,41 @@ def partial_sums(x: Any, w: Any) -> Any:
     return jax.sharding.reshard(z, lies(None, None))
 
 
+def spread(x: Any, w: Any) -> Any:
+    """Sums that are spread over devices, what they become, and their cotangents."""
+
+    def over(fn: Callable[..., Any], *specs: Any) -> Any:
+        return jax.shard_map(fn, mesh=MESH, in_specs=specs[0], out_specs=specs[1])(x)
+
+    def everywhere(x: Any) -> Any:
+        held = lax.pcast(lax.all_gather(x, "x", to="reduced", tiled=True), "x", to="varying")
+        return jnp.sin(held) * lax.pcast(lax.pcast(jnp.ones(2), "x", to="reduced"), "x", to="varying")
+
+    return (
+        jax.sharding.reshard(
+            over(lambda x: lax.pcast(x, "x", to="unreduced"), P("x", "y"), P(None, "y", unreduced={"x"})),
+            lies(None, "y"),
+        ),
+        over(lambda x: lax.psum(lax.pcast(jnp.sin(x), "x", to="unreduced"), "x"), P("x", "y"), P(None, "y")),
+        over(
+            lambda x: lax.psum_scatter(lax.pcast(x.reshape(4, 1), "x", to="unreduced"), "x", tiled=True),
+            P("x", "y"),
+            P("x", "y"),
+        ),
+        over(everywhere, P("x", "y"), P("x", "y")),
+    )
+
+
+def spread_operand(x: Any, w: Any) -> Any:
+    part = jax.shard_map(
+        lambda x: lax.pcast(x, "x", to="varying") * 2,
+        mesh=MESH,
+        in_specs=P(None, "y", reduced={"x"}),
+        out_specs=P("x", "y"),
+    )
+    return part(jax.sharding.reshard(x, lies(None, "y", reduced={"x"})))
+
+
 def mapped(x: Any, w: Any) -> Any:
     def inner(x: Any, w: Any) -> Any:
         return jnp.sin(x) @ w + lax.psum(jnp.zeros_like(x).sum(), "x")
@@ -218,13 +254,18 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
     random: (*WAYS,),
 }
 """The programs, and the ways in which JAX can transform them."""
+if JAX >= (0, 9):
+    PROGRAMS |= dict.fromkeys((spread, spread_operand), ("gradient", "tangent"))
 
 IN_CONTEXT: dict[Callable[..., Any], tuple[str, ...]] = {partly_automatic: (*WAYS,)}
 """Those that name a mesh by what is around them."""
 
 
-ONLY_JITTED = {automatic_in_loops, put} if JAX == (0, 8) else set[Callable[..., Any]]()
-"""Those that JAX 0.8 does not run without a jit: XLA ends the process, or the devices of a mesh are not known."""
+NOT_RUN = {
+    (0, 8): {automatic_in_loops, put},
+    (0, 9): {spread, spread_operand},
+}.get(JAX, set())
+"""Those that JAX cannot run without a jit: the originals, or one on a mesh whose devices JAX 0.8 does not tell."""
 
 
 def assert_same(ours: Callable[..., Any], original: Callable[..., Any], name: str) -> None:
@@ -272,9 +313,9 @@ def main() -> None:
     with jax.set_mesh(MESH):
         found |= set().union(*(check(fn, ways) for fn, ways in (PROGRAMS | IN_CONTEXT).items()))
         # Without a jit, JAX makes arrays on explicit axes only where the mesh is around it.
-        for fn in PROGRAMS.keys() - ONLY_JITTED:
+        for fn in PROGRAMS.keys() - NOT_RUN:
             assert_same_bits(brainir.to_callable(brainir.lower(fn, X, W))(X, W), fn(X, W), fn.__name__)
-    assert {"reshard", "use_mesh"} <= found
+    assert found >= (ON_EXPLICIT_AXES if JAX >= (0, 9) else {"reshard", "use_mesh"})
 
 
 if __name__ == "__main__":

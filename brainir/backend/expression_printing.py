@@ -164,7 +164,7 @@ class ExpressionPrinter:
                 return call((made,), [(f"*{self._scope.mesh(shape)}",)])
             case ShardingOf(sharding, is_abstract):
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
-                spec = spec_expression(sharding.spec, unreduced=sharding.unreduced, reduced=sharding.reduced)
+                spec = spec_expression(sharding)
                 if is_abstract:
                     sums = [(name, self.doc(axes)) for name, axes in spec.keywords.items()]
                     entries = [(self._scope.mesh(sharding.mesh),), *self.items(spec.arguments)]

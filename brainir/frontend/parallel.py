@@ -97,7 +97,7 @@ def _sharding_constraint(
     return {"sharding": sharding_record(sharding)}
 
 
-@rule("psum", "pmax", "pmin")
+@rule("psum", "pmax", "pmin", "unreduced_psum")
 def _all_reduce(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     named = (int(axis) if isinstance(axis, int) else axis_names(axis)[0] for axis in axes)
     return {"axes": tuple(named), "axis_index_groups": _groups(axis_index_groups)}
@@ -116,7 +116,22 @@ def _pvary(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     return {"axes": tuple(sorted(axis_names(axes)))}
 
 
-@rule("all_gather_invariant")
+@rule("preduced")
+def _preduced(*, axes: Any) -> Attributes:
+    return {"axes": axis_names(axes)}
+
+
+@rule("reduced_vary_cast", "reduced_vary_cast_p", op="reduced_vary_cast")
+def _reduced_vary_cast(*, axes: Any) -> Attributes:
+    return {"axes": axis_names(axes)}
+
+
+@rule("vary_unreduced_cast", "vary_unreduced_cast_p", op="vary_unreduced_cast")
+def _vary_unreduced_cast(*, axes: Any) -> Attributes:
+    return {"axes": axis_names(axes)}
+
+
+@rule("all_gather_invariant", "all_gather_reduced")
 def _all_gather_invariant(*, axis_name: Any, axis_size: int, all_gather_dimension: int, tiled: bool) -> Attributes:
     return _all_gather(axis_name=axis_name, axis_size=axis_size, all_gather_dimension=all_gather_dimension, tiled=tiled)
 
@@ -134,7 +149,7 @@ def _all_gather(
     }
 
 
-@rule("reduce_scatter")
+@rule("reduce_scatter", "unreduced_reduce_scatter")
 def _reduce_scatter(
     *, axis_name: Any, axis_size: int, scatter_dimension: int, tiled: bool, axis_index_groups: Any = None
 ) -> Attributes:

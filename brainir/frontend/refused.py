@@ -45,18 +45,9 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "swap",
         "unpin",
     ),
-    "it works on sums that are spread over devices (reduced and unreduced axes), which only meshes with explicit axes"
-    " have; use automatic axes": (
-        "all_gather_reduced",
-        "preduced",
-        "reduced_vary_cast",
-        "reduced_vary_cast_p",
+    "it works on extremes that are spread over devices; use jax.lax.pmax or pmin of what varies": (
         "unreduced_pmax",
         "unreduced_pmin",
-        "unreduced_psum",
-        "unreduced_reduce_scatter",
-        "vary_unreduced_cast",
-        "vary_unreduced_cast_p",
     ),
     "it works on tokens, which hold no value; order callbacks with ordered=True": ("after_all", "create_token"),
     "it sends between devices in pairs, which JAX has on GPUs only; use jax.lax.ppermute": ("precv", "psend"),

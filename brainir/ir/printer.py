@@ -25,7 +25,7 @@ from .interface import (
 )
 from .model import Model, StatePath
 from .node import Node
-from .ops import MeshShape, Sharding
+from .ops import MeshShape, Sharding, SpreadSpec
 from .program import Function, Program, Value
 from .types import is_literal
 from .wording import counted
@@ -80,7 +80,9 @@ def format_attribute(value: object) -> str:
     if isinstance(value, MeshShape):
         return _format_mesh(value)
     if isinstance(value, Sharding):
-        return _format_sharding(value)
+        return f"{_format_spec(value)}@{_format_mesh(value.mesh)}"
+    if isinstance(value, SpreadSpec):
+        return _format_spec(value)
     if isinstance(value, Model):
         fields = type(value).model_fields
         given = ((name, getattr(value, name)) for name in fields)
@@ -96,12 +98,14 @@ def _format_mesh(mesh: MeshShape) -> str:
     return "+".join(f"{kind}({','.join(f'{name}={size}' for name, size, _ in group)})" for kind, group in kinds) or "()"
 
 
-def _format_sharding(sharding: Sharding) -> str:
-    """Write a sharding as its spec on its mesh, ``P(x,None)@explicit(x=4,y=2)``."""
-    said = {"memory": sharding.memory, "unreduced": sharding.unreduced, "reduced": sharding.reduced}
-    parts = [format_attribute(entry) for entry in sharding.spec]
+def _format_spec(given: Sharding | SpreadSpec) -> str:
+    """Write how an array lies on a mesh, ``P(x,None)``."""
+    said: dict[str, object] = {"unreduced": given.unreduced, "reduced": given.reduced}
+    if isinstance(given, Sharding):
+        said["memory"] = given.memory
+    parts = [format_attribute(entry) for entry in given.spec]
     parts += [f"{name}={format_attribute(value)}" for name, value in said.items() if value]
-    return f"P({','.join(parts)})@{_format_mesh(sharding.mesh)}"
+    return f"P({','.join(parts)})"
 
 
 def format_tree(tree: Tree | None) -> str:

@@ -87,6 +87,31 @@ def _parallel() -> Any:
     return lambda x: (run(x), checked(x))
 
 
+def _spread() -> Any:
+    """Return a function with sums that are spread over devices, of which there is one."""
+    kinds = (jax.sharding.AxisType.Explicit,)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",), axis_types=kinds)
+
+    def over(fn: Any, in_specs: Any, out_specs: Any) -> Any:
+        return jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+
+    def gathered(x: Any) -> Any:
+        held = lax.pcast(lax.all_gather(x, "x", to="reduced", tiled=True), "x", to="varying")
+        return held * lax.pcast(lax.pcast(jnp.float32(3), "x", to="reduced"), "x", to="varying")
+
+    def run(x: Any) -> Any:
+        x = jax.sharding.reshard(x, NamedSharding(mesh, P("x")))
+        part = over(lambda x: lax.pcast(x, "x", to="unreduced"), P("x"), P(None, unreduced={"x"}))(x)
+        return (
+            jax.sharding.reshard(part, NamedSharding(mesh, P(None))),
+            over(lambda x: lax.psum(lax.pcast(2 * x, "x", to="unreduced"), "x"), P("x"), P(None))(x),
+            over(lambda x: lax.psum_scatter(lax.pcast(x, "x", to="unreduced"), "x", tiled=True), P("x"), P("x"))(x),
+            over(gathered, P("x"), P("x"))(x),
+        )
+
+    return run
+
+
 def _permuted_columns(s: Any) -> Any:
     """Return what does not depend on the signs of vectors."""
     product, upper, order = jax.scipy.linalg.qr_multiply(s, jnp.eye(4), pivoting=True)
@@ -124,6 +149,7 @@ OPERATIONS: dict[str, Case] = {
     "external": Case(_external, (X,)),
     "parallel": Case(_parallel(), (X,)),
     "parallel_on_GPUs": Case(_across(), (X,)),
+    "sums_over_devices": Case(_spread(), (X,), since=(0, 9)),
     "permuted_columns": Case(_permuted_columns, (S,), since=(0, 10)),
 }  # fmt: skip
 """By the name of the file."""

@@ -22,7 +22,6 @@ import numpy as np
 from jax import lax
 
 import brainir
-from brainir.backend.scope import WIDE
 from brainir.ir.constant import Constant
 from brainir.ir.ops import Broadcast, Callback, CustomCall, RaggedAllToAll
 from brainir.ir.program import SCHEMA_VERSION, Function, Program
@@ -145,7 +144,7 @@ def _element_types() -> Program:
     """Return a program that holds a constant of every element type but those of 64 bits, which JAX has off."""
     constants = []
     for name, dtype in DTYPES.items():
-        if name not in {"float0", *WIDE}:
+        if name != "float0" and not TensorType(name, ()).is_wide:
             octets = bytes(k & (1 << USED_BITS.get(name, 8)) - 1 for k in range(0, 256, 5 if dtype.itemsize > 1 else 9))
             array = np.frombuffer(octets[: len(octets) // dtype.itemsize * dtype.itemsize], dtype)
             constants.append(Constant.of(f"c_{name}", TensorType(name, array.shape), array))

@@ -6,9 +6,10 @@ from typing import Any
 
 from jax import lax
 
-from ...ir.ops import Spec
-from ..expressions import Apply, Expression, FunctionOf, Item, Literal, MeshOf, Name, Plain, ShardingOf, Tuple
-from .registry import Types, as_keywords, as_operands, call, rule
+from ...ir.ops import Sharding, Spec, SpreadSpec
+from ...ir.types import is_literal
+from ..expressions import Apply, Expression, FunctionOf, Item, Literal, MeshOf, Name, Operand, Plain, ShardingOf, Tuple
+from .registry import Types, as_keywords, as_operands, call, dtype, rule
 
 
 @rule("sharding_constraint")
@@ -42,15 +43,19 @@ def _shard_map(node: Any, types: Types) -> Expression:
     return Apply(mapped, as_operands(node.inputs))
 
 
-def spec_expression(spec: Spec, **sums: tuple[str, ...]) -> Apply:
-    """Return a ``PartitionSpec``; `sums` are its ``unreduced`` and ``reduced`` axes."""
+def spec_expression(spec: Spec | SpreadSpec | Sharding) -> Apply:
+    """Return a ``PartitionSpec``."""
     free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
+    named: dict[str, Expression] = {}
+    if not isinstance(spec, tuple):
+        sums = {"unreduced": spec.unreduced, "reduced": spec.reduced}
+        named = {name: Apply(Name("builtins.frozenset"), (Literal(axes),)) for name, axes in sums.items() if axes}
+        spec = spec.spec
     entries = tuple(free if entry == "*" else Literal(entry) for entry in spec)
-    named = {name: Apply(Name("builtins.frozenset"), (Literal(axes),)) for name, axes in sums.items() if axes}
     return Apply(Name("jax.sharding.PartitionSpec"), entries, named)
 
 
-@rule("psum", "pmax", "pmin")
+@rule("psum", "pmax", "pmin", "unreduced_psum")
 def _all_reduce(node: Any, types: Types) -> Expression:
     operands = as_operands(node.inputs)
     # jax.vmap makes this of a sum of what it does not map; lax.psum would leave it out.
@@ -62,7 +67,8 @@ def _all_reduce(node: Any, types: Types) -> Expression:
         return Item(bound, 0) if is_listed else bound
     options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
     given = operands[0] if len(operands) == 1 else Tuple(operands)
-    return Apply(Name(f"lax.{node.op}"), (given, Literal(node.axes)), as_keywords(options))
+    # Of what is marked as a part of a sum, lax.psum is another operation.
+    return Apply(Name(f"lax.{node.op.removeprefix('unreduced_')}"), (given, Literal(node.axes)), as_keywords(options))
 
 
 @rule("pvary")
@@ -71,6 +77,25 @@ def _pvary(node: Any, types: Types) -> Expression:
     if hasattr(lax, "pcast"):
         return call("lax.pcast", node, axis_name=node.axes, to="varying")
     return Apply(Name("lax.pvary"), (*as_operands(node.inputs), Literal(node.axes)))
+
+
+@rule("preduced", "reduced_vary_cast", "vary_unreduced_cast")
+def _cast(node: Any, types: Types) -> Expression:
+    to = {"preduced": "reduced", "reduced_vary_cast": "varying", "vary_unreduced_cast": "unreduced"}[node.op]
+    (operand,) = node.inputs
+    value: Expression = Operand(operand)
+    if is_literal(operand):
+        # A number of numpy is on no mesh; what this gives is on the one around, and no operation of the program.
+        kind = types(operand)
+        options = {"new_dtype": dtype(kind.dtype), "weak_type": kind.weak_type, "sharding": None}
+        value = Apply(Name("lax.convert_element_type_p.bind"), (value,), as_keywords(options))
+    return Apply(Name("lax.pcast"), (value,), as_keywords({"axis_name": node.axes, "to": to}))
+
+
+@rule("all_gather_reduced")
+def _all_gather_reduced(node: Any, types: Types) -> Expression:
+    options = {"axis_name": node.axes, "axis": node.all_gather_dimension, "tiled": node.tiled}
+    return call("lax.all_gather", node, **options, to="reduced")
 
 
 @rule("all_gather")
@@ -94,7 +119,7 @@ def _all_gather_invariant(node: Any, types: Types) -> Expression:
     return call("lax.all_gather", node, **options, to="invarying")
 
 
-@rule("reduce_scatter")
+@rule("reduce_scatter", "unreduced_reduce_scatter")
 def _reduce_scatter(node: Any, types: Types) -> Expression:
     return call(
         "lax.psum_scatter",

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ...ir.ops import MeshShape, Sharding, Spec
+from ...ir.ops import MeshShape, Sharding, Spec, SpreadSpec
 from .registry import Attributes, UnsupportedError, ints
 
 __all__ = ["axis_names", "has_layout", "is_explicit", "layout", "mesh_shape", "partition_spec", "sharding_record"]
@@ -67,17 +67,11 @@ def layout(given: Any) -> Attributes:
     return {"out_sharding": sharding_record(given)} if has_layout(given) else {}
 
 
-def partition_spec(spec: Any) -> Spec:
-    """Return a partition spec as a tuple.
-
-    Raises
-    ------
-    UnsupportedError
-        If it speaks of partial sums.
-    """
-    if any(_partial_sums(spec)):
-        raise UnsupportedError(f"the spec {spec}, which speaks of reductions")
-    return _entries(spec)
+def partition_spec(spec: Any) -> Spec | SpreadSpec:
+    """Return a partition spec as a tuple; as a record if it speaks of sums."""
+    unreduced, reduced = _partial_sums(spec)
+    entries = _entries(spec)
+    return SpreadSpec(spec=entries, unreduced=unreduced, reduced=reduced) if unreduced or reduced else entries
 
 
 def _partial_sums(spec: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

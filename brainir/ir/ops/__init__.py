@@ -101,7 +101,7 @@ from .random import (
     Threefry2x32,
 )
 from .reduction import ArgReduce, Cumulative, Reduce, ReduceWith
-from .sharding import MeshShape, Sharding, Spec, layout_of
+from .sharding import MeshShape, Sharding, Spec, SpreadSpec, layout_of
 from .sorting import ApproxTopK, Sort, TopK
 from .structure import (
     BitcastConvertType,
@@ -230,6 +230,7 @@ __all__ = [
     "Sort",
     "Spec",
     "Split",
+    "SpreadSpec",
     "Squeeze",
     "Stack",
     "Svd",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from ..model import FunctionRef
 from ..node import Node, Traits
-from .sharding import MeshShape, Sharding, Spec
+from .sharding import MeshShape, Sharding, Spec, SpreadSpec
 from .traits import CONTROL, Ints
 
 
@@ -46,8 +46,8 @@ class ShardMap(Node):
     op: Literal["shard_map"] = "shard_map"
     function: FunctionRef
     mesh: MeshShape
-    in_specs: tuple[Spec, ...]
-    out_specs: tuple[Spec, ...]
+    in_specs: tuple[Spec | SpreadSpec, ...]
+    out_specs: tuple[Spec | SpreadSpec, ...]
     manual_axes: tuple[str, ...]
     check_vma: bool = True
     family_traits: ClassVar[Traits] = CONTROL
@@ -59,16 +59,21 @@ class AllReduce(Node):
     Numbers among the axes are axes of the operand, which disappear: what ``jax.vmap`` makes of its own axis names.
     """
 
-    op: Literal["psum", "pmax", "pmin"]
+    op: Literal["psum", "pmax", "pmin", "unreduced_psum"]
     axes: tuple[str | int, ...]
     axis_index_groups: tuple[Ints, ...] | None = None
-    op_traits: ClassVar[dict[str, Traits]] = {"psum": Traits(linear=(0,))}
+    op_traits: ClassVar[dict[str, Traits]] = dict.fromkeys(("psum", "unreduced_psum"), Traits(linear=(0,)))
 
 
 class Vary(Node):
-    """The operand, marked as one that differs between devices along mesh axes (``jax.lax.pvary``)."""
+    """The operand, marked as another kind of value along mesh axes (``jax.lax.pcast``).
 
-    op: Literal["pvary"] = "pvary"
+    What is the same on all devices becomes one that differs between them (``pvary``), or one whose cotangents differ
+    and are added up (``preduced``), which becomes one that differs (``reduced_vary_cast``). What differs becomes a part
+    of a sum that is still to be added up (``vary_unreduced_cast``).
+    """
+
+    op: Literal["pvary", "preduced", "reduced_vary_cast", "vary_unreduced_cast"]
     axes: tuple[str, ...]
     family_traits: ClassVar[Traits] = Traits(elementwise=True, linear=(0,))
 
@@ -76,10 +81,11 @@ class Vary(Node):
 class AllGather(Node):
     """The operands of all devices along mesh axes, joined.
 
-    The result of ``all_gather_invariant`` (``to="invarying"``) counts as one that is the same on all devices.
+    The result of ``all_gather_invariant`` (``to="invarying"``) counts as one that is the same on all devices, that of
+    ``all_gather_reduced`` (``to="reduced"``) as one that is, too, and whose cotangents are added up.
     """
 
-    op: Literal["all_gather", "all_gather_invariant"]
+    op: Literal["all_gather", "all_gather_invariant", "all_gather_reduced"]
     axes: tuple[str, ...]
     axis_size: int
     all_gather_dimension: int
@@ -89,9 +95,12 @@ class AllGather(Node):
 
 
 class ReduceScatter(Node):
-    """The sum of the operands of all devices; each device gets its part (``jax.lax.psum_scatter``)."""
+    """The sum of the operands of all devices; each device gets its part (``jax.lax.psum_scatter``).
 
-    op: Literal["reduce_scatter"] = "reduce_scatter"
+    The operand of ``unreduced_reduce_scatter``, as that of ``unreduced_psum``, is marked as a part of a sum.
+    """
+
+    op: Literal["reduce_scatter", "unreduced_reduce_scatter"]
     axes: tuple[str, ...]
     axis_size: int
     scatter_dimension: int

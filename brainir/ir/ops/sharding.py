@@ -36,6 +36,14 @@ class Sharding(Model):
     reduced: tuple[str, ...] = ()
 
 
+class SpreadSpec(Model):
+    """A ``PartitionSpec`` of an array that is spread over devices as a sum: see :class:`Sharding`."""
+
+    spec: Spec
+    unreduced: tuple[str, ...] = ()
+    reduced: tuple[str, ...] = ()
+
+
 def layout_of(node: Node) -> Sharding | None:
     """Return what a node says of how its last result lies on explicit axes; None if it leaves that to JAX."""
     return getattr(node, "out_sharding", None)

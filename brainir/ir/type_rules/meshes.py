@@ -10,8 +10,11 @@ from .registry import Shape, TypeRuleError
 __all__ = ["check_layout", "check_size", "count_pieces"]
 
 
-def count_pieces(shape: Shape, spec: ops.Spec, mesh: ops.MeshShape) -> Shape:
+def count_pieces(shape: Shape, spec: ops.Spec | ops.SpreadSpec, mesh: ops.MeshShape) -> Shape:
     """Return into how many pieces each axis is cut."""
+    if isinstance(spec, ops.SpreadSpec):
+        check_layout(shape, ops.Sharding(mesh=mesh, spec=spec.spec, unreduced=spec.unreduced, reduced=spec.reduced))
+        spec = spec.spec
     if not len(mesh.names) == len(mesh.sizes) == len(mesh.types):
         raise TypeRuleError(f"the mesh has {len(mesh.names)} axes, {len(mesh.sizes)} sizes and {len(mesh.types)} types")
     sizes = dict(zip(mesh.names, mesh.sizes, strict=True))
