@@ -139,12 +139,14 @@ def on_explicit_axes(x: Any, w: Any) -> Any:
     kinds = (jax.sharding.AxisType.Explicit,) * 2
     devices = np.array(jax.devices()[:1]).reshape(1, 1)
     mesh = jax.sharding.Mesh(devices, ("x", "y"), axis_types=kinds).abstract_mesh
-    rows, columns, whole = (jax.sharding.NamedSharding(mesh, P(*axes)) for axes in (("x",), (None, "y"), ()))
+    axes = (("x",), ("y",), (None, "y"), ())
+    rows, along, columns, whole = (jax.sharding.NamedSharding(mesh, P(*each)) for each in axes)
     with jax.sharding.use_abstract_mesh(mesh):
         x, w = jax.sharding.reshard(x, rows), jax.sharding.reshard(w, columns)
         y = lax.dot_general(x, w, (((0,), (0,)), ((), ())), out_sharding=rows)
         counted = lax.broadcasted_iota(jnp.int32, w.shape, 0, out_sharding=columns) * lax.full_like(w, 2)
-        total = lax.reduce_sum(lax.broadcast_in_dim(y, w.shape, (1,), out_sharding=columns) + counted, (0, 1))
+        z = lax.broadcast_in_dim(jax.sharding.reshard(y, along), w.shape, (1,), out_sharding=columns)
+        total = lax.reduce_sum(z + counted, (0, 1))
         folded = lax.reshape(w, (w.size,), out_sharding=rows).sum()
         return jax.sharding.reshard(jnp.tanh(y) * x, whole), jax.sharding.reshard(total * folded, whole)
 
