@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
-from brainir.ir.errors import EmissionError
+from brainir.ir.errors import EmissionError, VerificationError
+from brainir.ir.ops import Iota, MeshShape, Reshard, Sharding
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,3 +59,32 @@ def test_axes_along_which_a_value_varies_have_no_order() -> None:
         return brainir.lower(jax.shard_map(varied, mesh=mesh, in_specs=cut, out_specs=cut), jnp.ones((2, 2)))
 
     assert brainir.fingerprint(program(("x", "y"))) == brainir.fingerprint(program(("y", "x")))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "spec", "reason"),
+    [
+        ((3,), ("x",), r"\[4\] cannot be cut into \[3\] equal parts"),
+        ((2,), ("z",), "'z' is no axis of the mesh"),
+        ((2,), ("x", None), "more axes than"),
+        ((2,), ("*",), "named once"),
+    ],
+)
+@pytest.mark.parametrize("op", ["reshard", "iota"])
+def test_a_layout_that_no_array_can_have_is_refused(
+    op: str, sizes: tuple[int, ...], spec: tuple[str | None, ...], reason: str
+) -> None:
+    def program(sizes: tuple[int, ...], **said: object) -> brainir.Program:
+        sharding = Sharding(mesh=MeshShape(names=("x",), sizes=sizes, types=("explicit",)), **said)
+        placed = {"inputs": ("x",) if op == "reshard" else (), "outputs": ("y",), "types": ("i32[4]",)}
+        counted = {"dtype": "int32", "shape": (4,), "dimension": 0, "out_sharding": sharding}
+        node = Reshard(**placed, sharding=sharding) if op == "reshard" else Iota(**placed, **counted)
+        lowered = brainir.lower(lambda x: x + 1, jnp.arange(4))
+        function = lowered.entry_function.model_copy(update={"inputs": ("x",), "nodes": (node,), "outputs": ("y",)})
+        return lowered.model_copy(update={"functions": (function,)})
+
+    brainir.verify(program((2,), spec=("x",)))
+    with pytest.raises(VerificationError, match=reason):
+        brainir.verify(program(sizes, spec=spec))
+    with pytest.raises(VerificationError, match="named once"):
+        brainir.verify(program((2,), spec=("x",), unreduced=("x",)))
