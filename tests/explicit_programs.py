@@ -49,6 +49,12 @@ def made(x: Any, w: Any) -> Any:
     )
 
 
+def counted(x: Any, w: Any) -> Any:
+    """What passes could compute beforehand, or take for a copy, were it not for how it lies."""
+    places = lax.broadcasted_iota(jnp.int32, (8, 4), 0, out_sharding=lies("x", "y"))
+    return places + 1, lax.reshape(x, (8, 4), out_sharding=lies("x", None))
+
+
 def products(x: Any, w: Any) -> Any:
     return (
         jnp.einsum("bi,io->bo", x, w, out_sharding=lies("x", None)),
@@ -307,7 +313,15 @@ def check_texts() -> None:
     assert source.count("out_sharding=_layout(MESH, ") == 2
 
 
+def check_passes() -> None:
+    """Passes keep what operations say of where their results lie."""
+    ours = brainir.to_callable(brainir.run_passes(brainir.lower(counted, X, W)))
+    assert_same_bits(jax.jit(ours)(X, W), jax.jit(counted)(X, W))
+    assert jax.eval_shape(ours, X, W) == jax.eval_shape(counted, X, W)
+
+
 def main() -> None:
+    check_passes()
     check_texts()
     found = set().union(*(check(fn, ways) for fn, ways in PROGRAMS.items()))
     with jax.set_mesh(MESH):
