@@ -37,7 +37,9 @@ class _Commands(TyperGroup):
                 traceback.print_exception(error)
             elif isinstance(error, ModuleNotFoundError):
                 # Programs are stored, analysed and compared where JAX is not installed.
-                report_error(f"brainir {ctx.invoked_subcommand} needs the module {error.name!r}, which is not installed")
+                report_error(
+                    f"brainir {ctx.invoked_subcommand} needs the module {error.name!r}, which is not installed"
+                )
             else:
                 report_error(error)
             raise typer.Exit(1 if isinstance(error, VerificationError) else 2) from error
