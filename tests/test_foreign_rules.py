@@ -572,7 +572,7 @@ if JAX >= (0, 9):
             fn = jax.custom_vjp(lambda x: jnp.sin(x))
             fn.defvjp(lambda x: (jnp.sin(x.value), x.value), lambda x, ct: (2.0 * ct,), symbolic_zeros=True)
             for way in (fn, jax.vmap(fn)):
-                with pytest.raises(LoweringError, match="a jax.custom_vjp with generic_batching.*; leave that out"):
+                with pytest.raises(LoweringError, match=r"a jax.custom_vjp with generic_batching.*; leave that out"):
                     brainir.lower(way, X)
         finally:
             jax.config.update("jax_custom_vjp3", before)
