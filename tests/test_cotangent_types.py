@@ -45,4 +45,3 @@ def test_cotangents_keep_the_types_that_the_rule_gives_them(fn: Callable[..., An
         assert [value.dtype for value in found] == [value.dtype for value in expected]
         assert_same_bits(found, expected)
         assert brainir.fingerprint(brainir.lower(regenerated, *operands)) == brainir.fingerprint(program)
-
