@@ -196,6 +196,21 @@ def spread(x: Any, w: Any) -> Any:
     )
 
 
+def extremes(x: Any, w: Any) -> Any:
+    """Maxima and minima that are spread over devices, and what JAX makes of them."""
+    y = jax.sharding.reshard(x, lies("x", None))
+    sums = {"unreduced": {"x"}}
+    greatest, least = ({**sums, "unreduced_kind": jax.sharding.UnreducedKind[kind]} for kind in ("max", "min"))
+    over = lax.reduce_max(y, axes=(0,), out_sharding=lies(None, **greatest))
+    under = lax.reduce_min(y, axes=(0,), out_sharding=lies(None, **least))
+
+    def both(over: Any, under: Any) -> Any:
+        return lax.pmax(over, "x") - lax.pmin(under, "x")
+
+    within = jax.shard_map(both, mesh=MESH, in_specs=(P(None, **greatest), P(None, **least)), out_specs=P(None))
+    return over, under, within(over, under), jax.sharding.reshard(over, lies(None))
+
+
 def spread_operand(x: Any, w: Any) -> Any:
     part = jax.shard_map(
         lambda x: lax.pcast(x, "x", to="varying") * 2,
@@ -262,14 +277,22 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
 """The programs, and the ways in which JAX can transform them."""
 if JAX >= (0, 9):
     PROGRAMS |= dict.fromkeys((spread, spread_operand), ("gradient", "tangent"))
+if JAX >= (0, 12):
+    PROGRAMS[extremes] = ()
 
 IN_CONTEXT: dict[Callable[..., Any], tuple[str, ...]] = {partly_automatic: (*WAYS,)}
 """Those that name a mesh by what is around them."""
 
+LACKING: set[str] = set()
+if JAX < (0, 12):
+    LACKING = {"unreduced_pmax", "unreduced_pmin"}
+if JAX < (0, 9):
+    LACKING = ON_EXPLICIT_AXES - {"reshard", "use_mesh"}
 
 NOT_RUN = {
     (0, 8): {automatic_in_loops, put},
     (0, 9): {spread, spread_operand},
+    (0, 12): {extremes},
 }.get(JAX, set())
 """Those that JAX cannot run without a jit: the originals, or one on a mesh whose devices JAX 0.8 does not tell."""
 
@@ -329,7 +352,7 @@ def main() -> None:
         # Without a jit, JAX makes arrays on explicit axes only where the mesh is around it.
         for fn in PROGRAMS.keys() - NOT_RUN:
             assert_same_bits(brainir.to_callable(brainir.lower(fn, X, W))(X, W), fn(X, W), fn.__name__)
-    assert found >= (ON_EXPLICIT_AXES if JAX >= (0, 9) else {"reshard", "use_mesh"})
+    assert found >= ON_EXPLICIT_AXES - LACKING
 
 
 if __name__ == "__main__":

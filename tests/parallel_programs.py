@@ -155,8 +155,8 @@ if not LACKING:
 
 
 ON_EXPLICIT_AXES = {
-    "all_gather_reduced", "preduced", "reduced_vary_cast", "reshard", "unreduced_psum", "unreduced_reduce_scatter",
-    "use_mesh", "vary_unreduced_cast",
+    "all_gather_reduced", "preduced", "reduced_vary_cast", "reshard", "unreduced_pmax", "unreduced_pmin",
+    "unreduced_psum", "unreduced_reduce_scatter", "use_mesh", "vary_unreduced_cast",
 }  # fmt: skip
 """Operations of the programs of explicit_programs.py."""
 

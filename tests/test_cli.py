@@ -145,6 +145,7 @@ def test_an_error_in_a_shell_is_one_block_without_a_traceback() -> None:
     assert absent.startswith("error: mymodel.py has no 'absent'; it has ")
     assert traceback[0].startswith("Traceback")
     assert done.stdout == "code 2\n"
+    assert done.returncode == 2
 
 
 SHELL = """
@@ -408,6 +409,14 @@ def test_upgrade_rewrites_files() -> None:
 
 def test_schema_is_that_of_the_library() -> None:
     assert json.loads(call("schema").stdout) == brainir.json_schema()
+
+
+@pytest.mark.parametrize("command", ["view", "source", "export", "run --zeros"])
+def test_what_is_no_program_does_not_replace_one(command: str) -> None:
+    stored = Path("leaky.json").read_text()
+    refused = call(*command.split(), "leaky.json", "-o", "leaky.json", code=2)
+    assert "leaky.json holds a program" in refused.output
+    assert Path("leaky.json").read_text() == stored
 
 
 def test_view_writes_one_page_that_loads_nothing() -> None:

@@ -387,3 +387,21 @@ def test_a_rule_that_jax_batches_to_other_shapes_is_refused_and_the_values_are_r
     assert_same_bits(jax.jit(ours)(x), jax.jit(fn)(x))
     with pytest.raises(brainir.BrainIRError, match="JAX batches its derivative rule to results of other shapes"):
         jax.jacfwd(ours)(x)
+
+
+def _raising(error: type[Exception]) -> Callable[..., Any]:
+    def rule(primals: Any, tangents: Any) -> Any:
+        raise error("not written yet")
+
+    fn = jax.custom_jvp(lambda x: x * 2.0)
+    fn.defjvp(rule)
+    return fn
+
+
+@pytest.mark.parametrize("error", [KeyError, ZeroDivisionError, NameError, OSError])
+def test_whatever_a_rule_raises_the_values_are_stored_and_the_derivative_is_refused(error: type[Exception]) -> None:
+    fn = _raising(error)
+    ours = round_trip(brainir.lower(fn, X))
+    assert_same_bits(ours(X), fn(X))
+    with pytest.raises(brainir.BrainIRError, match=rf"cannot trace its derivative rule \({error.__name__}\)"):
+        jax.jvp(ours, (X,), (X,))

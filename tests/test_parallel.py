@@ -88,3 +88,5 @@ def test_a_layout_that_no_array_can_have_is_refused(
         brainir.verify(program(sizes, spec=spec))
     with pytest.raises(VerificationError, match="named once"):
         brainir.verify(program((2,), spec=("x",), unreduced=("x",)))
+    with pytest.raises(VerificationError, match="parts of a max need axes"):
+        brainir.verify(program((2,), spec=("x",), unreduced_kind="max"))

@@ -166,9 +166,9 @@ class ExpressionPrinter:
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
                 spec = spec_expression(sharding)
                 if is_abstract:
-                    sums = [(name, self.doc(axes)) for name, axes in spec.keywords.items()]
+                    parts = [(name, self.doc(axes)) for name, axes in spec.keywords.items()]
                     entries = [(self._scope.mesh(sharding.mesh),), *self.items(spec.arguments)]
-                    return call((self._scope.use("_layout"),), entries, [*sums, *options])
+                    return call((self._scope.use("_layout"),), entries, [*parts, *options])
                 kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 return call(kind, [self.doc(MeshOf(sharding.mesh)), self.doc(spec)], options)
             case Name("builtins.frozenset"):

@@ -99,6 +99,9 @@ def sharding_of(sharding: Sharding, is_abstract: bool = False) -> Any:
 
 def _spec_of(sharding: Sharding) -> Any:
     free = jax.sharding.PartitionSpec.UNCONSTRAINED
-    sums = {"unreduced": frozenset(sharding.unreduced), "reduced": frozenset(sharding.reduced)}
-    named = {name: axes for name, axes in sums.items() if axes}  # since JAX 0.9
+    parts = {"unreduced": frozenset(sharding.unreduced), "reduced": frozenset(sharding.reduced)}
+    named: dict[str, Any] = {name: axes for name, axes in parts.items() if axes}  # since JAX 0.9
+    if sharding.unreduced_kind != "sum":
+        kinds = jax.sharding.UnreducedKind  # type: ignore[attr-defined]  # since JAX 0.12
+        named["unreduced_kind"] = kinds[sharding.unreduced_kind]
     return jax.sharding.PartitionSpec(*(free if entry == "*" else entry for entry in sharding.spec), **named)

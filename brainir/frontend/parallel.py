@@ -97,7 +97,7 @@ def _sharding_constraint(
     return {"sharding": sharding_record(sharding)}
 
 
-@rule("psum", "pmax", "pmin", "unreduced_psum")
+@rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
 def _all_reduce(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     named = (int(axis) if isinstance(axis, int) else axis_names(axis)[0] for axis in axes)
     return {"axes": tuple(named), "axis_index_groups": _groups(axis_index_groups)}

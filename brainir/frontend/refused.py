@@ -45,10 +45,6 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "swap",
         "unpin",
     ),
-    "it works on extremes that are spread over devices; use jax.lax.pmax or pmin of what varies": (
-        "unreduced_pmax",
-        "unreduced_pmin",
-    ),
     "it works on tokens, which hold no value; order callbacks with ordered=True": ("after_all", "create_token"),
     "it sends between devices in pairs, which JAX has on GPUs only; use jax.lax.ppermute": ("precv", "psend"),
     "it tells the compiler where or how to run or to lay out, and changes no value; leave it out": (

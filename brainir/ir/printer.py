@@ -101,6 +101,8 @@ def _format_mesh(mesh: MeshShape) -> str:
 def _format_spec(given: Sharding | SpreadSpec) -> str:
     """Write how an array lies on a mesh, ``P(x,None)``."""
     said: dict[str, object] = {"unreduced": given.unreduced, "reduced": given.reduced}
+    if given.unreduced_kind != "sum":
+        said["unreduced_kind"] = given.unreduced_kind
     if isinstance(given, Sharding):
         said["memory"] = given.memory
     parts = [format_attribute(entry) for entry in given.spec]

@@ -6,6 +6,7 @@ returns what does not.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -87,10 +88,15 @@ def _parallel() -> Any:
     return lambda x: (run(x), checked(x))
 
 
+def _one_device() -> Any:
+    """Return a mesh of one device, whose axis is explicit."""
+    kinds = (jax.sharding.AxisType.Explicit,)
+    return jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",), axis_types=kinds)
+
+
 def _spread() -> Any:
     """Return a function with sums that are spread over devices, of which there is one."""
-    kinds = (jax.sharding.AxisType.Explicit,)
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",), axis_types=kinds)
+    mesh = _one_device()
 
     def over(fn: Any, in_specs: Any, out_specs: Any) -> Any:
         return jax.shard_map(fn, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
@@ -110,6 +116,19 @@ def _spread() -> Any:
         )
 
     return run
+
+
+def _extremes(x: Any) -> Any:
+    """Return maxima and minima that are spread over devices, of which there is one, and what they are in all."""
+    mesh = _one_device()
+    x = jax.sharding.reshard(x, NamedSharding(mesh, P("x")))
+    found = []
+    for reduce, combine, kind in ((lax.reduce_max, lax.pmax, "max"), (lax.reduce_min, lax.pmin, "min")):
+        spec = P(unreduced={"x"}, unreduced_kind=jax.sharding.UnreducedKind[kind])
+        part = reduce(x, axes=(0,), out_sharding=NamedSharding(mesh, spec))
+        whole = functools.partial(combine, axis_name="x")
+        found.append(jax.shard_map(whole, mesh=mesh, in_specs=spec, out_specs=P())(part))
+    return (*found,)
 
 
 def _permuted_columns(s: Any) -> Any:
@@ -150,6 +169,7 @@ OPERATIONS: dict[str, Case] = {
     "parallel": Case(_parallel(), (X,)),
     "parallel_on_GPUs": Case(_across(), (X,)),
     "sums_over_devices": Case(_spread(), (X,), since=(0, 9)),
+    "extremes_over_devices": Case(_extremes, (X,), since=(0, 12)),
     "permuted_columns": Case(_permuted_columns, (S,), since=(0, 10)),
 }  # fmt: skip
 """By the name of the file."""

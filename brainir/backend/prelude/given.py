@@ -40,9 +40,9 @@ def _abstract_mesh(names, sizes, types):
     return jax.sharding.AbstractMesh(sizes, names, axis_types=kinds, abstract_device=device)
 ''',
     "_layout": '''
-def _layout(mesh, *spec, memory_kind=None, **sums):
+def _layout(mesh, *spec, memory_kind=None, **parts):
     """Return how an array lies on a mesh of these names, sizes and kinds of axes."""
-    spec = jax.sharding.PartitionSpec(*spec, **sums)
+    spec = jax.sharding.PartitionSpec(*spec, **parts)
     options = {} if memory_kind is None else {"memory_kind": memory_kind}
     return jax.sharding.NamedSharding(_abstract_mesh(*mesh), spec, **options)
 ''',

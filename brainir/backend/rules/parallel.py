@@ -48,14 +48,16 @@ def spec_expression(spec: Spec | SpreadSpec | Sharding) -> Apply:
     free = Name("jax.sharding.PartitionSpec.UNCONSTRAINED")
     named: dict[str, Expression] = {}
     if not isinstance(spec, tuple):
-        sums = {"unreduced": spec.unreduced, "reduced": spec.reduced}
-        named = {name: Apply(Name("builtins.frozenset"), (Literal(axes),)) for name, axes in sums.items() if axes}
+        parts = {"unreduced": spec.unreduced, "reduced": spec.reduced}
+        named = {name: Apply(Name("builtins.frozenset"), (Literal(axes),)) for name, axes in parts.items() if axes}
+        if spec.unreduced_kind != "sum":
+            named["unreduced_kind"] = Name(f"jax.sharding.UnreducedKind.{spec.unreduced_kind}")
         spec = spec.spec
     entries = tuple(free if entry == "*" else Literal(entry) for entry in spec)
     return Apply(Name("jax.sharding.PartitionSpec"), entries, named)
 
 
-@rule("psum", "pmax", "pmin", "unreduced_psum")
+@rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
 def _all_reduce(node: Any, types: Types) -> Expression:
     operands = as_operands(node.inputs)
     # jax.vmap makes this of a sum of what it does not map; lax.psum would leave it out.
@@ -67,7 +69,7 @@ def _all_reduce(node: Any, types: Types) -> Expression:
         return Item(bound, 0) if is_listed else bound
     options = {} if node.axis_index_groups is None else {"axis_index_groups": node.axis_index_groups}
     given = operands[0] if len(operands) == 1 else Tuple(operands)
-    # Of what is marked as a part of a sum, lax.psum is another operation.
+    # Of what is marked as a part, lax.psum is another operation.
     return Apply(Name(f"lax.{node.op.removeprefix('unreduced_')}"), (given, Literal(node.axes)), as_keywords(options))
 
 

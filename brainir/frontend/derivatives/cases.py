@@ -11,7 +11,7 @@ import jax
 
 from ...ir.ops import JvpCase, VjpCase
 from .. import jax_rules, jaxprs
-from ..rules import Attributes
+from ..rules import Attributes, UnsupportedError
 
 __all__ = [
     "UNTRACEABLE",
@@ -163,9 +163,9 @@ def traced_rules(
     """
     try:
         rules = trace()
-    except RecursionError:
-        raise  # that Python's stack is full says nothing of the rule
-    except (*UNTRACEABLE, RuntimeError, AssertionError) as error:
+    except (RecursionError, UnsupportedError):
+        raise  # that Python's stack is full, or what a parameter holds, says nothing of the rule
+    except Exception as error:  # a rule raises whatever it was written to raise
         if covering is not None:
             return traced_rules(function, covering)
         given = str(error) if isinstance(error, RuntimeError) else ""

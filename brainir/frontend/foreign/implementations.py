@@ -48,7 +48,8 @@ def _hi_implementation(held: Any) -> Any:
     Raises
     ------
     UnsupportedError
-        If the rule of its cotangents puts them into references rather than returns them.
+        If the rule of its cotangents puts them into references rather than returns them, or if it is what JAX makes of
+        a ``jax.custom_vjp`` in the way that it still changes.
     """
 
     def expand(*operands: Any) -> list[Any]:
@@ -57,6 +58,10 @@ def _hi_implementation(held: Any) -> Any:
     single = held
     while type(single).__name__ == "VmapOf":
         single = single.prim
+    if type(single).__name__ == "CustomVJPTraced":
+        raise UnsupportedError(
+            "a jax.custom_vjp with generic_batching, or under jax_custom_vjp3, which JAX still changes; leave that out"
+        )
     if _is_own(single, "jvp") or not _is_own(single, "vjp_fwd"):
         return expand
     if not _is_own(single, "vjp_bwd_retval"):

@@ -212,6 +212,8 @@ def _implementation(equation: Any) -> Any:
     """Trace what computes a primitive; None if it has code of its own, which cannot be traced."""
     if equation.effects:
         raise UnsupportedError("brainir cannot store a primitive with side effects")
+    for atom in (*equation.invars, *equation.outvars):
+        jax_compat.tensor_type(atom.aval)  # refuses what stands for several arrays
     if implementation(equation) is None:
         if is_brainevent(equation.primitive):
             return None

@@ -38,13 +38,11 @@ def sharding_record(given: Any) -> Sharding:
     if not (hasattr(given, "mesh") and hasattr(given, "spec")):
         raise UnsupportedError(f"a sharding of the kind {type(given).__name__}; use jax.sharding.NamedSharding")
     memory, spec = given.memory_kind, given.spec
-    unreduced, reduced = _partial_sums(spec)
     return Sharding(
         mesh=mesh_shape(given.mesh),
         spec=_entries(spec),
         memory=None if memory in (None, "device") else memory,
-        unreduced=unreduced,
-        reduced=reduced,
+        **_parts(spec),
     )
 
 
@@ -68,19 +66,19 @@ def layout(given: Any) -> Attributes:
 
 
 def partition_spec(spec: Any) -> Spec | SpreadSpec:
-    """Return a partition spec as a tuple; as a record if it speaks of sums."""
-    unreduced, reduced = _partial_sums(spec)
+    """Return a partition spec as a tuple; as a record if it speaks of parts that devices hold."""
+    parts = _parts(spec)
     entries = _entries(spec)
-    return SpreadSpec(spec=entries, unreduced=unreduced, reduced=reduced) if unreduced or reduced else entries
+    return SpreadSpec(spec=entries, **parts) if parts else entries
 
 
-def _partial_sums(spec: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return along which axes a spec has sums that are not added up, and cotangents of such sums (JAX 0.9 or newer)."""
-    kind = getattr(spec, "unreduced_kind", None)
-    if kind is not None and kind.name != "sum":
-        raise UnsupportedError(f"the spec {spec}, which speaks of a {kind.name} that is spread over devices")
-    unreduced, reduced = (getattr(spec, name, None) or () for name in ("unreduced", "reduced"))
-    return tuple(sorted(axis_names(tuple(unreduced)))), tuple(sorted(axis_names(tuple(reduced))))
+def _parts(spec: Any) -> Attributes:
+    """Return along which axes devices hold parts of an array, of what kind, and parts of its cotangent (since 0.9)."""
+    named = {name: getattr(spec, name, None) for name in ("unreduced", "reduced")}
+    parts: Attributes = {name: tuple(sorted(axis_names(tuple(axes)))) for name, axes in named.items() if axes}
+    if named["unreduced"] and hasattr(spec, "unreduced_kind"):
+        parts["unreduced_kind"] = spec.unreduced_kind.name
+    return parts
 
 
 def _entries(spec: Any) -> Spec:

@@ -57,9 +57,10 @@ class AllReduce(Node):
     """Combine the operands of all devices along mesh axes; each device gets the result.
 
     Numbers among the axes are axes of the operand, which disappear: what ``jax.vmap`` makes of its own axis names.
+    The operand of an ``unreduced_`` operation is marked as the part of the result that a device holds.
     """
 
-    op: Literal["psum", "pmax", "pmin", "unreduced_psum"]
+    op: Literal["psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin"]
     axes: tuple[str | int, ...]
     axis_index_groups: tuple[Ints, ...] | None = None
     op_traits: ClassVar[dict[str, Traits]] = dict.fromkeys(("psum", "unreduced_psum"), Traits(linear=(0,)))

@@ -20,11 +20,16 @@ class MeshShape(Model):
     types: tuple[Literal["auto", "explicit", "manual"], ...]
 
 
+UnreducedKind = Literal["sum", "max", "min"]
+"""What the parts that devices hold of an array are parts of (``jax.sharding.UnreducedKind``, since JAX 0.12)."""
+
+
 class Sharding(Model):
     """How an array lies on a mesh (``jax.sharding.NamedSharding``).
 
-    Along the axes `unreduced` each device holds a part of a sum that is still to be added up. Along the axes `reduced`
-    all devices hold the same, and what is added up is the cotangent.
+    Along the axes `unreduced` each device holds a part of a sum that is still to be added up, or, as `unreduced_kind`
+    says, of a maximum or minimum. Along the axes `reduced` all devices hold the same, and what is added up is the
+    cotangent.
 
     The ``out_sharding`` of an operation says how its result lies on explicit axes; None leaves that to JAX.
     """
@@ -34,14 +39,16 @@ class Sharding(Model):
     memory: str | None = None
     unreduced: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
+    unreduced_kind: UnreducedKind = "sum"
 
 
 class SpreadSpec(Model):
-    """A ``PartitionSpec`` of an array that is spread over devices as a sum: see :class:`Sharding`."""
+    """A ``PartitionSpec`` of an array whose parts devices hold: see :class:`Sharding`."""
 
     spec: Spec
     unreduced: tuple[str, ...] = ()
     reduced: tuple[str, ...] = ()
+    unreduced_kind: UnreducedKind = "sum"
 
 
 def layout_of(node: Node) -> Sharding | None:

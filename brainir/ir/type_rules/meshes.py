@@ -13,7 +13,7 @@ __all__ = ["check_layout", "check_size", "count_pieces"]
 def count_pieces(shape: Shape, spec: ops.Spec | ops.SpreadSpec, mesh: ops.MeshShape) -> Shape:
     """Return into how many pieces each axis is cut."""
     if isinstance(spec, ops.SpreadSpec):
-        check_layout(shape, ops.Sharding(mesh=mesh, spec=spec.spec, unreduced=spec.unreduced, reduced=spec.reduced))
+        check_layout(shape, ops.Sharding(mesh=mesh, **dict(spec)))
         spec = spec.spec
     if not len(mesh.names) == len(mesh.sizes) == len(mesh.types):
         raise TypeRuleError(f"the mesh has {len(mesh.names)} axes, {len(mesh.sizes)} sizes and {len(mesh.types)} types")
@@ -38,6 +38,8 @@ def check_layout(shape: Shape, sharding: ops.Sharding) -> None:
     if any(size % count for size, count in zip(shape, pieces, strict=True)):
         raise TypeRuleError(f"{list(shape)} cannot be cut into {list(pieces)} equal parts")
     cut = [name for entry in spec if entry for name in ((entry,) if isinstance(entry, str) else entry)]
+    if sharding.unreduced_kind != "sum" and not sharding.unreduced:
+        raise TypeRuleError(f"parts of a {sharding.unreduced_kind} need axes along which they are `unreduced`")
     named = [*cut, *sharding.unreduced, *sharding.reduced]
     for name in named:
         if name not in mesh.names or named.count(name) > 1:
