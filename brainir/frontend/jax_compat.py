@@ -139,7 +139,7 @@ def tensor_type(aval: Any) -> TensorType:
     Raises
     ------
     UnsupportedError
-        If that is one of hijax, which stands for several arrays.
+        If that is one of hijax, which stands for several arrays, or has an element type of another package.
     """
     if not hasattr(aval, "dtype"):
         raise UnsupportedError(f"a value of the type {aval} of the experimental hijax; give the arrays in it")
@@ -165,10 +165,10 @@ def type_texts(variables: Sequence[Any]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorType:
-    if dtype == jax.dtypes.float0:
-        name = "float0"
-    else:
-        name = str(dtype) if jnp.issubdtype(dtype, jax.dtypes.prng_key) else np.dtype(dtype).name
+    is_key = jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not is_key and jnp.issubdtype(dtype, jax.dtypes.extended):
+        raise UnsupportedError(f"a value of the element type {dtype}, which is none of JAX's; give the arrays in it")
+    name = "float0" if dtype == jax.dtypes.float0 else str(dtype) if is_key else np.dtype(dtype).name
     return TensorType(name, tuple(int(dim) for dim in shape), weak_type)
 
 
