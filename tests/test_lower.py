@@ -324,6 +324,14 @@ def test_a_program_is_the_same_where_64_bit_types_are_switched_on_later() -> Non
         wide(X)
 
 
+def test_an_array_of_numpy_with_64_bits_is_taken_as_jax_takes_it_at_the_time() -> None:
+    ours, wide = brainir.to_callable(brainir.lower(lambda x: x * 2, X)), np.linspace(0.0, 1.0, len(X))
+    assert_same_bits(ours(wide), jax.jit(lambda x: x * 2)(wide))
+    with jax.enable_x64(True), pytest.raises(EmissionError, match=r"argument x is f64\[\d+\], but the program"):
+        ours(wide)
+    assert ours(wide).dtype == jnp.float32
+
+
 # Constants
 
 
