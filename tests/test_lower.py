@@ -208,6 +208,13 @@ def test_element_types_stay_as_they_are(dtype: str) -> None:
     check(lambda x: (x[::-1], x == x, jnp.stack([x, x])), x)
 
 
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
+    program = check(lambda x: jax.lax.mul(x, x, out_dtype=np.float64), jnp.array([1, 2], jnp.bfloat16))
+    (node,) = program.entry_function.nodes
+    assert node.out_dtype == "float32"
+
+
 def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
     preset = jax.lax.DotAlgorithmPreset.DEFAULT
     program = check(lambda x: jax.lax.dot(x, x, precision=preset), X)
@@ -527,6 +534,23 @@ def test_a_value_of_an_element_type_of_another_package_is_refused_with_its_line(
     take_p.def_abstract_eval(lambda _: jax.core.ShapedArray((2,), jnp.float32.dtype))
     with pytest.raises(LoweringError, match=r"make_pair: a value of the element type .*, at test_lower\.py"):
         brainir.lower(lambda: take_p.bind(make_p.bind()))
+
+
+def test_keys_of_a_generator_of_another_package_are_refused() -> None:
+    impl: Any = jax.extend.random.define_prng_impl(
+        key_shape=(2,),
+        seed=lambda seed: jnp.full(2, seed, jnp.uint32),
+        split=lambda key, shape: jnp.broadcast_to(key, (*shape, 2)),
+        random_bits=lambda key, width, shape: jnp.broadcast_to(key[0], shape),
+        fold_in=lambda key, data: key + data,
+        name="brainir_tests",
+        tag="tests",
+    )
+    key = jax.random.key(3, impl=impl)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>, which is none of JAX's"):
+        brainir.lower(lambda key: jax.random.bits(key, (2,)), key)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>"):
+        brainir.lower(lambda seed: jax.random.key_data(jax.random.key(seed, impl=impl)), 3)
 
 
 def test_a_class_that_is_registered_with_other_parts_than_its_fields_comes_back_as_it_is() -> None:

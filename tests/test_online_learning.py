@@ -13,7 +13,7 @@ import brainir
 from brainir.analysis.passes import UnrollScans
 from brainir.backend.learning.traces import EligibilityTrace
 from tests.learning_reference import backpropagated, low_rank
-from tests.online_models import ONLINE_MODELS, OnlineModel, loss, plain_step
+from tests.online_models import ONLINE_MODELS, OnlineModel, backward_spike, loss, plain_step
 from tests.quick_compile import quick_options
 
 STEPS = 50
@@ -25,7 +25,7 @@ OF_EACH_KIND = (
     "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
     "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
-    "products_with_rules", "branches", "substeps", "old_state_readout",
+    "products_with_rules", "backward_rules", "branches", "substeps", "old_state_readout",
 )  # fmt: skip
 
 
@@ -118,6 +118,25 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
             summed = [losses[slice(*window)].sum() for window in WINDOWS]
             np.testing.assert_allclose(precision["windows"][0], summed, rtol=tolerance)
             _close(precision["windows"][1], windows, tolerance)
+
+
+def test_states_of_whole_numbers_are_no_hindrance_to_backward_rules() -> None:
+    def step(w: Any, hidden: Any, x: Any) -> Any:
+        v, waiting = hidden
+        z = backward_spike(v - 1)
+        waiting = jnp.where(z > 0, 2, jnp.maximum(waiting - 1, 0))
+        v = 0.9 * v + jnp.where(waiting == 0, w * x, 0.0) - z
+        return (v, waiting), v
+
+    w, hidden = jnp.array([0.9, 1.4, -0.3]), (jnp.zeros(3), jnp.zeros(3, int))
+    xs = jax.random.uniform(jax.random.key(0), (20, 3))
+
+    def summed(w: Any) -> Any:
+        return jnp.sum(jax.vmap(loss)(jax.lax.scan(functools.partial(step, w), hidden, xs)[1], xs))
+
+    learner = brainir.compile_learner(brainir.lower_step(step, w, hidden, xs[0]), loss=loss)
+    _, _, found = learner.run(w, learner.init(hidden), xs, xs)
+    np.testing.assert_allclose(found, jax.grad(summed)(w), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", OF_EACH_KIND)
