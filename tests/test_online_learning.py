@@ -11,6 +11,7 @@ import pytest
 
 import brainir
 from brainir.analysis.passes import UnrollScans
+from brainir.backend.learning.traces import EligibilityTrace
 from tests.learning_reference import backpropagated, low_rank
 from tests.online_models import ONLINE_MODELS, OnlineModel, backward_spike, loss, plain_step
 from tests.quick_compile import quick_options
@@ -364,6 +365,33 @@ def test_arrays_of_numpy_are_taken_as_jax_takes_them() -> None:
     wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (params, hidden, xs[0], targets[0]))
     found = learner.step(wide[0], learner.init(wide[1]), *wide[2:])
     jax.tree.map(np.testing.assert_array_equal, found, learner.step(params, learner.init(hidden), xs[0], targets[0]))
+
+
+def test_a_run_with_traces_of_a_rule_of_its_own_takes_its_steps_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(EligibilityTrace):
+        def advance(self, old: Any, env: Any, jacobian: Any) -> Any:
+            return super().advance(old, env, {place: 0.5 * entry for place, entry in jacobian.items()})
+
+    remembering, params, hidden, xs, targets = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    monkeypatch.setattr("brainir.backend.learning.rules.EligibilityTrace", Forgetful)
+    learner, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+
+    def by_run(learner: Any, params: Any) -> Any:
+        return learner.run(params, learner.init(hidden), xs, targets)[2]
+
+    def by_steps(params: Any) -> Any:
+        def body(carry: Any, given: Any) -> Any:
+            carry, _, gradients = learner.step(params, carry, *given)
+            return carry, gradients
+
+        found = jax.lax.scan(body, learner.init(hidden), (xs, targets))[1]
+        return jax.tree.map(lambda each: each.sum(0), found)
+
+    found, others = (_compiled(functools.partial(by_run, each), params) for each in (learner, remembering))
+    expected = _compiled(by_steps, params)
+    for name in params:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4 * np.abs(expected[name]).max())
+    assert any(np.abs(found[name] - others[name]).max() > 1e-2 for name in params)
 
 
 def test_the_program_of_a_step_does_not_depend_on_what_the_learner_ran_before() -> None:
