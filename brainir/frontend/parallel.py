@@ -94,7 +94,10 @@ def _sharding_constraint(
     del context_mesh, unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
-    return {"sharding": sharding_record(sharding)}
+    place = _place(sharding)
+    if isinstance(place, Device):  # as of numpy functions that are told a device
+        return {"op": "device_put", "copy_semantics": ("REUSE_INPUT",), "targets": (place,)}
+    return {"sharding": place}
 
 
 @rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
