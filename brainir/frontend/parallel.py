@@ -91,10 +91,15 @@ RULES = {
 def _sharding_constraint(
     *, sharding: Any, layout: Any, context_mesh: Any, unconstrained_dims: Any = frozenset()
 ) -> Attributes:
-    del context_mesh, unconstrained_dims  # they follow from the sharding
+    del unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
-    return {"sharding": sharding_record(sharding)}
+    record, around = sharding_record(sharding), mesh_shape(context_mesh)
+    if (record.mesh.names, record.mesh.sizes) == (around.names, around.sizes) and "manual" in around.types:
+        record = record.model_copy(
+            update={"mesh": around}
+        )  # that of devices can be named with the kinds it has outside
+    return {"sharding": record}
 
 
 @rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
