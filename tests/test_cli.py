@@ -145,6 +145,7 @@ def test_an_error_in_a_shell_is_one_block_without_a_traceback() -> None:
     assert absent.startswith("error: mymodel.py has no 'absent'; it has ")
     assert traceback[0].startswith("Traceback")
     assert done.stdout == "code 2\n"
+    assert done.returncode == 2
 
 
 SHELL = """
@@ -186,6 +187,13 @@ def test_every_command_has_help() -> None:
         assert f"Usage: brainir {command}" in shown.replace("Usage: root", "Usage: brainir")
         assert "--json" in shown
     assert set(COMMANDS) == {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+
+
+def test_the_page_of_the_command_line_lists_every_command() -> None:
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/cli.md").read_text().partition("## The commands")[2], re.MULTILINE
+    )
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(COMMANDS)
 
 
 def test_the_list_of_commands_cuts_no_description_short() -> None:
@@ -408,6 +416,14 @@ def test_upgrade_rewrites_files() -> None:
 
 def test_schema_is_that_of_the_library() -> None:
     assert json.loads(call("schema").stdout) == brainir.json_schema()
+
+
+@pytest.mark.parametrize("command", ["view", "source", "export", "run --zeros"])
+def test_what_is_no_program_does_not_replace_one(command: str) -> None:
+    stored = Path("leaky.json").read_text()
+    refused = call(*command.split(), "leaky.json", "-o", "leaky.json", code=2)
+    assert "leaky.json holds a program" in refused.output
+    assert Path("leaky.json").read_text() == stored
 
 
 def test_view_writes_one_page_that_loads_nothing() -> None:

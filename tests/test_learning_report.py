@@ -59,6 +59,8 @@ def test_each_exclusion_is_reported_with_its_reason_and_gets_the_gradient_of_the
     assert not [name for name, reason in REASONS.items() if reason not in reasons[name]]
     assert {path[-1] for each in report.learned for path in each.paths} == LEARNED
     assert learner._repr_html_() == report._repr_html_()
+    places = [f"{each.node}  # {each.source}" for each in report.excluded if each.node]
+    assert not [place for place in places if "test_learning_report.py:" not in place or place not in str(report)]
     for reason in reasons.values():
         assert reason in str(report)
         assert reason in report._repr_html_()
@@ -231,4 +233,7 @@ def test_a_state_that_is_not_hidden_but_carries_a_derivative_is_among_the_paths_
         "  through before: make it a HiddenState, so that credit flows through it",
     ]
     assert "before is not a hidden state" in report._repr_html_()
-    assert far(window=4)[1] < 1e-5
+    assert lines[0] == "d_rtrl of delayed"
+    report, error = far(window=4)
+    assert error < 1e-5
+    assert str(report).splitlines()[0] == "d_rtrl of delayed, over windows of several steps"

@@ -208,6 +208,20 @@ def test_element_types_stay_as_they_are(dtype: str) -> None:
     check(lambda x: (x[::-1], x == x, jnp.stack([x, x])), x)
 
 
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
+    program = check(lambda x: jax.lax.mul(x, x, out_dtype=np.float64), jnp.array([1, 2], jnp.bfloat16))
+    (node,) = program.entry_function.nodes
+    assert node.out_dtype == "float32"
+
+
+def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
+    preset = jax.lax.DotAlgorithmPreset.DEFAULT
+    program = check(lambda x: jax.lax.dot(x, x, precision=preset), X)
+    (node,) = program.entry_function.nodes
+    assert node.precision == ("DEFAULT", "DEFAULT")
+
+
 def test_results_can_be_integers_arguments_literals_and_twice_the_same() -> None:
     def fn(x: Any, n: Any) -> Any:
         y = x + 1
@@ -315,6 +329,14 @@ def test_a_program_is_the_same_where_64_bit_types_are_switched_on_later() -> Non
         wide = round_trip(brainir.lower(lambda x: x * 2, np.linspace(0.0, 1.0, 4)))
     with pytest.raises(EmissionError, match="JAX has 64-bit types off"):
         wide(X)
+
+
+def test_an_array_of_numpy_with_64_bits_is_taken_as_jax_takes_it_at_the_time() -> None:
+    ours, wide = brainir.to_callable(brainir.lower(lambda x: x * 2, X)), np.linspace(0.0, 1.0, len(X))
+    assert_same_bits(ours(wide), jax.jit(lambda x: x * 2)(wide))
+    with jax.enable_x64(True), pytest.raises(EmissionError, match=r"argument x is f64\[\d+\], but the program"):
+        ours(wide)
+    assert ours(wide).dtype == jnp.float32
 
 
 # Constants
@@ -497,6 +519,38 @@ def test_everything_that_cannot_be_lowered_is_listed_with_its_line() -> None:
     for line, (primitive, offset) in zip(lines[1:], (("opaque", 1), ("debug_callback", 2), ("remat2", 3)), strict=True):
         assert primitive in line
         assert line.endswith(f"test_lower.py:{first + offset} (opaque_parts)")
+
+
+def test_a_value_of_an_element_type_of_another_package_is_refused_with_its_line() -> None:
+    key = jax.random.key(0).dtype
+
+    class PairType(type(key).__mro__[1]):  # type: ignore[misc]  # JAX has the class, and no public name for it
+        type = jax.dtypes.extended
+        name = "pair"
+        _rules = key._rules
+
+    make_p, take_p = jax.extend.core.Primitive("make_pair"), jax.extend.core.Primitive("take_pair")
+    make_p.def_abstract_eval(lambda: jax.core.ShapedArray((2,), PairType()))
+    take_p.def_abstract_eval(lambda _: jax.core.ShapedArray((2,), jnp.float32.dtype))
+    with pytest.raises(LoweringError, match=r"make_pair: a value of the element type .*, at test_lower\.py"):
+        brainir.lower(lambda: take_p.bind(make_p.bind()))
+
+
+def test_keys_of_a_generator_of_another_package_are_refused() -> None:
+    impl: Any = jax.extend.random.define_prng_impl(
+        key_shape=(2,),
+        seed=lambda seed: jnp.full(2, seed, jnp.uint32),
+        split=lambda key, shape: jnp.broadcast_to(key, (*shape, 2)),
+        random_bits=lambda key, width, shape: jnp.broadcast_to(key[0], shape),
+        fold_in=lambda key, data: key + data,
+        name="brainir_tests",
+        tag="tests",
+    )
+    key = jax.random.key(3, impl=impl)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>, which is none of JAX's"):
+        brainir.lower(lambda key: jax.random.bits(key, (2,)), key)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>"):
+        brainir.lower(lambda seed: jax.random.key_data(jax.random.key(seed, impl=impl)), 3)
 
 
 def test_a_class_that_is_registered_with_other_parts_than_its_fields_comes_back_as_it_is() -> None:

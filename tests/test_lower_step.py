@@ -226,6 +226,18 @@ def test_paths_that_params_and_hidden_share_begin_with_their_role(params: Any, h
 # Analyses of a cell in plain JAX
 
 
+def test_a_hidden_state_without_a_path_is_called_hidden() -> None:
+    def step(params: Any, hidden: Any, x: Any) -> Any:
+        hidden = 0.5 * hidden + x @ params["w"]
+        return hidden, x
+
+    program = brainir.lower_step(step, {"w": jnp.ones((3, 4))}, jnp.zeros(4), jnp.ones(3))
+    assert [state.path for state in program.interface.states] == [("w",), ()]
+    assert program.entry_function.inputs == ("w", "hidden", "x")
+    assert program.entry_function.outputs == ("hidden_new", "x")
+    assert brainir.why(program, "()").name == "hidden_group"
+
+
 def test_hidden_state_of_a_gru_is_one_group() -> None:
     (group,) = brainir.find_hidden_groups(lowered())
     assert group.hidden_paths == (("h",),)

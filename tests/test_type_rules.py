@@ -746,6 +746,11 @@ def test_derivative_rules_have_the_signature_of_jax_derivatives():
     expected = tuple(map(type_of, jax.tree.leaves(jax.eval_shape(pair, x, n))))
     assert result_types(node("custom_jvp", 2, function=main, jvp=jvp), operands, table) == expected
     assert result_types(node("custom_vjp", 2, function=main, fwd=fwd, bwd=bwd), operands, table) == expected
+    wide = table.add(jax.make_jaxpr(lambda n, ct: (jnp.bfloat16(ct[:3]),))(n, jnp.ones(6)))
+    short = table.add(jax.make_jaxpr(lambda n, ct: (ct[:2],))(n, jnp.ones(6)))
+    assert result_types(node("custom_vjp", 2, function=main, fwd=fwd, bwd=wide), operands, table) == expected
+    with pytest.raises(TypeRuleError, match=r"number 0 must be f32\[3\], not f32\[2\]"):
+        result_types(node("custom_vjp", 2, function=main, fwd=fwd, bwd=short), operands, table)
     for wrong in (main, fwd, bwd):
         with pytest.raises(TypeRuleError):
             result_types(node("custom_jvp", 2, function=main, jvp=wrong), operands, table)

@@ -1,8 +1,10 @@
 """What runs where JAX is not installed: importing, loading, verifying, analysing."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("jax", "jaxlib", "brainstate", "brainunit", "saiunit"):
-            raise ImportError(f"{name} is blocked")
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
 
 sys.meta_path.insert(0, Blocker())
 """
@@ -101,6 +103,36 @@ def test_public_modules_are_there_without_being_imported() -> None:
 def test_what_needs_jax_says_so_where_it_is_missing() -> None:
     code = BLOCK + "import brainir\ntry:\n    brainir.lower\nexcept ImportError as error:\n    print(error)"
     assert "jax" in run(code)
+
+
+def test_the_quick_start_installs_what_is_needed_without_jax() -> None:
+    root = Path(brainir.__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    names = {re.match(r"\w+", each)[0] for each in needed} - {"brainstate", "brainunit", "jax", "jaxlib"}  # type: ignore[index]
+    (listed,) = re.findall(r"--no-deps -e \.\npip install (.*)", (root / "docs/quickstart.md").read_text())
+    assert {*listed.split()} == names
+
+
+COMMANDS = """
+import contextlib, sys
+from brainir.cli import main
+
+file, *commands = sys.argv[1:]
+for command in commands:
+    sys.argv = ["brainir", *command.split(), file]
+    with contextlib.suppress(SystemExit):
+        main()
+"""
+
+
+def test_commands_that_need_jax_say_so_in_one_line_where_it_is_missing(file: str) -> None:
+    code = BLOCK + "sys.stderr = sys.stdout\n" + COMMANDS
+    said = run(code, file, "run --zeros", "source", "export")
+    assert said.splitlines() == [
+        f"error: brainir {command} needs the module 'jax', which is not installed"
+        for command in ("run", "source", "export")
+    ]
 
 
 def test_analyses_find_the_same_in_a_process_without_jax(file: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import brainir
 from brainir.analysis import relation_diagnostics
-from brainir.ir.errors import AnalysisError, EmissionError, FormatError
+from brainir.ir.errors import AnalysisError, EmissionError, FormatError, LoweringError
 from brainir.testing import assert_program, check_snapshot
 
 PROGRAM = brainir.lower_step(
@@ -74,6 +74,17 @@ def test_options_that_there_are_not_are_refused() -> None:
 
     with pytest.raises(brainir.BrainIRError, match="no kind of change 'new'; there are added, removed, moved, "):
         brainir.diff(PROGRAM, PROGRAM).of_kind("new")  # type: ignore[arg-type]
+
+
+def test_a_function_in_place_of_a_step_is_refused_with_what_makes_states() -> None:
+    with pytest.raises(AnalysisError, match="no state 'w'; it has none; lower_module and lower_step make"):
+        brainir.why(brainir.lower(jnp.sin, 1.0), "w")
+
+
+@pytest.mark.parametrize("lower", [brainir.lower, brainir.lower_step])
+def test_an_array_or_a_dict_in_place_of_a_function_is_refused_without_its_numbers(lower: Callable[..., object]) -> None:
+    with pytest.raises(LoweringError, match=r"^a function comes first, then its example arguments; dict is none$"):
+        lower({"w": jnp.ones(3)}, abs, jnp.ones(3))
 
 
 TAKE_A_FILE: dict[str, Callable[[Any], object]] = {

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
-from .facts import Facts
+from .facts import Facts, format_place
 
 __all__ = ["FINDINGS", "Diagnostic", "Finding", "FindingName", "diagnostic", "place_of"]
 
@@ -225,7 +225,7 @@ class Diagnostic(Facts):
         about = f"{format_path(self.path)}: " if self.path else ""
         lines = [f"{self.code} {self.name}: {about}{self.message}"]
         if self.node:
-            lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
+            lines.append(f"  at {format_place(self.node, self.source)}")
         if self.remedy:
             lines.append(f"  {self.remedy}")
         return "\n".join(lines)

@@ -10,7 +10,7 @@ from ..ir.model import Model, StatePath
 from ..ir.printer import format_path, format_program
 from ..ir.program import Program, Value
 
-__all__ = ["Facts", "format_paths", "format_values"]
+__all__ = ["Facts", "format_paths", "format_place", "format_values"]
 
 
 class Facts(Model):
@@ -53,6 +53,11 @@ def _plain(item: object) -> Any:
 def format_paths(paths: tuple[StatePath, ...]) -> str:
     """Write state paths as one line."""
     return ", ".join(map(format_path, paths)) or "none"
+
+
+def format_place(node: str, source: str) -> str:
+    """Write an operation and the model's line, if there is one."""
+    return node + (f"  # {source}" if source else "")
 
 
 def format_values(values: tuple[Value, ...]) -> str:

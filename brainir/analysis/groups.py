@@ -18,7 +18,7 @@ from ..ir.wording import counted
 from .dependence_facts import NOTHING, bits
 from .descents import Descent
 from .element_maps import mixing_kind
-from .facts import Facts, format_paths
+from .facts import Facts, format_paths, format_place
 from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .reachability import reaching
@@ -59,9 +59,8 @@ class Blocked(Facts):
     to_paths: tuple[StatePath, ...]
 
     def __repr__(self) -> str:
-        where = f"  # {self.source}" if self.source else ""
         paths = f"{format_paths(self.from_paths)} -> {format_paths(self.to_paths)}"
-        return f"{self.kind}: {paths} at {self.node}{where}"
+        return f"{self.kind}: {paths} at {format_place(self.node, self.source)}"
 
 
 class HiddenGroup(Facts):

@@ -18,7 +18,7 @@ from .dependence_facts import Source
 from .dependence_flow import DependenceFlow
 from .descents import Descent
 from .element_maps import flow_from, input_maps
-from .facts import Facts, format_paths
+from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
 from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
@@ -212,7 +212,7 @@ class HiddenParamOpRelation(Facts):
         lines.append(f"  hidden groups: {groups}; tail: {self.tail}")
         if self.descent is not None:
             lines.append(f"  {self.descent.length} times in a scan, whose round is taken as a step of its own")
-        lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
+        lines.append(f"  at {format_place(self.node, self.source)}")
         return "\n".join(lines)
 
 

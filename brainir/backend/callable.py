@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax import numpy as jnp
 
 from ..ir.collector import collector_paused
@@ -193,6 +195,8 @@ def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
         raise EmissionError(f"{where} must be an array {kind}, not of type {type(leaf).__name__}")
     name = _element_type(leaf.dtype)
+    if name != kind.dtype:  # an array of numpy can have 64 bits where JAX has such types off
+        name = _element_type(jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))
     if name != kind.dtype or tuple(leaf.shape) != kind.shape:
         given = TensorType(name, tuple(leaf.shape))
         raise EmissionError(
@@ -201,8 +205,9 @@ def checked_leaf(leaf: Any, kind: TensorType, where: str) -> Any:
     return leaf
 
 
+@functools.cache
 def _element_type(dtype: Any) -> str:
-    """Return the name that the IR has for the element type of an array, as JAX takes that."""
+    """Return the name that the IR has for the element type of an array."""
     if dtype == jax.dtypes.float0:
         return "float0"
-    return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else jax.dtypes.canonicalize_dtype(dtype).name
+    return str(dtype) if jnp.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype).name

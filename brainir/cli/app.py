@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -31,10 +32,16 @@ class _Commands(TyperGroup):
         """Run a command; 1 if a program failed verification, 2 for every other error."""
         try:
             return super().invoke(ctx)
-        except BrainIRError as error:
+        except (BrainIRError, ModuleNotFoundError) as error:
             if ctx.params.get("traceback"):
-                raise
-            report_error(error)
+                traceback.print_exception(error)
+            elif isinstance(error, ModuleNotFoundError):
+                # Programs are stored, analysed and compared where JAX is not installed.
+                report_error(
+                    f"brainir {ctx.invoked_subcommand} needs the module {error.name!r}, which is not installed"
+                )
+            else:
+                report_error(error)
             raise typer.Exit(1 if isinstance(error, VerificationError) else 2) from error
 
 

@@ -18,11 +18,12 @@ from ..ir.interface import LeafTree
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
+from .output import spare_programs
 
 __all__ = [
     "Arrays",
     "as_lists",
-    "check_suffix",
+    "check_output",
     "input_arrays",
     "read_arrays",
     "result_names",
@@ -113,16 +114,17 @@ def units_of_results(program: Program) -> list[str]:
     return [leaf.unit or "" for leaf in leaves]
 
 
-def check_suffix(path: str) -> None:
-    """Check that the name of a file says which format it gets.
+def check_output(path: str) -> None:
+    """Check that the name of a file says which format it gets, and that it may be written.
 
     Raises
     ------
     FormatError
-        If it ends in neither ``.npz`` nor ``.json``.
+        If it ends in neither ``.npz`` nor ``.json``, or holds a program.
     """
     if not path.endswith((".npz", ".json")):
         raise FormatError(f"cannot tell the format of {path}; the name must end in .npz or .json")
+    spare_programs(path)
 
 
 def write_arrays(arrays: Arrays, path: str) -> None:
@@ -131,9 +133,9 @@ def write_arrays(arrays: Arrays, path: str) -> None:
     Raises
     ------
     FormatError
-        If the suffix is neither, or the file cannot be written.
+        If the suffix is neither, or the file cannot be written or holds a program.
     """
-    check_suffix(path)
+    check_output(path)
     try:
         if path.endswith(".npz"):
             with Path(path).open("wb") as file:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..analysis.facts import Facts
-from ..ir.errors import BrainIRError, FormatError
+from ..ir.errors import FormatError
 from ..ir.files import save
 from ..ir.program import Program
 from ..ir.serialization import dumps
@@ -32,12 +32,14 @@ __all__ = [
     "print_text",
     "progress",
     "report_error",
+    "spare_programs",
     "write_program",
     "write_text",
 ]
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _UNLIMITED = 1 << 20  # characters in a row of a table
+_HEAD = 64  # bytes that a stored program says in that it is one
 
 Output: TypeAlias = Annotated[str, typer.Option("--output", "-o", help="File to write; - is standard output.")]
 
@@ -107,7 +109,7 @@ def progress(doing: str) -> Iterator[None]:
         yield
 
 
-def report_error(error: BrainIRError) -> None:
+def report_error(error: object) -> None:
     """Print an error as one block on standard error."""
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print("error:", error, style=None)
 
@@ -118,16 +120,34 @@ def write_text(text: str, output: str) -> None:
     Raises
     ------
     FormatError
-        If the file cannot be written.
+        If the file cannot be written, or holds a program.
     """
     if output == "-":
         print_text(text)
         return
+    spare_programs(output)
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         raise FormatError(f"cannot write {output}: {error.strerror or error}") from error
     note(f"wrote {output}")
+
+
+def spare_programs(output: str) -> None:
+    """Check that what is no program does not replace one, such as the one that it was made from.
+
+    Raises
+    ------
+    FormatError
+        If the file holds a program.
+    """
+    try:
+        with Path(output).open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return  # There is none, or writing says what is wrong.
+    if b'"format": "brainir"' in head:
+        raise FormatError(f"{output} holds a program, which this is not; give another file, or remove that one first")
 
 
 def write_program(program: Program, output: str) -> None:

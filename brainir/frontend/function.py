@@ -191,6 +191,10 @@ def bind_arguments(
     except ValueError:
         pass  # a callable that does not tell its signature
     except TypeError as error:
+        if not callable(fn):
+            raise LoweringError(
+                f"a function comes first, then its example arguments; {type(fn).__name__} is none"
+            ) from error
         raise LoweringError(f"{function_name(fn)} cannot be called with the example arguments: {error}") from error
     plain = [part.name for part in parameters if part.kind in (part.POSITIONAL_ONLY, part.POSITIONAL_OR_KEYWORD)]
     rest = next((part.name for part in parameters if part.kind is part.VAR_POSITIONAL), "arg")
@@ -262,8 +266,11 @@ def _is_array_like(leaf: Any) -> bool:
 
 
 def input_names(states: Sequence[State], arguments: Sequence[Argument]) -> tuple[str, ...]:
-    """Return the names of the inputs of an entry: the leaves of its states, then those of its arguments."""
-    of_states = [path for state in states for path, _ in leaf_paths(state.tree, state.path)]
+    """Return the names of the inputs of an entry: the leaves of its states, then those of its arguments.
+
+    A state without a path, as where all of `hidden` is one array, is called what it is.
+    """
+    of_states = [path or (state.role,) for state in states for path, _ in leaf_paths(state.tree, state.path)]
     of_arguments = [path for argument in arguments for path, _ in leaf_paths(argument.tree, (argument.name,))]
     return value_names((*of_states, *of_arguments))
 

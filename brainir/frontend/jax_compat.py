@@ -18,7 +18,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.extend import core as jex_core
 
-from ..ir.types import TensorType, literal_text
+from ..ir.types import KEY_DTYPES, TensorType, literal_text
 from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 from .rules.shardings import is_explicit
@@ -139,7 +139,7 @@ def tensor_type(aval: Any) -> TensorType:
     Raises
     ------
     UnsupportedError
-        If that is a token, or one of hijax, which stands for several arrays.
+        If that is a token, one of hijax, which stands for several arrays, or has an element type of another package.
     """
     if not hasattr(aval, "dtype"):
         raise UnsupportedError(f"a value of the type {aval}, a token or of the experimental hijax; give its arrays")
@@ -165,10 +165,10 @@ def type_texts(variables: Sequence[Any]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorType:
-    if dtype == jax.dtypes.float0:
-        name = "float0"
-    else:
-        name = str(dtype) if jnp.issubdtype(dtype, jax.dtypes.prng_key) else np.dtype(dtype).name
+    extended = jnp.issubdtype(dtype, jax.dtypes.extended)
+    if extended and str(dtype) not in KEY_DTYPES:
+        raise UnsupportedError(f"a value of the element type {dtype}, which is none of JAX's; give the arrays in it")
+    name = "float0" if dtype == jax.dtypes.float0 else str(dtype) if extended else np.dtype(dtype).name
     return TensorType(name, tuple(int(dim) for dim in shape), weak_type)
 
 

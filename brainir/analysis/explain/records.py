@@ -11,7 +11,7 @@ from ...ir.node import Node
 from ...ir.printer import format_node, format_path
 from ...ir.program import Function
 from ..diagnostics import Diagnostic, FindingName
-from ..facts import Facts
+from ..facts import Facts, format_place
 
 __all__ = ["Explanation", "RouteStep", "steps"]
 
@@ -36,7 +36,7 @@ class RouteStep(Facts):
     source: str = ""
 
     def __repr__(self) -> str:
-        return (self.node or f"{self.value} (input)") + (f"  # {self.source}" if self.source else "")
+        return format_place(self.node or f"{self.value} (input)", self.source)
 
 
 def steps(function: Function, values: Iterable[str]) -> tuple[RouteStep, ...]:
@@ -118,7 +118,7 @@ class Explanation(Facts):
     def __repr__(self) -> str:
         lines = [f"{format_path(self.path)}: {self.message} [{self.code} {self.name}]"]
         if self.node:
-            lines.append(f"  at {self.node}" + (f"  # {self.source}" if self.source else ""))
+            lines.append(f"  at {format_place(self.node, self.source)}")
         if self.remedy:
             lines.append(f"  what to do: {self.remedy}")
         if self.route:

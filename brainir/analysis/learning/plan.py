@@ -217,6 +217,7 @@ class _Planner:
             report=learning_report(
                 scan,
                 self.algorithm,
+                self.window,
                 [self._learned(terms, group_plans, trace) for trace in each],
                 [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
                 [(terms[trace.tail.term], groups[trace.tail.group]) for trace in unseen],

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from ...ir.model import StatePath
 from ...ir.printer import format_path
 from ..diagnostics import Diagnostic
-from ..facts import Facts, format_paths
+from ..facts import Facts, format_paths, format_place
 from ..groups import Blocked, HiddenGroup
 from ..relation_diagnostics import diagnostics_of
 from ..weight_operations import WeightOperations
@@ -85,7 +85,7 @@ class Excluded(Facts):
     source: str = ""
 
     def __repr__(self) -> str:
-        where = f"\n  at {self.node}" if self.node else ""
+        where = f"\n  at {_place(self)}" if self.node else ""
         return f"{format_path(self.path)}: {self.reason}{where}"
 
 
@@ -95,6 +95,8 @@ class LearningReport(Facts):
     Parameters
     ----------
     program, algorithm : str
+    window : bool
+        Whether gradients are taken over windows of several steps.
     learned : tuple of Learned
         Weights with a trace.
     excluded : tuple of Excluded
@@ -109,6 +111,7 @@ class LearningReport(Facts):
 
     program: str
     algorithm: str
+    window: bool
     learned: tuple[Learned, ...]
     excluded: tuple[Excluded, ...]
     diagnostics: tuple[Diagnostic, ...]
@@ -119,14 +122,18 @@ class LearningReport(Facts):
         """States that are not hidden, but carry a derivative from step to step, such as a delay: no trace does."""
         return tuple(each for each in self.diagnostics if each.name == _RECURRENCE)
 
+    @property
+    def _title(self) -> str:
+        return f"{self.algorithm} of {self.program}{', over windows of several steps' if self.window else ''}"
+
     def __repr__(self) -> str:
-        lines = [f"{self.algorithm} of {self.program}", "learned with a trace:"]
+        lines = [self._title, "learned with a trace:"]
         lines += _counted(map(_indented, self.learned)) or ["  nothing"]
         lines.append("ordinary gradient of each step only:")
-        excluded = [(f"{format_path(each.path)}: {each.reason}", each.node) for each in self.excluded]
+        excluded = [(f"{format_path(each.path)}: {each.reason}", _place(each)) for each in self.excluded]
         lines += _placed(excluded) or ["  nothing"]
-        dropped = [(_path(each), each.node) for each in self.dropped]
-        dropped += [(f"through {format_path(each.path)}: {each.remedy}", each.node) for each in self.recurrences]
+        dropped = [(_path(each), _place(each)) for each in self.dropped]
+        dropped += [(f"through {format_path(each.path)}: {each.remedy}", _place(each)) for each in self.recurrences]
         lines += ["paths that no trace carries from step to step:", *_placed(dropped)] if dropped else []
         rewrites = [each.message for each in self.diagnostics if not each.path]
         lines += ["rewritten first:", *(f"  {message}" for message in dict.fromkeys(rewrites))] if rewrites else []
@@ -135,22 +142,22 @@ class LearningReport(Facts):
     def _repr_html_(self) -> str:
         rows = list(
             dict.fromkeys(
-                (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), each.node)
+                (format_paths(each.paths), each.form, ", ".join((*each.full, *each.vector)), _place(each))
                 for each in self.learned
             )
         )
-        rows += [(format_path(each.path), "no trace", each.reason, each.node) for each in self.excluded]
-        rows += [(_path(each), "not carried", "", each.node) for each in self.dropped]
-        rows += [(format_path(each.path), "not carried", each.message, each.node) for each in self.recurrences]
+        rows += [(format_path(each.path), "no trace", each.reason, _place(each)) for each in self.excluded]
+        rows += [(_path(each), "not carried", "", _place(each)) for each in self.dropped]
+        rows += [(format_path(each.path), "not carried", each.message, _place(each)) for each in self.recurrences]
         cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         head = "<tr><th>parameter</th><th>form</th><th>traces, or why none</th><th>operation</th></tr>"
-        title = html.escape(f"{self.algorithm} of {self.program}")
-        return f"<table><caption>{title}</caption>{head}{cells}</table>"
+        return f"<table><caption>{html.escape(self._title)}</caption>{head}{cells}</table>"
 
 
 def learning_report(
     scan: WeightScan,
     algorithm: str,
+    window: bool,
     learned: Iterable[Learned],
     lost: Sequence[tuple[Term, Sequence[HiddenGroup], bool]],
     unseen: Sequence[tuple[Term, HiddenGroup]],
@@ -163,6 +170,7 @@ def learning_report(
     ----------
     scan : WeightScan
     algorithm : str
+    window : bool
     learned : iterable of Learned
     lost : sequence of triples
         Terms that reach hidden groups in a way that no trace can follow, and whether that is since positions mix; if
@@ -207,6 +215,7 @@ def learning_report(
     return LearningReport(
         program=scan.program.entry,
         algorithm=algorithm,
+        window=window,
         learned=tuple(learned),
         excluded=tuple(dict.fromkeys(excluded)),
         diagnostics=diagnostics,
@@ -214,6 +223,10 @@ def learning_report(
             dict.fromkeys(each for group in groups for each in group.blocked if each.kind != "stop_gradient")
         ),
     )
+
+
+def _place(found: Learned | Excluded | Blocked | Diagnostic) -> str:
+    return format_place(found.node, found.source)
 
 
 def _path(dropped: Blocked) -> str:
@@ -243,12 +256,12 @@ def _counted(entries: Iterable[str]) -> list[str]:
 def _placed(entries: Iterable[tuple[str, str]]) -> list[str]:
     """Give what is said of several places once, with the first of them: an unrolled scan has each many times."""
     places: dict[str, list[str]] = {}
-    for text, node in entries:
-        places.setdefault(text, []).extend([node] if node else [])
+    for text, place in entries:
+        places.setdefault(text, []).extend([place] if place else [])
     lines = []
-    for text, nodes in places.items():
-        lines += [f"  {text}", *(f"    at {node}" for node in nodes[:_SHOWN])]
-        lines += [f"    and at {len(nodes) - _SHOWN} more"] if len(nodes) > _SHOWN else []
+    for text, found in places.items():
+        lines += [f"  {text}", *(f"    at {place}" for place in found[:_SHOWN])]
+        lines += [f"    and at {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return lines
 
 

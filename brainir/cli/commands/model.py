@@ -98,7 +98,7 @@ def run(
     results can be one of the inputs of the next step; the result is `out`. Values with a unit are numbers in that unit.
     """
     if output:
-        arrays.check_suffix(output)
+        arrays.check_output(output)
     loaded = read_program(program)
     names = arrays.result_names(loaded)
     found = {name: array for path in inputs or () for name, array in arrays.read_arrays(path).items()}

@@ -87,6 +87,8 @@ def precision_name(precision: Any) -> Precision:
         types = {name: getattr(precision, name) for name in precision._fields}
         types.update({name: dtype_name(dtype) for name, dtype in types.items() if name.endswith("_type")})
         return DotAlgorithm(**types)
+    if precision is jax.lax.DotAlgorithmPreset.DEFAULT:  # which chooses no algorithm; the name is that of a precision
+        return ("DEFAULT", "DEFAULT")
     if isinstance(precision, tuple):
         lhs, rhs = (precision_name(part) for part in precision)
         return (str(lhs), str(rhs))

@@ -133,7 +133,8 @@ class CustomVjp(Node):
     """Run ``function``, which is differentiated by the rules ``fwd`` and ``bwd`` (``jax.custom_vjp``).
 
     ``fwd`` takes all operands and returns all results, then the residuals. ``bwd`` takes the residuals, then a
-    cotangent for each result with an inexact element type, and returns a cotangent for each operand with one.
+    cotangent for each result with an inexact element type, and returns a cotangent for each operand with one: of its
+    shape, and of any element type.
 
     With ``cases``, the rules can be others where operands are not perturbed or cotangents are zero: ``fwds`` and
     ``bwds`` have one for each case. A forward rule takes the operands after the first ``closed_over``; a backward rule

@@ -31,6 +31,13 @@ def match_types(found: Types, wanted: Types, what: str) -> None:
     raise TypeRuleError(f"{what}: number {position} must be {wanted[position]}, not {found[position]}")
 
 
+def _match_cotangents(found: Types, operands: Types, what: str) -> None:
+    """Check the shapes of cotangents; JAX takes them in any element type, such as the one that a rule computes in."""
+    if len(found) == len(operands):
+        operands = tuple([TensorType(own.dtype, kind.shape) for own, kind in zip(found, operands, strict=True)])
+    match_types(found, operands, what)
+
+
 def _inexact(kinds: Types) -> Types:
     return tuple([kind for kind in kinds if kind.is_inexact])
 
@@ -129,7 +136,7 @@ def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types
         (*residuals, *_inexact(results)),
         f"the inputs of {bwd.name} (residuals, then cotangents)",
     )
-    match_types(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
+    _match_cotangents(_outputs(bwd), _inexact(operands), f"the outputs of {bwd.name} (cotangents of the operands)")
     if len(node.fwds) != len(node.bwds):
         raise TypeRuleError(f"there must be as many fwds as bwds, not {len(node.fwds)} and {len(node.bwds)}")
     seen = _seen_by_rules(node, operands, len(node.fwds))
@@ -146,7 +153,7 @@ def _custom_vjp(node: ops.CustomVjp, operands: Types, callees: Callees) -> Types
             (*_outputs(fwd)[len(results) :], *_inexact_at(case.asked, results, "asked")),
             f"the inputs of {bwd.name} (residuals, then cotangents that are asked)",
         )
-        match_types(
+        _match_cotangents(
             _outputs(bwd),
             _inexact_at(case.returned, seen, "returned"),
             f"the outputs of {bwd.name} (cotangents that are returned)",
