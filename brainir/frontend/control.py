@@ -141,7 +141,7 @@ def _scan(table: FunctionTable, equation: Any) -> Attributes:
         num_consts=num_consts,
         num_carry=num_carry,
         reverse=bool(params["reverse"]),
-        unroll=int(params["unroll"]),
+        unroll=int(params["unroll"]) or max(int(params["length"]), 1),  # since JAX 0.9, 0 stands for all steps
         split_transpose=bool(params.get("_split_transpose", False)),
     )
 
