@@ -209,6 +209,13 @@ def test_element_types_stay_as_they_are(dtype: str) -> None:
     check(lambda x: (x[::-1], x == x, jnp.stack([x, x])), x)
 
 
+def test_functions_that_are_told_a_device_put_their_result_there() -> None:
+    device = jax.devices("cpu")[0]
+    program = check(lambda x: (jnp.asarray(x, device=device), jnp.linspace(0.0, 1.0, 3, device=device) * x[:3]), X)
+    puts = [node for function in program.functions for node in function.nodes if node.op == "device_put"]
+    assert [target.platform for node in puts for target in node.targets] == ["cpu", "cpu"]
+
+
 @pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
 def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
     program = check(lambda x: jax.lax.mul(x, x, out_dtype=np.float64), jnp.array([1, 2], jnp.bfloat16))

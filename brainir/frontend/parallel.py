@@ -94,12 +94,15 @@ def _sharding_constraint(
     del unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
-    record, around = sharding_record(sharding), mesh_shape(context_mesh)
-    if (record.mesh.names, record.mesh.sizes) == (around.names, around.sizes) and "manual" in around.types:
-        record = record.model_copy(
-            update={"mesh": around}
-        )  # that of devices can be named with the kinds it has outside
-    return {"sharding": record}
+    place = _place(sharding)
+    if isinstance(place, Device):  # as of numpy functions that are told a device
+        return {"op": "device_put", "copy_semantics": ("REUSE_INPUT",), "targets": (place,)}
+    around = mesh_shape(context_mesh)
+    if isinstance(place, Sharding) and "manual" in around.types:
+        # A mesh with devices says of its axes what they are outside of the shard_map.
+        is_around = (place.mesh.names, place.mesh.sizes) == (around.names, around.sizes)
+        place = place.model_copy(update={"mesh": around if is_around else place.mesh})
+    return {"sharding": place}
 
 
 @rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
