@@ -12,6 +12,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import brainir
 from brainir.ir.errors import EmissionError, LoweringError
@@ -831,3 +832,27 @@ def test_root_with_a_weakly_typed_tangent_comes_back_as_the_same_program() -> No
 def test_what_names_no_primitives_is_refused(keep: Any) -> None:
     with pytest.raises(LoweringError, match="keep must hold names of primitives"):
         brainir.lower(jnp.sin, X, keep=keep)
+
+
+@pytest.mark.skipif(JAX < (0, 9), reason="a scan has at least one step in a round")
+def test_a_scan_of_which_all_steps_are_compiled_as_one_comes_back() -> None:
+    def fn(x: Any) -> Any:
+        return jax.lax.scan(lambda c, row: (jnp.sin(c) * row, c), x[0], x, unroll=0)
+
+    x = jnp.linspace(0.1, 1.0, 6).reshape(3, 2)
+    for way in (fn, jax.grad(lambda x: fn(x)[0].sum())):
+        check(way, x)
+
+
+def test_an_error_check_is_refused_and_the_way_out_works() -> None:
+    def fn(x: Any) -> Any:
+        checkify.check(jnp.all(x > 0), "not positive")
+        return jnp.log(x)
+
+    x = jnp.ones(2)
+    with pytest.raises(
+        LoweringError, match=r"check: it is an error check.*checkify\(function\) without its first result"
+    ):
+        brainir.lower(fn, x)
+    ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
+    assert_same_bits(ours(x), jnp.log(x))
