@@ -92,7 +92,7 @@ def low_rank(case: OnlineModel, params: Tree, hidden: Tree, xs: Any, targets: An
         def objective(state: Any, added: Any, params: Tree, at: Hooks) -> Any:
             return loss(run(state, added, params, x, at)[1], target)
 
-        (transition, direct), (new, data) = jax.jacfwd(changed, argnums=(0, 1), has_aux=True)(state, nothing)
+        (transition, direct), (new, data) = jax.jacrev(changed, argnums=(0, 1), has_aux=True)(state, nothing)
         new_x = jax.tree.map(lambda old, now: decay * old + now, old_x, data)
         new_f = {name: decay * _product(transition, old_f[name]) + (1 - decay) * direct[name] for name in old_f}
         to_state, to_result = jax.grad(objective, argnums=(0, 1))(state, nothing, params, inside)

@@ -110,6 +110,15 @@ def _spike_jvp(primals: Any, tangents: Any) -> Any:
     return spike(v), dv * 0.3 * jnp.maximum(1 - jnp.abs(v), 0)
 
 
+@jax.custom_vjp
+def backward_spike(v: Any) -> Any:
+    """Return the same with a backward rule, as which many write it: JAX has no forward mode of it."""
+    return (v > 0).astype(v.dtype)
+
+
+backward_spike.defvjp(lambda v: (backward_spike(v), v), lambda v, ct: (0.3 * ct * jnp.maximum(1 - jnp.abs(v), 0),))
+
+
 def _joined(x: Any, h: Any) -> Any:
     return jnp.concatenate([x, h], axis=-1)
 
@@ -265,6 +274,18 @@ def _doubled_product_jvp(primals: Any, tangents: Any) -> Any:
     return doubled_product(w, x), 2 * doubled_product(dw, x) + dx @ w
 
 
+@jax.custom_vjp
+def halved_product(w: Any, x: Any) -> Any:
+    """Return a product whose backward rule says of the weight what the computation does not."""
+    return x @ w
+
+
+halved_product.defvjp(
+    lambda w, x: (halved_product(w, x), (w, x)),
+    lambda wx, ct: (wx[1][:, None] * ct / 2, wx[0] @ ct),
+)
+
+
 def products_with_rules(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     low = 0.8 * h["low"] + at.weigh("w", lambda x, w: event_product(w, x), x, p["w"])
     high = 0.9 * h["high"] + at.weigh("s", lambda x, w: sparse_product(w, _ROWS, _COLUMNS, x), x, p["s"])
@@ -362,6 +383,15 @@ def adaptive(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v, "a": a}, spike(v - 1 - 0.3 * a)
 
 
+def backward_rules(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    z = backward_spike(h["v"] - 1 - 0.3 * h["a"])
+    a = 0.95 * h["a"] + z
+    y = at.weigh("w", _product, _joined(x, at.cut(z)), p["w"])
+    y += at.weigh("u", lambda x, w: halved_product(w, x), x, p["u"])
+    v = 0.9 * h["v"] - z + y + 0.2 * backward_spike(y)
+    return {"v": v, "a": a}, backward_spike(v - 1 - 0.3 * a)
+
+
 def adaptive_plastic(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     z = spike(h["v"] - 1 - 0.3 * h["a"])
     u = h["u"] + 0.1 * (0.2 - h["u"]) + 0.2 * (1 - h["u"]) * z
@@ -446,6 +476,7 @@ _CASES = (
     OnlineModel("integrate_and_fire", integrate_and_fire, {"w": _W, "out": (N, 2)}, {"v": (N,)}),
     OnlineModel("synaptic_current", synaptic_current, {"w": _W, "b": (N,)}, {"g": (N,), "v": (N,)}),
     OnlineModel("adaptive", adaptive, {"w": _W}, {"v": (N,), "a": (N,)}),
+    OnlineModel("backward_rules", backward_rules, {"w": _W, "u": (N_IN, N)}, {"v": (N,), "a": (N,)}),
     OnlineModel(
         "adaptive_plastic",
         adaptive_plastic,

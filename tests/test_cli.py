@@ -189,6 +189,13 @@ def test_every_command_has_help() -> None:
     assert set(COMMANDS) == {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
 
 
+def test_the_page_of_the_command_line_lists_every_command() -> None:
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "docs/cli.md").read_text().partition("## The commands")[2], re.MULTILINE
+    )
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(COMMANDS)
+
+
 def test_the_list_of_commands_cuts_no_description_short() -> None:
     assert "..." not in call("--help").output.partition("Commands:")[2]
 

@@ -181,3 +181,7 @@ def test_facts_of_other_names_or_in_another_number_are_refused_with_the_place() 
     for analysis in (Forgetful(program), ForgetfulBackward(program)):
         with pytest.raises(brainir.BrainIRError, match=r"fn has no value 'z'; its inputs and outputs are x, y, v1, v2"):
             analysis.run(entry, {"z": 1})
+        with pytest.raises(brainir.BrainIRError, match=r"run takes a function, as program.entry_function, not Program"):
+            analysis.run(program, {})  # type: ignore[arg-type]
+    with pytest.raises(brainir.BrainIRError, match=r"not a brainir.Program but str"):
+        Forgetful("model.json")  # type: ignore[arg-type]

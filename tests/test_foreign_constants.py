@@ -114,11 +114,12 @@ def test_a_function_without_a_rule_that_holds_an_array_is_called_as_it_is() -> N
     [
         lambda m: sparse.BCOO.fromdense(m, nse=4) @ X,
         lambda m: sparse.BCOO.fromdense(m, nse=4).T.todense(),
+        lambda m: sparse.todense(sparse.BCOO.fromdense(m, nse=4)) * sparse.todense(jnp.cos(m)),
         lambda m: lax.scan(lambda carry, _: (carry + sparse.BCOO.fromdense(m, nse=4).T @ X[:2], None), X, length=2)[0],
         # Its product has a rule to be transposed: a linear system inside its own rule, whose rules lead back to it.
         lambda m: sparse.CSR((m[ROWS, COLUMNS], COLUMNS, jnp.array([0, 2, 4])), shape=(2, 3)) @ X,
     ],
-    ids=["product", "transpose", "scan", "compressed rows"],
+    ids=["product", "transpose", "dense again", "scan", "compressed rows"],
 )
 def test_sparse_matrices_and_their_gradients_are_lowered_to_the_same_program(fn: Callable[..., Any]) -> None:
     for f in (fn, jax.grad(total(fn))):

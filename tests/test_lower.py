@@ -12,6 +12,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import brainir
 from brainir.ir.errors import EmissionError, LoweringError
@@ -223,6 +224,20 @@ def test_numpy_scalars_are_strongly_typed() -> None:
 def test_element_types_stay_as_they_are(dtype: str) -> None:
     x = jnp.array([0, 1, 1], dtype)
     check(lambda x: (x[::-1], x == x, jnp.stack([x, x])), x)
+
+
+def test_functions_that_are_told_a_device_put_their_result_there() -> None:
+    device = jax.devices("cpu")[0]
+    program = check(lambda x: (jnp.asarray(x, device=device), jnp.linspace(0.0, 1.0, 3, device=device) * x[:3]), X)
+    puts = [node for function in program.functions for node in function.nodes if node.op == "device_put"]
+    assert [target.platform for node in puts for target in node.targets] == ["cpu", "cpu"]
+
+
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
+    program = check(lambda x: jax.lax.mul(x, x, out_dtype=np.float64), jnp.array([1, 2], jnp.bfloat16))
+    (node,) = program.entry_function.nodes
+    assert node.out_dtype == "float32"
 
 
 def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
@@ -546,6 +561,23 @@ def test_a_value_of_an_element_type_of_another_package_is_refused_with_its_line(
         brainir.lower(lambda: take_p.bind(make_p.bind()))
 
 
+def test_keys_of_a_generator_of_another_package_are_refused() -> None:
+    impl: Any = jax.extend.random.define_prng_impl(
+        key_shape=(2,),
+        seed=lambda seed: jnp.full(2, seed, jnp.uint32),
+        split=lambda key, shape: jnp.broadcast_to(key, (*shape, 2)),
+        random_bits=lambda key, width, shape: jnp.broadcast_to(key[0], shape),
+        fold_in=lambda key, data: key + data,
+        name="brainir_tests",
+        tag="tests",
+    )
+    key = jax.random.key(3, impl=impl)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>, which is none of JAX's"):
+        brainir.lower(lambda key: jax.random.bits(key, (2,)), key)
+    with pytest.raises(LoweringError, match=r"a value of the element type key<tests>"):
+        brainir.lower(lambda seed: jax.random.key_data(jax.random.key(seed, impl=impl)), 3)
+
+
 def test_a_class_that_is_registered_with_other_parts_than_its_fields_comes_back_as_it_is() -> None:
     class Packed(NamedTuple):
         """Registered with its array alone, as the state of an optimizer of JAX's examples is."""
@@ -817,3 +849,27 @@ def test_root_with_a_weakly_typed_tangent_comes_back_as_the_same_program() -> No
 def test_what_names_no_primitives_is_refused(keep: Any) -> None:
     with pytest.raises(LoweringError, match="keep must hold names of primitives"):
         brainir.lower(jnp.sin, X, keep=keep)
+
+
+@pytest.mark.skipif(JAX < (0, 9), reason="a scan has at least one step in a round")
+def test_a_scan_of_which_all_steps_are_compiled_as_one_comes_back() -> None:
+    def fn(x: Any) -> Any:
+        return jax.lax.scan(lambda c, row: (jnp.sin(c) * row, c), x[0], x, unroll=0)
+
+    x = jnp.linspace(0.1, 1.0, 6).reshape(3, 2)
+    for way in (fn, jax.grad(lambda x: fn(x)[0].sum())):
+        check(way, x)
+
+
+def test_an_error_check_is_refused_and_the_way_out_works() -> None:
+    def fn(x: Any) -> Any:
+        checkify.check(jnp.all(x > 0), "not positive")
+        return jnp.log(x)
+
+    x = jnp.ones(2)
+    with pytest.raises(
+        LoweringError, match=r"check: it is an error check.*checkify\(function\) without its first result"
+    ):
+        brainir.lower(fn, x)
+    ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
+    assert_same_bits(ours(x), jnp.log(x))

@@ -11,8 +11,9 @@ import pytest
 
 import brainir
 from brainir.analysis.passes import UnrollScans
+from brainir.backend.learning.traces import EligibilityTrace
 from tests.learning_reference import backpropagated, low_rank
-from tests.online_models import ONLINE_MODELS, OnlineModel, loss, plain_step
+from tests.online_models import ONLINE_MODELS, OnlineModel, backward_spike, loss, plain_step
 from tests.quick_compile import quick_options
 
 STEPS = 50
@@ -24,7 +25,7 @@ OF_EACH_KIND = (
     "leaky", "batched_low_rank", "embedding", "convolution", "elementwise", "scalar_parameter", "sparse", "events",
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
     "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
-    "products_with_rules", "branches", "substeps", "old_state_readout",
+    "products_with_rules", "backward_rules", "branches", "substeps", "old_state_readout",
 )  # fmt: skip
 
 
@@ -117,6 +118,25 @@ def test_gradients_of_steps_windows_and_runs_are_those_of_backpropagation(name: 
             summed = [losses[slice(*window)].sum() for window in WINDOWS]
             np.testing.assert_allclose(precision["windows"][0], summed, rtol=tolerance)
             _close(precision["windows"][1], windows, tolerance)
+
+
+def test_states_of_whole_numbers_are_no_hindrance_to_backward_rules() -> None:
+    def step(w: Any, hidden: Any, x: Any) -> Any:
+        v, waiting = hidden
+        z = backward_spike(v - 1)
+        waiting = jnp.where(z > 0, 2, jnp.maximum(waiting - 1, 0))
+        v = 0.9 * v + jnp.where(waiting == 0, w * x, 0.0) - z
+        return (v, waiting), v
+
+    w, hidden = jnp.array([0.9, 1.4, -0.3]), (jnp.zeros(3), jnp.zeros(3, int))
+    xs = jax.random.uniform(jax.random.key(0), (20, 3))
+
+    def summed(w: Any) -> Any:
+        return jnp.sum(jax.vmap(loss)(jax.lax.scan(functools.partial(step, w), hidden, xs)[1], xs))
+
+    learner = brainir.compile_learner(brainir.lower_step(step, w, hidden, xs[0]), loss=loss)
+    _, _, found = learner.run(w, learner.init(hidden), xs, xs)
+    np.testing.assert_allclose(found, jax.grad(summed)(w), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", OF_EACH_KIND)
@@ -347,6 +367,33 @@ def test_arrays_of_numpy_are_taken_as_jax_takes_them() -> None:
     jax.tree.map(np.testing.assert_array_equal, found, learner.step(params, learner.init(hidden), xs[0], targets[0]))
 
 
+def test_a_run_with_traces_of_a_rule_of_its_own_takes_its_steps_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(EligibilityTrace):
+        def advance(self, old: Any, env: Any, jacobian: Any) -> Any:
+            return super().advance(old, env, {place: 0.5 * entry for place, entry in jacobian.items()})
+
+    remembering, params, hidden, xs, targets = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    monkeypatch.setattr("brainir.backend.learning.rules.EligibilityTrace", Forgetful)
+    learner, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+
+    def by_run(learner: Any, params: Any) -> Any:
+        return learner.run(params, learner.init(hidden), xs, targets)[2]
+
+    def by_steps(params: Any) -> Any:
+        def body(carry: Any, given: Any) -> Any:
+            carry, _, gradients = learner.step(params, carry, *given)
+            return carry, gradients
+
+        found = jax.lax.scan(body, learner.init(hidden), (xs, targets))[1]
+        return jax.tree.map(lambda each: each.sum(0), found)
+
+    found, others = (_compiled(functools.partial(by_run, each), params) for each in (learner, remembering))
+    expected = _compiled(by_steps, params)
+    for name in params:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-4 * np.abs(expected[name]).max())
+    assert any(np.abs(found[name] - others[name]).max() > 1e-2 for name in params)
+
+
 def test_the_program_of_a_step_does_not_depend_on_what_the_learner_ran_before() -> None:
     """What a container holds besides arrays is that of the call, not of the call before."""
 
@@ -496,11 +543,24 @@ def test_wrong_calls_say_what_to_do() -> None:
         learner.step({"w": params["w"]}, carry, xs[0], targets[0])
     with pytest.raises(brainir.BrainIRError, match=r"input x is f32\[50,3\]"):
         learner.step(params, carry, xs, targets[0])
-    with pytest.raises(brainir.BrainIRError, match="leading axis"):
+    with pytest.raises(brainir.BrainIRError, match=r"leading axis.* theirs are 50 and 3$"):
         learner.run(params, carry, xs, targets[:3])
     vector = brainir.compile_learner(learner.plan.program, loss=lambda out, target: out)
     with pytest.raises(brainir.BrainIRError, match="take a sum or a mean"):
         vector.step(params, vector.init(hidden), xs[0], targets[0])
+
+
+def test_a_loss_that_takes_no_target_like_the_result_asks_for_an_example() -> None:
+    def of_class(out: Any, target: Any) -> Any:
+        if jnp.ndim(target):
+            raise NotImplementedError("a class")
+        return -jax.nn.log_softmax(out)[target]
+
+    learner, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    with pytest.raises(brainir.BrainIRError, match=r"\(a class\); give an example of a target"):
+        print(brainir.compile_learner(learner.plan.program, loss=of_class).program)
+    step = brainir.compile_learner(learner.plan.program, loss=of_class, target=0).program
+    assert [argument.name for argument in step.interface.arguments] == ["params", "carry", "x", "target"]
 
 
 def test_states_and_gradients_are_in_containers_like_those_of_the_arguments() -> None:

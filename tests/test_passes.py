@@ -328,6 +328,18 @@ def test_a_pass_that_returns_no_result_is_told_what_to_return() -> None:
         brainir.run_passes(lowered("calls"), [Bare()])
 
 
+class Nameless(Pass):
+    """Has no name."""
+
+    def run(self, program: Program) -> Any:
+        return self.result(program, program, {})
+
+
+def test_a_pass_without_a_name_is_told_to_set_one() -> None:
+    with pytest.raises(PassError, match="Nameless must set name"):
+        brainir.run_passes(lowered("calls"), [Nameless()])
+
+
 def test_one_pass_need_not_be_in_a_list() -> None:
     program = lowered("JVP rule")
     assert brainir.run_passes(program, "inline") == brainir.run_passes(program, ["inline"]) != program

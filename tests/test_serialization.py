@@ -169,6 +169,7 @@ def test_numbers_of_units_keep_every_bit(scale: float) -> None:
     [
         ("", r"not JSON.*cut short"),
         (dumps(GRADED)[:300], r"not JSON.* at line \d+ column \d+.*cut short or edited"),
+        ("model.json", r"not JSON.*\(load takes a path, loads the text\)"),
         ("[" * 1_000_000, "not JSON: recursion limit exceeded at line 1"),
         ('{"a":' * 1_000_000, "not JSON: recursion limit exceeded at line 1"),
         (b"\xff\xfe{}", "not JSON|not UTF-8"),

@@ -1,8 +1,10 @@
 """What runs where JAX is not installed: importing, loading, verifying, analysing."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,15 @@ def test_public_modules_are_there_without_being_imported() -> None:
 def test_what_needs_jax_says_so_where_it_is_missing() -> None:
     code = BLOCK + "import brainir\ntry:\n    brainir.lower\nexcept ImportError as error:\n    print(error)"
     assert "jax" in run(code)
+
+
+def test_the_quick_start_installs_what_is_needed_without_jax() -> None:
+    root = Path(brainir.__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["cli"]]
+    names = {re.match(r"\w+", each)[0] for each in needed} - {"brainstate", "brainunit", "jax", "jaxlib"}  # type: ignore[index]
+    (listed,) = re.findall(r"--no-deps -e \.\npip install (.*)", (root / "docs/quickstart.md").read_text())
+    assert {*listed.split()} == names
 
 
 COMMANDS = """

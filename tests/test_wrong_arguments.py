@@ -76,6 +76,11 @@ def test_options_that_there_are_not_are_refused() -> None:
         brainir.diff(PROGRAM, PROGRAM).of_kind("new")  # type: ignore[arg-type]
 
 
+def test_a_function_in_place_of_a_step_is_refused_with_what_makes_states() -> None:
+    with pytest.raises(AnalysisError, match="no state 'w'; it has none; lower_module and lower_step make"):
+        brainir.why(brainir.lower(jnp.sin, 1.0), "w")
+
+
 @pytest.mark.parametrize("lower", [brainir.lower, brainir.lower_step])
 def test_an_array_or_a_dict_in_place_of_a_function_is_refused_without_its_numbers(lower: Callable[..., object]) -> None:
     with pytest.raises(LoweringError, match=r"^a function comes first, then its example arguments; dict is none$"):

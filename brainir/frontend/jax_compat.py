@@ -18,7 +18,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.extend import core as jex_core
 
-from ..ir.types import TensorType, literal_text
+from ..ir.types import KEY_DTYPES, TensorType, literal_text
 from .jax_references import makes_references, without_references
 from .rules import UnsupportedError
 from .rules.shardings import is_explicit
@@ -139,10 +139,10 @@ def tensor_type(aval: Any) -> TensorType:
     Raises
     ------
     UnsupportedError
-        If that is one of hijax, which stands for several arrays, or has an element type of another package.
+        If that is a token, one of hijax, which stands for several arrays, or has an element type of another package.
     """
     if not hasattr(aval, "dtype"):
-        raise UnsupportedError(f"a value of the type {aval} of the experimental hijax; give the arrays in it")
+        raise UnsupportedError(f"a value of the type {aval}, a token or of the experimental hijax; give its arrays")
     return _tensor_type(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 
@@ -165,10 +165,10 @@ def type_texts(variables: Sequence[Any]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1 << 14)
 def _tensor_type(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> TensorType:
-    is_key = jnp.issubdtype(dtype, jax.dtypes.prng_key)
-    if not is_key and jnp.issubdtype(dtype, jax.dtypes.extended):
+    extended = jnp.issubdtype(dtype, jax.dtypes.extended)
+    if extended and str(dtype) not in KEY_DTYPES:
         raise UnsupportedError(f"a value of the element type {dtype}, which is none of JAX's; give the arrays in it")
-    name = "float0" if dtype == jax.dtypes.float0 else str(dtype) if is_key else np.dtype(dtype).name
+    name = "float0" if dtype == jax.dtypes.float0 else str(dtype) if extended else np.dtype(dtype).name
     return TensorType(name, tuple(int(dim) for dim in shape), weak_type)
 
 

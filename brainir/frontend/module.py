@@ -57,8 +57,9 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     values are often weakly typed and lose that in the first step, and a model must not change its program by being run.
     """
     if not isinstance(module, brainstate.nn.Module):
+        given = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise LoweringError(
-            f"lower_module takes a brainstate.nn.Module, not {type(module).__name__}; "
+            f"lower_module takes a brainstate.nn.Module, not {given}; "
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
@@ -210,9 +211,10 @@ def _uninitialised(module: Any, error: AttributeError) -> Exception:
     if not isinstance(owner, brainstate.nn.Module) or type(owner).init_state is brainstate.nn.Module.init_state:
         return error
     nodes = {id(node): path for path, node in module.nodes().items()}
-    where = format_path(nodes.get(id(owner), ()))
+    path = nodes.get(id(owner), ())
+    where = f" at {format_path(path)}" if path else ""
     return StateError(
-        f"{type(owner).__name__} at {where} has no state {error.name!r}: its states are not initialised; "
+        f"{type(owner).__name__}{where} has no state {error.name!r}: its states are not initialised; "
         "call brainstate.nn.init_all_states(module) before lowering"
     )
 

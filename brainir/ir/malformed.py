@@ -16,12 +16,15 @@ _SHOWN_PROBLEMS = 5
 
 def not_json(where: str, text: str | bytes, error: Exception) -> FormatError:
     """Return the error for a text that the JSON parser refused with `error`."""
+    content = text.encode() if isinstance(text, str) else text
     try:
         # This parser says more of where the text ends or goes wrong.
-        from_json(text.encode() if isinstance(text, str) else text)
+        from_json(content)
     except ValueError as place:
         error = place
-    return FormatError(f"{where} is not JSON: {error}; it was cut short or edited by hand")
+    begun = not content or content.lstrip().startswith(b"{")
+    why = "it was cut short or edited by hand" if begun else "it is no program (load takes a path, loads the text)"
+    return FormatError(f"{where} is not JSON: {error}; {why}")
 
 
 _ITEMS = {

@@ -19,6 +19,7 @@ from .errors import FormatError
 
 __all__ = [
     "DTYPES",
+    "KEY_DTYPES",
     "USED_BITS",
     "TensorType",
     "is_literal",
@@ -73,6 +74,8 @@ USED_BITS = {"bool": 1, "int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2
 
 _TYPE = re.compile(r"(~?)(key<[a-z0-9_]{1,32}>|[a-z][a-z0-9_]{1,15})\[((?:\d{1,18}(?:,\d{1,18})*)?)\]", re.ASCII)
 _KEY_WORDS = {"fry": 2, "fry4": 4, "phx2": 1, "phx4": 2, "rbg": 4, "urbg": 4}
+KEY_DTYPES = frozenset(f"key<{tag}>" for tag in _KEY_WORDS)
+"""The types of PRNG keys, each with the tag of an implementation of JAX."""
 
 
 @dataclass(frozen=True, slots=True)

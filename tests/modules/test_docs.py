@@ -13,6 +13,13 @@ SNIPPET = re.compile(
 )
 
 
+def test_the_overview_leads_to_every_page() -> None:
+    docs = ROOT / "docs"
+    overview = (docs / "index.md").read_text()
+    pages = {page.name for page in [*docs.glob("*.md"), *docs.glob("*.ipynb")]} - {"index.md"}
+    assert not [page for page in sorted(pages) if f"]({page})" not in overview]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_snippets_of_a_page_run_in_order_and_print_what_it_shows(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

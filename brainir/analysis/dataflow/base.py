@@ -23,7 +23,7 @@ from ...ir.ops import (
     While,
 )
 from ...ir.printer import format_node
-from ...ir.program import Function, Program
+from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType
 from ..sites import Site
 
@@ -58,6 +58,7 @@ class Analysis(ABC, Generic[Fact]):
     eager: bool = False
 
     def __init__(self, program: Program) -> None:
+        require_program(program)
         self.program = program
 
     @abstractmethod
@@ -136,6 +137,9 @@ class Analysis(ABC, Generic[Fact]):
         return result
 
     def _check_names(self, function: Function, facts: Mapping[str, Fact]) -> None:
+        if not isinstance(function, Function):
+            given = type(function).__name__  # type: ignore[unreachable]  # for callers that are not typed
+            raise AnalysisError(f"{type(self).__name__}.run takes a function, as program.entry_function, not {given}")
         unknown = [name for name in facts if name not in function.value_types]
         if unknown:
             values = ", ".join([*function.inputs, *dict.fromkeys(function.outputs)])

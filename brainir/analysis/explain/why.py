@@ -80,7 +80,12 @@ def _find(program: Program, path: StatePath | str) -> State | StatePath:
     text = wanted if isinstance(wanted, str) else _dotted(wanted)
     last = [name for name in names if name.rpartition(".")[2] == text.rpartition(".")[2]]
     near = list(dict.fromkeys([*difflib.get_close_matches(text, names, n=3, cutoff=0.5), *last]))[:3]
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {', '.join(names[:10]) or 'no states'}"
+    if near:
+        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    elif names:
+        hint = f"it has {', '.join(names[:10])}"
+    else:
+        hint = "it has none; lower_module and lower_step make programs with states"
     raise AnalysisError(f"the program has no state {text!r}; {hint}")
 
 

@@ -107,7 +107,7 @@ def run_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = DEF
     AnalysisError
         If there is no pass of a name.
     PassError
-        If a pass returns an invalid program, or does not keep what it declares to keep.
+        If a pass has no name, returns an invalid program, or does not keep what it declares to keep.
     VerificationError
         If `program` is not valid.
     """
@@ -147,6 +147,8 @@ def apply_passes(program: Program, passes: str | Pass | Iterable[str | Pass] = D
 
 def _find(wanted: str | Pass) -> Pass:
     if isinstance(wanted, Pass):
+        if not hasattr(wanted, "name"):
+            raise PassError(f"{type(wanted).__name__} must set name, a text")
         return wanted
     if not isinstance(wanted, str):
         raise AnalysisError(f"{wanted!r} is no pass; give a name ({', '.join(PASSES)}) or an instance of Pass")

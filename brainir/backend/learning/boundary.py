@@ -178,12 +178,15 @@ class LearnerBoundary:
         EmissionError
             If there are none, or they differ.
         """
-        lengths = {leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in jax.tree.leaves(xs)}
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(xs)]
+        lengths = dict.fromkeys(shape[0] if shape else None for shape in shapes)
         if len(lengths) != 1 or None in lengths:
+            found = " and ".join("none" if length is None else str(length) for length in lengths)
             raise EmissionError(
-                "inputs and targets of a run need one leading axis of steps, of the same length in every array"
+                "inputs and targets of a run need one leading axis of steps, of the same length in every array; "
+                f"theirs are {found or 'missing'}"
             )
-        return int(lengths.pop() or 0)
+        return int(shapes[0][0])
 
 
 def _zeros(kind: TensorType) -> Any:

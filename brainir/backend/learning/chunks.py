@@ -52,7 +52,7 @@ class ChunkedRule:
     Parameters
     ----------
     rule : OnlineRule
-        Each of whose traces is an outer product of data; see :meth:`fits`.
+        Each of whose traces is one that chunks are known for; see :meth:`fits`.
     """
 
     def __init__(self, rule: OnlineRule) -> None:
@@ -62,8 +62,9 @@ class ChunkedRule:
 
     @staticmethod
     def fits(rule: OnlineRule) -> bool:
-        """Whether all traces of a rule are outer products of data."""
-        return all(trace.is_outer for trace in rule.traces.values())
+        """Whether all traces of a rule are outer products of data, and follow the recursions above."""
+        known = EligibilityTrace, LowRankTrace
+        return all(type(trace) in known and trace.is_outer for trace in rule.traces.values())
 
     def run(self, steps: Steps, state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         """Take the steps of one chunk.

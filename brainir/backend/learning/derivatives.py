@@ -11,7 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
-from .host import PlanFunctions, Run
+from .host import PlanFunctions, Run, goes_forward
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
@@ -45,6 +45,7 @@ class GroupJacobian:
 
     def __init__(self, plan: GroupPlan, functions: PlanFunctions) -> None:
         self._run = functions.of_part(plan.group.transition)
+        self._push = _push if goes_forward(plan.group.transition) else _push_by_pullback
         self._names = [value.name for value in plan.group.transition_invars]
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._plan = plan
@@ -72,7 +73,7 @@ class GroupJacobian:
                 continue
             member, component = plan.slots[column]
             tangent = _unit(operands[member], component, self._grouped[member])
-            tangents = _push(self._run, operands, member, tangent)
+            tangents = self._push(self._run, operands, member, tangent)
             for row in varying:
                 target, part = plan.slots[row]
                 found[row, column] = tangents[target][..., part] if self._grouped[target] else tangents[target]
@@ -88,6 +89,7 @@ class DirectDerivative:
     def __init__(self, plan: GroupPlan, trace: TracePlan, functions: PlanFunctions) -> None:
         tail = trace.tail
         self._run = functions.of_part(tail.program)
+        self._push = _push if goes_forward(tail.program) else _push_by_pullback
         self._names = [value.name for value in tail.invars]
         self._plan, self._trace, self._tail = plan, trace, tail
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
@@ -115,7 +117,7 @@ class DirectDerivative:
             return {}
         if self._tail.pairing == "by_result":
             return {slot: self._pull(operands, slot) for slot in slots}
-        tangents = _push(self._run, operands, 0, jnp.ones_like(operands[0]))
+        tangents = self._push(self._run, operands, 0, jnp.ones_like(operands[0]))
         found = {}
         for slot in slots:
             member, component = self._plan.slots[slot]
@@ -180,13 +182,28 @@ def one_number(value: float, dtype: str, rank: int) -> Any:
     return np.full((1,) * rank, value, jnp.dtype(dtype))
 
 
-def _push(run: Callable[..., Any], operands: Sequence[Any], place: int, tangent: Any) -> Any:
+def _push(run: Run, operands: Sequence[Any], place: int, tangent: Any) -> Mapping[int, Any]:
     """Push one tangent through a function; the other operands have none, not even zeros."""
+    tangents: dict[int, Any] = jax.jvp(_moving(run, operands, place), (operands[place],), (tangent,))[1]
+    return tangents
 
-    def of(value: Any) -> Any:
-        return run(*operands[:place], value, *operands[place + 1 :])
 
-    return jax.jvp(of, (operands[place],), (tangent,))[1]
+def _push_by_pullback(run: Run, operands: Sequence[Any], place: int, tangent: Any) -> Mapping[int, Any]:
+    """Do the same by the transpose of what pulls cotangents back, which is all that backward rules give."""
+    results, pull = jax.vjp(_moving(run, operands, place), operands[place])
+    tangents: dict[int, Any]
+    (tangents,) = jax.linear_transpose(lambda cotangents: pull(cotangents)[0], results)(tangent)
+    return tangents
+
+
+def _moving(run: Run, operands: Sequence[Any], place: int) -> Callable[[Any], dict[int, Any]]:
+    """Return a function of one operand, to the results that can have tangents."""
+
+    def of(value: Any) -> dict[int, Any]:
+        results = run(*operands[:place], value, *operands[place + 1 :])
+        return {index: result for index, result in enumerate(results) if jnp.issubdtype(result.dtype, jnp.inexact)}
+
+    return of
 
 
 def _unit(value: Any, component: int, grouped: bool) -> Any:

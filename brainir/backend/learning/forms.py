@@ -15,7 +15,7 @@ from jax import numpy as jnp
 from ...analysis.learning.tails import Tail, takes_data
 from ...analysis.learning.terms import Term
 from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
-from .host import PlanFunctions
+from .host import PlanFunctions, goes_forward
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
 
@@ -273,7 +273,7 @@ class ElementwiseForm:
 class _JacobianForm:
     """Anything else: the derivative of each element of the result with respect to each of the weight."""
 
-    def __init__(self, term: Term, tail: Tail, positions: tuple[int, ...], run: Any) -> None:
+    def __init__(self, term: Term, tail: Tail, positions: tuple[int, ...], run: Any, forward: bool) -> None:
         at_positions = tail.pairing == "by_position"
         pairs = positions if at_positions else term.y.shape
         weight = term.weights[0].shape
@@ -282,6 +282,8 @@ class _JacobianForm:
         self._places = np.asarray(tail.places) if at_positions else None
         self._run = run
         self._names = [value.name for value in term.operation_invars]
+        few = math.prod(weight) < math.prod(pairs)
+        self._jacobian = jax.jacfwd if few and forward else jax.jacrev
 
     def data(self, env: Environment) -> Any:
         weight, *others = (env[name] for name in self._names)
@@ -289,8 +291,7 @@ class _JacobianForm:
         def result(changed: Any) -> Any:
             return self._run(changed, *others)[0]
 
-        few = math.prod(self._weight) < math.prod(self._pairs)
-        found = (jax.jacfwd if few else jax.jacrev)(result)(weight)
+        found = self._jacobian(result)(weight)
         if self._places is None:
             return found
         rows = found.reshape(-1, *self._weight)[np.maximum(self._places, 0)]
@@ -320,7 +321,7 @@ def form_of(term: Term, tail: Tail, positions: tuple[int, ...], functions: PlanF
             return _ProductForm(term, run)
     if term.form == "sum" and tail.pairing != "by_position":
         return _SumForm(term, run)
-    return _JacobianForm(term, tail, positions, run)
+    return _JacobianForm(term, tail, positions, run, goes_forward(term.operation))
 
 
 def _shape(term: Term) -> tuple[int, ...]:

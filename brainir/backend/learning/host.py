@@ -8,11 +8,12 @@ from typing import Any
 from ...analysis.passes.rewriting import rewrite_functions
 from ...ir.effects import effectful_functions, runs_effects
 from ...ir.errors import EmissionError
+from ...ir.ops import CustomVjp
 from ...ir.printer import format_node
 from ...ir.program import Function, Program
 from ..evaluate import Evaluator
 
-__all__ = ["PlanFunctions"]
+__all__ = ["PlanFunctions", "goes_forward"]
 
 Run = Callable[..., tuple[Any, ...]]
 
@@ -51,6 +52,11 @@ class PlanFunctions:
                 "the step, and give it as an input"
             )
         return self.of_step(silent)
+
+
+def goes_forward(program: Program) -> bool:
+    """Whether JAX has a forward mode of a program: of functions with backward rules it has none."""
+    return not any(isinstance(node, CustomVjp) for function in program.functions for node in function.nodes)
 
 
 def _silent(function: Function) -> Function:

@@ -114,7 +114,7 @@ def primitive_functions(primitive: Any) -> tuple[Any, ...]:
 
 def _sparse_implementation(equation: Equation) -> Any:
     """Return what says in terms of other operations what one of ``jax.experimental.sparse`` computes."""
-    for name in ("bcoo", "bcsr", "coo", "csr"):
+    for name in ("api", "bcoo", "bcsr", "coo", "csr"):
         module = sys.modules.get(f"jax.experimental.sparse.{name}")
         function = getattr(module, f"_{equation.primitive.name}_impl", None)
         if function is not None:

@@ -34,7 +34,10 @@ def _without_attributes() -> Attributes:
 
 @rule("mul", others=MulOutDtype.ops())
 def _mul(*, out_dtype: Any = None) -> Attributes:
-    return {} if out_dtype is None else {"op": "mul_out_dtype", "out_dtype": dtype_name(out_dtype)}
+    if out_dtype is None:
+        return {}
+    # JAX leaves a type of 64 bits as it was asked for, though the product is one of 32 where they are off.
+    return {"op": "mul_out_dtype", "out_dtype": dtype_name(jax.dtypes.canonicalize_dtype(out_dtype))}
 
 
 @rule("polynomial")
