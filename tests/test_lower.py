@@ -258,6 +258,21 @@ def test_keys_of_the_old_kind_can_be_cloned() -> None:
     check(lambda key: jax.random.uniform(jax.random.clone(key), (2,)), jax.random.PRNGKey(0))
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (0, 2)])
+def test_keys_of_several_seeds_come_back(shape: tuple[int, ...]) -> None:
+    def fn(seeds: Any) -> Any:
+        keys = jax.random.key
+        for _ in shape:
+            keys = jax.vmap(keys)
+        return keys(seeds), jax.random.key(7, impl="rbg")
+
+    seeds = jnp.arange(np.prod(shape)).reshape(shape)
+    program = check(fn, seeds)
+    scope: dict[str, Any] = {}
+    exec(brainir.to_source(program), scope)
+    assert_same_bits(scope[program.entry](seeds), fn(seeds))
+
+
 def test_typed_keys_come_in_and_go_out() -> None:
     def fn(keys: Any) -> Any:
         new = jax.random.split(keys["a"])

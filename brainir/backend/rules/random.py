@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.node import Node
-from ..expressions import (
-    Expression,
-    Name,
-)
-from .registry import Types, call, dtype, layout, rule
+from ..expressions import Apply, Expression, Lambda, Name, Variable
+from .registry import Types, as_keywords, as_operands, call, dtype, layout, rule
 
 KEY_IMPLEMENTATIONS = {
     "fry": "threefry2x32",
@@ -24,7 +21,12 @@ KEY_IMPLEMENTATIONS = {
 
 @rule("random_seed")
 def _random_seed(node: Any, types: Types) -> Expression:
-    return call("jax.random.key", node, impl=KEY_IMPLEMENTATIONS[node.impl])
+    implementation = as_keywords({"impl": KEY_IMPLEMENTATIONS[node.impl]})
+    if not types(node.inputs[0]).shape:
+        return Apply(Name("jax.random.key"), as_operands(node.inputs), implementation)
+    # Of several seeds, as under jax.vmap; the function takes one.
+    key = Lambda(("seed",), Apply(Name("jax.random.key"), (Variable("seed"),), implementation))
+    return Apply(Apply(Name("jnp.vectorize"), (key,)), as_operands(node.inputs))
 
 
 @rule("random_wrap")
