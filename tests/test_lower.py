@@ -856,3 +856,16 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         brainir.lower(fn, x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_of_several_seeds_come_back(impl: str) -> None:
+    def fn(seeds: Any) -> Any:
+        keys = jax.vmap(jax.vmap(lambda seed: jax.random.key(seed, impl=impl)))(seeds)
+        return keys, jax.vmap(jax.random.uniform)(keys[0])
+
+    seeds = jnp.arange(6).reshape(2, 3)
+    program = check(fn, seeds)
+    executed: dict[str, Any] = {"__name__": "generated"}
+    exec(brainir.to_source(program), executed)
+    assert_same_bits(jax.jit(executed[program.entry])(seeds), jax.jit(fn)(seeds))
