@@ -120,6 +120,23 @@ def test_an_argument_given_by_keyword_can_be_passed_by_position() -> None:
     assert_same_bits(round_trip(program)(X, 2.0, gain=X), combine(X, 2.0, gain=X))
 
 
+def test_arguments_of_a_method_have_their_names_without_that_of_the_object() -> None:
+    class Cell:
+        def scaled(self, x: Any, *factors: Any) -> Any:
+            return x * sum(factors)
+
+        def total(*values: Any) -> Any:
+            return sum(values[1:])
+
+        @classmethod
+        def squared(cls, x: Any) -> Any:
+            return x * x
+
+    inputs = [check(fn, X, X).entry_function.inputs for fn in (Cell().scaled, Cell().total)]
+    assert inputs == [("x", "factors_0"), ("values_0", "values_1")]
+    assert check(Cell.squared, X).entry_function.inputs == ("x",)
+
+
 def test_keywords_of_any_name_are_arguments() -> None:
     program = check(lambda **parts: parts["b"] - parts["a"], b=X, a=X + 1)
     assert [argument.name for argument in program.interface.arguments] == ["a", "b"]
