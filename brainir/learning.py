@@ -19,7 +19,7 @@ from .backend.learning.chunks import ChunkedRule
 from .backend.learning.host import PlanFunctions
 from .backend.learning.rules import OnlineRule
 from .frontend.function import lower
-from .ir.errors import EmissionError
+from .ir.errors import BrainIRError, EmissionError
 from .ir.interface import leaf_count
 from .ir.printer import format_path
 from .ir.program import Program, require_program
@@ -235,8 +235,8 @@ class Learner:
 
         try:
             return lower(step, self.named(params), self.named(carry), x, target)
-        except (TypeError, ValueError) as error:
-            if self._target is not None:
+        except Exception as error:
+            if self._target is not None or isinstance(error, BrainIRError):
                 raise
             raise EmissionError(
                 f"the loss does not take a target like the result of the step ({error}); give an example of a target: "

@@ -160,6 +160,9 @@ def check_snapshot(
     stored = load(path, constants=False)
     found = diff(stored, program)
     if found and not update:
-        raise ProgramCheckError(f"the program is not the one in {path}:\n{found}")
+        raise ProgramCheckError(
+            f"the program is not the one in {path}; if it shall be, update=True or pytest --update-programs stores it\n"
+            f"{found}"
+        )
     if found:
         save(relabel(program, like=stored), path)

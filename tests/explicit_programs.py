@@ -221,6 +221,15 @@ def spread_operand(x: Any, w: Any) -> Any:
     return part(jax.sharding.reshard(x, lies(None, "y", reduced={"x"})))
 
 
+def spread_product(x: Any, w: Any) -> Any:
+    """Parts of a sum from a shard_map, each smaller than the mesh."""
+    specs = (P("x", "y"), P("y", None)), P("x", None, unreduced={"y"})
+    part = jax.shard_map(
+        lambda x, w: lax.pcast(x[:1] @ w, "y", to="unreduced"), mesh=MESH, in_specs=specs[0], out_specs=specs[1]
+    )
+    return jax.sharding.reshard(part(x, w), lies("x", None))
+
+
 def mapped(x: Any, w: Any) -> Any:
     def inner(x: Any, w: Any) -> Any:
         return jnp.sin(x) @ w + lax.psum(jnp.zeros_like(x).sum(), "x")
@@ -276,7 +285,7 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
 }
 """The programs, and the ways in which JAX can transform them."""
 if JAX >= (0, 9):
-    PROGRAMS |= dict.fromkeys((spread, spread_operand), ("gradient", "tangent"))
+    PROGRAMS |= dict.fromkeys((spread, spread_operand, spread_product), ("gradient", "tangent"))
 if JAX >= (0, 12):
     PROGRAMS[extremes] = ()
 
@@ -291,7 +300,7 @@ if JAX < (0, 9):
 
 NOT_RUN = {
     (0, 8): {automatic_in_loops, put},
-    (0, 9): {spread, spread_operand},
+    (0, 9): {spread, spread_operand, spread_product},
     (0, 12): {extremes},
 }.get(JAX, set())
 """Those that JAX cannot run without a jit: the originals, or one on a mesh whose devices JAX 0.8 does not tell."""
@@ -343,7 +352,20 @@ def check_passes() -> None:
     assert jax.eval_shape(ours, X, W) == jax.eval_shape(counted, X, W)
 
 
+def check_constants() -> None:
+    """Constants are on no mesh, also those of a function that first runs within a shard_map."""
+
+    def fn(x: Any) -> Any:
+        scale = jax.jit(lambda x: x * np.array([2.0, 3.0], np.float32))
+        return jax.shard_map(scale, in_specs=P("x", "y"), out_specs=P("x", "y"))(x)
+
+    with jax.set_mesh(MESH):
+        ours = brainir.to_callable(brainir.lower(fn, X))
+        assert_same_bits(jax.jit(ours)(X), jax.jit(fn)(X))
+
+
 def main() -> None:
+    check_constants()
     check_passes()
     check_texts()
     found = set().union(*(check(fn, ways) for fn, ways in PROGRAMS.items()))

@@ -74,6 +74,13 @@ def constrained(x: Any) -> Any:
     return lax.with_sharding_constraint(z, NamedSharding(MESH, P(P.UNCONSTRAINED, "y"))) * 2
 
 
+def placed_within(x: Any) -> Any:
+    """Name places on the axis that is left to the compiler, by the mesh as it is outside."""
+    y = lax.with_sharding_constraint(jnp.sin(x), NamedSharding(MESH, P("y")))
+    zeros = jax.jit(lambda: jnp.zeros((2, 4)), out_shardings=NamedSharding(MESH, P(None, "y")))()
+    return lax.ppermute(y, "x", [(0, 1), (1, 2), (2, 3), (3, 0)]) + zeros
+
+
 @jax.custom_jvp
 def shared(x: Any) -> Any:
     return jnp.sin(x)
@@ -96,6 +103,14 @@ weighted.defvjp(
 )
 
 
+@jax.custom_vjp
+def doubled(x: Any) -> Any:
+    return 2.0 * x
+
+
+doubled.defvjp(lambda x: (doubled(x), None), lambda _, ct: (3.0 * ct,))
+
+
 def ordered(x: Any) -> Any:
     """Sort with places of elements, which do not vary between devices as what they are places of does."""
     first, second, third = lax.sort((x, jnp.cos(x), jnp.sin(x)), dimension=0, num_keys=2)
@@ -111,6 +126,15 @@ def weighted_everywhere(x: Any) -> Any:
     return mapped(lambda x, w: weighted(x, w) + jax.nn.silu(x), (CUT, P()), CUT)(x, x[0, 0])
 
 
+def doubled_in_a_loop(x: Any) -> Any:
+    """In its gradient, the number that is the same in every step is an operand of the function with a rule."""
+
+    def value(x: Any) -> Any:
+        return mapped(lambda x: lax.scan(lambda c, _: (doubled(c), None), x, None, 1)[0] * x, CUT, CUT)(x).sum()
+
+    return jax.value_and_grad(value)(x)[0] * x
+
+
 CUT = P(("x",), "y")
 FREE = dict(check_vma=False)
 PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
@@ -119,6 +143,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], bool]] = {
     "exchange without checks": (mapped(summed, CUT, P(("x", "y")), **FREE), True),
     "loops": (mapped(looping, CUT, (CUT, P(None, None, "y"))), False),
     "some axes": (mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P(), axis_names={"x"}), True),
+    "places among some axes": (mapped(placed_within, P("x"), P("x"), axis_names={"x"}, **FREE), True),
     "gradient": (jax.grad(lambda x: mapped(lambda x: lax.psum(jnp.sin(x), "x"), P("x"), P())(x).sum()), True),
     "orders": (mapped(ordered, CUT, CUT), True),
     # JAX 0.12 adds the parts of its second derivative in another order than those of a function that it did not
@@ -247,10 +272,11 @@ def check_inlined_shardings() -> None:
 
 def check_backward_rule() -> None:
     """JAX does not push tangents through ``custom_vjp``, so it is apart from the other programs."""
-    program = brainir.loads(brainir.dumps(brainir.lower(weighted_everywhere, X)))
-    ours = brainir.to_callable(program)
-    assert_same_bits(*(jax.jit(gradient(f))(X) for f in (ours, weighted_everywhere)))
-    assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
+    for fn in (weighted_everywhere, doubled_in_a_loop):
+        program = brainir.loads(brainir.dumps(brainir.lower(fn, X)))
+        ours = brainir.to_callable(program)
+        assert_same_bits(*(jax.jit(gradient(f))(X) for f in (ours, fn)), fn.__name__)
+        assert brainir.fingerprint(brainir.lower(ours, X)) == brainir.fingerprint(program)
 
 
 def main() -> None:

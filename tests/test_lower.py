@@ -12,6 +12,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
 
 import brainir
 from brainir.ir.errors import EmissionError, LoweringError
@@ -117,6 +118,23 @@ def test_defaults_that_no_example_argument_replaces_are_part_of_the_program() ->
 def test_an_argument_given_by_keyword_can_be_passed_by_position() -> None:
     program = brainir.lower(combine, X, scale=2.0, gain=X)
     assert_same_bits(round_trip(program)(X, 2.0, gain=X), combine(X, 2.0, gain=X))
+
+
+def test_arguments_of_a_method_have_their_names_without_that_of_the_object() -> None:
+    class Cell:
+        def scaled(self, x: Any, *factors: Any) -> Any:
+            return x * sum(factors)
+
+        def total(*values: Any) -> Any:
+            return sum(values[1:])
+
+        @classmethod
+        def squared(cls, x: Any) -> Any:
+            return x * x
+
+    inputs = [check(fn, X, X).entry_function.inputs for fn in (Cell().scaled, Cell().total)]
+    assert inputs == [("x", "factors_0"), ("values_0", "values_1")]
+    assert check(Cell.squared, X).entry_function.inputs == ("x",)
 
 
 def test_keywords_of_any_name_are_arguments() -> None:
@@ -256,21 +274,6 @@ def test_keys_are_taken_with_an_index_out_of_bounds() -> None:
 
 def test_keys_of_the_old_kind_can_be_cloned() -> None:
     check(lambda key: jax.random.uniform(jax.random.clone(key), (2,)), jax.random.PRNGKey(0))
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 3), (0, 2)])
-def test_keys_of_several_seeds_come_back(shape: tuple[int, ...]) -> None:
-    def fn(seeds: Any) -> Any:
-        keys = jax.random.key
-        for _ in shape:
-            keys = jax.vmap(keys)
-        return keys(seeds), jax.random.key(7, impl="rbg")
-
-    seeds = jnp.arange(np.prod(shape)).reshape(shape)
-    program = check(fn, seeds)
-    scope: dict[str, Any] = {}
-    exec(brainir.to_source(program), scope)
-    assert_same_bits(scope[program.entry](seeds), fn(seeds))
 
 
 def test_typed_keys_come_in_and_go_out() -> None:
@@ -846,3 +849,40 @@ def test_root_with_a_weakly_typed_tangent_comes_back_as_the_same_program() -> No
 def test_what_names_no_primitives_is_refused(keep: Any) -> None:
     with pytest.raises(LoweringError, match="keep must hold names of primitives"):
         brainir.lower(jnp.sin, X, keep=keep)
+
+
+@pytest.mark.skipif(JAX < (0, 9), reason="a scan has at least one step in a round")
+def test_a_scan_of_which_all_steps_are_compiled_as_one_comes_back() -> None:
+    def fn(x: Any) -> Any:
+        return jax.lax.scan(lambda c, row: (jnp.sin(c) * row, c), x[0], x, unroll=0)
+
+    x = jnp.linspace(0.1, 1.0, 6).reshape(3, 2)
+    for way in (fn, jax.grad(lambda x: fn(x)[0].sum())):
+        check(way, x)
+
+
+def test_an_error_check_is_refused_and_the_way_out_works() -> None:
+    def fn(x: Any) -> Any:
+        checkify.check(jnp.all(x > 0), "not positive")
+        return jnp.log(x)
+
+    x = jnp.ones(2)
+    with pytest.raises(
+        LoweringError, match=r"check: it is an error check.*checkify\(function\) without its first result"
+    ):
+        brainir.lower(fn, x)
+    ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
+    assert_same_bits(ours(x), jnp.log(x))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_of_several_seeds_come_back(impl: str) -> None:
+    def fn(seeds: Any) -> Any:
+        keys = jax.vmap(jax.vmap(lambda seed: jax.random.key(seed, impl=impl)))(seeds)
+        return keys, jax.vmap(jax.random.uniform)(keys[0])
+
+    seeds = jnp.arange(6).reshape(2, 3)
+    program = check(fn, seeds)
+    executed: dict[str, Any] = {"__name__": "generated"}
+    exec(brainir.to_source(program), executed)
+    assert_same_bits(jax.jit(executed[program.entry])(seeds), jax.jit(fn)(seeds))

@@ -405,3 +405,12 @@ def test_whatever_a_rule_raises_the_values_are_stored_and_the_derivative_is_refu
     assert_same_bits(ours(X), fn(X))
     with pytest.raises(brainir.BrainIRError, match=rf"cannot trace its derivative rule \({error.__name__}\)"):
         jax.jvp(ours, (X,), (X,))
+
+
+def test_the_jacobian_with_respect_to_integers_is_zeros_of_their_type() -> None:
+    fn = jax.jacrev(lambda x, places: (jnp.sum(x[places]), jnp.prod(x)), argnums=(0, 1), allow_int=True)
+    places = jnp.array([0, 2])
+    program = brainir.lower(fn, X, places)
+    ours = round_trip(program)
+    assert_same_bits(jax.jit(ours)(X, places), jax.jit(fn)(X, places))
+    assert brainir.fingerprint(brainir.lower(ours, X, places)) == brainir.fingerprint(program)

@@ -550,6 +550,19 @@ def test_wrong_calls_say_what_to_do() -> None:
         vector.step(params, vector.init(hidden), xs[0], targets[0])
 
 
+def test_a_loss_that_takes_no_target_like_the_result_asks_for_an_example() -> None:
+    def of_class(out: Any, target: Any) -> Any:
+        if jnp.ndim(target):
+            raise NotImplementedError("a class")
+        return -jax.nn.log_softmax(out)[target]
+
+    learner, *_ = _learned(ONLINE_MODELS["leaky"], jnp.float32)
+    with pytest.raises(brainir.BrainIRError, match=r"\(a class\); give an example of a target"):
+        print(brainir.compile_learner(learner.plan.program, loss=of_class).program)
+    step = brainir.compile_learner(learner.plan.program, loss=of_class, target=0).program
+    assert [argument.name for argument in step.interface.arguments] == ["params", "carry", "x", "target"]
+
+
 def test_states_and_gradients_are_in_containers_like_those_of_the_arguments() -> None:
     case = ONLINE_MODELS["leaky"]
     plain, params, hidden, xs, targets = _learned(case, jnp.float32)

@@ -64,6 +64,19 @@ def test_a_reference_from_outside_is_refused() -> None:
         brainir.lower(writing, held, X)
 
 
+def test_what_a_reference_held_has_the_weak_type_that_jax_says_of_the_result() -> None:
+    @jax.jit
+    def fn(x: Any) -> Any:
+        held = jax.new_ref(x)
+        held[...] = jnp.ones(())
+        return held[...]
+
+    program = brainir.lower(fn, 1.5)
+    for ours in (brainir.to_callable(program), brainir.to_callable(brainir.run_passes(program))):
+        assert jax.eval_shape(ours, 1.5) == jax.eval_shape(fn, 1.5)
+    assert brainir.fingerprint(brainir.lower(brainir.to_callable(program), 1.5)) == brainir.fingerprint(program)
+
+
 def test_a_reference_within_a_shard_map_is_taken_out_among_the_axes_of_its_mesh() -> None:
     def body(x: Any) -> Any:
         held = jax.new_ref(x)

@@ -212,6 +212,11 @@ def diff(old: Program, new: Program) -> ProgramDiff:
     ProgramDiff
         False if both have one fingerprint; text for people with ``str``, for tools with ``to_json``, side by side
         with ``to_html``.
+
+    Raises
+    ------
+    VerificationError
+        If one is no program.
     """
     require_program(old, new)
     if old is new:

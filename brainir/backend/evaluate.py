@@ -46,6 +46,11 @@ class Evaluator:
         self._built: dict[Any, Callable[..., Any]] = {}
         self._steps: dict[Any, tuple[Callable[..., Any], bool]] = {}
         self._check_types()
+        # Made now: within a shard_map, JAX makes no array outside of the mesh around.
+        self._constants = {
+            function.name: {constant.name: constant_value(constant) for constant in function.constants}
+            for function in program.functions
+        }
 
     def _check_types(self) -> None:
         narrow = not jax.config.jax_enable_x64  # type: ignore[attr-defined]  # set by name at run time
@@ -68,7 +73,7 @@ class Evaluator:
         return self._built[name]
 
     def _build(self, function: Function) -> Callable[..., tuple[Any, ...]]:
-        fixed: Environment = {constant.name: constant_value(constant) for constant in function.constants}
+        fixed: Environment = {**self._constants[function.name]}
         for operand in {*function.outputs, *(name for node in function.nodes for name in node.inputs)}:
             if is_literal(operand):
                 fixed[operand] = literal_value(operand)

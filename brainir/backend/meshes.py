@@ -23,20 +23,25 @@ def mesh_of(shape: MeshShape) -> Any:
     EmissionError
         If there are fewer devices than the mesh has places.
     """
-    around = jax.sharding.get_abstract_mesh()
-    if tuple(around.axis_names) == shape.names and tuple(around.axis_sizes) == shape.sizes:
-        return _with_devices(around)
-    return _made(shape, tuple(jax.devices()))
+    around, given = jax.sharding.get_abstract_mesh(), _given()
+    if (tuple(around.axis_names), tuple(around.axis_sizes)) != (shape.names, shape.sizes):
+        return _made(shape, tuple(jax.devices()))
+    manual = jax.sharding.AxisType.Manual
+    if all(mine == theirs or theirs != manual for mine, theirs in zip(_kinds(shape), around.axis_types, strict=True)):
+        return given if given is not None and given.abstract_mesh == around else around
+    # Within a shard_map, what is said of the mesh as it is outside.
+    is_given = given is not None and given.axis_sizes == around.axis_sizes
+    return _made(shape, tuple(given.devices.flat if is_given else jax.devices()))
 
 
-def _with_devices(around: Any) -> Any:
-    """Return the mesh around the call with its devices if it is that of ``jax.set_mesh``, since JAX 0.9."""
+def _given() -> Any:
+    """Return the mesh of ``jax.set_mesh`` with its devices, since JAX 0.9; None if there is none."""
     try:
         with jax.core.eval_context():
             concrete = jax.sharding.get_mesh()
     except (AttributeError, ValueError):  # JAX 0.8 has none, and none is given where an axis of jax.vmap has a name
-        return around
-    return concrete if concrete.abstract_mesh == around else around
+        return None
+    return None if concrete.empty else concrete
 
 
 def abstract_mesh_of(shape: MeshShape) -> Any:

@@ -9,13 +9,13 @@ import jax
 
 from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
-from .foreign.primitive_rules import as_weak_as
 from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
 from .tracing import evaluated, make_jaxpr
+from .weak_types import as_weak_as
 
 __all__ = ["RULES", "FunctionTable"]
 
@@ -141,7 +141,7 @@ def _scan(table: FunctionTable, equation: Any) -> Attributes:
         num_consts=num_consts,
         num_carry=num_carry,
         reverse=bool(params["reverse"]),
-        unroll=int(params["unroll"]),
+        unroll=int(params["unroll"]) or max(int(params["length"]), 1),  # since JAX 0.9, 0 stands for all steps
         split_transpose=bool(params.get("_split_transpose", False)),
     )
 

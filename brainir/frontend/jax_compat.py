@@ -139,10 +139,10 @@ def tensor_type(aval: Any) -> TensorType:
     Raises
     ------
     UnsupportedError
-        If that is one of hijax, which stands for several arrays, or has an element type of another package.
+        If that is a token, one of hijax, which stands for several arrays, or has an element type of another package.
     """
     if not hasattr(aval, "dtype"):
-        raise UnsupportedError(f"a value of the type {aval} of the experimental hijax; give the arrays in it")
+        raise UnsupportedError(f"a value of the type {aval}, a token or of the experimental hijax; give its arrays")
     return _tensor_type(aval.dtype, aval.shape, bool(getattr(aval, "weak_type", False)))
 
 

@@ -10,7 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 from jax._src.state import discharge  # noqa: TID251  # see above
+
+from .weak_types import as_weak_as
 
 __all__ = ["makes_references", "without_references"]
 
@@ -35,7 +38,21 @@ def without_references(closed: Any) -> Any:
         found = _pure(closed, **_OPTIONS)
     except NotImplementedError:
         return closed
-    return found if Counter(_own_rules(found)) == Counter(_own_rules(closed)) else closed
+    return _as_weak(found, closed) if Counter(_own_rules(found)) == Counter(_own_rules(closed)) else closed
+
+
+def _as_weak(found: Any, closed: Any) -> Any:
+    """Return the pure jaxpr with results of the types that the other says; what a reference holds can have another."""
+    kinds = closed.out_avals
+    pairs = zip(found.out_avals, kinds, strict=True)
+    if all(getattr(given, "weak_type", False) == getattr(said, "weak_type", False) for given, said in pairs):
+        return found
+
+    def run(*operands: Any) -> list[Any]:
+        values = jax.core.eval_jaxpr(found.jaxpr, found.consts, *operands)
+        return [as_weak_as(value, kind) for value, kind in zip(values, kinds, strict=True)]
+
+    return jax.make_jaxpr(run)(*found.in_avals)
 
 
 def _own_rules(part: Any) -> Iterator[str]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
@@ -172,8 +171,8 @@ def trace_vjp_rules(equation: Equation, own: int) -> tuple[Any, Any]:
         full = [next(values) if moves(kind) else still(kind) for kind in outputs]
         returned = _backward(equation, own, residuals.filled(given), full)
         pairs = zip(returned, kinds[own:], strict=True)
-        closed_over = [jnp.zeros(kind.shape, kind.dtype) for kind in kinds[:own] if moves(kind)]
-        return [*closed_over, *(_instantiate(cotangent, kind) for cotangent, kind in pairs if moves(kind))]
+        closed_over = [_zeros(_cotangent(kind)) for kind in kinds[:own] if moves(kind)]
+        return [*closed_over, *(_instantiate(found, _cotangent(kind)) for found, kind in pairs if moves(kind))]
 
     bwd = make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
     return forward, bwd
@@ -373,8 +372,12 @@ def trace_vjp_case(
 
 
 def _symbolic_zero(kind: Any) -> Any:
-    moving = getattr(kind, "to_ct_aval", kind.to_tangent_aval)
-    return jax.custom_derivatives.SymbolicZero(moving())
+    return jax.custom_derivatives.SymbolicZero(_cotangent(kind))
+
+
+def _cotangent(kind: Any) -> Any:
+    """Return the abstract value of the cotangent of a value."""
+    return getattr(kind, "to_ct_aval", kind.to_tangent_aval)()
 
 
 def with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
@@ -387,8 +390,11 @@ def _float0(kind: Any) -> Any:
     return np.zeros(kind.shape, jax.dtypes.float0)
 
 
-def _instantiate(cotangent: Any, kind: Any) -> Any:
-    """Return a tangent or cotangent of a value that can have one as an array, zeros if it is none."""
-    if cotangent is None or isinstance(cotangent, ad.Zero):
-        return jnp.zeros(kind.shape, kind.dtype)
-    return cotangent
+def _instantiate(found: Any, kind: Any) -> Any:
+    """Return a tangent or cotangent of this type as an array, zeros if it is none."""
+    return _zeros(kind) if found is None or isinstance(found, ad.Zero) else found
+
+
+def _zeros(kind: Any) -> Any:
+    """Return zeros, of strong type, that lie on a mesh and vary between devices as the type says."""
+    return ad.instantiate_zeros(ad.Zero(kind.update(weak_type=False)))

@@ -57,19 +57,21 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     values are often weakly typed and lose that in the first step, and a model must not change its program by being run.
     """
     if not isinstance(module, brainstate.nn.Module):
+        given = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise LoweringError(
-            f"lower_module takes a brainstate.nn.Module, not {type(module).__name__}; "
+            f"lower_module takes a brainstate.nn.Module, not {given}; "
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
     traced = _traced(module, positional, keywords)
-    closed = traced.get_jaxpr(*positional, **keywords)
+    key = traced.get_arg_cache_key(*positional, **keywords)
+    closed = traced.get_jaxpr_by_cache(key)
     if has_unused(closed) and maps(closed):
         # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
         traced = _traced(module, positional, keywords)
-    jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
-    accessed = traced.get_states(*positional, **keywords)
-    result, new_values = traced.get_out_shapes(*positional, **keywords)
+        closed = traced.get_jaxpr_by_cache(key)
+    accessed = traced.get_states_by_cache(key)
+    result, new_values = traced.get_out_shapes_by_cache(key)
 
     reader = TreeReader()
     paths = {id(state): path for path, state in module_states(module).items()}
@@ -81,7 +83,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     for record, state, value in zip(states, accessed, new_values, strict=True):
         _check_structure(record.path, state, state.value, value)
 
-    jaxpr, states = _states_first(jaxpr, states, len(jax.tree.leaves((positional, keywords))))
+    jaxpr, states = _states_first(open_jaxpr(closed), states, len(jax.tree.leaves((positional, keywords))))
     used = {id(state) for state in accessed}
     unused = tuple(path for key, path in paths.items() if key not in used)
     interface = Interface(
@@ -209,9 +211,10 @@ def _uninitialised(module: Any, error: AttributeError) -> Exception:
     if not isinstance(owner, brainstate.nn.Module) or type(owner).init_state is brainstate.nn.Module.init_state:
         return error
     nodes = {id(node): path for path, node in module.nodes().items()}
-    where = format_path(nodes.get(id(owner), ()))
+    path = nodes.get(id(owner), ())
+    where = f" at {format_path(path)}" if path else ""
     return StateError(
-        f"{type(owner).__name__} at {where} has no state {error.name!r}: its states are not initialised; "
+        f"{type(owner).__name__}{where} has no state {error.name!r}: its states are not initialised; "
         "call brainstate.nn.init_all_states(module) before lowering"
     )
 

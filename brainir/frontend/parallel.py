@@ -91,12 +91,17 @@ RULES = {
 def _sharding_constraint(
     *, sharding: Any, layout: Any, context_mesh: Any, unconstrained_dims: Any = frozenset()
 ) -> Attributes:
-    del context_mesh, unconstrained_dims  # they follow from the sharding
+    del unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
     place = _place(sharding)
     if isinstance(place, Device):  # as of numpy functions that are told a device
         return {"op": "device_put", "copy_semantics": ("REUSE_INPUT",), "targets": (place,)}
+    around = mesh_shape(context_mesh)
+    if isinstance(place, Sharding) and "manual" in around.types:
+        # A mesh with devices says of its axes what they are outside of the shard_map.
+        is_around = (place.mesh.names, place.mesh.sizes) == (around.names, around.sizes)
+        place = place.model_copy(update={"mesh": around if is_around else place.mesh})
     return {"sharding": place}
 
 

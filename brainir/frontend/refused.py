@@ -61,7 +61,8 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "xla_metadata_value",
     ),
     "it works on sizes that are symbols; lower with numbers": ("dim_as_value", "dimension_size", "shape_assertion"),
-    "it is an error check that has not been taken out; lower jax.experimental.checkify.checkify(function)": ("check",),
+    "it is an error check, and a file cannot hold what it raises; lower checkify.checkify(function) without its first"
+    " result, which is the error": ("check",),
     "it is a tangent of a function with rules of jax.custom_vjp, which JAX has in reverse mode only; use jax.vjp": (
         "custom_lin",
     ),

@@ -66,6 +66,11 @@ def fingerprint(program: Program) -> str:
     -------
     str
         64 hexadecimal digits.
+
+    Raises
+    ------
+    VerificationError
+        If it is no program.
     """
     require_program(program)
     content = hashlib.sha256(dump_interface(canonical_interface(program.interface)).encode())

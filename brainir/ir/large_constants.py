@@ -29,6 +29,11 @@ def strip_constants(program: Program, *, larger_than: int = LARGE_CONSTANT) -> P
     Returns
     -------
     Program
+
+    Raises
+    ------
+    VerificationError
+        If it is no program.
     """
     require_program(program)
     return take_constants(program, larger_than)[0]

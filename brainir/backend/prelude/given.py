@@ -18,17 +18,20 @@ def _stored(shape, dtype, name):
     "_mesh": '''
 def _mesh(names, sizes, types):
     """Return the mesh around the call if it has this shape, else one of the first devices."""
-    around = jax.sharding.get_abstract_mesh()
+    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
+    devices = jax.devices()[: math.prod(sizes)]
+    around, manual = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Manual
     if (tuple(around.axis_names), tuple(around.axis_sizes)) == (names, sizes):
         try:
             with jax.core.eval_context():
-                concrete = jax.sharding.get_mesh()
+                given = jax.sharding.get_mesh()
         except (AttributeError, ValueError):
-            return around
-        return concrete if concrete.abstract_mesh == around else around
-    kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
-    devices = np.array(jax.devices()[: math.prod(sizes)]).reshape(sizes)
-    return jax.sharding.Mesh(devices, names, axis_types=kinds)
+            given = around
+        if all(mine == theirs or theirs != manual for mine, theirs in zip(kinds, around.axis_types)):
+            return given if given.abstract_mesh == around else around
+        if given is not around and given.axis_sizes == sizes:
+            devices = [*given.devices.flat]
+    return jax.sharding.Mesh(np.array(devices).reshape(sizes), names, axis_types=kinds)
 ''',
     "_abstract_mesh": '''
 def _abstract_mesh(names, sizes, types):

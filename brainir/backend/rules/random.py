@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.node import Node
-from ..expressions import Apply, Expression, Lambda, Name, Variable
+from ..expressions import Apply, Expression, Name
 from .registry import Types, as_keywords, as_operands, call, dtype, layout, rule
 
 KEY_IMPLEMENTATIONS = {
@@ -21,12 +21,11 @@ KEY_IMPLEMENTATIONS = {
 
 @rule("random_seed")
 def _random_seed(node: Any, types: Types) -> Expression:
-    implementation = as_keywords({"impl": KEY_IMPLEMENTATIONS[node.impl]})
-    if not types(node.inputs[0]).shape:
-        return Apply(Name("jax.random.key"), as_operands(node.inputs), implementation)
-    # Of several seeds, as under jax.vmap; the function takes one.
-    key = Lambda(("seed",), Apply(Name("jax.random.key"), (Variable("seed"),), implementation))
-    return Apply(Apply(Name("jnp.vectorize"), (key,)), as_operands(node.inputs))
+    options = as_keywords({"impl": KEY_IMPLEMENTATIONS[node.impl]})
+    function: Expression = Name("jax.random.key")
+    if types(node.inputs[0]).shape:  # what jax.vmap makes of it
+        function = Apply(Name("jnp.vectorize"), (function,), as_keywords({"excluded": ("impl",)}))
+    return Apply(function, as_operands(node.inputs), options)
 
 
 @rule("random_wrap")

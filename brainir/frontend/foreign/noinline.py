@@ -9,7 +9,7 @@ from ..control import FunctionTable
 from ..jax_compat import is_literal, spec_of
 from ..rules import Attributes, UnsupportedError
 from ..tracing import make_jaxpr
-from .primitive_rules import as_weak_as
+from ..weak_types import as_weak_as
 
 __all__ = ["RULES", "operands_of"]
 

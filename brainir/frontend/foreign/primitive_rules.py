@@ -15,10 +15,10 @@ import numpy as np
 from ..jax_compat import Equation, moves, spec_of
 from ..jax_rules import avals, operand_specs, rule_specs, with_float0
 from ..tracing import make_jaxpr
+from ..weak_types import as_weak_as
 from .implementations import implementation
 
 __all__ = [
-    "as_weak_as",
     "solve_linear",
     "trace_implementation_jvp",
     "trace_primitive",
@@ -43,13 +43,6 @@ def trace_primitive(equation: Equation) -> Any:
         return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
 
     return make_jaxpr(run)(*operand_specs(equation))
-
-
-def as_weak_as(value: Any, kind: Any) -> Any:
-    """Return a value of an element type with the weak type that a primitive says its result has, or not."""
-    if jax.typeof(value).weak_type == kind.weak_type:
-        return value
-    return jax.lax.convert_element_type_p.bind(value, new_dtype=kind.dtype, weak_type=kind.weak_type, sharding=None)
 
 
 def trace_primitive_jvp(equation: Equation) -> Any:

@@ -129,11 +129,13 @@ def _shard_map(node: ops.ShardMap, operands: Types, callees: Callees) -> Types:
             raise TypeRuleError(f"{kind} cannot be cut into {pieces} pieces")
         parts.append(kind.with_shape(tuple([a // b for a, b in zip(kind.shape, pieces, strict=True)])))
     match_types(inputs, tuple(parts), f"the inputs of {function.name} (a device's part of each operand)")
-    return tuple(
-        [
-            kind.with_shape(
-                tuple([a * b for a, b in zip(kind.shape, count_pieces(kind.shape, spec, node.mesh), strict=True)])
-            )
-            for kind, spec in zip(outputs, node.out_specs, strict=True)
-        ]
-    )
+    return tuple([_joined(kind, spec, node.mesh) for kind, spec in zip(outputs, node.out_specs, strict=True)])
+
+
+def _joined(part: TensorType, spec: ops.Spec | ops.SpreadSpec, mesh: ops.MeshShape) -> TensorType:
+    """Return what the parts of all devices make together."""
+    cuts = spec.spec if isinstance(spec, ops.SpreadSpec) else spec
+    sizes = zip(part.shape, count_pieces(part.shape, cuts, mesh), strict=True)
+    whole = part.with_shape(tuple([size * count for size, count in sizes]))
+    count_pieces(whole.shape, spec, mesh)  # refuses a layout that it cannot have
+    return whole
