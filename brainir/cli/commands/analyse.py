@@ -84,7 +84,10 @@ def units(
 
 def why(
     program: ProgramFile,
-    path: Annotated[str, typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight.")],
+    path: Annotated[
+        str,
+        typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight, or the end of it."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say why a parameter is or is not learned online, or why a hidden state is in its group."""
