@@ -25,7 +25,7 @@ __all__ = ["cost", "groups", "learner", "relations", "units", "why"]
 
 
 def groups(program: ProgramFile, as_json: AsJson = False) -> None:
-    """Find the hidden states that update in step."""
+    """Find the hidden states that update together, position by position."""
     loaded = read_program(program, constants=False)
     with progress("Finding hidden groups"):
         found = find_hidden_groups(loaded)
