@@ -120,6 +120,23 @@ def test_an_argument_given_by_keyword_can_be_passed_by_position() -> None:
     assert_same_bits(round_trip(program)(X, 2.0, gain=X), combine(X, 2.0, gain=X))
 
 
+def test_arguments_of_a_method_have_their_names_without_that_of_the_object() -> None:
+    class Cell:
+        def scaled(self, x: Any, *factors: Any) -> Any:
+            return x * sum(factors)
+
+        def total(*values: Any) -> Any:
+            return sum(values[1:])
+
+        @classmethod
+        def squared(cls, x: Any) -> Any:
+            return x * x
+
+    inputs = [check(fn, X, X).entry_function.inputs for fn in (Cell().scaled, Cell().total)]
+    assert inputs == [("x", "factors_0"), ("values_0", "values_1")]
+    assert check(Cell.squared, X).entry_function.inputs == ("x",)
+
+
 def test_keywords_of_any_name_are_arguments() -> None:
     program = check(lambda **parts: parts["b"] - parts["a"], b=X, a=X + 1)
     assert [argument.name for argument in program.interface.arguments] == ["a", "b"]
@@ -856,3 +873,16 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         brainir.lower(fn, x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_of_several_seeds_come_back(impl: str) -> None:
+    def fn(seeds: Any) -> Any:
+        keys = jax.vmap(jax.vmap(lambda seed: jax.random.key(seed, impl=impl)))(seeds)
+        return keys, jax.vmap(jax.random.uniform)(keys[0])
+
+    seeds = jnp.arange(6).reshape(2, 3)
+    program = check(fn, seeds)
+    executed: dict[str, Any] = {"__name__": "generated"}
+    exec(brainir.to_source(program), executed)
+    assert_same_bits(jax.jit(executed[program.entry])(seeds), jax.jit(fn)(seeds))

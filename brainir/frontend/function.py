@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
 import jax
@@ -205,6 +205,9 @@ def bind_arguments(
 
 def _plain_names(fn: Callable[..., Any], count: int) -> list[str] | None:
     """Return the names of so many positional arguments of a function that takes no others; None if it is not that."""
+    if isinstance(fn, MethodType):
+        names = _plain_names(fn.__func__, count + 1)
+        return names[1:] if names and fn.__func__.__code__.co_argcount else None
     if not isinstance(fn, FunctionType) or vars(fn) or fn.__code__.co_kwonlyargcount:
         return None
     code = fn.__code__

@@ -64,13 +64,14 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
     traced = _traced(module, positional, keywords)
-    closed = traced.get_jaxpr(*positional, **keywords)
+    key = traced.get_arg_cache_key(*positional, **keywords)
+    closed = traced.get_jaxpr_by_cache(key)
     if has_unused(closed) and maps(closed):
         # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
         traced = _traced(module, positional, keywords)
-    jaxpr = open_jaxpr(traced.get_jaxpr(*positional, **keywords))
-    accessed = traced.get_states(*positional, **keywords)
-    result, new_values = traced.get_out_shapes(*positional, **keywords)
+        closed = traced.get_jaxpr_by_cache(key)
+    accessed = traced.get_states_by_cache(key)
+    result, new_values = traced.get_out_shapes_by_cache(key)
 
     reader = TreeReader()
     paths = {id(state): path for path, state in module_states(module).items()}
@@ -82,7 +83,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     for record, state, value in zip(states, accessed, new_values, strict=True):
         _check_structure(record.path, state, state.value, value)
 
-    jaxpr, states = _states_first(jaxpr, states, len(jax.tree.leaves((positional, keywords))))
+    jaxpr, states = _states_first(open_jaxpr(closed), states, len(jax.tree.leaves((positional, keywords))))
     used = {id(state) for state in accessed}
     unused = tuple(path for key, path in paths.items() if key not in used)
     interface = Interface(

@@ -63,9 +63,11 @@ class TreeReader:
 
     def is_same(self, first: Tree, second: Tree) -> bool:
         """Whether two structures that were read are equal; ``nA / s`` and ``pA / ms`` are one unit."""
+        if first == second:
+            return True
         numbers = {text: unit.replace(text="") for text, unit in self._units.items()}
         spelling = {text: next(other for other in numbers if numbers[other] == numbers[text]) for text in numbers}
-        return first == second or with_units(first, spelling) == with_units(second, spelling)
+        return with_units(first, spelling) == with_units(second, spelling)
 
     @property
     def has_custom(self) -> bool:
