@@ -240,6 +240,12 @@ def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
     assert node.out_dtype == "float32"
 
 
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_products_in_another_element_type_have_their_gradient() -> None:
+    x, y = jnp.array([1.0, -2.0], jnp.bfloat16), jnp.array([0.3, 4.0], jnp.bfloat16)
+    check(jax.grad(lambda x, y: jnp.sum(jnp.sin(jax.lax.mul(x, y, out_dtype=np.float32))), (0, 1)), x, y)
+
+
 def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
     preset = jax.lax.DotAlgorithmPreset.DEFAULT
     program = check(lambda x: jax.lax.dot(x, x, precision=preset), X)
