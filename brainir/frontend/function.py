@@ -22,6 +22,7 @@ from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr, open_jaxpr, strong
 from .lowering import Lowering
+from .memory.wrapped import jitted
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
@@ -71,6 +72,8 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     except Exception as error:
         if _is_module(fn):
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
+        if _has_static_arguments(fn):
+            error.add_note("To give a jitted function its static arguments, fix them with functools.partial.")
         raise
     interface = Interface(kind="function", arguments=arguments, result=result, units=reader.units)
     return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
@@ -143,6 +146,11 @@ def _names(keep: object) -> frozenset[str]:
 def _is_module(fn: object) -> bool:
     brainstate = sys.modules.get("brainstate")
     return brainstate is not None and isinstance(fn, brainstate.nn.Module)
+
+
+def _has_static_arguments(fn: object) -> bool:
+    _, options = jitted(fn) or (None, {})
+    return bool(options.get("static_argnums") or options.get("static_argnames"))
 
 
 def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
@@ -244,6 +252,11 @@ def _trace(
             f"an example argument holds {leaf!r} at {jax.tree_util.keystr(path)}, which is not an array; fix such "
             "arguments with functools.partial, and take what is no array out of a container (equinox.partition does)"
         )
+    for leaf in leaves:
+        if not all(isinstance(size, int | np.integer) for size in getattr(leaf, "shape", ())):
+            raise LoweringError(
+                f"an example argument has the sizes {leaf.shape}, which are symbols; lower with numbers"
+            )
     results: list[Result] = []
 
     def flat(*operands: Any) -> list[Any]:
