@@ -760,6 +760,8 @@ NO_ARRAYS = ["relu", object(), jnp.tanh, np.array(["relu"]), np.array([object()]
 def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
     with pytest.raises(LoweringError, match=r"at \[1\], which is not an array; .*functools\.partial"):
         brainir.lower(lambda x, how: x, X, value)
+    with pytest.raises(LoweringError, match=r"(?s)holds array.{,75} at \[1\].*register_dataclass"):
+        brainir.lower(lambda x, how: x, X, np.array(["relu"] * 100))
     with pytest.raises(LoweringError, match=r"at \['how'\]\.bias, which is not an array; "):
         brainir.lower(lambda x, *, how: x, X, how=Layer(X, value, None, None))
 

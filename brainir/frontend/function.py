@@ -32,6 +32,8 @@ __all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
 
 Result = TypeVar("Result")
 
+_SHOWN = 80  # letters of what is no array
+
 
 @collector_paused()
 def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), **kwargs: Any) -> Program:
@@ -42,7 +44,8 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     fn : callable
         Any function that JAX can trace.
     *args, **kwargs
-        Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
+        Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``. Numbers and
+        booleans are traced, too: what shall stay a Python value, such as a flag, is fixed with ``functools.partial``.
     keep : str or collection of str
         Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
         :func:`~brainir.register_primitive`.
@@ -249,8 +252,9 @@ def _trace(
         placed = [*jax.tree.leaves_with_path(args), *jax.tree.leaves_with_path(kwargs)]
         path, leaf = next((path, leaf) for path, leaf in placed if not _is_array_like(leaf))
         raise LoweringError(
-            f"an example argument holds {leaf!r} at {jax.tree_util.keystr(path)}, which is not an array; fix such "
-            "arguments with functools.partial, and take what is no array out of a container (equinox.partition does)"
+            f"an example argument holds {leaf!r:.{_SHOWN}} at {jax.tree_util.keystr(path)}, which is not an array; fix "
+            "such arguments with functools.partial, take what is no array out of a container (equinox.partition does), "
+            "and register classes of arrays (jax.tree_util.register_dataclass does)"
         )
     for leaf in leaves:
         if not all(isinstance(size, int | np.integer) for size in getattr(leaf, "shape", ())):
@@ -264,7 +268,8 @@ def _trace(
         result = fn(*inner_args, **inner_kwargs)
         values = jax.tree.leaves(result)
         if odd := [value for value in values if not _is_array_like(value) or isinstance(value, jax_compat.ABSTRACT)]:
-            raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
+            said = f"the result holds {odd[0]!r:.{_SHOWN}}, which is not an array"
+            raise LoweringError(f"{said}; return arrays and numbers only, in containers that JAX knows")
         results.append(read(result))
         return values
 
