@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
@@ -765,6 +766,8 @@ NO_ARRAYS = ["relu", object(), jnp.tanh, np.array(["relu"]), np.array([object()]
 def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
     with pytest.raises(LoweringError, match=r"at \[1\], which is not an array; .*functools\.partial"):
         brainir.lower(lambda x, how: x, X, value)
+    with pytest.raises(LoweringError, match=r"(?s)holds array.{,75} at \[1\].*register_dataclass"):
+        brainir.lower(lambda x, how: x, X, np.array(["relu"] * 100))
     with pytest.raises(LoweringError, match=r"at \['how'\]\.bias, which is not an array; "):
         brainir.lower(lambda x, *, how: x, X, how=Layer(X, value, None, None))
 
@@ -879,6 +882,24 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         brainir.lower(fn, x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
+
+
+def test_sizes_that_are_symbols_are_refused() -> None:
+    (size,) = jax.export.symbolic_shape("n")
+    with pytest.raises(LoweringError, match=r"has the sizes \(n, 2\), which are symbols; lower with numbers"):
+        brainir.lower(jnp.sin, jax.ShapeDtypeStruct((size, 2), jnp.float32))
+
+
+@pytest.mark.skipif(JAX == (0, 9), reason="JAX 0.9 takes what it traces with for a static argument")
+def test_static_arguments_of_a_jitted_function_are_told_how_they_are_given() -> None:
+    @functools.partial(jax.jit, static_argnames="times")
+    def fn(x: Any, times: int) -> Any:
+        return x * times
+
+    with pytest.raises(ValueError, match="static arguments") as caught:
+        brainir.lower(fn, X, times=2)
+    assert "fix them with functools.partial" in str(caught.value.__notes__)
+    check(functools.partial(fn, times=2), X)
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
