@@ -298,7 +298,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     option("--delay", type=int, default=200, help="ms between cue and answer; by default 200")
     option("--every", type=int, default=20, help="batches between checkpoints; by default 20")
     option("--out", type=Path, default=Path("online"), help="folder for what is written; by default online")
-    option("--resume", action="store_true", help="go on from the checkpoint in that folder")
+    option("--resume", action="store_true", help="go on from the checkpoint in that folder, if there is one")
     option("--compare-bptt", action="store_true", help="train with backpropagation too; fail if it is much better")
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)

@@ -230,6 +230,14 @@ def spread_product(x: Any, w: Any) -> Any:
     return jax.sharding.reshard(part(x, w), lies("x", None))
 
 
+def spread_in_a_loop(x: Any, w: Any) -> Any:
+    """Weights that are the same along an axis, along which their cotangents are parts of sums, one for each step."""
+    squares = jax.sharding.reshard(w, lies(None, None))[:, :4]
+    weights = jax.sharding.reshard(jnp.stack([squares, jnp.cos(squares)]), lies(None, None, None, reduced={"x"}))
+    rows = jax.sharding.reshard(x, lies("x", None))
+    return lax.scan(lambda c, w: (jnp.dot(c, w, out_sharding=lies("x", None)), None), rows, weights)[0]
+
+
 def mapped(x: Any, w: Any) -> Any:
     def inner(x: Any, w: Any) -> Any:
         return jnp.sin(x) @ w + lax.psum(jnp.zeros_like(x).sum(), "x")
@@ -285,7 +293,7 @@ PROGRAMS: dict[Callable[..., Any], tuple[str, ...]] = {
 }
 """The programs, and the ways in which JAX can transform them."""
 if JAX >= (0, 9):
-    PROGRAMS |= dict.fromkeys((spread, spread_operand, spread_product), ("gradient", "tangent"))
+    PROGRAMS |= dict.fromkeys((spread, spread_operand, spread_product, spread_in_a_loop), ("gradient", "tangent"))
 if JAX >= (0, 12):
     PROGRAMS[extremes] = ()
 
@@ -300,7 +308,7 @@ if JAX < (0, 9):
 
 NOT_RUN = {
     (0, 8): {automatic_in_loops, put},
-    (0, 9): {spread, spread_operand, spread_product},
+    (0, 9): {spread, spread_operand, spread_product, spread_in_a_loop},
     (0, 12): {extremes},
 }.get(JAX, set())
 """Those that JAX cannot run without a jit: the originals, or one on a mesh whose devices JAX 0.8 does not tell."""

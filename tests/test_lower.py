@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
@@ -238,6 +239,12 @@ def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
     program = check(lambda x: jax.lax.mul(x, x, out_dtype=np.float64), jnp.array([1, 2], jnp.bfloat16))
     (node,) = program.entry_function.nodes
     assert node.out_dtype == "float32"
+
+
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_products_in_another_element_type_have_their_gradient() -> None:
+    x, y = jnp.array([1.0, -2.0], jnp.bfloat16), jnp.array([0.3, 4.0], jnp.bfloat16)
+    check(jax.grad(lambda x, y: jnp.sum(jnp.sin(jax.lax.mul(x, y, out_dtype=np.float32))), (0, 1)), x, y)
 
 
 def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
@@ -759,6 +766,8 @@ NO_ARRAYS = ["relu", object(), jnp.tanh, np.array(["relu"]), np.array([object()]
 def test_an_argument_that_is_no_array_is_to_be_fixed_with_partial(value: Any) -> None:
     with pytest.raises(LoweringError, match=r"at \[1\], which is not an array; .*functools\.partial"):
         brainir.lower(lambda x, how: x, X, value)
+    with pytest.raises(LoweringError, match=r"(?s)holds array.{,75} at \[1\].*register_dataclass"):
+        brainir.lower(lambda x, how: x, X, np.array(["relu"] * 100))
     with pytest.raises(LoweringError, match=r"at \['how'\]\.bias, which is not an array; "):
         brainir.lower(lambda x, *, how: x, X, how=Layer(X, value, None, None))
 
@@ -873,3 +882,34 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         brainir.lower(fn, x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
+
+
+def test_sizes_that_are_symbols_are_refused() -> None:
+    (size,) = jax.export.symbolic_shape("n")
+    with pytest.raises(LoweringError, match=r"has the sizes \(n, 2\), which are symbols; lower with numbers"):
+        brainir.lower(jnp.sin, jax.ShapeDtypeStruct((size, 2), jnp.float32))
+
+
+@pytest.mark.skipif(JAX == (0, 9), reason="JAX 0.9 takes what it traces with for a static argument")
+def test_static_arguments_of_a_jitted_function_are_told_how_they_are_given() -> None:
+    @functools.partial(jax.jit, static_argnames="times")
+    def fn(x: Any, times: int) -> Any:
+        return x * times
+
+    with pytest.raises(ValueError, match="static arguments") as caught:
+        brainir.lower(fn, X, times=2)
+    assert "fix them with functools.partial" in str(caught.value.__notes__)
+    check(functools.partial(fn, times=2), X)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_of_several_seeds_come_back(impl: str) -> None:
+    def fn(seeds: Any) -> Any:
+        keys = jax.vmap(jax.vmap(lambda seed: jax.random.key(seed, impl=impl)))(seeds)
+        return keys, jax.vmap(jax.random.uniform)(keys[0])
+
+    seeds = jnp.arange(6).reshape(2, 3)
+    program = check(fn, seeds)
+    executed: dict[str, Any] = {"__name__": "generated"}
+    exec(brainir.to_source(program), executed)
+    assert_same_bits(jax.jit(executed[program.entry])(seeds), jax.jit(fn)(seeds))

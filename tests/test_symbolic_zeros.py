@@ -150,6 +150,20 @@ def test_functions_with_cases_trace_to_the_same_program(fn: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize("way", ["callable", "source"])
+def test_operands_without_tangents_are_not_perturbed_when_a_function_is_lowered_again(way: str) -> None:
+    fn: Any = jax.custom_vjp(lambda x, n: (x * n, n))
+    fn.defvjp(
+        lambda x, n: ((x.value * n.value, n.value), n.value if x.perturbed else -n.value),
+        lambda n, ct: (None if isinstance(ct[0], SymbolicZero) else 3.0 * ct[0] * n, None),
+        symbolic_zeros=True,
+    )
+    program = brainir.lower(fn, X, 2)
+    again = brainir.to_callable(program) if way == "callable" else executed(program)
+    assert brainir.fingerprint(brainir.lower(again, X, 2)) == brainir.fingerprint(program)
+    assert_same_bits(jax.vjp(lambda x: again(x, 2)[0], X)[1](Y), jax.vjp(lambda x: fn(x, 2)[0], X)[1](Y))
+
+
+@pytest.mark.parametrize("way", ["callable", "source"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_numbers_that_a_function_closes_over_stay_operands(reverse: bool, way: str) -> None:
     bound = jnp.int32(2)

@@ -180,6 +180,7 @@ def test_paths_may_be_dotted_and_an_unknown_one_suggests_near_names() -> None:
         lambda p, hidden, x: {"h": hidden["h"] * 0.5 + x @ p["layer"]["weight"] + p["layer"]["bias"]}, params, H, X
     )
     assert brainir.why(program, "layer.weight") == brainir.why(program, ("layer", "weight"))
+    assert brainir.why(program, "weight") == brainir.why(program, "layer.weight")
     with pytest.raises(AnalysisError, match=r"no state 'layer\.wieght'; did you mean 'layer\.weight'"):
         brainir.why(program, "layer.wieght")
     with pytest.raises(AnalysisError, match=r"did you mean 'layer\.bias'"):

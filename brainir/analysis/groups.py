@@ -136,7 +136,7 @@ class HiddenGroup(Facts):
 
 
 def find_hidden_groups(program: Program) -> tuple[HiddenGroup, ...]:
-    """Find the groups of hidden states that update in step.
+    """Find the groups of hidden states that update together, position by position.
 
     Two states share a group when the new value of one depends on the old value of the other element by
     element, each position on the same position, directly or through other states. A weight operation, and whatever

@@ -88,8 +88,9 @@ def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
             return spec
         sharding = jax.sharding.NamedSharding(around, jax.sharding.PartitionSpec())
     elif len(kind.shape) > len(spec.shape):
-        left = sharding.spec[len(kind.shape) - len(spec.shape) :]
-        sharding = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*left))
+        entries = getattr(sharding.spec, "partitions", sharding.spec)  # since JAX 0.10
+        left = tuple(entries[len(kind.shape) - len(spec.shape) :])
+        sharding = jax.sharding.NamedSharding(sharding.mesh, sharding.spec.update(partitions=left))
     name = "vma" if jax.__version_info__ < (0, 10) else "manual_axis_type"
     mark: Any = {name: getattr(kind, name, None)}
     return jax.ShapeDtypeStruct(spec.shape, spec.dtype, weak_type=spec.weak_type, sharding=sharding, **mark)

@@ -98,7 +98,7 @@ def custom_vjp(
         run = jax.custom_vjp(_after(function, first))
 
         def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-            ran = _case(numbers, tuple(place for place, primal in enumerate(primals) if primal.perturbed))
+            ran = _case(numbers, _perturbed(primals))
             values = [primal.value for primal in primals]
             count = len(jax.eval_shape(function, *first, *values))
             found = [
@@ -175,7 +175,7 @@ def covering_vjp(
 
         def forward(*primals: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             values = [primal.value for primal in primals]
-            _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
+            _filled(values, _perturbed(primals), perturbed)
             count = len(jax.eval_shape(function, *first, *values))
             found = forward_rule(*values)
             return found[:count], found[count:]
@@ -214,6 +214,15 @@ def _after(function: Function, first: Sequence[Any]) -> Function:
         return function(*first, *own)
 
     return run
+
+
+def _perturbed(primals: Sequence[Any]) -> Places:
+    """Return the places of the operands that are perturbed; who says so of all may mean those without tangents too."""
+    return tuple(
+        place
+        for place, primal in enumerate(primals)
+        if primal.perturbed and jnp.issubdtype(jax.typeof(primal.value).dtype, jnp.inexact)
+    )
 
 
 def _moving(values: Sequence[Any]) -> Places:

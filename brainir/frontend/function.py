@@ -23,6 +23,7 @@ from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr, open_jaxpr
 from .lowering import Lowering
+from .memory.wrapped import jitted
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
@@ -31,6 +32,8 @@ from .trees import ResultReader, TreeReader
 __all__ = ["bind_arguments", "build_program", "lower", "lower_step", "strong"]
 
 Result = TypeVar("Result")
+
+_SHOWN = 80  # letters of what is no array
 
 
 @collector_paused()
@@ -42,7 +45,8 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     fn : callable
         Any function that JAX can trace.
     *args, **kwargs
-        Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``.
+        Example arguments: pytrees of arrays, Python numbers, quantities or ``jax.ShapeDtypeStruct``. Numbers and
+        booleans are traced, too: what shall stay a Python value, such as a flag, is fixed with ``functools.partial``.
     keep : str or collection of str
         Names of primitives to leave as they are, as ``custom_call`` nodes. What they compute is bound again with
         :func:`~brainir.register_primitive`.
@@ -72,6 +76,8 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     except Exception as error:
         if _is_module(fn):
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
+        if _has_static_arguments(fn):
+            error.add_note("To give a jitted function its static arguments, fix them with functools.partial.")
         raise
     interface = Interface(kind="function", arguments=arguments, result=result, units=reader.units)
     return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
@@ -144,6 +150,11 @@ def _names(keep: object) -> frozenset[str]:
 def _is_module(fn: object) -> bool:
     brainstate = sys.modules.get("brainstate")
     return brainstate is not None and isinstance(fn, brainstate.nn.Module)
+
+
+def _has_static_arguments(fn: object) -> bool:
+    _, options = jitted(fn) or (None, {})
+    return bool(options.get("static_argnums") or options.get("static_argnames"))
 
 
 def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
@@ -257,9 +268,15 @@ def _trace(
         placed = [*jax.tree.leaves_with_path(args), *jax.tree.leaves_with_path(kwargs)]
         path, leaf = next((path, leaf) for path, leaf in placed if not _is_array_like(leaf))
         raise LoweringError(
-            f"an example argument holds {leaf!r} at {jax.tree_util.keystr(path)}, which is not an array; fix such "
-            "arguments with functools.partial, and take what is no array out of a container (equinox.partition does)"
+            f"an example argument holds {leaf!r:.{_SHOWN}} at {jax.tree_util.keystr(path)}, which is not an array; fix "
+            "such arguments with functools.partial, take what is no array out of a container (equinox.partition does), "
+            "and register classes of arrays (jax.tree_util.register_dataclass does)"
         )
+    for leaf in leaves:
+        if not all(isinstance(size, int | np.integer) for size in getattr(leaf, "shape", ())):
+            raise LoweringError(
+                f"an example argument has the sizes {leaf.shape}, which are symbols; lower with numbers"
+            )
     results: list[Result] = []
 
     def flat(*operands: Any) -> list[Any]:
@@ -267,7 +284,8 @@ def _trace(
         result = fn(*inner_args, **inner_kwargs)
         values = jax.tree.leaves(result)
         if odd := [value for value in values if not _is_array_like(value) or isinstance(value, jax_compat.ABSTRACT)]:
-            raise LoweringError(f"the result holds {odd[0]!r}, which is not an array; return arrays and numbers only")
+            said = f"the result holds {odd[0]!r:.{_SHOWN}}, which is not an array"
+            raise LoweringError(f"{said}; return arrays and numbers only, in containers that JAX knows")
         results.append(read(result))
         return values
 

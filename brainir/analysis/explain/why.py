@@ -27,7 +27,8 @@ def why(program: Program, path: StatePath | str) -> Explanation:
     ----------
     program : Program
     path : tuple of str and int, or str
-        Path of a state, as a tuple or dotted (``"syn.comm.weight"``); a leaf of a state stands for the state.
+        Path of a state, as a tuple or dotted (``"syn.comm.weight"``), or the end of a dotted path that no other state
+        has (``"weight"``); a leaf of a state stands for the state.
 
     Returns
     -------
@@ -76,7 +77,11 @@ def _find(program: Program, path: StatePath | str) -> State | StatePath:
     wanted = path if isinstance(path, str) else tuple(path)
     if wanted in known:
         return known[wanted]
-    names = list(dict.fromkeys(name for name in known if isinstance(name, str)))
+    names = [name for name in known if isinstance(name, str)]
+    if isinstance(wanted, str):
+        ends = [known[name] for name in names if name.endswith(f".{wanted}")]
+        if ends and all(each is ends[0] for each in ends):
+            return ends[0]
     text = wanted if isinstance(wanted, str) else _dotted(wanted)
     last = [name for name in names if name.rpartition(".")[2] == text.rpartition(".")[2]]
     near = list(dict.fromkeys([*difflib.get_close_matches(text, names, n=3, cutoff=0.5), *last]))[:3]

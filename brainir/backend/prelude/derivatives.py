@@ -12,6 +12,13 @@ def _moving(values):
     moving = [not isinstance(value, zero) and jax.typeof(value).dtype != none for value in values]
     return tuple(place for place, moves in enumerate(moving) if moves)
 ''',
+    "_perturbed": '''
+def _perturbed(primals):
+    """Return the places of the operands that are perturbed; who says so of all may mean those without tangents too."""
+    kinds = [jax.typeof(primal.value).dtype for primal in primals]
+    moving = [jnp.issubdtype(kind, jnp.inexact) and primal.perturbed for kind, primal in zip(kinds, primals)]
+    return tuple(place for place, moves in enumerate(moving) if moves)
+''',
     "_case": '''
 def _case(rules, places):
     """Return the rule for these places; the others have symbolic zeros."""
@@ -62,7 +69,7 @@ def _custom_vjp(function, closed_over, kinds):
         run = jax.custom_vjp(lambda *own: function(*first, *own))
 
         def forward(*primals):
-            ran = _case(numbers, tuple(place for place, primal in enumerate(primals) if primal.perturbed))
+            ran = _case(numbers, _perturbed(primals))
             values = [primal.value for primal in primals]
             count = len(jax.eval_shape(function, *first, *values))
             shapes = [jax.eval_shape(rule, *values)[count:] for _, rule, _ in kinds]
@@ -135,7 +142,7 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
 
         def forward(*primals):
             values = [primal.value for primal in primals]
-            _filled(values, [place for place, primal in enumerate(primals) if primal.perturbed], perturbed)
+            _filled(values, _perturbed(primals), perturbed)
             count = len(jax.eval_shape(function, *first, *values))
             found = forward_rule(*values)
             return found[:count], found[count:]

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.node import Node
-from ..expressions import (
-    Expression,
-    Name,
-)
-from .registry import Types, call, dtype, layout, rule
+from ..expressions import Apply, Expression, Name
+from .registry import Types, as_keywords, as_operands, call, dtype, layout, rule
 
 KEY_IMPLEMENTATIONS = {
     "fry": "threefry2x32",
@@ -24,7 +21,11 @@ KEY_IMPLEMENTATIONS = {
 
 @rule("random_seed")
 def _random_seed(node: Any, types: Types) -> Expression:
-    return call("jax.random.key", node, impl=KEY_IMPLEMENTATIONS[node.impl])
+    options = as_keywords({"impl": KEY_IMPLEMENTATIONS[node.impl]})
+    function: Expression = Name("jax.random.key")
+    if types(node.inputs[0]).shape:  # what jax.vmap makes of it
+        function = Apply(Name("jnp.vectorize"), (function,), as_keywords({"excluded": ("impl",)}))
+    return Apply(function, as_operands(node.inputs), options)
 
 
 @rule("random_wrap")

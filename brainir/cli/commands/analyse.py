@@ -25,7 +25,7 @@ __all__ = ["cost", "groups", "learner", "relations", "units", "why"]
 
 
 def groups(program: ProgramFile, as_json: AsJson = False) -> None:
-    """Find the hidden states that update in step."""
+    """Find the hidden states that update together, position by position."""
     loaded = read_program(program, constants=False)
     with progress("Finding hidden groups"):
         found = find_hidden_groups(loaded)
@@ -84,7 +84,10 @@ def units(
 
 def why(
     program: ProgramFile,
-    path: Annotated[str, typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight.")],
+    path: Annotated[
+        str,
+        typer.Argument(metavar="STATE", help="A state as `brainir show` prints it, dense.weight, or the end of it."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say why a parameter is or is not learned online, or why a hidden state is in its group."""
