@@ -404,6 +404,13 @@ def test_numbers_that_debug_nans_looks_for_can_be_constants(numbers: Any) -> Non
             ours(X)
 
 
+def test_nothing_is_compiled_to_make_constants(caplog: pytest.LogCaptureFixture) -> None:
+    program = brainir.lower(lambda x: x + np.linspace(0.0, 1.0, 43, dtype=np.float32), jnp.float32(1.0))
+    with jax.log_compiles():
+        brainir.to_callable(program)
+    assert not [record.message for record in caplog.records if "ompil" in record.message]
+
+
 def test_keys_can_be_constants() -> None:
     key = jax.random.key(7)
     check(lambda x: (x + jax.random.normal(key, (4,)), key), X)
