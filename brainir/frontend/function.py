@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
@@ -20,7 +21,7 @@ from ..ir.printer import format_path, format_tree
 from ..ir.program import Program
 from ..ir.verifier import ensure_verified
 from . import jax_compat
-from .jax_compat import OpenJaxpr, open_jaxpr, strong
+from .jax_compat import OpenJaxpr, open_jaxpr
 from .lowering import Lowering
 from .memory.wrapped import jitted
 from .naming import value_names
@@ -28,7 +29,7 @@ from .table import identifier
 from .tracing import trace
 from .trees import ResultReader, TreeReader
 
-__all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
+__all__ = ["bind_arguments", "build_program", "lower", "lower_step", "strong"]
 
 Result = TypeVar("Result")
 
@@ -164,6 +165,21 @@ def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
         for role, root, tree in trees
         for path, leaf in leaf_paths(tree, (root,) if shared else ())
     )
+
+
+def strong(leaf: Any) -> Any:
+    """Return an array or Python number as JAX takes it, without weak type; anything else as it is."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
+    if not isinstance(leaf, bool | int | float | complex) and not getattr(leaf, "weak_type", False):
+        return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        # The same data: to convert an array, JAX compiles a program for its shape.
+        parts = [shard.data for shard in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
+    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
 
 
 def check_state_types(paths: Sequence[StatePath], old: Sequence[Any], new: Sequence[Any]) -> None:
