@@ -887,6 +887,8 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         LoweringError, match=r"check: it is an error check.*checkify\(function\) without its first result"
     ):
         brainir.lower(fn, x)
+    with pytest.raises(LoweringError, match=r"result\[0\]\[0\]: dict keys must be .*leave the dict out"):
+        brainir.lower(checkify.checkify(fn), x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
 
