@@ -70,6 +70,17 @@ def test_folded_arithmetic_has_the_bits_of_jax(dtype: str) -> None:
     assert done > len(UNARY[kind]) + len(BINARY[kind]), "most of it is folded"
 
 
+def test_quotients_by_one_number_have_the_bits_of_jax() -> None:
+    x = jnp.arange(-40.0, 40.0)
+    done = 0
+    for divisor in np.float32([0.1, 0.5, 3.0, 7.0, 8.0, 49.0]):
+        for numerators in (x, x[::8], x[43]):
+            program, result = folded(lax.div, numerators, divisor)
+            assert_same_bits(result, lax.div(numerators, divisor))
+            done += program.node_count() == 0
+    assert done >= 6, "by powers of two, and some others"
+
+
 @pytest.mark.parametrize("source", [*FLOATS, *INTEGERS, "bool"])
 def test_folded_conversions_have_the_bits_of_jax(source: str) -> None:
     done = 0
@@ -106,6 +117,7 @@ def test_folded_moves_and_choices_have_the_bits_of_jax() -> None:
         lambda: jnp.float32(jnp.inf) - jnp.array(jnp.inf),
         lambda: jnp.array(1e-30) * jnp.array(1e-12),
         lambda: lax.div(jnp.array(3), jnp.array(0)),
+        lambda: lax.div(jnp.arange(4.0), jnp.float32(7.0)),
         lambda: lax.convert_element_type(jnp.array(1e20, jnp.float32) + 0, jnp.int32),
         lambda: lax.max(jnp.array(0.0), jnp.array(-0.0)),
     ],

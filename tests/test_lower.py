@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.extend
 import jax.numpy as jnp
 import numpy as np
@@ -240,6 +241,12 @@ def test_a_product_in_64_bits_is_one_in_32_where_they_are_off() -> None:
     assert node.out_dtype == "float32"
 
 
+@pytest.mark.skipif(JAX < (0, 10), reason="lax.mul has no out_dtype")
+def test_products_in_another_element_type_have_their_gradient() -> None:
+    x, y = jnp.array([1.0, -2.0], jnp.bfloat16), jnp.array([0.3, 4.0], jnp.bfloat16)
+    check(jax.grad(lambda x, y: jnp.sum(jnp.sin(jax.lax.mul(x, y, out_dtype=np.float32))), (0, 1)), x, y)
+
+
 def test_the_algorithm_that_jax_chooses_by_default_is_the_default_precision() -> None:
     preset = jax.lax.DotAlgorithmPreset.DEFAULT
     program = check(lambda x: jax.lax.dot(x, x, precision=preset), X)
@@ -395,6 +402,13 @@ def test_numbers_that_debug_nans_looks_for_can_be_constants(numbers: Any) -> Non
         assert_same_bits(jax.jit(lambda x: ours(x)[-1, 0])(X), X[-1])
         with pytest.raises(FloatingPointError):
             ours(X)
+
+
+def test_nothing_is_compiled_to_make_constants(caplog: pytest.LogCaptureFixture) -> None:
+    program = brainir.lower(lambda x: x + np.linspace(0.0, 1.0, 43, dtype=np.float32), jnp.float32(1.0))
+    with jax.log_compiles():
+        brainir.to_callable(program)
+    assert not [record.message for record in caplog.records if "ompil" in record.message]
 
 
 def test_keys_can_be_constants() -> None:
@@ -873,8 +887,28 @@ def test_an_error_check_is_refused_and_the_way_out_works() -> None:
         LoweringError, match=r"check: it is an error check.*checkify\(function\) without its first result"
     ):
         brainir.lower(fn, x)
+    with pytest.raises(LoweringError, match=r"result\[0\]\[0\]: dict keys must be .*leave the dict out"):
+        brainir.lower(checkify.checkify(fn), x)
     ours = brainir.to_callable(brainir.lower(lambda x: checkify.checkify(fn)(x)[1], x))
     assert_same_bits(ours(x), jnp.log(x))
+
+
+def test_sizes_that_are_symbols_are_refused() -> None:
+    (size,) = jax.export.symbolic_shape("n")
+    with pytest.raises(LoweringError, match=r"has the sizes \(n, 2\), which are symbols; lower with numbers"):
+        brainir.lower(jnp.sin, jax.ShapeDtypeStruct((size, 2), jnp.float32))
+
+
+@pytest.mark.skipif(JAX == (0, 9), reason="JAX 0.9 takes what it traces with for a static argument")
+def test_static_arguments_of_a_jitted_function_are_told_how_they_are_given() -> None:
+    @functools.partial(jax.jit, static_argnames="times")
+    def fn(x: Any, times: int) -> Any:
+        return x * times
+
+    with pytest.raises(ValueError, match="static arguments") as caught:
+        brainir.lower(fn, X, times=2)
+    assert "fix them with functools.partial" in str(caught.value.__notes__)
+    check(functools.partial(fn, times=2), X)
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])

@@ -141,6 +141,15 @@ def test_lowering_the_regenerated_step_gives_the_same_program() -> None:
     assert brainir.fingerprint(again) == brainir.fingerprint(program)
 
 
+def test_nothing_is_compiled_to_take_weakly_typed_states_as_strong_ones(caplog: pytest.LogCaptureFixture) -> None:
+    weak = lax.broadcast(jnp.asarray(1.0), (3, 41))
+    assert weak.weak_type
+    with jax.log_compiles():
+        program = brainir.lower_step(lambda params, hidden, x: (hidden * x, hidden), {}, weak, np.float32(2.0))
+    assert program.entry_function.types == ("f32[3,41]", "f32[]")
+    assert not [record.message for record in caplog.records if "ompil" in record.message]
+
+
 def test_python_numbers_as_states_are_strong_arrays() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
         return {"v": hidden["v"] * params["decay"] + x}, hidden["v"]

@@ -12,6 +12,7 @@ import pytest
 import brainir
 from brainir.analysis.passes import UnrollScans
 from brainir.backend.learning.traces import EligibilityTrace
+from brainir.ir.errors import EmissionError
 from tests.learning_reference import backpropagated, low_rank
 from tests.online_models import ONLINE_MODELS, OnlineModel, backward_spike, loss, plain_step
 from tests.quick_compile import quick_options
@@ -137,6 +138,23 @@ def test_states_of_whole_numbers_are_no_hindrance_to_backward_rules() -> None:
     learner = brainir.compile_learner(brainir.lower_step(step, w, hidden, xs[0]), loss=loss)
     _, _, found = learner.run(w, learner.init(hidden), xs, xs)
     np.testing.assert_allclose(found, jax.grad(summed)(w), rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", [jnp.tanh, lambda ct: jnp.clip(ct, -1, 1), lambda ct: jnp.where(ct > 0, ct, 0)])
+def test_a_backward_rule_that_is_not_linear_is_refused_with_the_way_out(change: Any) -> None:
+    fired = jax.custom_vjp(lambda v: (v > 0).astype(v.dtype))
+    fired.defvjp(lambda v: (fired(v), v), lambda v, ct: (change(ct) / (1 + v**2),))
+
+    def step(w: Any, v: Any, x: Any) -> Any:
+        v = 0.9 * v + w * x - fired(v)
+        return v, v
+
+    x = jnp.array([0.3, -1.2])
+    learner = brainir.compile_learner(brainir.lower_step(step, x, x, x), loss=loss)
+    with pytest.raises(
+        EmissionError, match=r"is not linear in the cotangents .* change the gradients that the learner"
+    ):
+        learner.step(x, learner.init(x), x, x)
 
 
 @pytest.mark.parametrize("name", OF_EACH_KIND)

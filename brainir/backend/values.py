@@ -71,11 +71,16 @@ def _unchecked() -> Iterator[None]:
 
 def literal_array(operand: str) -> Any:
     """Return a literal as an array."""
-    value, kind = stored_literal(operand), literal_type(operand)
     with _unchecked():
-        return lax.convert_element_type_p.bind(
-            jnp.asarray(value), new_dtype=value.dtype, weak_type=kind.weak_type, sharding=None
-        )
+        return _array(stored_literal(operand), literal_type(operand))
+
+
+def _array(stored: np.ndarray[Any, Any], kind: TensorType) -> Any:
+    """Return an array as JAX has it; where it is not weakly typed, JAX compiles nothing for that."""
+    array = stored_value(jax.device_put(stored), kind)
+    if not kind.weak_type:
+        return array
+    return lax.convert_element_type_p.bind(array, new_dtype=array.dtype, weak_type=True, sharding=None)
 
 
 def stored_value(array: Any, kind: TensorType) -> Any:
@@ -90,7 +95,4 @@ def constant_value(constant: Constant) -> Any:
     if kind.dtype == "float0":
         return np.zeros(kind.shape, jax.dtypes.float0)
     with _unchecked():
-        array = stored_value(constant.array(), kind)
-        if not kind.weak_type:
-            return array
-        return lax.convert_element_type_p.bind(array, new_dtype=array.dtype, weak_type=True, sharding=None)
+        return _array(constant.array(), kind)

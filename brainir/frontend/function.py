@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
@@ -20,14 +21,15 @@ from ..ir.printer import format_path, format_tree
 from ..ir.program import Program
 from ..ir.verifier import ensure_verified
 from . import jax_compat
-from .jax_compat import OpenJaxpr, open_jaxpr, strong
+from .jax_compat import OpenJaxpr, open_jaxpr
 from .lowering import Lowering
+from .memory.wrapped import jitted
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
 from .trees import ResultReader, TreeReader
 
-__all__ = ["bind_arguments", "build_program", "lower", "lower_step"]
+__all__ = ["bind_arguments", "build_program", "lower", "lower_step", "strong"]
 
 Result = TypeVar("Result")
 
@@ -74,6 +76,8 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     except Exception as error:
         if _is_module(fn):
             error.add_note("To lower a brainstate module together with its states, use brainir.lower_module.")
+        if _has_static_arguments(fn):
+            error.add_note("To give a jitted function its static arguments, fix them with functools.partial.")
         raise
     interface = Interface(kind="function", arguments=arguments, result=result, units=reader.units)
     return build_program(open_jaxpr(closed), function_name(fn), interface, kept)
@@ -148,6 +152,11 @@ def _is_module(fn: object) -> bool:
     return brainstate is not None and isinstance(fn, brainstate.nn.Module)
 
 
+def _has_static_arguments(fn: object) -> bool:
+    _, options = jitted(fn) or (None, {})
+    return bool(options.get("static_argnums") or options.get("static_argnames"))
+
+
 def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
     trees: tuple[tuple[Role, str, Tree], ...] = (("param", "params", params), ("hidden", "hidden", hidden))
     shared = {path for path, _ in leaf_paths(params)} & {path for path, _ in leaf_paths(hidden)}
@@ -156,6 +165,21 @@ def _leaf_states(params: Tree, hidden: Tree) -> tuple[State, ...]:
         for role, root, tree in trees
         for path, leaf in leaf_paths(tree, (root,) if shared else ())
     )
+
+
+def strong(leaf: Any) -> Any:
+    """Return an array or Python number as JAX takes it, without weak type; anything else as it is."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
+    if not isinstance(leaf, bool | int | float | complex) and not getattr(leaf, "weak_type", False):
+        return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        # The same data: to convert an array, JAX compiles a program for its shape.
+        parts = [shard.data for shard in leaf.addressable_shards]
+        return jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, parts)
+    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
 
 
 def check_state_types(paths: Sequence[StatePath], old: Sequence[Any], new: Sequence[Any]) -> None:
@@ -248,6 +272,11 @@ def _trace(
             "such arguments with functools.partial, take what is no array out of a container (equinox.partition does), "
             "and register classes of arrays (jax.tree_util.register_dataclass does)"
         )
+    for leaf in leaves:
+        if not all(isinstance(size, int | np.integer) for size in getattr(leaf, "shape", ())):
+            raise LoweringError(
+                f"an example argument has the sizes {leaf.shape}, which are symbols; lower with numbers"
+            )
     results: list[Result] = []
 
     def flat(*operands: Any) -> list[Any]:

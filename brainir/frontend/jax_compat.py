@@ -49,7 +49,6 @@ __all__ = [
     "open_jaxpr",
     "scan_arity",
     "spec_of",
-    "strong",
     "tensor_type",
     "threefry_partitionable",
     "traceback_frames",
@@ -242,17 +241,6 @@ def _shown(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
-
-
-def strong(leaf: Any) -> Any:
-    """Return an array or Python number as JAX takes it, without weak type; anything else as it is."""
-    if isinstance(leaf, np.ndarray):
-        return leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
-    if not isinstance(leaf, bool | int | float | complex) and not getattr(leaf, "weak_type", False):
-        return leaf
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-    return jax.lax.convert_element_type(leaf, jnp.result_type(leaf))
 
 
 def numpy_array(value: Any) -> np.ndarray[Any, Any] | None:

@@ -122,7 +122,8 @@ class TreeReader:
         odd = [key for key in value if not _is_key(key)]
         if odd:
             raise LoweringError(
-                f"{_at(path)}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}"
+                f"{_at(path)}: dict keys must be str, int, or tuples of these to be stored, not {odd[0]!r}; use such "
+                "keys, or leave the dict out, as that of an error of jax.experimental.checkify"
             )
         ordered = type(value) is OrderedDict
         try:

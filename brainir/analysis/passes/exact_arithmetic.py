@@ -1,8 +1,9 @@
 """Operations on arrays with numpy, where the result is the same to the bit as that of any XLA backend.
 
 What is not exact everywhere is refused: transcendental functions, sums of floating point numbers (their order is the
-compiler's), NaN (its payload is the hardware's), subnormal numbers (some backends flush them), and integer
-operations that the hardware decides, such as division by zero.
+compiler's), quotients that are another number as the product with the reciprocal (compilers make that of them), NaN
+(its payload is the hardware's), subnormal numbers (some backends flush them), and integer operations that the hardware
+decides, such as division by zero.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ _ON_FLOATS: dict[str, Callable[..., Array]] = {
     "add": np.add,
     "add_any": np.add,
     "ceil": np.ceil,
-    "div": np.divide,
     "floor": np.floor,
     "is_finite": np.isfinite,
     "mul": np.multiply,
@@ -145,6 +145,8 @@ def _arithmetic(node: Node, operands: Sequence[Array], kind: TensorType) -> Arra
             function = (_ON_INTEGERS if integral else _ON_FLOATS).get(node.op)
             if node.op in ("div", "rem") and integral:
                 found = _divided(node.op, *operands)
+            elif node.op == "div":
+                found = _quotient(*operands)
             elif node.op in ("max", "min") and not integral:
                 found = _extreme(node.op, *operands)
             elif function is not None and (operands[0].dtype != bool or node.op in _ON_BOOLEANS):
@@ -212,6 +214,12 @@ def _divided(op: str, left: Array, right: Array) -> Array | None:
         return None
     rest = np.fmod(left, right)
     return rest if op == "rem" else (left - rest) // right
+
+
+def _quotient(left: Array, right: Array) -> Array | None:
+    """Divide; None where it makes a difference that compilers multiply by the reciprocal of a number in its place."""
+    found = np.divide(left, right)
+    return found if np.array_equal(found, left * np.divide(right.dtype.type(1), right)) else None
 
 
 def _extreme(op: str, left: Array, right: Array) -> Array | None:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
+from ...ir.errors import EmissionError
 from .host import PlanFunctions, Run, goes_forward
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
@@ -192,7 +193,13 @@ def _push_by_pullback(run: Run, operands: Sequence[Any], place: int, tangent: An
     """Do the same by the transpose of what pulls cotangents back, which is all that backward rules give."""
     results, pull = jax.vjp(_moving(run, operands, place), operands[place])
     tangents: dict[int, Any]
-    (tangents,) = jax.linear_transpose(lambda cotangents: pull(cotangents)[0], results)(tangent)
+    try:
+        (tangents,) = jax.linear_transpose(lambda cotangents: pull(cotangents)[0], results)(tangent)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:  # as the first operation says it
+        raise EmissionError(
+            "a backward rule of the step is not linear in the cotangents that it takes, as one that clips them, so "
+            "there is no derivative that a trace could hold; change the gradients that the learner gives instead"
+        ) from error
     return tangents
 
 

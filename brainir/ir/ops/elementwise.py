@@ -76,7 +76,7 @@ class Binary(Node):
 
 
 class MulOutDtype(Node):
-    """The product of two operands of one type, computed in another element type (``jax.lax.mul`` with `out_dtype`)."""
+    """The product of two operands, computed in an element type (``jax.lax.mul`` with `out_dtype`); theirs are any."""
 
     op: Literal["mul_out_dtype"] = "mul_out_dtype"
     out_dtype: str

@@ -112,7 +112,8 @@ def _binary(op: str, operands: Types) -> Types:
 @rule(ops.MulOutDtype)
 def _mul_out_dtype(node: ops.MulOutDtype, operands: Types, _: Callees) -> Types:
     check_count(operands, 2)
-    check_kind(same_dtype(operands), NUMBER)
+    for operand in operands:
+        check_kind(operand.dtype, NUMBER)
     check_kind(node.out_dtype, NUMBER, "the result")
     return (TensorType(node.out_dtype, common_shape(operands)),)
 
