@@ -911,7 +911,7 @@ def test_static_arguments_of_a_jitted_function_are_told_how_they_are_given() -> 
     check(functools.partial(fn, times=2), X)
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (1, 2), (2, 0)])
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2), (2, 1)])
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_keys_of_several_seeds_come_back(impl: str, shape: tuple[int, ...]) -> None:
     def fn(seeds: Any) -> Any:
