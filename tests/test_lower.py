@@ -911,13 +911,14 @@ def test_static_arguments_of_a_jitted_function_are_told_how_they_are_given() -> 
     check(functools.partial(fn, times=2), X)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (1, 2), (2, 1)])
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
-def test_keys_of_several_seeds_come_back(impl: str) -> None:
+def test_keys_of_several_seeds_come_back(impl: str, shape: tuple[int, ...]) -> None:
     def fn(seeds: Any) -> Any:
         keys = jax.vmap(jax.vmap(lambda seed: jax.random.key(seed, impl=impl)))(seeds)
         return keys, jax.vmap(jax.random.uniform)(keys[0])
 
-    seeds = jnp.arange(6).reshape(2, 3)
+    seeds = jnp.arange(np.prod(shape)).reshape(shape)
     program = check(fn, seeds)
     executed: dict[str, Any] = {"__name__": "generated"}
     exec(brainir.to_source(program), executed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import itertools
 from collections.abc import Iterable, Sequence
@@ -45,8 +46,12 @@ _MOST_LINES = 1000
 
 
 def format_path(path: StatePath) -> str:
-    """Write a state path as one dotted name; unwieldy keys are shortened."""
-    return ".".join(text if len(text := str(key)) <= 24 else f"<{text[:20].strip()}…>" for key in path) or "()"
+    """Write a state path as one dotted name; unwieldy keys are shortened, and unlike ones stay unlike."""
+    return ".".join(text if len(text := str(key)) <= 24 else _shortened(text) for key in path) or "()"
+
+
+def _shortened(key: str) -> str:
+    return f"<{key[:20].strip()}…{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:6]}>"
 
 
 def format_node(node: Node, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> str:

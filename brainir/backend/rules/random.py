@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.node import Node
-from ..expressions import Apply, Expression, Name
+from ..expressions import Apply, Expression, Lambda, Name, Variable
 from .registry import Types, as_keywords, as_operands, call, dtype, layout, rule
 
 KEY_IMPLEMENTATIONS = {
@@ -22,10 +22,13 @@ KEY_IMPLEMENTATIONS = {
 @rule("random_seed")
 def _random_seed(node: Any, types: Types) -> Expression:
     options = as_keywords({"impl": KEY_IMPLEMENTATIONS[node.impl]})
-    function: Expression = Name("jax.random.key")
-    if types(node.inputs[0]).shape:  # what jax.vmap makes of it
-        function = Apply(Name("jnp.vectorize"), (function,), as_keywords({"excluded": ("impl",)}))
-    return Apply(function, as_operands(node.inputs), options)
+    shape = types(node.inputs[0]).shape
+    if not shape:
+        return Apply(Name("jax.random.key"), as_operands(node.inputs), options)
+    function: Expression = Lambda(("seed",), Apply(Name("jax.random.key"), (Variable("seed"),), options))
+    for _ in shape:
+        function = Apply(Name("jax.vmap"), (function,))
+    return Apply(function, as_operands(node.inputs))
 
 
 @rule("random_wrap")
