@@ -426,6 +426,22 @@ def test_what_is_no_program_does_not_replace_one(command: str) -> None:
     assert Path("leaky.json").read_text() == stored
 
 
+def test_results_can_have_any_name_in_an_npz_file() -> None:
+    states = {"file": jnp.ones(2), "allow_pickle": jnp.zeros(2)}
+    program = brainir.lower_step(lambda _, hidden, x: ({k: h + x for k, h in hidden.items()}, x), {}, states, 2.0)
+    brainir.save(program, "names.json")
+    np.savez("x.npz", x=np.float32(2.0))
+    call("run", "names.json", "--zeros", "--inputs", "x.npz", "-o", "next.npz")
+    with np.load("next.npz", allow_pickle=False) as found:
+        assert {name: array.tolist() for name, array in found.items()} == {
+            "allow_pickle": [2.0, 2.0],
+            "file": [2.0, 2.0],
+            "out": 2.0,
+        }
+    call("run", "names.json", "--inputs", "x.npz", "--inputs", "next.npz", "-o", "next.json")
+    assert json.loads(Path("next.json").read_text())["file"] == [4.0, 4.0]
+
+
 def test_view_writes_one_page_that_loads_nothing() -> None:
     call("view", "leaky.json")
     page = Path("leaky.html").read_text()

@@ -23,9 +23,10 @@ def mesh_of(shape: MeshShape) -> Any:
     EmissionError
         If there are fewer devices than the mesh has places.
     """
-    around, given = jax.sharding.get_abstract_mesh(), _given()
+    around = jax.sharding.get_abstract_mesh()
     if (tuple(around.axis_names), tuple(around.axis_sizes)) != (shape.names, shape.sizes):
         return _made(shape, tuple(jax.devices()))
+    given = _given()
     manual = jax.sharding.AxisType.Manual
     if all(mine == theirs or theirs != manual for mine, theirs in zip(_kinds(shape), around.axis_types, strict=True)):
         return given if given is not None and given.abstract_mesh == around else around

@@ -138,12 +138,19 @@ def write_arrays(arrays: Arrays, path: str) -> None:
     check_output(path)
     try:
         if path.endswith(".npz"):
-            with Path(path).open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # names, not allow_pickle
+            _write_npz(arrays, path)
         else:
             Path(path).write_text(json.dumps(as_lists(arrays)) + "\n", encoding="utf-8")
     except OSError as error:
         raise FormatError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_npz(arrays: Arrays, path: str) -> None:
+    """Do what ``numpy.savez`` does, which takes a state named ``file`` or ``allow_pickle`` for an option of its own."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def as_lists(arrays: Arrays) -> dict[str, Any]:
