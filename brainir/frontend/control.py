@@ -14,6 +14,7 @@ from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
+from .scans import scan_arity
 from .tracing import evaluated, make_jaxpr
 from .weak_types import as_weak_as
 
@@ -134,7 +135,7 @@ def _cond(table: FunctionTable, equation: Any) -> Attributes:
 
 def _scan(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
-    num_consts, num_carry = jax_compat.scan_arity(params)
+    num_consts, num_carry = scan_arity(params)
     return dict(
         body=table.shared(params["jaxpr"], "body"),
         length=int(params["length"]),

@@ -1,6 +1,6 @@
-"""Every name that JAX may move or rename, but those of rules, implementations, references and tracing.
+"""Every name that JAX may move or rename, but those of rules, implementations, references, scans and tracing.
 
-Those are in `jax_rules`, `primitive_rules`, `implementations`, `jax_references` and `tracing`.
+Those are in `jax_rules`, `primitive_rules`, `implementations`, `jax_references`, `scans` and `tracing`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -19,7 +19,7 @@ from jax import numpy as jnp
 from jax.extend import core as jex_core
 
 from ..ir.types import KEY_DTYPES, TensorType, literal_text
-from .jax_references import makes_references, without_references
+from .references import makes_references, without_references
 from .rules import UnsupportedError
 from .rules.shardings import is_explicit
 
@@ -47,7 +47,6 @@ __all__ = [
     "moves",
     "name_stack",
     "open_jaxpr",
-    "scan_arity",
     "spec_of",
     "tensor_type",
     "threefry_partitionable",
@@ -314,14 +313,6 @@ def batching_rule(rule: Any) -> Any:
     given = getattr(rule, "rule", rule)
     where, name = getattr(given, "__module__", None) or "", getattr(given, "__name__", "rule")
     return None if where.startswith("jax.") or not name else given
-
-
-def scan_arity(params: Any) -> tuple[int, int]:
-    """Return the numbers of constants and of carried values of a ``scan``."""
-    if "num_consts" in params:
-        return int(params["num_consts"]), int(params["num_carry"])
-    consts, carry, _ = params["ft_in"].unpack()
-    return len(consts), len(carry)
 
 
 def equation_traceback(equation: Equation) -> Any:

@@ -1,4 +1,4 @@
-"""References (``jax.new_ref``) that live within a function, taken out as JAX itself does before it compiles.
+"""What JAX says of references, and does to the values that they hold.
 
 Nothing public does that; the names used here are there in all supported versions.
 """
@@ -7,52 +7,51 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
 from jax._src.state import discharge  # noqa: TID251  # see above
+from jax.extend import core as jex_core
 
-from .weak_types import as_weak_as
-
-__all__ = ["makes_references", "without_references"]
+__all__ = ["is_reference", "on_value", "without_reference_effects"]
 
 _pure = getattr(discharge, "discharge_state2", None) or discharge.discharge_state
 _OPTIONS = {"lower": False} if "lower" in inspect.signature(_pure).parameters else {}
-_MAKERS = frozenset(("new_ref", "empty_ref"))
 _OWN_RULES = ("call_hi_primitive", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call")
 
 
-def makes_references(jaxpr: Any) -> bool:
-    """Whether equations of a jaxpr make references."""
-    return not _MAKERS.isdisjoint([equation.primitive.name for equation in jaxpr.eqns])
+def is_reference(atom: Any) -> bool:
+    """Whether an operand or result of an equation is a reference."""
+    return isinstance(atom.aval, discharge.AbstractRef)
 
 
-def without_references(closed: Any) -> Any:
-    """Return a pure jaxpr that computes the same as one that makes references and works on them.
+def without_reference_effects(effects: Any) -> set[Any]:
+    """Return the effects of what works on values instead of references."""
+    return {effect for effect in effects if not isinstance(effect, discharge.RefEffect)}
 
-    It is the given one where JAX has no rule for that, or would lose rules of derivatives on the way; then the
-    equations that work on references are refused, each with its line.
+
+def on_value(equation: Any, invars: Sequence[Any], info: Any) -> Any:
+    """Return what an equation that works on references does to their values, as a closed jaxpr.
+
+    Parameters
+    ----------
+    equation : JaxprEqn
+    invars : sequence of Var
+        Its operands, each once, without literals. The jaxpr takes values in place of references, and returns the last
+        of these after the results of the equation.
+    info : DebugInfo
+        Of the jaxpr that the equation is in, without names of operands and results.
+
+    Raises
+    ------
+    NotImplementedError
+        If JAX has no rule for that, or would lose rules of derivatives.
     """
-    try:
-        found = _pure(closed, **_OPTIONS)
-    except NotImplementedError:
-        return closed
-    return _as_weak(found, closed) if Counter(_own_rules(found)) == Counter(_own_rules(closed)) else closed
-
-
-def _as_weak(found: Any, closed: Any) -> Any:
-    """Return the pure jaxpr with results of the types that the other says; what a reference holds can have another."""
-    kinds = closed.out_avals
-    pairs = zip(found.out_avals, kinds, strict=True)
-    if all(getattr(given, "weak_type", False) == getattr(said, "weak_type", False) for given, said in pairs):
-        return found
-
-    def run(*operands: Any) -> list[Any]:
-        values = jax.core.eval_jaxpr(found.jaxpr, found.consts, *operands)
-        return [as_weak_as(value, kind) for value, kind in zip(values, kinds, strict=True)]
-
-    return jax.make_jaxpr(run)(*found.in_avals)
+    alone = jex_core.Jaxpr((), list(invars), list(equation.outvars), [equation], equation.effects, info)
+    found = _pure(jex_core.ClosedJaxpr(alone, ()), **_OPTIONS)
+    if Counter(_own_rules(found)) != Counter(_own_rules(alone)):
+        raise NotImplementedError(f"{equation.primitive.name} would lose a derivative rule")
+    return found
 
 
 def _own_rules(part: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import jax_compat
 from ..jax_compat import OpenJaxpr
+from ..scans import scan_arity
 from ..jaxprs import body_of
 
 __all__ = ["Activity", "LazyActivity"]
@@ -96,7 +97,7 @@ class Activity:
             branches = [self._forward(self._open(branch), given[1:]) for branch in params["branches"]]
             return tuple(map(any, zip(*branches, strict=True)))
         if name == "scan":
-            consts, carry = jax_compat.scan_arity(params)
+            consts, carry = scan_arity(params)
             return self._looped(self._open(params["jaxpr"]), given, consts, carry)
         if name == "while":
             first = params["cond_nconsts"]
