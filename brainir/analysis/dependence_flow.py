@@ -16,7 +16,7 @@ from .dataflow import ForwardAnalysis
 from .dependence_facts import NO_MAPS, NOTHING, Dependence, Source
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
 from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
-from .sites import Site, constants_of
+from .sites import Site
 
 __all__ = ["DependenceFlow"]
 
@@ -143,7 +143,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
         if isinstance(site.node, CustomJvp):
-            return self._custom_jvp(site.node, facts, site.operands, constants_of(site))
+            return self._custom_jvp(site.node, facts, site.operands, site.known_operands())
         return self._custom_vjp(site.node, facts, site.operands)  # type: ignore[arg-type]  # the other kind
 
     def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:
