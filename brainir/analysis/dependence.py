@@ -11,7 +11,8 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, require_program
 from ..ir.wording import counted
-from .dependence_facts import NOTHING, Dependence, Verdict, bits
+from .bit_sets import bits
+from .dependence_facts import NOTHING, Dependence, Verdict
 from .dependence_flow import DependenceFlow
 from .facts import Facts
 from .index_maps import IndexMap

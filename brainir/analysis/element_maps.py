@@ -54,7 +54,7 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    site = Site.under(signature_for(node, kinds), node, lambda operand: None)
+    site = Site(node, signature_for(node, kinds), lambda operand: None)
     for result in flow.visit(site, inputs):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):

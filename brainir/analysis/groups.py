@@ -15,7 +15,8 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
-from .dependence_facts import NOTHING, bits
+from .bit_sets import bits
+from .dependence_facts import NOTHING
 from .descents import Descent
 from .element_maps import mixing_kind
 from .facts import Facts, format_paths, format_place
@@ -26,7 +27,7 @@ from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "Partition", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",

@@ -96,7 +96,7 @@ def _flat(program: Program) -> Program:
     entry = inline_calls(program.entry_function, program, checkpoints=True)
     if entry is program.entry_function:
         return program
-    return program.replace(functions=tuple(entry if each.name == program.entry else each for each in program.functions))
+    return program.with_entry(entry)
 
 
 def _nodes_to_open(program: Program) -> Iterator[Node]:

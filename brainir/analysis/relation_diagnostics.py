@@ -10,7 +10,7 @@ from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
-from .dependence_facts import bits
+from .bit_sets import bits
 from .descents import Descent
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths

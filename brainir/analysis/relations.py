@@ -270,7 +270,7 @@ def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
         found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
     for descent in operations.scan.descents.values():
-        if not isinstance(descent, str):
+        if isinstance(descent, Descent):
             for path, connected in connected_states(descent.substep).items():
                 found.setdefault(path, {}).update(dict.fromkeys(connected))
     return {path: tuple(connected) for path, connected in found.items()}
@@ -286,17 +286,13 @@ def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Itera
         yield relation.replace(hidden_groups=mine, descent=descent)
 
 
-def _index(group: HiddenGroup) -> int:
-    return group.index
-
-
 class _Builder:
     def __init__(self, operations: WeightOperations, groups: tuple[HiddenGroup, ...]) -> None:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
         self.hidden = {each.path: each for each in self.scan.states.hidden}
-        self.group_of = {path: group for group in groups for path in group.hidden_paths}
+        self.group_of = {path: group.index for group in groups for path in group.hidden_paths}
         self.flows: dict[tuple[int, ...], DependenceFlow] = {}
 
     def build(self, index: int, operation: Operation) -> HiddenParamOpRelation:
@@ -329,9 +325,7 @@ class _Builder:
             ),
             x=None if operation.x is None else function.value(operation.x),
             y=function.value(operation.y),
-            hidden_groups=tuple(
-                sorted({self.group_of[path].index: self.group_of[path] for path in connected}.values(), key=_index)
-            ),
+            hidden_groups=tuple(self.groups[index] for index in sorted({self.group_of[path] for path in connected})),
             connected_hidden_paths=connected,
             how=how,
             tail=self._tail(y_to_hidden, function.value(operation.y), connected),

@@ -12,11 +12,11 @@ from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, Scan, While
 from ..ir.types import TensorType, is_literal
-from .dependence_facts import bits
+from .bit_sets import bits, union
 from .routes import has_derivative, route
 from .sites import signatures_of
 from .states import ParamLeaf
-from .weights import Meeting, WeightScan, union, weight_kind
+from .weights import Meeting, WeightScan, weight_kind
 
 __all__ = ["Operation", "OperationLeaf", "WeightOperations"]
 
@@ -107,16 +107,13 @@ class WeightOperations:
         order = scan.leaf_number
         self.operations.sort(
             key=lambda each: (
-                self._state_number(each.path),
+                self._numbers[each.path],
                 each.nodes[:1],
                 order[each.leaves[0].leaf.value.name],
             )
         )
         self._seeds = self._by_result()
         self._direct, self._through, self._stopped = self._reach()
-
-    def _state_number(self, path: StatePath) -> int:
-        return self._numbers[path]
 
     @functools.cached_property
     def _numbers(self) -> dict[StatePath, int]:

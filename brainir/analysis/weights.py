@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..ir.calls import calling
@@ -13,8 +12,9 @@ from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
 from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
+from .bit_sets import bits, union
 from .constants import fixed_values
-from .dependence_facts import Dependence, bits
+from .dependence_facts import Dependence
 from .dependence_flow import DependenceFlow
 from .derivative_variation import Slope
 from .descents import Descent, descend
@@ -26,7 +26,7 @@ from .reachability import reused
 from .sites import signatures_of
 from .states import ParamLeaf, StepStates
 
-__all__ = ["Meeting", "WeightScan", "union", "weight_kind"]
+__all__ = ["Meeting", "WeightScan", "weight_kind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +185,24 @@ class WeightScan:
     @functools.cached_property
     def dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states along ways that carry a derivative."""
-        flow = DependenceFlow(self.program, self.states.sources, through_stop_gradient=False)
-        return flow, self._follow(flow)
+        return self._follow(through_stop_gradient=False)
 
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states at all, where there is no derivative too."""
         if not any(map(_ends_derivatives, self.program.functions)):
             return self.dependence
-        flow = DependenceFlow(self.program, self.states.sources)
-        return flow, self._follow(flow)
+        return self._follow(through_stop_gradient=True)
 
-    def _follow(self, flow: DependenceFlow) -> dict[str, Dependence]:
+    def _follow(self, *, through_stop_gradient: bool) -> tuple[DependenceFlow, dict[str, Dependence]]:
+        flow = DependenceFlow(
+            self.program,
+            self.states.sources,
+            through_stop_gradient=through_stop_gradient,
+            blocking=self.blocking,
+        )
         starts = {hidden.old: flow.start(number) for number, hidden in enumerate(self.states.hidden)}
-        return flow.run(self.function, starts, self.blocking)
+        return flow, flow.run(self.function, starts)
 
     @functools.cached_property
     def variations(self) -> dict[str, Slope]:
@@ -243,16 +247,6 @@ def _ends_derivatives(function: Function) -> bool:
         return True
     kinds = {signature.number: signature for signature in signatures_of(function)}.values()
     return any(each.traits.blocks_gradient or (each.operands and each.counts) for each in kinds)
-
-
-def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
-    """Return the union of the bit sets of some values; those without one count as empty."""
-    mask = 0
-    for name in names:
-        if name in masks:
-            # The same number where there is one only: it can have as many digits as there are parameters.
-            mask = mask | masks[name] if mask else masks[name]
-    return mask
 
 
 _KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
