@@ -14,17 +14,18 @@ from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
-from .dependence_facts import Source
-from .dependence_flow import DependenceFlow
-from .descents import Descent
-from .element_maps import flow_from, input_maps
+from .dependence.element_maps import flow_from, input_maps
+from .dependence.flow import DependenceFlow
+from .dependence.index_maps import IndexMap, agrees, canonical
+from .dependence.lattice import Source
 from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
-from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .slices import extract
-from .weight_operations import Operation, WeightOperations
-from .weights import WeightScan
+from .weights.descents import Descent
+from .weights.kinds import Kind
+from .weights.operations import Operation, WeightOperations
+from .weights.scan import WeightScan
 
 __all__ = [
     "HiddenParamOpRelation",
@@ -37,20 +38,6 @@ __all__ = [
 
 How = Literal["direct", "through", "both"]
 Tail = Literal["aligned", "indexed", "several", "mixing"]
-Kind = Literal[
-    "dense",
-    "grouped",
-    "einsum",
-    "conv",
-    "lora",
-    "embedding",
-    "elementwise",
-    "bias",
-    "sparse",
-    "event",
-    "custom",
-    "other",
-]
 
 
 class RelationLeaf(Facts):
@@ -313,7 +300,7 @@ class _Builder:
         return HiddenParamOpRelation(
             path=operation.path,
             state=operation.leaves[0].leaf.state,
-            kind=operation.kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            kind=operation.kind,
             leaves=tuple(
                 RelationLeaf(
                     keys=each.leaf.keys,

@@ -41,6 +41,8 @@ class Traits:
         Must run, in order, even if nothing uses its results.
     blocks_gradient : bool
         The derivative with respect to every operand is zero by definition.
+    flat : bool
+        A function of floating point numbers whose derivative is zero wherever it exists, such as rounding.
     """
 
     elementwise: bool = False
@@ -52,6 +54,7 @@ class Traits:
     random: bool = False
     effectful: bool = False
     blocks_gradient: bool = False
+    flat: bool = False
 
 
 class Node(Model):

@@ -8,8 +8,8 @@ from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
-from ..sites import Site
 from .base import Analysis, Fact
+from .sites import Site
 
 __all__ = ["BackwardAnalysis"]
 

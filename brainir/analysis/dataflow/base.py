@@ -25,7 +25,7 @@ from ...ir.ops import (
 from ...ir.printer import format_node
 from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType
-from ..sites import Site
+from .sites import Site
 
 __all__ = ["Analysis", "Fact"]
 

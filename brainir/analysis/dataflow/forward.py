@@ -11,8 +11,8 @@ from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
 from ..rearrange import Array
-from ..sites import Site, signatures_of
 from .base import Analysis, Fact
+from .sites import Site, signatures_of
 
 __all__ = ["ForwardAnalysis"]
 

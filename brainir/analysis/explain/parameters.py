@@ -11,7 +11,7 @@ from ..diagnostics import Diagnostic, FindingName, diagnostic
 from ..facts import format_paths
 from ..relation_diagnostics import diagnostics_of, no_derivatives
 from ..routes import has_derivative, route
-from ..weight_operations import Operation, WeightOperations
+from ..weights.operations import Operation, WeightOperations
 from .records import Explanation, steps
 
 __all__ = ["explain_parameter"]

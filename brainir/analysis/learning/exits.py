@@ -21,13 +21,13 @@ from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..bit_sets import union
+from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..inline import fresh_name
-from ..reachability import reached
 from ..routes import has_derivative
 from ..slices import flat_interface
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .backward import check_backward
 
 __all__ = ["ExitForm", "exit_form"]

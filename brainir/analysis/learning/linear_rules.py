@@ -14,8 +14,8 @@ from ...ir.node import Node
 from ...ir.ops import ConvertElementType, CustomJvp, DotGeneral, Gather, Scatter
 from ...ir.program import Function, Program
 from ...ir.types import is_literal, literal_array
+from ..dataflow.reachability import reached
 from ..inline import inline_calls
-from ..reachability import reached
 
 __all__ = ["product_behind_rule"]
 

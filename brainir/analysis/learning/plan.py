@@ -13,7 +13,7 @@ from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
 from ..slices import flat_interface
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .backward import check_backward
 from .exits import ExitForm, exit_form
 from .repeating import repeat_weights

@@ -8,7 +8,7 @@ from ...ir.node import Node
 from ...ir.ops import BroadcastInDim
 from ...ir.types import TensorType
 from ..inline import fresh_name
-from ..weights import Meeting, WeightScan
+from ..weights.scan import Meeting, WeightScan
 
 __all__ = ["repeat_weights"]
 

@@ -12,8 +12,8 @@ from ..diagnostics import Diagnostic
 from ..facts import Facts, format_paths, format_place
 from ..groups import Blocked, HiddenGroup
 from ..relation_diagnostics import diagnostics_of
-from ..weight_operations import WeightOperations
-from ..weights import WeightScan
+from ..weights.operations import WeightOperations
+from ..weights.scan import WeightScan
 from .tails import Untraced
 from .terms import Term
 

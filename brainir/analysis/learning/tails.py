@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 
 from ...ir.program import Program, Value
-from ..dependence_facts import Source
-from ..element_maps import flow_from, input_maps
+from ..dependence.element_maps import flow_from, input_maps
+from ..dependence.index_maps import IndexMap
+from ..dependence.lattice import Source
 from ..facts import Facts
 from ..groups import HiddenGroup, Partition
-from ..index_maps import IndexMap
 from ..jacobian import JacobianEntry, facts_of, structure_of
 from ..slices import extract
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .terms import Form, Term
 
 __all__ = ["Derivative", "Pairing", "Tail", "Untraced", "clusters_of", "derivative_of", "find_tails", "takes_data"]

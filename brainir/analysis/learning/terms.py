@@ -14,7 +14,7 @@ from ..bit_sets import union
 from ..facts import Facts
 from ..inline import inline_calls
 from ..slices import extract
-from ..weights import Meeting, WeightScan
+from ..weights.scan import Meeting, WeightScan
 from .linear_rules import product_behind_rule
 
 __all__ = ["Form", "Term", "find_terms"]

@@ -7,14 +7,13 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..ir.kept import keep, kept
-from ..ir.node import Node, Traits
-from ..ir.ops import OptimizationBarrier
-from ..ir.program import Function
-from ..ir.types import TensorType
-from .constants import Constants
-from .rearrange import Array, Known
-from .routes import FLAT_OPS
+from ...ir.kept import keep, kept
+from ...ir.node import Node, Traits
+from ...ir.ops import OptimizationBarrier
+from ...ir.program import Function
+from ...ir.types import TensorType
+from ..constants import Constants
+from ..rearrange import Array, Known
 
 __all__ = ["Signature", "Site", "keep_signatures", "signature_for", "signature_of", "signatures_of"]
 
@@ -133,6 +132,6 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
         counts=not (traits.elementwise or traits.structural or traits.control or any(inexact)),
         inexact=inexact,
-        sloped=(False,) * len(results) if traits.blocks_gradient or op in FLAT_OPS else inexact,
+        sloped=(False,) * len(results) if traits.blocks_gradient or traits.flat else inexact,
         number=next(_NUMBERS),
     )

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
-from ..ir.program import Program
-from ..ir.types import TensorType
-from .bit_sets import bits
-from .dataflow import ForwardAnalysis
-from .dependence_facts import NO_MAPS, NOTHING, Dependence, Source
+from ...ir.node import Node
+from ...ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
+from ...ir.program import Program
+from ...ir.types import TensorType
+from ..bit_sets import bits
+from ..dataflow import ForwardAnalysis
+from ..dataflow.sites import Site
+from ..rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
-from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
-from .sites import Site
+from .lattice import NO_MAPS, NOTHING, Dependence, Source
 
 __all__ = ["DependenceFlow"]
 

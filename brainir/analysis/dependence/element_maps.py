@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.node import Node
-from ..ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
-from ..ir.program import Function, Program
-from ..ir.types import TensorType
-from .dependence_facts import NOTHING, Source
-from .dependence_flow import DependenceFlow
+from ...ir.node import Node
+from ...ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ...ir.program import Function, Program
+from ...ir.types import TensorType
+from ..dataflow.sites import Site, signature_for
+from .flow import DependenceFlow
 from .index_maps import IndexMap, nowhere
-from .sites import Site, signature_for
+from .lattice import NOTHING, Source
 
 __all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps", "mixing_kind"]
 
