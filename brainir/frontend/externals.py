@@ -11,10 +11,10 @@ import jax
 from ..ir.errors import LoweringError
 from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
+from .keys.function_keys import FunctionKeys
+from .keys.lowering_keys import LoweringKeys
+from .keys.wrapped import UnknownBehaviourError
 from .literals import literal
-from .memory.function_keys import FunctionKeys
-from .memory.lowering_keys import LoweringKeys
-from .memory.wrapped import UnknownBehaviourError
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader
 

@@ -16,7 +16,7 @@ import numpy as np
 from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
-from .memory.wrapped import traced_rule
+from .keys.wrapped import traced_rule
 from .tracing import evaluated, make_jaxpr, without_source
 
 __all__ = [

@@ -22,9 +22,9 @@ from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .memory.function_keys import FunctionKeys
+from .keys.function_keys import FunctionKeys
+from .keys.lowering_keys import LoweringKeys
 from .memory.functions import known_function
-from .memory.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
 from .refused import refusal
