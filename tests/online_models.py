@@ -214,6 +214,13 @@ def written_out_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+def repeated_in_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Sum branches of a dendrite, each with one gain for all neurons."""
+    branches = jnp.stack([x, x**2, jnp.sin(x)])
+    v = 0.9 * h["v"] + at.weigh("gain", lambda x, gain: (x * gain[:, None]).sum(axis=0), branches, p["gain"])
+    return {"v": v}, v
+
+
 def sparse(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     rows, columns = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 3, 1, 2, 0, 4])
 
@@ -449,6 +456,7 @@ _CASES = (
         "strided_convolution", strided_convolution, {"w": (4, 2, 2, 3)}, {"v": (BATCH, 4, 3, 5)}, (BATCH, 4, 6, 6), True
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
+    OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),

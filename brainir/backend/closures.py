@@ -15,7 +15,6 @@ from jax import lax
 from jax import numpy as jnp
 
 from ..ir.errors import EmissionError
-from . import polynomials, symbolic_zeros, unnamed, unvmap, wrapping
 from .bindings import Bindings
 from .expressions import (
     Apply,
@@ -45,6 +44,7 @@ from .expressions import (
     reads,
 )
 from .meshes import abstract_mesh_of, mesh_of, sharding_of
+from .prelude import prelude
 from .values import literal_array
 
 __all__ = ["CallableOf", "Closures", "Environment", "resolve", "split_at", "varies"]
@@ -61,12 +61,8 @@ _MODULES: dict[str, Any] = {
     "jax": jax,
     "jnp": jnp,
     "lax": lax,
-    "polynomials": polynomials,
+    "prelude": prelude,
     "primitives": jax.extend.core.primitives,
-    "symbolic_zeros": symbolic_zeros,
-    "unnamed": unnamed,
-    "unvmap": unvmap,
-    "wrapping": wrapping,
 }
 
 

@@ -6,10 +6,9 @@ import dataclasses
 
 from ...ir.node import Node
 from ...ir.ops import BroadcastInDim
-from ...ir.program import Program
 from ...ir.types import TensorType
 from ..inline import fresh_name
-from ..weights import Meeting, WeightScan
+from ..weights.scan import Meeting, WeightScan
 
 __all__ = ["repeat_weights"]
 
@@ -19,7 +18,8 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
 
     The trace of such a weight is kept where its elements reach the hidden states. If one element reaches several
     positions and one position sees several elements, as with a bias for all gates of a batch, this is neither at the
-    weight nor at the positions; it is at the repeated weight, each of whose elements reaches one position.
+    weight nor at the positions; it is at the repeated weight, each of whose elements reaches one position. Of products
+    that are then summed, each has a weight of its own for the same reason.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
         Of a program that computes the same; the scan itself if there is nothing to repeat.
     """
     function = scan.function
-    meetings = {each.index: each for each in scan.meetings if not each.blocking and each.total is None}
+    meetings = {each.index: each for each in scan.meetings if not each.blocking}
     taken = {*function.value_types}
     repeated: dict[tuple[str, tuple[int, ...]], str] = {}
     nodes: list[Node] = []
@@ -46,16 +46,7 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
         nodes.append(node if tuple(inputs) == node.inputs else node.replace(inputs=tuple(inputs)))
     if not repeated:
         return scan
-    program = scan.program
-    others = tuple(each for each in program.functions if each.name != program.entry)
-    found = WeightScan(
-        Program(
-            entry=function.name,
-            interface=program.interface,
-            functions=(function.replace(nodes=tuple(nodes)), *others),
-        ),
-        opening=False,
-    )
+    found = WeightScan(scan.program.with_entry(function.replace(nodes=tuple(nodes))), opening=False)
     found.rewrites = scan.rewrites
     return found
 
