@@ -11,17 +11,17 @@ from ..ir.interface import State
 from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
+from ..ir.ops import Cumulative, DynamicSlice, DynamicUpdateSlice
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
 from .bit_sets import bits
 from .dataflow.reachability import reaching
-from .dependence.element_maps import mixing_kind
 from .dependence.index_maps import agrees, canonical
 from .dependence.lattice import NOTHING
 from .facts import Facts, format_paths, format_place
-from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
+from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights.descents import Descent
@@ -281,7 +281,7 @@ class _GroupFinder:
             new = (mixed & ~before) | (lost & seen)
             if new:
                 blocking = node.outputs[0] in self.scan.blocking
-                yield self._blocked("weight" if blocking else mixing_kind(node), node, new, to)
+                yield self._blocked("weight" if blocking else _mixing_kind(node), node, new, to)
 
     def _stopped(self) -> Iterator[Blocked]:
         """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""
@@ -303,9 +303,9 @@ class _GroupFinder:
                 if missing:
                     yield self._blocked("stop_gradient", node, missing, 1 << number)
 
-    def _blocked(self, kind: str, node: Node | None, sources: int, targets: int) -> Blocked:
+    def _blocked(self, kind: BlockedKind, node: Node | None, sources: int, targets: int) -> Blocked:
         return Blocked(
-            kind=kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            kind=kind,
             node=format_node(node) if node is not None else "the value that is passed on",
             source=node.source if node is not None else "",
             from_paths=tuple(self.hidden[number].path for number in bits(sources)),
@@ -329,6 +329,20 @@ class _GroupFinder:
             transition=transition,
             transition_invars=invars,
             blocked=blocked,
-            transition_variations=facts_of(invars, self.scan.variations),
+            transition_variations=input_variations(invars, self.scan.variations),
             descent=next((each for each in self.descents if not paths.isdisjoint(each.hidden_paths)), None),
         )
+
+
+def _mixing_kind(node: Node) -> BlockedKind:
+    """Name the reason why a node's results do not depend element by element on its operands."""
+    traits = node.traits
+    named: dict[BlockedKind, bool] = {
+        "control_flow": traits.control,
+        "contraction": traits.contraction,
+        "reduction": traits.reduction,
+        "cumulative": isinstance(node, Cumulative),
+        "random": traits.random,
+        "dynamic_index": isinstance(node, DynamicSlice | DynamicUpdateSlice),
+    }
+    return next((kind for kind, holds in named.items() if holds), "unknown")

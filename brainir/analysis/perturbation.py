@@ -19,7 +19,8 @@ from ..ir.program import Function, Program, Value, require_program
 from ..ir.sharing import reachable_functions
 from ..ir.wording import counted
 from .facts import Facts
-from .inline import Names, fresh_name, inline_calls
+from .fresh_names import Names, fresh_name
+from .inline import inline_calls
 from .states import HiddenLeaf, StepStates
 
 __all__ = ["HiddenPerturbation", "add_hidden_perturbation"]

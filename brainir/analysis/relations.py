@@ -20,7 +20,7 @@ from .dependence.index_maps import IndexMap, agrees, canonical
 from .dependence.lattice import Source
 from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
-from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
+from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .slices import extract
 from .weights.descents import Descent
 from .weights.kinds import Kind
@@ -322,7 +322,7 @@ class _Builder:
             y_to_hidden_invars=tail_invars,
             node=format_node(node) if node is not None else "the new value of a hidden state",
             source=node.source if node is not None else "",
-            y_to_hidden_variations=facts_of(tail_invars, scan.variations),
+            y_to_hidden_variations=input_variations(tail_invars, scan.variations),
         )
 
     def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:

@@ -214,24 +214,29 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         if max(kind.size for kind in (*kinds, *results)) > MAX_MAP_SIZE:
             return self._mixed(node, operands)
         blank = [nowhere(kind.shape) for kind in kinds]
-        found: list[list[tuple[int, IndexMap]]] = [[] for _ in results]
-        mixing, in_place = 0, writes_in_place(node)
+        moved: list[tuple[int, list[Array]]] = []
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
-            mixing |= operand.mixing
             for mask, each in self.layouts(operand, kind.shape):
-                moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
-                if moved is None and not in_place:
-                    return self._mixed(node, operands)
-                if moved is None and index == 0:
-                    moved = [each]
-                elif moved is None:
-                    mixing |= mask
-                    continue
-                for places, result in zip(found, moved, strict=True):
-                    places.append((mask, result))
-        if mixing and not in_place and rearrange(node, blank, known) is None:
+                arrays = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
+                if arrays is None:
+                    return self._unmoved(node, operands)
+                moved.append((mask, arrays))
+        if not moved and rearrange(node, blank, known) is None:
+            return self._unmoved(node, operands)
+        mixing = 0
+        for operand in operands:
+            mixing |= operand.mixing
+        return [
+            self._pack(0, mixing, [(mask, arrays[place]) for mask, arrays in moved]) for place in range(len(results))
+        ]
+
+    def _unmoved(self, node: Node, operands: Sequence[Dependence]) -> Sequence[Dependence]:
+        """Return what the results see of a node that does more than move elements to places known beforehand."""
+        if not writes_in_place(node):
             return self._mixed(node, operands)
-        return [self._pack(0, mixing, places) for places in found]
+        # What is written mixes; what it is written into stays where it is.
+        into, *written = operands
+        return [into._replace(mixing=into.mixing | each.mixing) for each in self._mixed(node, written)]
 
     def _product(
         self, node: DotGeneral, operands: Sequence[Dependence], kinds: Sequence[TensorType], result: TensorType

@@ -23,7 +23,7 @@ from ...ir.types import TensorType, is_literal
 from ..bit_sets import union
 from ..dataflow.reachability import reached
 from ..facts import Facts
-from ..inline import fresh_name
+from ..fresh_names import fresh_name
 from ..routes import has_derivative
 from ..slices import flat_interface
 from ..states import HiddenLeaf

@@ -14,7 +14,7 @@ from ...ir.sharing import reachable_functions
 from ...ir.types import is_literal
 from ..dataflow.reachability import reached
 from ..facts import Facts
-from ..inline import fresh_name
+from ..fresh_names import fresh_name
 from ..slices import identifiers
 from ..states import HiddenLeaf, ParamLeaf, StepStates
 

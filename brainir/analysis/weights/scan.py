@@ -20,7 +20,7 @@ from ..dependence.element_maps import acts_elementwise
 from ..dependence.flow import DependenceFlow
 from ..dependence.lattice import Dependence
 from ..inline import inline_calls
-from ..jacobian import input_variations
+from ..jacobian import value_variations
 from ..states import ParamLeaf, StepStates
 from ..variation.flow import Slope
 from .descents import Descent, descend
@@ -207,7 +207,7 @@ class WeightScan:
     @functools.cached_property
     def variations(self) -> dict[str, Slope]:
         """How each value varies over time and along its axes."""
-        return input_variations(self.program, self.function, self.states)
+        return value_variations(self.program, self.function, self.states)
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
         """Return the parameter leaves behind a value, in state order."""
