@@ -21,7 +21,7 @@ from .dependence.lattice import Source
 from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
-from .slices import extract
+from .slicing import extract
 from .weights.descents import Descent
 from .weights.kinds import Kind
 from .weights.operations import Operation, WeightOperations

@@ -19,7 +19,7 @@ from .dependence.flow import DependenceFlow
 from .dependence.index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .dependence.lattice import NOTHING, Dependence
 from .rearrange import rearrange, unpooled, writes_in_place
-from .slices import Cutting
+from .slicing import Cutting
 from .states import HiddenLeaf
 from .weights.scan import WeightScan
 

@@ -19,13 +19,13 @@ from collections.abc import Collection, Sequence
 from ...ir.node import Node
 from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
-from ...ir.types import TensorType, is_literal
+from ...ir.types import is_literal
 from ..bit_sets import union
 from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
 from ..routes import has_derivative
-from ..slices import flat_interface
+from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .backward import check_backward
@@ -240,9 +240,8 @@ class _Versions:
             self.inputs[place] = fresh_name(f"{kind}.{leaf.old}", self.taken)
         if (name, kind) not in self.sums:
             self.sums[name, kind] = fresh_name(f"{name}.{kind}", self.taken)
-            text = str(TensorType(leaf.kind.dtype, leaf.kind.shape))
             operands, outputs = (name, self.inputs[place]), (self.sums[name, kind],)
-            self.nodes.append(Binary(op="add", inputs=operands, outputs=outputs, types=(text,)))
+            self.nodes.append(Binary(op="add", inputs=operands, outputs=outputs, types=(str(leaf.kind.strong),)))
         return self.sums[name, kind]
 
     def _hold(self, name: str) -> str:
@@ -288,10 +287,8 @@ class _Versions:
         ]
 
     def _function(self, extra: tuple[str, ...], outputs: tuple[str, ...]) -> Function:
-        kinds = {}
-        for (_, number), name in self.inputs.items():
-            kind = self.scan.states.hidden[number].kind
-            kinds[name] = str(TensorType(kind.dtype, kind.shape))
+        hidden = self.scan.states.hidden
+        kinds = {name: str(hidden[number].kind.strong) for (_, number), name in self.inputs.items()}
         return Function(
             name=self.function.name,
             inputs=(*self.function.inputs, *extra),

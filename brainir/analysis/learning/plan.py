@@ -11,7 +11,7 @@ from ...ir.program import Program
 from ...ir.types import is_literal
 from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
-from ..slices import flat_interface
+from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .backward import check_backward

@@ -14,7 +14,7 @@ from ..dependence.lattice import Source
 from ..facts import Facts
 from ..groups import HiddenGroup, Partition
 from ..jacobian import JacobianEntry, input_variations, structure_of
-from ..slices import extract
+from ..slicing import extract
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .terms import Form, Term

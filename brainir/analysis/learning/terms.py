@@ -13,7 +13,7 @@ from ...ir.program import Program, Value
 from ..bit_sets import union
 from ..facts import Facts
 from ..inline import inline_calls
-from ..slices import extract
+from ..slicing import extract
 from ..weights.scan import Meeting, WeightScan
 from .linear_rules import product_behind_rule
 

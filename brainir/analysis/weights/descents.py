@@ -15,7 +15,7 @@ from ...ir.types import is_literal
 from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
-from ..slices import identifiers
+from ..slicing import identifiers
 from ..states import HiddenLeaf, ParamLeaf, StepStates
 
 __all__ = ["Descent", "descend"]
