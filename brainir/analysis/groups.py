@@ -18,7 +18,7 @@ from ..ir.types import is_literal
 from ..ir.wording import counted
 from .bit_sets import bits
 from .dataflow.reachability import reaching
-from .dependence.index_maps import agrees, canonical
+from .dependence.index_maps import agrees
 from .dependence.lattice import NOTHING
 from .facts import Facts, format_paths, format_place
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
@@ -239,14 +239,13 @@ class _GroupFinder:
         """Return the states that a new value sees position by position, and where it sees others."""
         hidden = self.hidden[target]
         dependence = self.known.get(hidden.new, NOTHING)
-        own = canonical(hidden.kind.shape, hidden.state.num_state)
         fitting = 0
         for source, alike in self.flow.alike.items():
             fitting |= alike if source.shape == hidden.varshape else 0
         # Aligned with a value of this size, and of the same positions: the state's own map.
         joined, moved = dependence.aligned & fitting, 0
         for number, maps in dependence.maps.items():
-            fits = [agrees(each, own) for each in maps]
+            fits = [agrees(each, hidden.own_map) for each in maps]
             joined |= (any(fits) and fitting) & 1 << number
             moved |= (not all(fits) and fitting) & 1 << number
         reshaped = dependence.mapped & ~fitting
