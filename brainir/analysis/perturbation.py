@@ -297,6 +297,5 @@ def _with_hidden_returned(program: Program) -> Program:
         states.append(state.replace(returned=kept))
         outputs += [value.name for value in new] if kept else []
     entry = program.entry_function
-    returned = sum(1 for state, _, _ in interface.output_leaves() if state is not None)
-    entry = entry.replace(outputs=(*outputs, *entry.outputs[returned:]))
+    entry = entry.replace(outputs=(*outputs, *entry.outputs[interface.returned_leaves() :]))
     return program.with_entry(entry, interface.replace(states=tuple(states)))

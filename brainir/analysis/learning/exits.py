@@ -63,9 +63,8 @@ def exit_form(
     scan: WeightScan,
     clusters: Sequence[Sequence[HiddenLeaf]],
     covered: Collection[tuple[str, int]],
-    results: Sequence[str],
-    products: Collection[int] = (),
-    unread: Collection[int] = (),
+    products: Collection[int],
+    unread: frozenset[int],
 ) -> ExitForm:
     """Rewrite a step into exit form.
 
@@ -76,15 +75,13 @@ def exit_form(
         Hidden states whose exits are independent of each other.
     covered : collection of pairs
         Result of a term (for elementwise terms the weight itself) and cluster, where a trace covers the path.
-    results : sequence of str
-        The values that the result of the step is made of.
     products : collection of int
         Places of nodes whose data operand belongs to the same term as their weight: all but the first of a
         product of several weights.
-    unread : collection of int
-        Places in `results` that no loss depends on.
+    unread : frozenset of int
+        Leaves of the step's result that no loss depends on.
     """
-    return _Versions(scan, clusters, covered, results, products, frozenset(unread)).form()
+    return _Versions(scan, clusters, covered, products, unread).form()
 
 
 class _Versions:
@@ -93,7 +90,6 @@ class _Versions:
         scan: WeightScan,
         clusters: Sequence[Sequence[HiddenLeaf]],
         covered: Collection[tuple[str, int]],
-        results: Sequence[str],
         products: Collection[int],
         unread: frozenset[int],
     ) -> None:
@@ -101,7 +97,7 @@ class _Versions:
         self.scan = scan
         self.function: Function = scan.function
         self.covered = set(covered)
-        self.results = results
+        self.results = scan.results
         self.products = set(products)
         # A path of data enters a weight operation where it meets the weight.
         self.entered = {

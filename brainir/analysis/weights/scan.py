@@ -162,6 +162,11 @@ class WeightScan:
         return frozenset(node.outputs[0] for node in ends if node.outputs)
 
     @functools.cached_property
+    def results(self) -> tuple[str, ...]:
+        """The values that the result of the step is made of."""
+        return self.function.outputs[self.program.interface.returned_leaves() :]
+
+    @functools.cached_property
     def stops(self) -> list[Node]:
         """The nodes that block the gradient."""
         pairs = zip(self.function.nodes, signatures_of(self.function), strict=True)
