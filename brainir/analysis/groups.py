@@ -14,9 +14,8 @@ from ..ir.node import Node
 from ..ir.ops import Cumulative, DynamicSlice, DynamicUpdateSlice
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
-from ..ir.types import is_literal
 from ..ir.wording import counted
-from .bit_sets import bits
+from .bit_sets import bits, numbered
 from .dataflow.reachability import reaching
 from .dependence.index_maps import agrees
 from .dependence.lattice import NOTHING
@@ -245,9 +244,10 @@ class _GroupFinder:
         # Aligned with a value of this size, and of the same positions: the state's own map.
         joined, moved = dependence.aligned & fitting, 0
         for number, maps in dependence.maps.items():
-            fits = [agrees(each, hidden.own_map) for each in maps]
-            joined |= (any(fits) and fitting) & 1 << number
-            moved |= (not all(fits) and fitting) & 1 << number
+            if fitting >> number & 1:
+                fits = [agrees(each, hidden.own_map) for each in maps]
+                joined |= any(fits) << number
+                moved |= (not all(fits)) << number
         reshaped = dependence.mapped & ~fitting
         place = self.function.places.get(hidden.new)
         node = None if place is None else self.function.nodes[place]
@@ -256,13 +256,9 @@ class _GroupFinder:
 
     def _mixing_nodes(self) -> Iterator[Blocked]:
         """Yield the nodes that mix positions and reach a hidden state."""
-        targets: dict[str, int] = {}
-        for number, hidden in enumerate(self.hidden):
-            if not is_literal(hidden.new):
-                targets[hidden.new] = targets.get(hidden.new, 0) | 1 << number
         places = self.function.places
         mixing = {places[name] for name, seen in self.known.items() if seen.mixing and name in places}
-        reach = reaching(self.function, targets) if mixing else {}
+        reach = reaching(self.function, numbered(hidden.new for hidden in self.hidden)) if mixing else {}
         for node in [self.function.nodes[place] for place in sorted(mixing)]:
             mixed = lost = to = 0
             for name in node.outputs:

@@ -20,7 +20,7 @@ from ...ir.node import Node
 from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
 from ...ir.types import is_literal
-from ..bit_sets import union
+from ..bit_sets import numbered, union
 from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
@@ -252,7 +252,7 @@ class _Versions:
 
     def _finish(self, outputs: tuple[str, ...]) -> ExitForm:
         params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
-        marks = {name: 1 << number for number, name in enumerate((*self.inputs.values(), *params))}
+        marks = numbered((*self.inputs.values(), *params))
         scratch = self._function(tuple(self.inputs.values()), outputs)
         found = reached(scratch, marks, lambda node, name: not has_derivative(node, name))
         mask = 0

@@ -12,7 +12,7 @@ from ...ir.node import Node
 from ...ir.ops import Cond, ConvertElementType, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import is_literal
-from ..bit_sets import bits, union
+from ..bit_sets import bits, numbered, union
 from ..constants import fixed_values
 from ..dataflow.reachability import reused
 from ..dataflow.sites import signatures_of
@@ -95,7 +95,7 @@ class WeightScan:
         self.program = program = opened.program
         self.rewrites = opened.rewrites
         self.function = inline_calls(program.entry_function, program, checkpoints=True)
-        self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
+        self.leaves = numbered(leaf.value.name for leaf in self.states.params)
         self.frozen: dict[str, int] = {}
         self.fixed = fixed_values(self.function)
         self.reused = reused(self.function)
