@@ -14,7 +14,7 @@ from ...ir.program import Function, Program
 from ...ir.types import is_literal
 from ..bit_sets import bits, numbered, union
 from ..constants import fixed_values
-from ..dataflow.reachability import reused
+from ..dataflow.reachability import nodes_behind, reused
 from ..dataflow.sites import signatures_of
 from ..dependence.element_maps import acts_elementwise
 from ..dependence.flow import DependenceFlow
@@ -234,16 +234,7 @@ class WeightScan:
     def chain(self, leaf: ParamLeaf, end: str) -> tuple[Node, ...]:
         """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
         number = self.leaf_number[leaf.value.name]
-        found: dict[int, Node] = {}
-        pending = [end]
-        while pending:
-            name = pending.pop()
-            index = self.function.places.get(name)
-            if index is None or index in found:
-                continue
-            found[index] = self.function.nodes[index]
-            pending += [each for each in found[index].inputs if self.leaves.get(each, 0) >> number & 1]
-        return tuple(found[index] for index in sorted(found))
+        return nodes_behind(self.function, [end], lambda operand: self.leaves.get(operand, 0) >> number & 1)
 
 
 def _ends_derivatives(function: Function) -> bool:
