@@ -5,7 +5,6 @@ Run as ``python -m brainir.git``; see the documentation of the two commands belo
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,6 @@ from .ir.printer import format_program
 from .ir.program import Program
 
 __all__ = ["external_diff", "main", "text_of"]
-
-_LINE = re.compile(r":[0-9]+(?= \()")
 
 
 def text_of(path: str) -> str:
@@ -40,9 +37,7 @@ def text_of(path: str) -> str:
 def without_line_numbers(program: Program) -> Program:
     """Return the program with sources that name file and function only."""
     functions = tuple(
-        function.replace(
-            nodes=tuple(node.model_copy(update={"source": _LINE.sub("", node.source)}) for node in function.nodes)
-        )
+        function.replace(nodes=tuple(node.model_copy(update={"source": node.place}) for node in function.nodes))
         for function in program.functions
     )
     return program.replace(functions=functions)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import jax
 from jax import numpy as jnp
 
+from .analysis.dataflow.reachability import reached
 from .analysis.learning.options import LearningOptions
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
-from .analysis.reachability import reached
 from .backend.learning.boundary import LearnerBoundary
 from .backend.learning.calls import Carry, LearnerCall
 from .backend.learning.chunks import ChunkedRule

@@ -12,7 +12,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
-from brainir.backend import unvmap
+from brainir.backend.prelude import prelude
 from tests.case import Case
 
 X = jnp.asarray(np.random.default_rng(11).normal(size=4), jnp.float32)
@@ -242,9 +242,9 @@ CONTROL_PROGRAMS: dict[str, Case] = {
     ),
     "one for a batch": Case(
         lambda x, n: (
-            jnp.where(unvmap.unvmap_any(x > 1.5) | unvmap.is_vmapped(n), jnp.sin(x), x),
-            unvmap.unvmap_all(x > 0),
-            unvmap.unvmap_max(n),
+            jnp.where(prelude.unvmap_any(x > 1.5) | prelude.is_vmapped(n), jnp.sin(x), x),
+            prelude.unvmap_all(x > 0),
+            prelude.unvmap_max(n),
         ),
         (X, jnp.arange(3)),
     ),

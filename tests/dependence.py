@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 import brainir
-from brainir.analysis.dependence_facts import NOTHING, Dependence, Source
-from brainir.analysis.dependence_flow import DependenceFlow
+from brainir.analysis.dependence.flow import DependenceFlow
+from brainir.analysis.dependence.lattice import NOTHING, Dependence, Source
 from brainir.analysis.slices import extract
-from brainir.analysis.weights import WeightScan
+from brainir.analysis.weights.scan import WeightScan
 from brainir.ir.program import Function, Program
 from brainir.ir.types import TensorType, is_literal
 from tests.brute_force import Mask, seen

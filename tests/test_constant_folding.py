@@ -9,8 +9,8 @@ import pytest
 from jax import lax
 
 import brainir
+from brainir.analysis.exact_arithmetic import computed
 from brainir.analysis.passes import DeadCode
-from brainir.analysis.passes.exact_arithmetic import computed
 from brainir.ir.ops import DotGeneral
 from brainir.ir.program import Program
 from brainir.ir.types import DTYPES, TensorType
@@ -39,7 +39,7 @@ UNARY = {
     "floats": (lax.abs, lax.ceil, lax.floor, lax.is_finite, lax.neg, lax.sign, lax.square,
                lambda x: lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN), lambda x: lax.integer_pow(x, 2)),
     "integers": (lax.neg, lax.sign, lax.square, lax.bitwise_not, lambda x: jnp.max(x, 0), lambda x: jnp.min(x, 1),
-                 lambda x: lax.reduce_xor(x, (0,)), lambda x: jnp.sum(x, 1, dtype=x.dtype)),
+                 lambda x: lax.reduce_xor(x, (0,)), lambda x: jnp.sum(x, 1, dtype=x.dtype), jnp.abs),
 }  # fmt: skip
 BINARY = {
     "floats": (lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min, lax.eq, lax.ne, lax.lt, lax.le, lax.gt, lax.ge),

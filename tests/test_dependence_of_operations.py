@@ -15,9 +15,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import brainir
-from brainir.analysis.dependence_facts import NOTHING, Dependence, Source
-from brainir.analysis.dependence_flow import DependenceFlow
-from brainir.analysis.weights import WeightScan
+from brainir.analysis.dependence.flow import DependenceFlow
+from brainir.analysis.dependence.lattice import NOTHING, Dependence, Source
+from brainir.analysis.weights.scan import WeightScan
 from brainir.ir.program import Function
 from tests.analysis_cases import array, leaves
 from tests.brute_force import Mask, seen

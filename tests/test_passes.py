@@ -11,8 +11,8 @@ import pytest
 
 import brainir
 from brainir.analysis import inline
+from brainir.analysis.dataflow.sites import signatures_of
 from brainir.analysis.passes import PASSES, CondToSelect, InlineCalls, Pass, UnrollScans, apply_passes
-from brainir.analysis.sites import signatures_of
 from brainir.ir.errors import AnalysisError, PassError
 from brainir.ir.node import Traits
 from brainir.ir.ops import Call, Cond, Scan, Unary, UnaryAccuracy, While

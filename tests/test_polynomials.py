@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.backend.polynomials import polynomial
+from brainir.backend.prelude import prelude
 from brainir.ir.interface import Argument, Interface, LeafTree
 from brainir.ir.ops import Polynomial
 from brainir.ir.program import Function, Program
@@ -43,7 +43,7 @@ def program(unroll: int | None) -> Program:
 
 def emitted(form: str, unroll: int | None) -> Callable[..., Any]:
     if form == "written out":  # also where JAX has the primitive
-        return lambda *values: polynomial(*values, **({} if unroll is None else {"unroll": unroll}))
+        return lambda *values: prelude.polynomial(*values, **({} if unroll is None else {"unroll": unroll}))
     if form == "callable":
         return brainir.to_callable(program(unroll))
     module: dict[str, Any] = {}
@@ -81,6 +81,8 @@ def test_a_polynomial_is_linear_in_its_coefficients(form: str, unroll: int | Non
 
 def test_operands_that_do_not_move_have_no_part_in_a_derivative() -> None:
     x = jnp.array([np.inf])
-    assert jax.jvp(lambda c: polynomial(x, c, jnp.float32(0.0)), (jnp.float32(1.0),), (jnp.float32(0.0),))[1] != 0
-    slope = jax.jvp(lambda x: polynomial(x, jnp.float32(1.0), jnp.float32(2.0)), (x,), (jnp.ones(1),))[1]
+    assert (
+        jax.jvp(lambda c: prelude.polynomial(x, c, jnp.float32(0.0)), (jnp.float32(1.0),), (jnp.float32(0.0),))[1] != 0
+    )
+    slope = jax.jvp(lambda x: prelude.polynomial(x, jnp.float32(1.0), jnp.float32(2.0)), (x,), (jnp.ones(1),))[1]
     np.testing.assert_array_equal(slope, [2.0])

@@ -22,6 +22,7 @@ EXACT = {
     "through a column": lambda h: (h[:, None] + jnp.zeros((N, 3)))[:, 2],
     "written into zeros": lambda h: jnp.zeros(N).at[np.arange(N)].set(h),
     "counted indices": lambda h: h[(jnp.arange(N) + 2) % N][(jnp.arange(N) - 2) % N],
+    "counted backwards": lambda h: h[jnp.flip(jnp.arange(N))][jnp.abs(jnp.arange(N) - (N - 1))],
     "moved in a loop": lambda h: jax.lax.fori_loop(0, 2, lambda i, a: jnp.take(a, SWAPPED), h),
     "moved in a branch": lambda h: jax.lax.cond(True, lambda a: jnp.take(jnp.take(a, SWAPPED), SWAPPED), jnp.sin, h),
     "sum over an axis of one": lambda h: jnp.sum(h[None], axis=0),

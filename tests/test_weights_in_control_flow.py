@@ -8,7 +8,7 @@ import numpy as np
 
 import brainir
 from brainir.analysis import open_control_flow, relation_diagnostics
-from brainir.analysis.weights import WeightScan
+from brainir.analysis.weights.scan import WeightScan
 from brainir.ir.program import Program
 from tests.analysis_cases import N_IN, N, array, step, values_of
 from tests.jacobians import blocks, jacobian_of_transition, tail, tangents_of_tail

@@ -2,8 +2,7 @@
 
 from .cost import Cost, Part, TraceCost, cost
 from .dataflow import BackwardAnalysis, ForwardAnalysis, Site
-from .dependence import PositionDependence, position_dependence
-from .descents import Descent
+from .dataflow.reachability import reached, reaching
 from .diagnostics import Diagnostic
 from .difference import CostChange, GroupChange, Meaning, ProgramDiff, WeightChange, diff
 from .explain import Explanation, RouteStep, why
@@ -11,13 +10,14 @@ from .groups import Blocked, HiddenGroup, find_hidden_groups
 from .inline import inline_calls
 from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
-from .opening import OpenedProgram, open_control_flow
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
-from .reachability import reached, reaching
+from .position_dependence import PositionDependence, position_dependence
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
 from .units import UnitCheck, check_units
+from .weights.descents import Descent
+from .weights.opening import OpenedProgram, open_control_flow
 
 __all__ = [
     "PASSES",

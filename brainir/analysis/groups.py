@@ -15,18 +15,19 @@ from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.types import is_literal
 from ..ir.wording import counted
-from .dependence_facts import NOTHING, bits
-from .descents import Descent
-from .element_maps import mixing_kind
+from .bit_sets import bits
+from .dataflow.reachability import reaching
+from .dependence.element_maps import mixing_kind
+from .dependence.index_maps import agrees, canonical
+from .dependence.lattice import NOTHING
 from .facts import Facts, format_paths, format_place
-from .index_maps import agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .reachability import reaching
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
-from .weights import WeightScan
+from .weights.descents import Descent
+from .weights.scan import WeightScan
 
-__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "find_hidden_groups", "group_members", "groups_of"]
+__all__ = ["Blocked", "BlockedKind", "HiddenGroup", "Partition", "find_hidden_groups", "group_members", "groups_of"]
 
 BlockedKind = Literal[
     "weight", "contraction", "reduction", "cumulative", "control_flow", "random", "dynamic_index", "moved",

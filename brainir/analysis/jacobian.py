@@ -13,10 +13,10 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
-from .derivative_variation import Slope, VariationFlow
 from .facts import Facts
 from .states import StepStates
-from .variation import NONZERO, PARAMETERS, TIME, Variation, along
+from .variation.flow import Slope, VariationFlow
+from .variation.lattice import NONZERO, PARAMETERS, TIME, Variation, along
 
 __all__ = ["InputVariation", "JacobianEntry", "JacobianStructure", "facts_of", "input_variations", "structure_of"]
 

@@ -298,5 +298,4 @@ def _with_hidden_returned(program: Program) -> Program:
     entry = program.entry_function
     returned = sum(1 for state, _, _ in interface.output_leaves() if state is not None)
     entry = entry.replace(outputs=(*outputs, *entry.outputs[returned:]))
-    others = (each for each in program.functions if each.name != program.entry)
-    return program.replace(interface=interface.replace(states=tuple(states)), functions=(entry, *others))
+    return program.with_entry(entry, interface.replace(states=tuple(states)))

@@ -10,14 +10,14 @@ from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
-from .dependence_facts import bits
-from .descents import Descent
+from .bit_sets import bits
+from .dataflow.reachability import reached
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
-from .reachability import reached
 from .routes import has_derivative, route
-from .weight_operations import Operation, WeightOperations
-from .weights import Meeting, WeightScan
+from .weights.descents import Descent
+from .weights.operations import Operation, WeightOperations
+from .weights.scan import Meeting, WeightScan
 
 __all__ = ["diagnostics_of", "no_derivatives", "relation_diagnostics"]
 

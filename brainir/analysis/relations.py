@@ -14,17 +14,18 @@ from ..ir.model import StatePath
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
-from .dependence_facts import Source
-from .dependence_flow import DependenceFlow
-from .descents import Descent
-from .element_maps import flow_from, input_maps
+from .dependence.element_maps import flow_from, input_maps
+from .dependence.flow import DependenceFlow
+from .dependence.index_maps import IndexMap, agrees, canonical
+from .dependence.lattice import Source
 from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
-from .index_maps import IndexMap, agrees, canonical
 from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
 from .slices import extract
-from .weight_operations import Operation, WeightOperations
-from .weights import WeightScan
+from .weights.descents import Descent
+from .weights.kinds import Kind
+from .weights.operations import Operation, WeightOperations
+from .weights.scan import WeightScan
 
 __all__ = [
     "HiddenParamOpRelation",
@@ -37,20 +38,6 @@ __all__ = [
 
 How = Literal["direct", "through", "both"]
 Tail = Literal["aligned", "indexed", "several", "mixing"]
-Kind = Literal[
-    "dense",
-    "grouped",
-    "einsum",
-    "conv",
-    "lora",
-    "embedding",
-    "elementwise",
-    "bias",
-    "sparse",
-    "event",
-    "custom",
-    "other",
-]
 
 
 class RelationLeaf(Facts):
@@ -270,7 +257,7 @@ def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
         found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
     for descent in operations.scan.descents.values():
-        if not isinstance(descent, str):
+        if isinstance(descent, Descent):
             for path, connected in connected_states(descent.substep).items():
                 found.setdefault(path, {}).update(dict.fromkeys(connected))
     return {path: tuple(connected) for path, connected in found.items()}
@@ -286,17 +273,13 @@ def _descended(descent: Descent | str, groups: tuple[HiddenGroup, ...]) -> Itera
         yield relation.replace(hidden_groups=mine, descent=descent)
 
 
-def _index(group: HiddenGroup) -> int:
-    return group.index
-
-
 class _Builder:
     def __init__(self, operations: WeightOperations, groups: tuple[HiddenGroup, ...]) -> None:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
         self.hidden = {each.path: each for each in self.scan.states.hidden}
-        self.group_of = {path: group for group in groups for path in group.hidden_paths}
+        self.group_of = {path: group.index for group in groups for path in group.hidden_paths}
         self.flows: dict[tuple[int, ...], DependenceFlow] = {}
 
     def build(self, index: int, operation: Operation) -> HiddenParamOpRelation:
@@ -317,7 +300,7 @@ class _Builder:
         return HiddenParamOpRelation(
             path=operation.path,
             state=operation.leaves[0].leaf.state,
-            kind=operation.kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            kind=operation.kind,
             leaves=tuple(
                 RelationLeaf(
                     keys=each.leaf.keys,
@@ -329,9 +312,7 @@ class _Builder:
             ),
             x=None if operation.x is None else function.value(operation.x),
             y=function.value(operation.y),
-            hidden_groups=tuple(
-                sorted({self.group_of[path].index: self.group_of[path] for path in connected}.values(), key=_index)
-            ),
+            hidden_groups=tuple(self.groups[index] for index in sorted({self.group_of[path] for path in connected})),
             connected_hidden_paths=connected,
             how=how,
             tail=self._tail(y_to_hidden, function.value(operation.y), connected),

@@ -9,15 +9,12 @@ from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import TensorType
 
-__all__ = ["FLAT_OPS", "has_derivative", "route"]
-
-FLAT_OPS = frozenset({"ceil", "floor", "nextafter", "round", "sign"})
-"""Operations on floating point numbers whose derivative is zero wherever it exists."""
+__all__ = ["has_derivative", "route"]
 
 
 def has_derivative(node: Node, name: str) -> bool:
     """Whether a derivative passes a node to one of its results."""
-    if node.traits.blocks_gradient or node.op in FLAT_OPS:
+    if node.traits.blocks_gradient or node.traits.flat:
         return False
     return TensorType.parse(node.types[node.outputs.index(name)]).is_inexact
 

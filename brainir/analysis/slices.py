@@ -9,8 +9,8 @@ from ..ir.node import Node
 from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
 from .constants import fixed_values
+from .dataflow.sites import Signature, keep_signatures, signatures_of
 from .inline import Names, fresh_name
-from .sites import Signature, keep_signatures, signatures_of
 
 __all__ = ["Cutting", "extract", "flat_interface", "identifiers"]
 

@@ -11,7 +11,7 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program, Value
 from ..ir.types import TensorType
-from .dependence_facts import Source
+from .dependence.lattice import Source
 
 __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]
 

@@ -13,15 +13,15 @@ from ..ir.ops import BitcastConvertType, Cumulative, DotGeneral, OptimizationBar
 from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .constants import Constants
-from .dependence_facts import NOTHING, Dependence
-from .dependence_flow import DependenceFlow
-from .element_maps import acts_elementwise, local_maps
-from .index_maps import IndexMap, agrees, canonical, merge, nowhere
+from .dataflow.sites import Site, signatures_of
+from .dependence.element_maps import acts_elementwise, local_maps
+from .dependence.flow import DependenceFlow
+from .dependence.index_maps import IndexMap, agrees, canonical, merge, nowhere
+from .dependence.lattice import NOTHING, Dependence
 from .rearrange import rearrange, unpooled, writes_in_place
-from .sites import Site, signatures_of
 from .slices import Cutting
 from .states import HiddenLeaf
-from .weights import WeightScan
+from .weights.scan import WeightScan
 
 __all__ = ["AlignedSlice"]
 

@@ -37,7 +37,6 @@ from .expressions import (
 from .inlining import Pending
 from .layout import Doc, call, display, flat, pair
 from .operators import ATOM, OperatorOperand, operator_of
-from .prelude import HELPERS
 from .references import References
 from .rules import gives_tuple
 from .rules.parallel import spec_expression
@@ -49,7 +48,7 @@ _DEFAULTS: dict[str, dict[str, object]] = {
     "lax.dot_general": {"precision": None, "preferred_element_type": None},
     "lax.slice": {"strides": None},
     "lax.scan": {"reverse": False, "unroll": 1},
-    "scan.with_constants": {"reverse": False, "unroll": 1},
+    "prelude.scan": {"reverse": False, "unroll": 1},
     **{f"lax.cum{name}": {"reverse": False} for name in ("logsumexp", "max", "min", "prod", "sum")},
 }
 """Keywords that are left out where they have their default."""
@@ -149,8 +148,6 @@ class ExpressionPrinter:
                 return (self._variables[name],)
             case Literal(value):
                 return self._scope.plain(value)
-            case Name(dotted) if dotted in HELPERS:
-                return (self._scope.use(HELPERS[dotted]),)
             case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
                 return self._table.callee(expression)
             case ExternalOf(name):
@@ -171,8 +168,6 @@ class ExpressionPrinter:
                     return call((self._scope.use("_layout"),), entries, [*parts, *options])
                 kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 return call(kind, [self.doc(MeshOf(sharding.mesh)), self.doc(spec)], options)
-            case Name("builtins.frozenset"):
-                return (self._scope.use("frozenset"),)
             case Name(dotted):
                 return (self._scope.dotted(dotted),)
             case ListOf(items):

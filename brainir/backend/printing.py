@@ -111,7 +111,7 @@ class FunctionPrinter:
             return two_way_cond(node, self._predicates[node.inputs[0]])
         expression = self._table.expression(node, self._function)
         if isinstance(node, While) and isinstance(expression, Apply) and self._table.result_types(node.cond)[0].ndim:
-            return Apply(Name("while_loop.of_batch"), expression.arguments)
+            return Apply(Name("prelude.while"), expression.arguments)
         return idiom(expression, self._function.type_of)
 
     def _waited(self, pending: Pending) -> tuple[Doc, str]:

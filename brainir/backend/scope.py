@@ -17,7 +17,7 @@ from ..ir.errors import BrainIRError, EmissionError
 from ..ir.ops import MeshShape
 from ..ir.types import DTYPES, TensorType, literal_array, literal_type
 from .layout import Doc, call, display, flat, quote, statement
-from .prelude import PRELUDE
+from .prelude import prelude_code
 from .rules import KEY_IMPLEMENTATIONS
 
 __all__ = ["FORBIDDEN", "ModuleScope", "number", "unique"]
@@ -98,7 +98,7 @@ class ModuleScope:
         entry, *arguments = given
         kept = {entry, *arguments}
         self.arguments = frozenset(arguments) - {entry}
-        standard = (*_IMPORTS, *_BUILTINS, *_TABLES, *PRELUDE)
+        standard = (*_IMPORTS, *_BUILTINS, *_TABLES, *prelude_code())
         self._local = {name: unique(name, kept) for name in standard}
         self._used: set[str] = set()
         self._constants: dict[tuple[str, str], str] = {}
@@ -144,7 +144,7 @@ class ModuleScope:
         return self._definitions
 
     def dotted(self, name: str) -> str:
-        """Return something that a module holds, such as ``lax.Precision.HIGHEST``.
+        """Return what a dotted name of an expression stands for, such as ``lax.Precision.HIGHEST``.
 
         Raises
         ------
@@ -152,6 +152,10 @@ class ModuleScope:
             If it is not a name.
         """
         module, *path = name.split(".")
+        if module == "prelude":
+            return self.use(f"_{path[0]}")
+        if module == "builtins":
+            return self.use(path[0])
         if module not in _IMPORTS or not all(part.isidentifier() and not keyword.iskeyword(part) for part in path):
             raise EmissionError(f"the backend has no JAX name {name!r}")
         return ".".join((self.use(module), *path))

@@ -35,4 +35,4 @@ def _with_transpose(node: CustomLinearSolve) -> Expression:
     operands = as_operands(node.inputs)
     constants = [Tuple(operands[first:end]) for first, end in zip((0, *ends), (*ends, last), strict=True)]
     arguments = Tuple(tuple(functions)), Tuple(tuple(constants)), Tuple(operands[last:])
-    return Apply(Name("solves.with_transpose"), arguments)
+    return Apply(Name("prelude.solve_with_transpose"), arguments)

@@ -18,8 +18,9 @@ from ..ir.verifier import ensure_verified
 from .bindings import batching_rule_names, custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .definitions import Definitions
+from .entry_docstring import entry_docstring
 from .layout import call, display, lines, pair, statement
-from .prelude import PRELUDE
+from .prelude import prelude_code
 from .printing import FunctionPrinter
 from .references import References
 from .scope import ModuleScope
@@ -123,7 +124,7 @@ class _Module:
         boundary = Boundary(self._program, scope, printer)
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
-        helpers = [scope.localized(code) for name, code in reversed(PRELUDE.items()) if scope.uses(name)]
+        helpers = [scope.localized(code) for name, code in reversed(prelude_code().items()) if scope.uses(name)]
         stored = _weights(scope) if scope.uses("WEIGHTS") else []
         tables = [
             *stored,
@@ -138,7 +139,7 @@ class _Module:
         text = "\n\n".join("\n".join(block) for block in top if block)
         defined = ["", "", *tables] if tables and helpers else []
         defined += [*boundary.class_lines, *functions, *entry]
-        return "\n".join([text, *(f"\n{code.rstrip()}" for code in reversed(helpers)), *defined]) + "\n"
+        return "\n".join([text, *(f"\n\n{code}" for code in reversed(helpers)), *defined]) + "\n"
 
     def _arrays(self) -> list[str]:
         """Return the lines that define the constants of the module."""
@@ -168,7 +169,7 @@ class _Module:
         packed = list(boundary.pack())
         yield from ("", "")
         yield from lines((f"def {self._program.entry}", *call((), boundary.parameters), ":"), 0)
-        yield from boundary.docstring()
+        yield from entry_docstring(self._program)
         yield from self._setting_checks()
         yield from (*unpacked, *nodes, *packed)
 

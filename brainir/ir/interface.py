@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, FiniteFloat
 from .model import Model, PathKey, StatePath
 
 __all__ = [
+    "BASE_UNITS",
     "DEEPEST_TREE",
     "Argument",
     "Aux",
@@ -62,6 +63,10 @@ Static: TypeAlias = _Table | tuple[_Table, ...]
 """What a container is made of besides arrays, where that is data; tuples are up to three deep."""
 
 PositiveFinite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+BASE_UNITS = ("m", "kg", "s", "A", "K", "mol", "cd")
+"""The SI base units, in the order of the exponents of a unit."""
 
 
 class Unit(Model):

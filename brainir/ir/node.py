@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, get_args
@@ -12,6 +13,7 @@ from .model import Model, refers_to_functions
 __all__ = ["Node", "Traits"]
 
 _set = object.__setattr__  # the models are frozen
+_LINE = re.compile(r":[0-9]+(?= \(|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Traits:
         Must run, in order, even if nothing uses its results.
     blocks_gradient : bool
         The derivative with respect to every operand is zero by definition.
+    flat : bool
+        A function of floating point numbers whose derivative is zero wherever it exists, such as rounding.
     """
 
     elementwise: bool = False
@@ -50,6 +54,7 @@ class Traits:
     random: bool = False
     effectful: bool = False
     blocks_gradient: bool = False
+    flat: bool = False
 
 
 class Node(Model):
@@ -89,6 +94,11 @@ class Node(Model):
         cls.refers = bool(cls.reference_names())
 
     @property
+    def place(self) -> str:
+        """The model's file and function, without the number of the line, which an edit further up changes."""
+        return _LINE.sub("", self.source)
+
+    @property
     def traits(self) -> Traits:
         """What this operation does."""
         return self.op_traits.get(self.op, self.family_traits)
@@ -121,21 +131,23 @@ class Node(Model):
         """Return the typed attributes by name."""
         return {name: getattr(self, name) for name in self.attribute_names()}
 
+    def references(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield the attributes that refer to functions, each with the names of these functions."""
+        for attribute in self.reference_names():
+            value = getattr(self, attribute)
+            yield attribute, (value,) if isinstance(value, str) else value or ()
+
     def callees(self) -> Iterator[str]:
         """Yield the names of the functions that this node refers to, derivative rules included."""
-        return self._referred(())
+        for _, names in self.references():
+            yield from names
 
     def runs(self) -> Iterator[str]:
         """Yield the names of the functions that this node runs: those that it refers to but derivative rules."""
-        return self._referred(self.rule_names())
-
-    def _referred(self, left_out: tuple[str, ...]) -> Iterator[str]:
-        for name in self.reference_names():
-            value = None if name in left_out else getattr(self, name)
-            if isinstance(value, str):
-                yield value
-            elif value is not None:
-                yield from value
+        rules = self.rule_names()
+        for attribute, names in self.references():
+            if attribute not in rules:
+                yield from names
 
     def placed(
         self, inputs: tuple[str, ...], outputs: tuple[str, ...], types: tuple[str, ...], scope: str, source: str

@@ -28,7 +28,6 @@ from .model import Model, StatePath
 from .node import Node
 from .ops import MeshShape, Sharding, SpreadSpec
 from .program import Function, Program, Value
-from .types import is_literal
 from .wording import counted
 
 __all__ = [
@@ -37,6 +36,7 @@ __all__ = [
     "format_function",
     "format_html",
     "format_node",
+    "format_operand",
     "format_path",
     "format_program",
     "format_tree",
@@ -59,8 +59,13 @@ def format_node(node: Node, inputs: Sequence[str] | None = None, outputs: Sequen
     inputs, outputs = node.inputs if inputs is None else inputs, node.outputs if outputs is None else outputs
     results = ", ".join([f"{name}: {kind}" for name, kind in zip(outputs, node.types, strict=False)]) or "()"
     attributes = _attributes(node) if node.attribute_names() else ""
-    operands = " ".join([operand.partition(":")[0] if is_literal(operand) else operand for operand in inputs])
+    operands = " ".join(map(format_operand, inputs))
     return f"{results} = {node.op}{attributes} {operands}".rstrip()
+
+
+def format_operand(operand: str) -> str:
+    """Write an operand: the name of a value, or the number of a literal without its type."""
+    return operand.partition(":")[0]
 
 
 def _attributes(node: Node) -> str:

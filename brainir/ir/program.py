@@ -266,6 +266,11 @@ class Program(Model):
         """The entry."""
         return self.function(self.entry)
 
+    def with_entry(self, entry: Function, interface: Interface | None = None) -> Program:
+        """Return the program with another function in place of the entry, and perhaps another interface."""
+        functions = tuple([entry if each.name == self.entry else each for each in self.functions])
+        return self.replace(entry=entry.name, interface=interface or self.interface, functions=functions)
+
     def state_inputs(self) -> Iterator[tuple[State, tuple[Value, ...]]]:
         """Yield each state with the entry inputs that hold its old value."""
         entry, position = self.entry_function, 0

@@ -144,20 +144,13 @@ def _check_table(program: Program, fresh: list[Function], marks: dict[str, _Mark
         _find_levels(function.name, marks, table)
 
 
-@functools.cache
-def _reference_fields(schema: type[Node]) -> tuple[tuple[str, bool], ...]:
-    rules = schema.rule_names()
-    return tuple((name, name in rules) for name in schema.reference_names())
-
-
 def _references(function: Function, table: dict[str, Function]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the functions that a function runs, and of those together with its derivative rules."""
     evaluated: dict[str, None] = {}
     referred: dict[str, None] = {}
     for index, node in enumerate(function.nodes):
-        for attribute, is_rule in _reference_fields(type(node)) if node.refers else ():
-            value = getattr(node, attribute)
-            for name in (value,) if isinstance(value, str) else value or ():
+        for attribute, names in node.references() if node.refers else ():
+            for name in names:
                 if name not in table:
                     raise violation(
                         f"{attribute} refers to a function {name!r} that the program does not have",
@@ -166,7 +159,7 @@ def _references(function: Function, table: dict[str, Function]) -> tuple[tuple[s
                         index,
                     )
                 referred[name] = None
-                if not is_rule:
+                if attribute not in node.rule_names():
                     evaluated[name] = None
     return tuple(evaluated), tuple(referred)
 

@@ -10,8 +10,8 @@ from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType, is_literal
+from ..dataflow.sites import signatures_of
 from ..diagnostics import Diagnostic, diagnostic, place_of
-from ..sites import signatures_of
 from .decompositions import ITERATIVE
 from .memory import peak_live_bytes
 from .report import Cost, Part

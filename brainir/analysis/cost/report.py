@@ -90,10 +90,6 @@ class Cost(Facts):
         field = f"{algorithm}_live" if live else algorithm
         return sum(getattr(each, field) for each in self.traces)
 
-    def _inside(self) -> dict[str, object]:
-        inside: dict[str, object] = super()._inside()
-        return inside
-
     def _totals(self) -> list[tuple[str, str]]:
         rows = [
             ("flops", f"{self.flops:,}"),

@@ -9,11 +9,11 @@ from itertools import compress
 from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.program import Program
+from ..dataflow.sites import signatures_of
 from ..facts import Facts
 from ..groups import HiddenGroup
 from ..inline import inline_calls
 from ..relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
-from ..sites import signatures_of
 
 __all__ = ["TraceCost", "trace_costs"]
 

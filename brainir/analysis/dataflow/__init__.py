@@ -5,8 +5,8 @@ functions in order, enters calls and the functions of derivative rules, takes th
 and runs ``scan`` and ``while`` bodies until nothing changes.
 """
 
-from ..sites import Site
 from .backward import BackwardAnalysis
 from .forward import ForwardAnalysis
+from .sites import Site
 
 __all__ = ["BackwardAnalysis", "ForwardAnalysis", "Site"]

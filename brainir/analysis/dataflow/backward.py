@@ -8,8 +8,8 @@ from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
-from ..sites import Site, signature_of
 from .base import Analysis, Fact
+from .sites import Site
 
 __all__ = ["BackwardAnalysis"]
 
@@ -53,7 +53,7 @@ class BackwardAnalysis(Analysis[Fact]):
         for node in reversed(function.nodes):
             facts = [known.get(name, self.nothing) for name in node.outputs]
             if self.eager or any(not self.is_nothing(fact) for fact in facts):
-                site = Site.under(signature_of(node, function), node, constants)
+                site = Site.of(node, function, constants)
                 asked = self.visit(site, facts)
                 if len(asked) != len(node.inputs):
                     raise self._miscounted(node, asked, "operand", len(node.inputs))

@@ -25,7 +25,7 @@ from ...ir.ops import (
 from ...ir.printer import format_node
 from ...ir.program import Function, Program, require_program
 from ...ir.types import TensorType
-from ..sites import Site
+from .sites import Site
 
 __all__ = ["Analysis", "Fact"]
 
@@ -75,10 +75,9 @@ class Analysis(ABC, Generic[Fact]):
 
     def visit(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts on the far side of any node."""
-        node = site.node
-        if node.traits.control:
-            return self.control(site, facts)
-        return facts if isinstance(node, OptimizationBarrier) else self.transfer(site, facts)
+        if site.signature.plain:
+            return self.transfer(site, facts)
+        return facts if isinstance(site.node, OptimizationBarrier) else self.control(site, facts)
 
     def control(self, site: Site, facts: list[Fact]) -> Sequence[Fact]:
         """Return the facts on the far side of a node that runs functions."""

@@ -11,8 +11,8 @@ from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
 from ..rearrange import Array
-from ..sites import Site, constants_of, signatures_of
 from .base import Analysis, Fact
+from .sites import Site, signatures_of
 
 __all__ = ["ForwardAnalysis"]
 
@@ -79,8 +79,7 @@ class ForwardAnalysis(Analysis[Fact]):
         constants = Constants(function, self._given, self.program)
         # This loop runs for every node of every program: what it asks for is kept in local names.
         nothing, eager, is_nothing, get, told = self.nothing, self.eager, self.is_nothing, known.get, known.keys()
-        literal, visit, transfer, made = self.literal, self.visit, self.transfer, self._made if self.shares else None
-        direct = type(self).visit is ForwardAnalysis.visit
+        literal, visit, made = self.literal, self.visit, self._made if self.shares else None
         for node, signature in zip(function.nodes, signatures_of(function), strict=True):
             facts = [literal(name) if ":" in name else get(name, nothing) for name in node.inputs]
             if not eager and told.isdisjoint(node.inputs) and all(map(is_nothing, facts)):
@@ -88,14 +87,13 @@ class ForwardAnalysis(Analysis[Fact]):
             if made is not None and signature.repeats:
                 key = (signature.number, *map(id, facts))
                 if key not in made:
-                    (fact,) = visit(Site.under(signature, node, constants), facts)
+                    (fact,) = visit(Site(node, signature, constants), facts)
                     made[key] = (facts, nothing if is_nothing(fact) else fact)
                 fact = made[key][1]
                 if fact is not nothing:
                     known[node.outputs[0]] = fact
                 continue
-            ask = transfer if direct and signature.plain else visit
-            found = ask(Site(node, signature.operands, signature.results, constants, signature), facts)
+            found = visit(Site(node, signature, constants), facts)
             if len(found) != len(node.outputs):
                 raise self._miscounted(node, found, "result", len(node.outputs))
             for name, fact in zip(node.outputs, found, strict=False):
@@ -127,17 +125,17 @@ class ForwardAnalysis(Analysis[Fact]):
         return [self._of(known, output) for output in body.outputs]
 
     def _call(self, function: str, site: Site, facts: list[Fact]) -> list[Fact]:
-        return self.enter(function, facts, constants_of(site))
+        return self.enter(function, facts, site.known_operands())
 
     def _cond(self, node: Cond, site: Site, facts: list[Fact]) -> list[Fact]:
-        rows = [self.enter(branch, facts[1:], constants_of(site)[1:]) for branch in node.branches]
+        rows = [self.enter(branch, facts[1:], site.known_operands()[1:]) for branch in node.branches]
         joined = zip(self._joined(rows, site.results), site.results, strict=True)
         return [self.chosen(fact, facts[0], kind) for fact, kind in joined]
 
     def _scan(self, node: Scan, site: Site, facts: list[Fact]) -> list[Fact]:
         first = node.num_consts + node.num_carry
         consts, carry, arrays = facts[: node.num_consts], facts[node.num_consts : first], facts[first:]
-        kinds, given = site.operands[first:], constants_of(site)[: node.num_consts]
+        kinds, given = site.operands[first:], site.known_operands()[: node.num_consts]
         short = node.length <= self.max_steps
         # What every step sees of arrays without facts is the same; of others it is looked at step by step.
         plain = all(self.is_nothing(fact) for fact in arrays)
@@ -171,7 +169,7 @@ class ForwardAnalysis(Analysis[Fact]):
         first = node.num_consts + node.num_carry
         consts, carry = facts[: node.num_consts], facts[node.num_consts : first]
         items = self._items(facts[first:], site.operands[first:], None)
-        given = constants_of(site)[: node.num_consts]
+        given = site.known_operands()[: node.num_consts]
 
         def around(carry: list[Fact]) -> tuple[list[Fact], list[Fact]]:
             results = self.enter(node.body, [*consts, *carry, *items], given)
@@ -182,7 +180,7 @@ class ForwardAnalysis(Analysis[Fact]):
     def _while(self, node: While, site: Site, facts: list[Fact]) -> list[Fact]:
         consts = facts[node.cond_nconsts :][: node.body_nconsts]
         first = node.cond_nconsts + node.body_nconsts
-        kinds, given = site.operands[first:], constants_of(site)[node.cond_nconsts : first]
+        kinds, given = site.operands[first:], site.known_operands()[node.cond_nconsts : first]
 
         def around(carry: list[Fact]) -> tuple[list[Fact], Fact]:
             (holds,) = self.enter(node.cond, [*facts[: node.cond_nconsts], *carry])

@@ -10,7 +10,7 @@ from ..diagnostics import Diagnostic, diagnostic
 from ..facts import format_paths
 from ..groups import HiddenGroup, groups_of
 from ..routes import route
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .records import Explanation, steps
 
 __all__ = ["explain_hidden"]

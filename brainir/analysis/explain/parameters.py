@@ -11,7 +11,7 @@ from ..diagnostics import Diagnostic, FindingName, diagnostic
 from ..facts import format_paths
 from ..relation_diagnostics import diagnostics_of, no_derivatives
 from ..routes import has_derivative, route
-from ..weight_operations import Operation, WeightOperations
+from ..weights.operations import Operation, WeightOperations
 from .records import Explanation, steps
 
 __all__ = ["explain_parameter"]
@@ -85,9 +85,9 @@ class _Explainer:
         after = way[way.index(operation.y) :] if operation.y in way else way
         blocking: Node | None = None
         if answer.name == "only_through_another_weight":
-            blocking = self._first(after[1:], lambda node, name: node.outputs[0] in self.scan.blocking)
+            blocking = self._first(after[1:], lambda node: node.outputs[0] in self.scan.blocking)
         elif answer.name == "blocked_by_stop_gradient":
-            blocking = self._first(after[1:], lambda node, name: node.traits.blocks_gradient)
+            blocking = self._first(after[1:], lambda node: node.traits.blocks_gradient)
         if blocking is not None:
             message = f"{answer.message}: {format_node(blocking)}"
             answer = answer.replace(message=message, node=format_node(blocking), source=blocking.source)
@@ -116,12 +116,9 @@ class _Explainer:
         ahead = route(self.function, weights, [operation.y])
         return [*ahead, *behind[1:]] if ahead and behind else []
 
-    def _first(self, way: list[str], holds: Callable[[Node, str], bool]) -> Node | None:
-        for value in way:
-            node = self.function.producers.get(value)
-            if node is not None and holds(node, value):
-                return node
-        return None
+    def _first(self, way: list[str], holds: Callable[[Node], bool]) -> Node | None:
+        nodes = (self.function.producers.get(value) for value in way)
+        return next((node for node in nodes if node is not None and holds(node)), None)
 
     def _node_of(self, operation: Operation) -> Node | None:
         return self.function.nodes[operation.nodes[0]] if operation.nodes else None

@@ -11,8 +11,8 @@ from ...ir.printer import format_path
 from ...ir.program import Program, require_program
 from ..diagnostics import diagnostic
 from ..relation_diagnostics import diagnostics_of
-from ..weight_operations import WeightOperations
-from ..weights import WeightScan
+from ..weights.operations import WeightOperations
+from ..weights.scan import WeightScan
 from .hidden import explain_hidden
 from .parameters import explain_parameter
 from .records import Explanation

@@ -8,7 +8,7 @@ from ...ir.errors import AnalysisError
 from ...ir.ops import While
 from ...ir.printer import format_node
 from ...ir.program import Function
-from ..reachability import reached
+from ..dataflow.reachability import reached
 from ..routes import has_derivative
 
 __all__ = ["check_backward"]

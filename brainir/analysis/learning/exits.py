@@ -20,13 +20,14 @@ from ...ir.node import Node
 from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
+from ..bit_sets import union
+from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..inline import fresh_name
-from ..reachability import reached
 from ..routes import has_derivative
 from ..slices import flat_interface
 from ..states import HiddenLeaf
-from ..weights import WeightScan, union
+from ..weights.scan import WeightScan
 from .backward import check_backward
 
 __all__ = ["ExitForm", "exit_form"]
@@ -117,7 +118,8 @@ class _Versions:
                     self.new.setdefault(leaf.new, (place, leaf))
                 self.old[leaf.old] = (place, leaf)
         marks = {name: 1 << place for name, (place, _) in (*self.old.items(), *self.new.items())}
-        self.upstream = self._upstream(marks)
+        # The clusters that each value sees a member of, old or new.
+        self.upstream = reached(self.function, marks)
         self.tailed = self._tailed()
         self.taken = set(self.function.value_types)
         self.names: dict[tuple[str, _Key], str] = {}
@@ -125,17 +127,6 @@ class _Versions:
         self.inputs: dict[tuple[str, int], str] = {}
         self.sums: dict[tuple[str, str], str] = {}
         self.held: dict[str, str] = {}
-
-    def _upstream(self, marks: dict[str, int]) -> dict[str, int]:
-        """Return the clusters that each value sees a member of, old or new."""
-        found = dict(marks)
-        for node in self.function.nodes:
-            mask = 0
-            for operand in node.inputs:
-                mask |= found.get(operand, 0)
-            for name in node.outputs:
-                found[name] = marks.get(name, 0) | mask
-        return found
 
     def _tailed(self) -> dict[str, int]:
         """Return the clusters in whose tail a covered weight reaches each value."""
@@ -284,8 +275,7 @@ class _Versions:
         read = [name for place, name in enumerate(outputs) if place not in self.unread]
         check_backward(function, (*extra, *ordinary), read)
         interface = flat_interface(function.inputs, len(outputs))
-        others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
-        program = Program(entry=function.name, interface=interface, functions=(function, *others))
+        program = self.scan.program.with_entry(function, interface)
         return ExitForm(program=program, params=ordinary, exits=exits, entries=entries)
 
     def _drop(self, dead: set[str]) -> None:

@@ -14,6 +14,7 @@ from ...ir.node import Node
 from ...ir.ops import ConvertElementType, CustomJvp, DotGeneral, Gather, Scatter
 from ...ir.program import Function, Program
 from ...ir.types import is_literal, literal_array
+from ..dataflow.reachability import reached
 from ..inline import inline_calls
 
 __all__ = ["product_behind_rule"]
@@ -38,7 +39,7 @@ def product_behind_rule(node: Node, weight: int, data: int, program: Program) ->
     if not isinstance(node, CustomJvp) or len(node.outputs) != 1 or not _is_linear(node, weight, program):
         return None
     body = inline_calls(program.function(node.function), program, keep_rules=False)
-    seen = _reached(body, body.inputs[data])
+    seen = reached(body, {body.inputs[data]: 1}).keys()
     last = body.producers.get(body.outputs[0])
     if isinstance(last, DotGeneral) and body.inputs[weight] in last.inputs:
         (x,) = (operand for operand in last.inputs if operand != body.inputs[weight])
@@ -69,14 +70,6 @@ def _is_linear(node: CustomJvp, weight: int, program: Program) -> bool:
             return False
         name = uses[0].outputs[0]
     return name not in rule.users
-
-
-def _reached(body: Function, name: str) -> set[str]:
-    found = {name}
-    for node in body.nodes:
-        if not found.isdisjoint(node.inputs):
-            found.update(node.outputs)
-    return found
 
 
 def _is_data(body: Function, name: str, data: str, seen: Collection[str]) -> bool:

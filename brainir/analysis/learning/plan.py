@@ -13,13 +13,13 @@ from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
 from ..slices import flat_interface
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .backward import check_backward
 from .complex_states import check_complex
 from .exits import ExitForm, exit_form
 from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
-from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
+from .tails import Derivative, Tail, Untraced, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
 
 __all__ = ["Algorithm", "Forward", "GroupPlan", "LearningPlan", "TracePlan", "plan_learning"]
@@ -184,10 +184,10 @@ class _Planner:
         clusters = clusters_of(scan, groups)
         tails: list[Tail] = []
         covered: set[tuple[str, int]] = set()
-        lost: list[tuple[int, int, bool]] = []
+        lost: list[tuple[int, int, Untraced]] = []
         for number, place, found in find_tails(scan, groups, clusters, terms):
-            if not found:
-                lost.append((number, place, found is None))
+            if isinstance(found, str):
+                lost.append((number, place, found))
                 continue
             tails += found
             term = terms[number]
@@ -222,7 +222,7 @@ class _Planner:
                 self.algorithm,
                 self.window,
                 [self._learned(terms, group_plans, trace) for trace in each],
-                [(terms[number], [groups[index] for index in clusters[place]], mixes) for number, place, mixes in lost],
+                [(terms[number], [groups[index] for index in clusters[place]], why) for number, place, why in lost],
                 [(terms[trace.tail.term], groups[trace.tail.group]) for trace in unseen],
                 [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
                 groups,
@@ -303,10 +303,7 @@ class _Planner:
         function = self.scan.function
         wanted = tuple(name for name in names if not is_literal(name))
         interface = flat_interface(function.inputs, len(wanted))
-        others = tuple(each for each in self.scan.program.functions if each.name != self.scan.program.entry)
-        program = Program(
-            entry=function.name, interface=interface, functions=(function.replace(outputs=wanted), *others)
-        )
+        program = self.scan.program.with_entry(function.replace(outputs=wanted), interface)
         return Forward(program=program, names=wanted)
 
 

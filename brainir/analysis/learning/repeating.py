@@ -6,10 +6,9 @@ import dataclasses
 
 from ...ir.node import Node
 from ...ir.ops import BroadcastInDim
-from ...ir.program import Program
 from ...ir.types import TensorType
 from ..inline import fresh_name
-from ..weights import Meeting, WeightScan
+from ..weights.scan import Meeting, WeightScan
 
 __all__ = ["repeat_weights"]
 
@@ -47,16 +46,7 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
         nodes.append(node if tuple(inputs) == node.inputs else node.replace(inputs=tuple(inputs)))
     if not repeated:
         return scan
-    program = scan.program
-    others = tuple(each for each in program.functions if each.name != program.entry)
-    found = WeightScan(
-        Program(
-            entry=function.name,
-            interface=program.interface,
-            functions=(function.replace(nodes=tuple(nodes)), *others),
-        ),
-        opening=False,
-    )
+    found = WeightScan(scan.program.with_entry(function.replace(nodes=tuple(nodes))), opening=False)
     found.rewrites = scan.rewrites
     return found
 

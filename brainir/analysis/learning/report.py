@@ -12,8 +12,9 @@ from ..diagnostics import Diagnostic
 from ..facts import Facts, format_paths, format_place
 from ..groups import Blocked, HiddenGroup
 from ..relation_diagnostics import diagnostics_of
-from ..weight_operations import WeightOperations
-from ..weights import WeightScan
+from ..weights.operations import WeightOperations
+from ..weights.scan import WeightScan
+from .tails import Untraced
 from .terms import Term
 
 __all__ = ["Learned", "LearningReport", "learning_report"]
@@ -27,6 +28,11 @@ _REASONS = {
     "through_another_weight": (
         "along its paths through another weight operation; along the direct ones it has a trace"
     ),
+}
+
+_UNTRACED: dict[Untraced, str] = {
+    "mixing": "through an operation that mixes positions, which no trace follows",
+    "flat": "only in integers or booleans, which have no derivative",
 }
 
 _SHOWN = 3
@@ -159,7 +165,7 @@ def learning_report(
     algorithm: str,
     window: bool,
     learned: Iterable[Learned],
-    lost: Sequence[tuple[Term, Sequence[HiddenGroup], bool]],
+    lost: Sequence[tuple[Term, Sequence[HiddenGroup], Untraced]],
     unseen: Sequence[tuple[Term, HiddenGroup]],
     followed: Sequence[Term],
     groups: Sequence[HiddenGroup],
@@ -173,8 +179,7 @@ def learning_report(
     window : bool
     learned : iterable of Learned
     lost : sequence of triples
-        Terms that reach hidden groups in a way that no trace can follow, and whether that is since positions mix; if
-        not, they reach only states without a derivative.
+        Terms that reach hidden groups in a way that no trace can follow, and why none can.
     unseen : sequence of pairs
         Terms that reach a hidden group from which nothing that they reach gets to the loss.
     followed : sequence of Term
@@ -183,8 +188,13 @@ def learning_report(
     """
     diagnostics = diagnostics_of(WeightOperations.of(scan))
     excluded = [
-        Excluded(path=path, reason=_not_followed(reached, mixes=mixes), node=term.node, source=term.source)
-        for term, reached, mixes in lost
+        Excluded(
+            path=path,
+            reason=_untraced(reached, why),
+            node=term.node,
+            source=term.source,
+        )
+        for term, reached, why in lost
         for path in term.paths
     ]
     excluded += [
@@ -235,13 +245,8 @@ def _path(dropped: Blocked) -> str:
     return f"{format_paths(dropped.from_paths)} -> {format_paths(dropped.to_paths)} through {kind}"
 
 
-def _not_followed(groups: Sequence[HiddenGroup], *, mixes: bool) -> str:
-    how = (
-        "through an operation that mixes positions, which no trace follows"
-        if mixes
-        else "only in integers or booleans, which have no derivative"
-    )
-    return f"reaches hidden group {', '.join(str(group.index) for group in groups)} {how}"
+def _untraced(groups: Sequence[HiddenGroup], why: Untraced) -> str:
+    return f"reaches hidden group {', '.join(str(group.index) for group in groups)} {_UNTRACED[why]}"
 
 
 def _reason(found: Diagnostic) -> str:

@@ -8,23 +8,25 @@ from typing import Literal
 import numpy as np
 
 from ...ir.program import Program, Value
-from ..dependence_facts import Source
-from ..element_maps import flow_from, input_maps
+from ..dependence.element_maps import flow_from, input_maps
+from ..dependence.index_maps import IndexMap
+from ..dependence.lattice import Source
 from ..facts import Facts
-from ..groups import HiddenGroup
-from ..index_maps import IndexMap
+from ..groups import HiddenGroup, Partition
 from ..jacobian import JacobianEntry, facts_of, structure_of
 from ..slices import extract
 from ..states import HiddenLeaf
-from ..weights import WeightScan
+from ..weights.scan import WeightScan
 from .terms import Form, Term
 
-__all__ = ["Derivative", "Pairing", "Tail", "clusters_of", "derivative_of", "find_tails", "takes_data"]
+__all__ = ["Derivative", "Pairing", "Tail", "Untraced", "clusters_of", "derivative_of", "find_tails", "takes_data"]
 
 Pairing = Literal["same", "by_result", "by_position"]
 Derivative = Literal["zero", "uniform", "any"] | float
 """What is known of a derivative: ``zero``; the number that it is at all positions and in all steps; ``uniform``, one
 number for all positions; nothing."""
+Untraced = Literal["mixing", "flat"]
+"""Why no trace follows a term: positions mix on the way; or it reaches only states without a derivative."""
 
 
 class Tail(Facts):
@@ -80,7 +82,7 @@ def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[
     Two groups are in one if a new value of the one is computed from a new value of the other element by
     element, within the step and not through a weight: the trace of a weight before both then covers both.
     """
-    cluster = list(range(len(groups)))
+    clusters = Partition(len(groups))
     for one in groups if len(groups) > 1 else ():
         for member in one.hidden_outvars:
             others = [(two.index, new) for two in groups if two is not one for new in two.hidden_outvars]
@@ -93,11 +95,8 @@ def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[
             found = input_maps(program.entry_function, flow, [new.shape for _, new in others])
             for (index, _), maps in zip(others, found, strict=True):
                 if maps:
-                    low, high = sorted((cluster[one.index], cluster[index]))
-                    cluster = [low if each == high else each for each in cluster]
-    return tuple(
-        tuple(index for index, each in enumerate(cluster) if each == first) for first in dict.fromkeys(cluster)
-    )
+                    clusters.join(one.index, index)
+    return tuple(map(tuple, clusters.parts()))
 
 
 def find_tails(
@@ -105,11 +104,8 @@ def find_tails(
     groups: Sequence[HiddenGroup],
     clusters: Sequence[Sequence[int]],
     terms: Sequence[Term],
-) -> Iterator[tuple[int, int, tuple[Tail, ...] | None]]:
-    """Yield, for each term and cluster that it reaches, its tails, or None if a trace cannot follow it there.
-
-    There are none where it reaches only states without a derivative.
-    """
+) -> Iterator[tuple[int, int, tuple[Tail, ...] | Untraced]]:
+    """Yield, for each term and cluster that it reaches, its tails, or why no trace can follow it there."""
     hidden = {leaf.path: leaf for leaf in scan.states.hidden}
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
     for number, term in enumerate(terms):
@@ -118,21 +114,20 @@ def find_tails(
             stop = {*scan.leaves} - news[place]
             stop |= set().union(*(each for other, each in enumerate(news) if other != place))
             stop.discard(term.y.name)
-            tails: list[Tail] = []
-            reaches = followed = False
-            for index in cluster:
-                members = [hidden[path] for path in groups[index].hidden_paths]
-                state, tail = _tail(scan, number, term, groups[index], members, stop)
-                reaches |= state != "apart"
-                followed |= state == "mixing"
-                tails += [tail] if tail is not None else []
-            if reaches:
-                yield number, place, None if followed else tuple(tails)
+            members = {index: [hidden[path] for path in groups[index].hidden_paths] for index in cluster}
+            found = [_tail(scan, number, term, groups[index], members[index], stop) for index in cluster]
+            if "mixing" in found:
+                yield number, place, "mixing"
+            elif tails := tuple(each for each in found if isinstance(each, Tail)):
+                yield number, place, tails
+            elif "flat" in found:
+                yield number, place, "flat"
 
 
 def _tail(
     scan: WeightScan, number: int, term: Term, group: HiddenGroup, members: Sequence[HiddenLeaf], stop: set[str]
-) -> tuple[str, Tail | None]:
+) -> Tail | Untraced | None:
+    """Return the tail of a term in a group, or why no trace can follow it; None if it does not reach the group."""
     y = term.y
     name = f"tail_{number}_{group.index}"
     cut = scan.cut - {y.name}
@@ -141,16 +136,16 @@ def _tail(
     found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
-        return "apart", None
+        return None
     # What reaches a counter, or a spike that is kept as a boolean, has no derivative there.
     reached = [place for place in reached if members[place].kind.is_inexact]
     if not reached:
-        return "flat", None
+        return "flat"
     if any(found[place] is None for place in reached):
-        return "mixing", None
+        return "mixing"
     pairs = _pairs([(found[place] or (), members[place]) for place in reached], y.aval.size)
     if pairs is None or (term.form == "product" and pairs[0] == "by_position"):
-        return "mixing", None
+        return "mixing"
     program, invars = extract(
         name,
         scan.function,
@@ -170,7 +165,7 @@ def _tail(
         found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
         ends = np.cumsum([state.num_state for state in rows]).tolist()
         structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))
-    tail = Tail(
+    return Tail(
         term=number,
         group=group.index,
         pairing=pairs[0],
@@ -180,7 +175,6 @@ def _tail(
         members=tuple(reached),
         structure=structure,
     )
-    return "followed", tail
 
 
 def _pairs(

@@ -10,10 +10,11 @@ from ...ir.node import Node
 from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather, Scan, While
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
+from ..bit_sets import union
 from ..facts import Facts
 from ..inline import inline_calls
 from ..slices import extract
-from ..weights import Meeting, WeightScan, union
+from ..weights.scan import Meeting, WeightScan
 from .linear_rules import product_behind_rule
 
 __all__ = ["Form", "Term", "find_terms"]

@@ -13,8 +13,8 @@ from ...ir.node import Node
 from ...ir.ops import BroadcastInDim, Call, Cond, Iota, SelectN, Unary, layout_of
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal, literal_array, literal_text
+from ..exact_arithmetic import computed
 from .base import Pass, PassResult, substituted
-from .exact_arithmetic import computed
 from .rewriting import rewrite_functions
 
 __all__ = ["ConstantFolding"]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeGuard
+from typing import ClassVar
 
-from ...ir.node import Node
 from ...ir.ops import Call
 from ...ir.program import Function, Program
-from ..diagnostics import Diagnostic, diagnostic, place_of
 from ..inline import Splicer
 from .base import Pass, PassResult
-from .rewriting import rewrite_functions
+from .replacing import Replacement
 
 __all__ = ["InlineCalls"]
 
@@ -36,35 +34,20 @@ class InlineCalls(Pass):
 
     def run(self, program: Program) -> PassResult:
         """See :meth:`Pass.run`."""
-        inlined = 0
-        caveats: list[Diagnostic] = []
-
-        def rewrite(function: Function, table: Mapping[str, Function]) -> Function:
-            nonlocal inlined
-            calls = [node for node in function.nodes if _can_go(node)]
-            if not calls:
-                return function
-            size = len(function.nodes)
-            flat = Splicer(function, table)
-            before = inlined
-            for node in function.nodes:
-                if not _can_go(node):
-                    flat.nodes.append(node)
-                    continue
-                size += len(table[node.function].nodes)
-                if size > self.max_nodes:
-                    size -= len(table[node.function].nodes)
-                    flat.nodes.append(node)
-                    message = f"{place_of(node)} stays: inlined, {function.name} would exceed {self.max_nodes} nodes"
-                    caveats.append(diagnostic("left_alone", message, node=node))
-                    continue
-                inlined += 1
-                flat.splice(node, node.inputs, node.outputs)
-            return flat.finish() if inlined > before else function
-
-        after = rewrite_functions(program, rewrite)
-        return self.result(program, after, {"calls inlined": inlined}, caveats)
+        inlining = _Inlining(Call, _can_go, self.max_nodes)
+        after = inlining.run(program)
+        return self.result(program, after, {"calls inlined": inlining.replaced}, inlining.caveats)
 
 
-def _can_go(node: Node) -> TypeGuard[Call]:
-    return isinstance(node, Call) and not (node.in_shardings or node.out_shardings)
+class _Inlining(Replacement[Call]):
+    def size(self, node: Call, table: Mapping[str, Function]) -> int:
+        """See :meth:`Replacement.size`."""
+        return len(table[node.function].nodes)
+
+    def replace(self, node: Call, flat: Splicer) -> None:
+        """See :meth:`Replacement.replace`."""
+        flat.splice(node, node.inputs, node.outputs)
+
+
+def _can_go(node: Call) -> bool:
+    return not (node.in_shardings or node.out_shardings)

@@ -144,15 +144,8 @@ class _Findings:
         if id(node) not in self._reported:
             self._reported.add(id(node))
             inside = "" if function == self.program.entry else f" in {function}"
-            message = f"{place_of(node)}{inside}: {self._readable(conflict.message)}"
+            message = f"{place_of(node)}{inside}: {conflict.message.format(*map(self.text, conflict.units))}"
             self.problems.append(diagnostic(conflict.name, message, node=node))
-
-    def _readable(self, message: str) -> str:
-        """Write units by the names of the interface."""
-        for dimension in sorted(self._interface.values(), key=lambda each: -len(str(each))):
-            if not dimension.is_number:
-                message = message.replace(f" {dimension}", f" {self.text(dimension)}")
-        return message
 
     def check_results(self, known: Mapping[str, Dimension]) -> None:
         """Compare the units of the results with those that the interface says."""

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ...ir.interface import Unit
+from ...ir.interface import BASE_UNITS, Unit
 
 __all__ = ["Dimension"]
 
-_BASE = ("m", "kg", "s", "A", "K", "mol", "cd")
 _LARGEST_DENOMINATOR = 1000
 
 
@@ -65,7 +64,7 @@ class Dimension:
     def __str__(self) -> str:
         parts = [
             name if exponent == 1 else f"{name}^{exponent}" if exponent.denominator == 1 else f"{name}^({exponent})"
-            for name, exponent in zip(_BASE, self.exponents, strict=True)
+            for name, exponent in zip(BASE_UNITS, self.exponents, strict=True)
             if exponent
         ]
         size = 10.0**self.magnitude

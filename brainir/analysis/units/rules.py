@@ -25,10 +25,20 @@ NUMBER = Dimension()
 
 
 class Conflict(NamedTuple):
-    """Operands whose units do not go together: which finding, and a sentence."""
+    """Operands whose units do not go together.
+
+    Parameters
+    ----------
+    name : str
+        Which finding it is.
+    message : str
+        A sentence, with ``{}`` for each of the units.
+    units : tuple of Dimension
+    """
 
     name: FindingName
     message: str
+    units: tuple[Dimension, ...]
 
 
 _SAME: dict[str, FindingName] = {
@@ -119,8 +129,8 @@ def _not_numbers(what: str, operands: Sequence[Known]) -> Conflict | None:
     """Return a conflict if any of the operands is known not to be a pure number."""
     for given in operands:
         if given is not None and not given.is_number:
-            message = f"{what} of a quantity in {given}, where only numbers make sense"
-            return Conflict("units_in_function", message)
+            message = f"{what} of a quantity in {{}}, where only numbers make sense"
+            return Conflict("units_in_function", message, (given,))
     return None
 
 
@@ -131,10 +141,10 @@ def joined(operands: Sequence[Known], name: FindingName, what: str) -> tuple[Kno
         if other is known[0]:
             continue
         if not other.same_dimension(known[0]):
-            return FREE, Conflict(name, f"{what} of quantities in {known[0]} and {other}")
+            return FREE, Conflict(name, f"{what} of quantities in {{}} and {{}}", (known[0], other))
         if not other.same_unit(known[0]):
-            message = f"{what} of numbers in {known[0]} and {other}, one dimension in two units"
-            return FREE, Conflict("units_of_two_scales", message)
+            message = f"{what} of numbers in {{}} and {{}}, one dimension in two units"
+            return FREE, Conflict("units_of_two_scales", message, (known[0], other))
     return (known[0] if known else FREE), None
 
 
@@ -154,7 +164,8 @@ def _power(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | Non
             return FREE, None
         if base.is_number:
             return NUMBER, None
-        return FREE, Conflict("units_in_function", f"power of a quantity in {base} with an exponent that varies")
+        message = "power of a quantity in {} with an exponent that varies"
+        return FREE, Conflict("units_in_function", message, (base,))
     if base is None:
         return FREE, None
     power = Fraction(node.y) if node.op == "integer_pow" else _POWERS[node.op]  # type: ignore[attr-defined]

@@ -1,43 +1,50 @@
-"""The text of small functions that generated modules begin with, as far as they need them.
+"""Small functions that generated modules begin with, as far as they need them; a callable runs some of them, too.
 
-They read like the rest of such a module: they are short and without types. Where a callable needs the same, it has code
-of its own, which is named beside each table.
+Their code is written into a module as it stands here. So it is short and without types, as the rest of a module is, and
+finds what it names among the imports of this folder. Only names with one underscore are written.
 """
 
 from __future__ import annotations
 
-from .control import CONTROL
-from .derivatives import DERIVATIVES
-from .given import GIVEN
-from .interface import INTERFACE, QUANTITIES
-from .operations import OPERATIONS
+import ast
+import functools
+import inspect
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 
-__all__ = ["HELPERS", "PRELUDE"]
+from . import control, derivatives, given, interface, operations, quantities
 
-PRELUDE = {**INTERFACE, **GIVEN, **CONTROL, **DERIVATIVES, **OPERATIONS, **QUANTITIES}
-"""Functions by name; one can need those above it."""
+__all__ = ["prelude", "prelude_code"]
 
-HELPERS = {
-    "lax.switch": "_switch",
-    "platforms.index": "_platform_index",
-    "polynomials.polynomial": "_polynomial",
-    "scan.with_constants": "_scan",
-    "solves.with_transpose": "_solve_with_transpose",
-    "symbolic_zeros.covering_jvp": "_covering_jvp",
-    "symbolic_zeros.covering_vjp": "_covering_vjp",
-    "symbolic_zeros.custom_jvp": "_custom_jvp",
-    "symbolic_zeros.custom_vjp": "_custom_vjp",
-    "unnamed.empty2": "_empty2",
-    "unnamed.geqp3": "_geqp3",
-    "unnamed.geqrf": "_geqrf",
-    "unvmap.is_vmapped": "_is_vmapped",
-    "unvmap.unvmap_all": "_unvmap_all",
-    "unvmap.unvmap_any": "_unvmap_any",
-    "unvmap.unvmap_max": "_unvmap_max",
-    "while_loop.of_batch": "_while",
-    "words.iota_2x32_shape": "_iota_2x32",
-    "wrapping.composite": "_composite",
-    "wrapping.on_mesh": "_on_mesh",
-    "wrapping.with_batching": "_with_batching",
-}
-"""Those that stand for a name in an expression."""
+_MODULES = (interface, given, control, derivatives, operations, quantities)
+
+prelude = SimpleNamespace(
+    **{
+        name.removeprefix("_"): value
+        for module in _MODULES
+        for name, value in vars(module).items()
+        if name.startswith("_") and not name.startswith("__")
+    }
+)
+"""What an expression means by ``prelude.name``: ``_name`` in one of these modules."""
+
+
+@functools.cache
+def prelude_code() -> dict[str, str]:
+    """Return the code of each of them by name; one can need those above it."""
+    return {name: code for module in _MODULES for name, code in _definitions(module)}
+
+
+def _definitions(module: ModuleType) -> Iterator[tuple[str, str]]:
+    # A module has no errors of brainir; this one is a NotImplementedError.
+    source = inspect.getsource(module).replace("NotStoredError", "NotImplementedError")
+    lines = source.splitlines()
+    for part in ast.parse(source).body:
+        match part:
+            case ast.FunctionDef(name=name, decorator_list=decorators):
+                first = min([part.lineno, *(each.lineno for each in decorators)])
+            case ast.Assign(targets=[ast.Name(id=name)]) if name.startswith("_"):
+                first = part.lineno
+            case _:
+                continue
+        yield name, "\n".join(lines[first - 1 : part.end_lineno])

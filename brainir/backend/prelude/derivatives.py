@@ -1,64 +1,108 @@
-"""Functions with derivative rules in a generated module."""
+"""Functions whose derivative rules see which tangents and cotangents are zero (``symbolic_zeros=True``)."""
 
-from __future__ import annotations
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
 
-__all__ = ["DERIVATIVES"]
+from ...ir.errors import NotStoredError
 
-DERIVATIVES = {
-    "_moving": '''
+
 def _moving(values):
     """Return the places of the tangents or cotangents that are not known to be zero."""
     zero, none = jax.custom_derivatives.SymbolicZero, jax.dtypes.float0
     moving = [not isinstance(value, zero) and jax.typeof(value).dtype != none for value in values]
     return tuple(place for place, moves in enumerate(moving) if moves)
-''',
-    "_perturbed": '''
+
+
 def _perturbed(primals):
     """Return the places of the operands that are perturbed; who says so of all may mean those without tangents too."""
-    kinds = [jax.typeof(primal.value).dtype for primal in primals]
-    moving = [jnp.issubdtype(kind, jnp.inexact) and primal.perturbed for kind, primal in zip(kinds, primals)]
+    moving = [primal.perturbed and jnp.issubdtype(jax.typeof(primal.value).dtype, jnp.inexact) for primal in primals]
     return tuple(place for place, moves in enumerate(moving) if moves)
-''',
-    "_case": '''
+
+
 def _case(rules, places):
     """Return the rule for these places; the others have symbolic zeros."""
     if places not in rules:
-        raise TypeError(f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere")
+        raise NotStoredError(
+            f"the derivative rule failed for {places} when the program was lowered, with zeros elsewhere"
+        )
     return rules[places]
-''',
-    "_captured": '''
+
+
+def _filled(values, places, covered):
+    """Return the tangents or cotangents that a rule takes, with arrays of zeros for symbolic ones."""
+    if not {*places} <= {*covered}:
+        raise NotStoredError(f"the derivative rule was stored for {covered} only, not for {places}")
+    zero = jax.custom_derivatives.SymbolicZero
+    taken = [values[place] for place in covered]
+    return [jnp.zeros(value.shape, value.dtype) if isinstance(value, zero) else value for value in taken]
+
+
+def _with_zeros(found, kinds):
+    """Return tangents or cotangents of values of these types: what was found by place, and symbolic zeros."""
+    zeros = [jax.custom_derivatives.SymbolicZero(kind.to_tangent_aval()) for kind in kinds]
+    return tuple(found.get(place, zero) for place, zero in enumerate(zeros))
+
+
 def _captured(values):
     """Return what a function closes over; numbers as arrays, which are operands of JAX's calls of the function."""
     return [jnp.asarray(value) if isinstance(value, np.generic) else value for value in values]
-''',
-    "_custom_jvp": '''
-def _custom_jvp(function, closed_over, cases):
-    """Return a function with a JVP rule for each case (perturbed operands, moved results, rule)."""
-    rules = {perturbed: (moved, rule) for perturbed, moved, rule in cases}
+
+
+def _after(function, first):
+    """Return a function of the operands after the first ones, under the same name."""
+
+    def run(*own):
+        return function(*first, *own)
+
+    run.__name__ = run.__qualname__ = function.__name__
+    return run
+
+
+def _with_jvp(function, closed_over, chosen):
+    """Return a function whose tangents tell which results move, the rule, and the tangents that this takes."""
 
     def jvp(primals, tangents):
-        places = _moving(tangents)
-        moved, rule = _case(rules, places)
-        values = rule(*primals, *(tangents[place] for place in places))
+        moved, rule, taken = chosen(tangents)
+        values = rule(*primals, *taken)
         results = values[: len(values) - len(moved)]
-        given = dict(zip(moved, values[len(results) :]))
-        still = [jax.custom_derivatives.SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
-        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
+        return results, _with_zeros(dict(zip(moved, values[len(results) :], strict=True)), map(jax.typeof, results))
 
     def call(*operands):
-        first = _captured(operands[:closed_over])
-        run = jax.custom_jvp(lambda *own: function(*first, *own))
+        run = jax.custom_jvp(_after(function, _captured(operands[:closed_over])))
         run.defjvp(jvp, symbolic_zeros=True)
         return run(*operands[closed_over:])
 
     return call
-''',
-    "_custom_vjp": '''
+
+
+def _custom_jvp(function, closed_over, cases):
+    """Return a function with a JVP rule for each case (perturbed operands, moved results, rule)."""
+    rules = {perturbed: (moved, rule) for perturbed, moved, rule in cases}
+
+    def chosen(tangents):
+        places = _moving(tangents)
+        return *_case(rules, places), [tangents[place] for place in places]
+
+    return _with_jvp(function, closed_over, chosen)
+
+
+def _covering_jvp(function, closed_over, perturbed, moved, rule):
+    """Return a function with one JVP rule, which takes zeros where operands are not perturbed."""
+    return _with_jvp(
+        function, closed_over, lambda tangents: (moved, rule, _filled(tangents, _moving(tangents), perturbed))
+    )
+
+
 def _custom_vjp(function, closed_over, kinds):
     """Return a function with VJP rules for each case.
 
-    JAX hands a backward rule its residuals in the pytree of the forward rule that it traced last. So all forward
-    rules give the same: a number that says which of them ran, and residuals for each.
+    JAX hands a backward rule its residuals in the pytree of the forward rule that it traced last, which need not be
+    the one that ran. So all forward rules give the same pytree: a number that says which of them ran, and residuals for
+    each. Where that number is an array, as in the backward pass of a loop, it chooses the backward rule at run time.
+    The cases with the same rules are together in `kinds`: which operands are perturbed in them, the forward rule, and
+    the backward rules, each with the results that are asked for and the operands that get a cotangent.
     """
     numbers = {perturbed: number for number, (several, *_) in enumerate(kinds) for perturbed in several}
     rules = [{asked: (returned, rule) for asked, returned, rule in backward} for *_, backward in kinds]
@@ -66,7 +110,7 @@ def _custom_vjp(function, closed_over, kinds):
     def call(*operands):
         first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         types = [jax.typeof(operand) for operand in seen]
-        run = jax.custom_vjp(lambda *own: function(*first, *own))
+        run = jax.custom_vjp(_after(function, first))
 
         def forward(*primals):
             ran = _case(numbers, _perturbed(primals))
@@ -84,53 +128,24 @@ def _custom_vjp(function, closed_over, kinds):
 
             def given(number):
                 returned, rule = _case(rules[number], asked)
-                return dict(zip(returned, rule(*held[number], *(cotangents[place] for place in asked))))
+                return dict(zip(returned, rule(*held[number], *(cotangents[place] for place in asked)), strict=True))
 
             if len(kinds) == 1 or not isinstance(ran, jax.core.Tracer):
                 found = given(int(ran) if len(kinds) > 1 else 0)
             else:
                 places = sorted({place for each in rules for place in _case(each, asked)[0]})
                 zeros = {place: jnp.zeros(types[place].shape, types[place].dtype) for place in places}
-                found = lax.switch(
-                    ran, [lambda number=number: {**zeros, **given(number)} for number in range(len(kinds))]
-                )
-            still = [jax.custom_derivatives.SymbolicZero(kind.to_tangent_aval()) for kind in types]
-            return tuple(found.get(place, zero) for place, zero in enumerate(still))
+                branches = [lambda number=number: {**zeros, **given(number)} for number in range(len(kinds))]
+                found = lax.switch(ran, branches)
+            # JAX 0.8 wants the same form of every backward rule, so zeros are not None.
+            return _with_zeros(found, types)
 
         run.defvjp(forward, backward, symbolic_zeros=True)
         return run(*seen)
 
     return call
-''',
-    "_filled": '''
-def _filled(values, places, covered):
-    """Return the tangents or cotangents that a rule takes, with arrays of zeros for symbolic ones."""
-    if not {*places} <= {*covered}:
-        raise TypeError(f"the derivative rule was stored for {covered} only, not for {places}")
-    zero = jax.custom_derivatives.SymbolicZero
-    taken = [values[place] for place in covered]
-    return [jnp.zeros(value.shape, value.dtype) if isinstance(value, zero) else value for value in taken]
-''',
-    "_covering_jvp": '''
-def _covering_jvp(function, closed_over, perturbed, moved, rule):
-    """Return a function with one JVP rule, which takes zeros where operands are not perturbed."""
 
-    def jvp(primals, tangents):
-        values = rule(*primals, *_filled(tangents, _moving(tangents), perturbed))
-        results = values[: len(values) - len(moved)]
-        given = dict(zip(moved, values[len(results) :]))
-        still = [jax.custom_derivatives.SymbolicZero(jax.typeof(result).to_tangent_aval()) for result in results]
-        return results, tuple(given.get(place, zero) for place, zero in enumerate(still))
 
-    def call(*operands):
-        first = _captured(operands[:closed_over])
-        run = jax.custom_jvp(lambda *own: function(*first, *own))
-        run.defjvp(jvp, symbolic_zeros=True)
-        return run(*operands[closed_over:])
-
-    return call
-''',
-    "_covering_vjp": '''
 def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
     """Return a function with one pair of VJP rules, which takes zeros where cotangents of results are not asked."""
     perturbed, asked, returned = case
@@ -138,7 +153,7 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
     def call(*operands):
         first, seen = _captured(operands[:closed_over]), operands[closed_over:]
         types = [jax.typeof(operand) for operand in seen]
-        run = jax.custom_vjp(lambda *own: function(*first, *own))
+        run = jax.custom_vjp(_after(function, first))
 
         def forward(*primals):
             values = [primal.value for primal in primals]
@@ -149,14 +164,9 @@ def _covering_vjp(function, closed_over, case, forward_rule, backward_rule):
 
         def backward(residuals, cotangents):
             found = backward_rule(*residuals, *_filled(cotangents, _moving(cotangents), asked))
-            given = dict(zip(returned, found))
-            still = [jax.custom_derivatives.SymbolicZero(kind.to_tangent_aval()) for kind in types]
-            return tuple(given.get(place, zero) for place, zero in enumerate(still))
+            return _with_zeros(dict(zip(returned, found, strict=True)), types)
 
         run.defvjp(forward, backward, symbolic_zeros=True)
         return run(*seen)
 
     return call
-''',
-}
-"""A callable has them in :mod:`..symbolic_zeros`."""

@@ -1,21 +1,30 @@
-"""What a generated module is given: arrays, devices, and functions of the caller."""
+"""What a module is given: arrays, devices, and functions of the caller."""
 
-from __future__ import annotations
+import base64
+import math
+from typing import Any
 
-__all__ = ["GIVEN"]
+import jax
+import numpy as np
+from jax import numpy as jnp
 
-GIVEN = {
-    "_array": '''
+# A module has tables of its own under these names.
+WEIGHTS: dict[str, Any] = {}
+EXTERNALS: dict[str, Any] = {}
+PRIMITIVES: dict[str, Any] = {}
+BATCHING_RULES: dict[str, Any] = {}
+
+
 def _array(shape, dtype, text):
     """Return an array from the base64 text of its bytes."""
     return jnp.asarray(np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape))
-''',
-    "_stored": '''
+
+
 def _stored(shape, dtype, name):
     """Return an array from the file beside this module."""
     return jnp.asarray(np.frombuffer(WEIGHTS[name].tobytes(), dtype=dtype).reshape(shape))
-''',
-    "_mesh": '''
+
+
 def _mesh(names, sizes, types):
     """Return the mesh around the call if it has this shape, else one of the first devices."""
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
@@ -27,13 +36,13 @@ def _mesh(names, sizes, types):
                 given = jax.sharding.get_mesh()
         except (AttributeError, ValueError):
             given = around
-        if all(mine == theirs or theirs != manual for mine, theirs in zip(kinds, around.axis_types)):
+        if all(mine == theirs or theirs != manual for mine, theirs in zip(kinds, around.axis_types, strict=True)):
             return given if given.abstract_mesh == around else around
         if given is not around and given.axis_sizes == sizes:
             devices = [*given.devices.flat]
     return jax.sharding.Mesh(np.array(devices).reshape(sizes), names, axis_types=kinds)
-''',
-    "_abstract_mesh": '''
+
+
 def _abstract_mesh(names, sizes, types):
     """Return that mesh without its devices, and with axes of these kinds, whatever they are around the call."""
     if not names:
@@ -41,23 +50,23 @@ def _abstract_mesh(names, sizes, types):
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
     device = _mesh(names, sizes, types).abstract_mesh.abstract_device
     return jax.sharding.AbstractMesh(sizes, names, axis_types=kinds, abstract_device=device)
-''',
-    "_layout": '''
+
+
 def _layout(mesh, *spec, memory_kind=None, **parts):
     """Return how an array lies on a mesh of these names, sizes and kinds of axes."""
     spec = jax.sharding.PartitionSpec(*spec, **parts)
     options = {} if memory_kind is None else {"memory_kind": memory_kind}
     return jax.sharding.NamedSharding(_abstract_mesh(*mesh), spec, **options)
-''',
-    "_external": '''
+
+
 def _external(name):
     """Return a function that the caller has put into EXTERNALS; its result is flat."""
     missing = [name for name, function in EXTERNALS.items() if function is None]
     if missing:
         raise KeyError(f"put functions into EXTERNALS for {missing}")
     return lambda *args, **kwargs: tuple(jax.tree.leaves(EXTERNALS[name](*args, **kwargs)))
-''',
-    "_primitive": '''
+
+
 def _primitive(name):
     """Return an operation that the caller has put into PRIMITIVES; it returns a tuple."""
     missing = [name for name, function in PRIMITIVES.items() if function is None]
@@ -69,8 +78,8 @@ def _primitive(name):
         return tuple(results) if isinstance(results, (tuple, list)) else (results,)
 
     return primitive
-''',
-    "_batching_rule": '''
+
+
 def _batching_rule(name):
     """Return a batching rule that the caller may put into BATCHING_RULES; it gives its results as a tuple."""
 
@@ -82,6 +91,3 @@ def _batching_rule(name):
 
     rule.__name__ = name
     return rule
-''',
-}
-"""From the module, the file beside it, the process, and the tables that the caller fills."""

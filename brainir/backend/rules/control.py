@@ -27,7 +27,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from .registry import Types, as_keywords, as_operands, call, member, rule
+from .registry import Types, as_keywords, as_operands, call, first_of, member, rule
 
 
 def _splat(name: str) -> Splat:
@@ -51,7 +51,7 @@ def _call_function(node: Any, types: Types) -> Expression:
 @rule("composite")
 def _composite(node: Any, types: Types) -> Expression:
     made = (FunctionOf(node.function), Literal(node.name), Literal(node.version))
-    composite = Apply(Name("wrapping.composite"), made)
+    composite = Apply(Name("prelude.composite"), made)
     return Apply(composite, as_operands(node.inputs), as_keywords(dict(node.params)))
 
 
@@ -61,13 +61,13 @@ def _custom_vmap(node: Any, types: Types) -> Expression:
     if node.sequential:
         made = Apply(Name("jax.custom_batching.sequential_vmap"), (function,))
     else:
-        made = Apply(Name("wrapping.with_batching"), (function, BatchingRuleOf(node.rule)))
+        made = Apply(Name("prelude.with_batching"), (function, BatchingRuleOf(node.rule)))
     return Apply(made, as_operands(node.inputs))
 
 
 @rule(*Unvmap.ops())
 def _unvmap(node: Any, types: Types) -> Expression:
-    return Apply(Name(f"unvmap.{node.op}"), as_operands(node.inputs))
+    return Apply(Name(f"prelude.{node.op}"), as_operands(node.inputs))
 
 
 @rule("custom_jvp")
@@ -77,14 +77,14 @@ def _custom_jvp(node: Any, types: Types) -> Expression:
     if node.covering:
         (case,), (rule,) = node.cases, node.jvps
         places = tuple(map(Literal, (node.closed_over, case.perturbed, case.moved)))
-        covering = Apply(Name("symbolic_zeros.covering_jvp"), (FunctionOf(node.function), *places, FunctionOf(rule)))
+        covering = Apply(Name("prelude.covering_jvp"), (FunctionOf(node.function), *places, FunctionOf(rule)))
         return Apply(covering, as_operands(node.inputs))
     cases = (
         Tuple((Literal(case.perturbed), Literal(case.moved), FunctionOf(rule)))
         for case, rule in zip(node.cases, node.jvps, strict=True)
     )
     made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(cases)))
-    return Apply(Apply(Name("symbolic_zeros.custom_jvp"), made), as_operands(node.inputs))
+    return Apply(Apply(Name("prelude.custom_jvp"), made), as_operands(node.inputs))
 
 
 @rule("custom_vjp")
@@ -96,7 +96,7 @@ def _custom_vjp(node: Any, types: Types) -> Expression:
         places = Tuple(tuple(map(Literal, (only.perturbed, only.asked, only.returned))))
         rules = FunctionOf(fwd), FunctionOf(bwd)
         first = FunctionOf(node.function), Literal(node.closed_over)
-        return Apply(Apply(Name("symbolic_zeros.covering_vjp"), (*first, places, *rules)), as_operands(node.inputs))
+        return Apply(Apply(Name("prelude.covering_vjp"), (*first, places, *rules)), as_operands(node.inputs))
     forward: dict[tuple[int, ...], str] = {}
     backward: dict[tuple[int, ...], list[tuple[tuple[int, ...], tuple[int, ...], str]]] = {}
     for case, fwd, bwd in zip(node.cases, node.fwds, node.bwds, strict=True):
@@ -114,7 +114,7 @@ def _custom_vjp(node: Any, types: Types) -> Expression:
         for (fwd, rules), perturbed in alike.items()
     )  # fmt: skip
     made = (FunctionOf(node.function), Literal(node.closed_over), Tuple(tuple(kinds)))
-    return Apply(Apply(Name("symbolic_zeros.custom_vjp"), made), as_operands(node.inputs))
+    return Apply(Apply(Name("prelude.custom_vjp"), made), as_operands(node.inputs))
 
 
 @rule("no_derivative")
@@ -129,7 +129,7 @@ def _cond(node: Any, types: Types) -> Expression:
         wanted = zip(node.platforms, node.branches, strict=True)
         own = {name: FunctionOf(branch) for names, branch in wanted for name in names or ("default",)}
         return Apply(Name("lax.platform_dependent"), tuple(operands), as_keywords(own))
-    return Apply(Name("lax.switch"), (index, Tuple(tuple(map(FunctionOf, node.branches))), *operands))
+    return Apply(Name("prelude.switch"), (index, Tuple(tuple(map(FunctionOf, node.branches))), *operands))
 
 
 @rule("scan")
@@ -143,7 +143,7 @@ def _scan(node: Any, types: Types) -> Expression:
         step = Apply(FunctionOf(node.body), (_splat("consts"), _splat("carry"), _splat("xs")))
         body = Lambda(("consts", "carry", "xs"), SplitAt(step, node.num_carry))
         consts = Tuple(tuple(_apart(names, index, types) for index in range(len(names))))
-        return Join(Apply(Name("scan.with_constants"), (body, consts, Tuple(carry), Tuple(scanned)), keywords))
+        return Join(Apply(Name("prelude.scan"), (body, consts, Tuple(carry), Tuple(scanned)), keywords))
     step = Apply(FunctionOf(node.body), (*as_operands(names), _splat("carry"), _splat("xs")))
     body = Lambda(("carry", "xs"), SplitAt(step, node.num_carry))
     return Join(Apply(Name("lax.scan"), (body, Tuple(carry), Tuple(scanned)), keywords))
@@ -209,8 +209,7 @@ def _name(node: Any, types: Types) -> Expression:
 
 @rule("optimization_barrier")
 def _optimization_barrier(node: Any, types: Types) -> Expression:
-    barrier = Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),))
-    return Item(barrier, 0) if len(node.outputs) == 1 else barrier
+    return first_of(node, Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),)))
 
 
 @rule("custom_linear_solve")

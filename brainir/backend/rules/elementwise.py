@@ -85,9 +85,7 @@ def _regularized_incomplete_beta(node: Node, types: Types) -> Expression:
 @rule("polynomial")
 def _polynomial(node: Any, types: Types) -> Expression:
     keywords = {} if node.unroll is None else {"unroll": node.unroll}
-    return call(
-        "lax.polynomial_p.bind" if hasattr(jax.lax, "polynomial") else "polynomials.polynomial", node, **keywords
-    )
+    return call("lax.polynomial_p.bind" if hasattr(jax.lax, "polynomial") else "prelude.polynomial", node, **keywords)
 
 
 @rule("integer_pow")

@@ -12,12 +12,12 @@ from .registry import Types, call, first_of, member, rule
 
 @rule("geqrf")
 def _geqrf(node: Node, types: Types) -> Expression:
-    return call("unnamed.geqrf", node)
+    return call("prelude.geqrf", node)
 
 
 @rule("geqp3")
 def _geqp3(node: Any, types: Types) -> Expression:
-    return call("unnamed.geqp3", node, use_magma=node.use_magma)
+    return call("prelude.geqp3", node, use_magma=node.use_magma)
 
 
 @rule(*(op for op in Matrices.ops() if op != "geqrf"))

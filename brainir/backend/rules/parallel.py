@@ -25,7 +25,7 @@ def _reshard(node: Any, types: Types) -> Expression:
 
 @rule("use_mesh")
 def _use_mesh(node: Any, types: Types) -> Expression:
-    within = Apply(Name("wrapping.on_mesh"), (FunctionOf(node.function), MeshOf(node.mesh, is_abstract=True)))
+    within = Apply(Name("prelude.on_mesh"), (FunctionOf(node.function), MeshOf(node.mesh, is_abstract=True)))
     return Apply(within, as_operands(node.inputs))
 
 

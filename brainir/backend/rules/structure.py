@@ -73,8 +73,7 @@ def _slice(node: Any, types: Types) -> Expression:
 
 @rule("split")
 def _split(node: Any, types: Types) -> Expression:
-    pieces = call("lax.split", node, sizes=node.sizes, axis=node.axis)
-    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+    return first_of(node, call("lax.split", node, sizes=node.sizes, axis=node.axis))
 
 
 @rule("concatenate")
@@ -91,8 +90,7 @@ def _stack(node: Any, types: Types) -> Expression:
 
 @rule("unstack")
 def _unstack(node: Any, types: Types) -> Expression:
-    pieces = call("jnp.unstack", node, axis=node.axis)
-    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+    return first_of(node, call("jnp.unstack", node, axis=node.axis))
 
 
 @rule("tile")
@@ -117,7 +115,7 @@ def _empty(node: Any, types: Types) -> Expression:
     if not node.shape:
         keywords = {"dtype": dtype(node.dtype), "memory_space": Name("jax.memory.Space.Device")}
         is_named = hasattr(jax.extend.core.primitives, "empty2_p")  # since JAX 0.9
-        return Apply(Name("primitives.empty2_p.bind" if is_named else "unnamed.empty2"), (), as_keywords(keywords))
+        return Apply(Name("primitives.empty2_p.bind" if is_named else "prelude.empty2"), (), as_keywords(keywords))
     keywords = {"shape": node.shape, "dtype": dtype(node.dtype)}
     return Apply(Name("lax.empty"), (), as_keywords(keywords) | layout(node))
 
@@ -150,12 +148,12 @@ def _place(place: Device | Sharding | str | None) -> Expression:
 
 @rule("platform_index")
 def _platform_index(node: Any, types: Types) -> Expression:
-    return Apply(Name("platforms.index"), (Literal(node.platforms),))
+    return Apply(Name("prelude.platform_index"), (Literal(node.platforms),))
 
 
 @rule("iota_2x32_shape")
 def _iota_2x32_shape(node: Any, types: Types) -> Expression:
-    return Apply(Name("words.iota_2x32_shape"), (Literal(node.shape),))
+    return Apply(Name("prelude.iota_2x32"), (Literal(node.shape),))
 
 
 @rule("dce_sink")

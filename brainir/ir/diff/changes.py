@@ -12,7 +12,7 @@ from ..canonical import fingerprint
 from ..constant import Constant
 from ..effects import runs_effects
 from ..node import Node
-from ..printer import format_attribute, format_node
+from ..printer import format_attribute, format_node, format_operand
 from ..program import Function
 from ..types import TensorType, is_literal, literal_array
 from ..wording import counted
@@ -105,7 +105,7 @@ class _FunctionChanges:
         yield from self._effects()
 
     def _show(self, operand: str) -> str:
-        return operand.partition(":")[0] if is_literal(operand) else self.values.get(operand, operand)
+        return format_operand(self.values.get(operand, operand))
 
     def _text(self, node: Node) -> str:
         """Write a node of the new function in the names of the old one."""
@@ -175,7 +175,7 @@ class _FunctionChanges:
             last = max(last, after)
             if not self.pair.same_operand(old[before], new[after]):
                 names = f"output {before}", f"output {after}"
-                yield self._change("operand", names, "return", _plain(old[before]), self._show(new[after]))
+                yield self._change("operand", names, "return", format_operand(old[before]), self._show(new[after]))
 
     def _effects(self) -> Iterator[Change]:
         last = -1
@@ -233,14 +233,14 @@ class _FunctionChanges:
                 change = self._node_change("type", old, new, f"result {rank}", before or "none", after or "none")
                 yield change.replace(follows=True) if retyped else change
         if len(old.inputs) != len(new.inputs):
-            texts = " ".join(map(_plain, old.inputs)), " ".join(map(self._show, new.inputs))
+            texts = " ".join(map(format_operand, old.inputs)), " ".join(map(self._show, new.inputs))
             yield self._node_change("operand", old, new, "operands", *texts)
             return
         for position, (first, second) in enumerate(zip(old.inputs, new.inputs, strict=True)):
             if self.pair.same_operand(first, second):
                 continue
             numbers = is_literal(first) and is_literal(second)
-            before, after = (first, second) if numbers else (_plain(first), self._show(second))
+            before, after = (first, second) if numbers else (format_operand(first), self._show(second))
             kind = "constant" if numbers else "operand"
             change = self._node_change(kind, old, new, f"operand {position}", before, after)
             if numbers:
@@ -249,25 +249,20 @@ class _FunctionChanges:
             yield change
 
     def _attributes(self, old: Node, new: Node) -> Iterator[Change]:
-        before, after = old.attributes(), new.attributes()
         if type(old) is not type(new):
             return
-        for name in before:
+        first, second = ({**node.attributes(), **dict(node.references())} for node in (old, new))
+        for name, before in first.items():
+            after = second[name]
             if name in old.reference_names():
-                yield from self._references(old, new, name)
-            elif repr(before[name]) != repr(after[name]):
-                yield self._node_change(
-                    "attribute", old, new, name, *map(format_attribute, (before[name], after[name]))
-                )
-
-    def _references(self, old: Node, new: Node, attribute: str) -> Iterator[Change]:
-        first, second = (
-            (value,) if isinstance(value := getattr(node, attribute), str) else value or () for node in (old, new)
-        )
-        if len(first) == len(second) and all(map(self.matching.same_function, first, second)):
-            return
-        texts = ", ".join(first) or "none", ", ".join(self.shown[name] for name in second) or "none"
-        yield self._node_change("attribute", old, new, attribute, *texts)
+                if len(before) == len(after) and all(map(self.matching.same_function, before, after)):
+                    continue
+                texts = ", ".join(before) or "none", ", ".join(self.shown[each] for each in after) or "none"
+            elif repr(before) == repr(after):
+                continue
+            else:
+                texts = format_attribute(before), format_attribute(after)
+            yield self._node_change("attribute", old, new, name, *texts)
 
     def _operands_retyped(self, old: Node, new: Node) -> bool:
         before, after = self.pair.old, self.pair.new
@@ -304,10 +299,6 @@ class _FunctionChanges:
                 "after": after,
             }
         )
-
-
-def _plain(operand: str) -> str:
-    return operand.partition(":")[0] if is_literal(operand) else operand
 
 
 def _shown(constant: Constant) -> str:

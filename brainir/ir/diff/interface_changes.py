@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..canonical import canonical_interface
-from ..interface import Argument, LeafTree, State, Tree, Unit, leaf_paths
+from ..interface import BASE_UNITS, LeafTree, State, Tree, Unit, leaf_count, leaf_paths
 from ..model import StatePath
 from ..printer import format_path, format_tree
+from .interface_matching import owners_of
 from .program_matching import ProgramMatching
 from .record import Change, ChangeKind
 
@@ -38,7 +39,7 @@ def _other(aspect: str, before: str, after: str) -> Change:
 
 def _states(matching: ProgramMatching) -> Iterator[Change]:
     before, after = matching.old.interface.states, matching.new.interface.states
-    old_types, new_types = _types(matching, "old"), _types(matching, "new")
+    old_types, new_types = ([each.types for each in owners_of(program)[0]] for program in (matching.old, matching.new))
     gone = set(range(len(before))) - {index for index, _ in matching.interface.states}
     came = set(range(len(after))) - {index for _, index in matching.interface.states}
     for index in sorted(gone):
@@ -69,8 +70,7 @@ def _states(matching: ProgramMatching) -> Iterator[Change]:
 
 def _arguments(matching: ProgramMatching) -> Iterator[Change]:
     before, after = matching.old.interface.arguments, matching.new.interface.arguments
-    skipped = len(matching.old.interface.states), len(matching.new.interface.states)
-    old_types, new_types = _types(matching, "old")[skipped[0] :], _types(matching, "new")[skipped[1] :]
+    old_types, new_types = ([each.types for each in owners_of(program)[1]] for program in (matching.old, matching.new))
     for index in sorted(set(range(len(before))) - {index for index, _ in matching.interface.arguments}):
         name, text = before[index].name, ", ".join(old_types[index])
         yield Change(kind="argument", name=name, old_name=name, aspect="removed", before=text)
@@ -96,7 +96,7 @@ def _result(matching: ProgramMatching) -> Iterator[Change]:
     sides = []
     for program in (matching.old, matching.new):
         entry, tree = program.entry_function, program.interface.result
-        count = sum(1 for _ in leaf_paths(tree))
+        count = leaf_count(tree)
         kinds = [str(entry.type_of(name)) for name in entry.outputs]
         sides.append((tree, tuple(kinds[len(kinds) - count :])))
     yield from _leaf_changes("result", ("result", "result"), *sides)
@@ -142,24 +142,13 @@ def _units(old: tuple[Unit, ...], new: tuple[Unit, ...]) -> Iterator[Change]:
 def _numbers(unit: Unit | None) -> str:
     if unit is None:
         return ""
-    powers = " ".join(f"{base}^{power:g}" for base, power in zip(_BASES, unit.dimension, strict=True) if power)
+    powers = " ".join(f"{base}^{power:g}" for base, power in zip(BASE_UNITS, unit.dimension, strict=True) if power)
     return f"{unit.factor:.17g} * {unit.base:.17g}**{unit.scale:.17g} {powers}".rstrip()
-
-
-_BASES = ("m", "kg", "s", "A", "K", "mol", "cd")
 
 
 def _change(kind: ChangeKind, names: tuple[str, str], aspect: str, before: str, after: str) -> Change:
     old, new = names
     return Change(kind=kind, name=old, old_name=old, new_name=new, aspect=aspect, before=before, after=after)
-
-
-def _types(matching: ProgramMatching, side: str) -> list[tuple[str, ...]]:
-    """Return the types of the leaves of each state and argument."""
-    program = matching.old if side == "old" else matching.new
-    kinds = iter(program.entry_function.types)
-    owners: tuple[State | Argument, ...] = (*program.interface.states, *program.interface.arguments)
-    return [tuple(next(kinds) for _ in leaf_paths(owner.tree)) for owner in owners]
 
 
 def _describe_state(state: State, types: tuple[str, ...]) -> str:

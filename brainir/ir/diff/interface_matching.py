@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from ..interface import Argument, Interface, State, Tree, leaf_paths
+from ..interface import Argument, Interface, State, Tree, leaf_count, leaf_paths
 from ..program import Program
 from .node_matching import Pairs
 
-__all__ = ["InterfaceMatching", "match_in_order", "match_interfaces"]
+__all__ = ["InterfaceMatching", "Owner", "match_in_order", "match_interfaces", "owners_of"]
 
 _Item = TypeVar("_Item")
+_Record = TypeVar("_Record", State, Argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,57 +65,60 @@ def match_in_order(
 
 def match_interfaces(old: Program, new: Program) -> InterfaceMatching:
     """Match states by path, arguments by name and leaves by their keys; what is left, by type and in order."""
-    before, after = old.interface, new.interface
-    old_leaves, new_leaves = _owners(old), _owners(new)
-    old_states, new_states = old_leaves[: len(before.states)], new_leaves[: len(after.states)]
+    (old_states, old_arguments), (new_states, new_arguments) = owners_of(old), owners_of(new)
     states = match_in_order(
         old_states,
         new_states,
-        [lambda each: _state(each).path, lambda each: (_state(each).role, _state(each).tree, each.types)],
+        [lambda each: each.record.path, lambda each: (each.record.role, each.record.tree, each.types)],
     )
-    old_arguments, new_arguments = old_leaves[len(before.states) :], new_leaves[len(after.states) :]
     arguments = match_in_order(
         old_arguments,
         new_arguments,
-        [lambda each: _argument(each).name, lambda each: each.types, lambda each: None],
+        [lambda each: each.record.name, lambda each: each.types, lambda each: None],
     )
     inputs: list[tuple[int, int]] = []
-    pairs = [(old_states[before], new_states[after]) for before, after in states]
-    pairs += [(old_arguments[before], new_arguments[after]) for before, after in arguments]
-    for first, second in pairs:
-        inputs += _match_leaves(first.owner.tree, second.owner.tree, first.start, second.start)
-    return InterfaceMatching(states, arguments, inputs, _match_outputs(before, after, states))
+    for before, after in states:
+        inputs += _match_inputs(old_states[before], new_states[after])
+    for before, after in arguments:
+        inputs += _match_inputs(old_arguments[before], new_arguments[after])
+    return InterfaceMatching(states, arguments, inputs, _match_outputs(old.interface, new.interface, states))
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner:
-    owner: State | Argument
+class Owner(Generic[_Record]):
+    """A state or an argument, with the inputs of the entry that hold its leaves.
+
+    Parameters
+    ----------
+    record : State or Argument
+    start : int
+        Position of the first.
+    types : tuple of str
+    """
+
+    record: _Record
     start: int
     types: tuple[str, ...]
 
 
-def _state(each: _Owner) -> State:
-    if not isinstance(each.owner, State):
-        raise TypeError("an argument is not a state")
-    return each.owner
+def owners_of(program: Program) -> tuple[list[Owner[State]], list[Owner[Argument]]]:
+    """Return the states and the arguments of a program, in order."""
+    interface, types = program.interface, program.entry_function.types
+    states = _owners(interface.states, types, 0)
+    return states, _owners(interface.arguments, types, sum(len(each.types) for each in states))
 
 
-def _argument(each: _Owner) -> Argument:
-    if not isinstance(each.owner, Argument):
-        raise TypeError("a state is not an argument")
-    return each.owner
-
-
-def _owners(program: Program) -> list[_Owner]:
-    types = program.entry_function.types
-    owners: list[_Owner] = []
-    start = 0
-    everything: tuple[State | Argument, ...] = (*program.interface.states, *program.interface.arguments)
-    for owner in everything:
-        count = sum(1 for _ in leaf_paths(owner.tree))
-        owners.append(_Owner(owner, start, types[start : start + count]))
-        start += count
+def _owners(records: Iterable[_Record], types: tuple[str, ...], start: int) -> list[Owner[_Record]]:
+    owners: list[Owner[_Record]] = []
+    for record in records:
+        end = start + leaf_count(record.tree)
+        owners.append(Owner(record, start, types[start:end]))
+        start = end
     return owners
+
+
+def _match_inputs(old: Owner[_Record], new: Owner[_Record]) -> Iterator[tuple[int, int]]:
+    return _match_leaves(old.record.tree, new.record.tree, old.start, new.start)
 
 
 def _match_leaves(old: Tree, new: Tree, old_start: int, new_start: int) -> Iterator[tuple[int, int]]:
@@ -141,5 +145,5 @@ def _output_starts(interface: Interface) -> tuple[dict[int, int], int]:
     for index, state in enumerate(interface.states):
         if state.returned:
             starts[index] = position
-            position += sum(1 for _ in leaf_paths(state.tree))
+            position += leaf_count(state.tree)
     return starts, position

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator
 
 from ..node import Node
 from .program_matching import ProgramMatching
 
 __all__ = ["Moves"]
-
-_LINE = re.compile(r":[0-9]+")
 
 
 class Moves:
@@ -62,5 +59,5 @@ def _by_content(nodes: Iterator[tuple[str, Node]]) -> dict[Hashable, list[tuple[
     groups: dict[Hashable, list[tuple[str, Node]]] = {}
     for name, node in nodes:
         attributes = repr([value for key, value in node.attributes().items() if key not in node.reference_names()])
-        groups.setdefault((node.op, node.types, attributes, _LINE.sub("", node.source)), []).append((name, node))
+        groups.setdefault((node.op, node.types, attributes, node.place), []).append((name, node))
     return groups

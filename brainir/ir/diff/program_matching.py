@@ -177,13 +177,12 @@ class ProgramMatching:
             if pair.nodes[index] < 0:
                 continue
             before, after = pair.old.nodes[index], pair.new.nodes[pair.nodes[index]]
-            for attribute in before.reference_names():
-                if attribute in after.reference_names():
-                    first, second = _names(before, attribute), _names(after, attribute)
-                    operands = _operands(before, attribute), _operands(after, attribute)
-                    for old, new in zip(first, second, strict=False):
-                        if (old, new) not in self._compared:
-                            yield old, new, *self._sides(old, new, (pair, *operands))
+            referred = dict(after.references())
+            for attribute, names in before.references():
+                for old, new in zip(names, referred.get(attribute, ()), strict=False):
+                    if (old, new) not in self._compared:
+                        operands = _operands(before, attribute), _operands(after, attribute)
+                        yield old, new, *self._sides(old, new, (pair, *operands))
 
     def _sides(
         self, old: str, new: str, use: tuple[FunctionMatching, list[str], list[str]] | None
@@ -286,11 +285,6 @@ def _callees_first(program: Program) -> Iterator[str]:
 
 def _callees(function: Function) -> Iterator[str]:
     return (callee for node in function.nodes for callee in node.callees())
-
-
-def _names(node: Node, attribute: str) -> tuple[str, ...]:
-    value = getattr(node, attribute)
-    return (value,) if isinstance(value, str) else value or ()
 
 
 def _operands(node: Node, attribute: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -15,8 +14,6 @@ from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
 
 __all__ = ["relabel"]
-
-_LINE = re.compile(r":[0-9]+")
 
 
 @collector_paused()
@@ -84,13 +81,12 @@ def _relabel_function(function: Function, matching: ProgramMatching, names: Name
     written: list[AnyNode] = []
     for index in nodes:
         node = function.nodes[index]
-        partner = pair.old_nodes[index] if pair is not None else -1
-        source = pair.old.nodes[partner].source if pair is not None and partner >= 0 else ""
-        kept = old_lines and _LINE.sub("", source) == _LINE.sub("", node.source)
+        partner = pair.old.nodes[pair.old_nodes[index]] if pair is not None and pair.old_nodes[index] >= 0 else node
+        kept = old_lines and partner.place == node.place
         changes = {
             "inputs": tuple([values.get(name, name) for name in node.inputs]),
             "outputs": tuple([values[name] for name in node.outputs]),
-            "source": source if kept else node.source,
+            "source": partner.source if kept else node.source,
         }
         renamed = node.model_copy(update=changes)
         written.append(renamed.with_callees(names.functions) if node.reference_names() else renamed)

@@ -42,14 +42,7 @@ def format_changes(changes: Sequence[Change], shown: int = _SHOWN) -> str:
     lines: list[str] = []
     blocks: dict[str, list[Change]] = {}
     for change in changes:
-        title = (
-            "functions:"
-            if change.kind == "function"
-            else f"def {change.function}:"
-            if change.function
-            else "interface:"
-        )
-        blocks.setdefault(title, []).append(change)
+        blocks.setdefault(_title(change), []).append(change)
     room = shown
     for title, inside in blocks.items():
         lines.append(title)

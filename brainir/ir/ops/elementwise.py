@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from ..node import Node, Traits
 from .sharding import Sharding
-from .traits import ELEMENTWISE, elementwise_linear_in
+from .traits import ELEMENTWISE, FLAT, elementwise_linear_in
 
 
 class Unary(Node):
@@ -20,6 +20,7 @@ class Unary(Node):
     family_traits: ClassVar[Traits] = ELEMENTWISE
     op_traits: ClassVar[dict[str, Traits]] = {
         **{op: elementwise_linear_in(0) for op in ("conj", "copy", "imag", "neg", "real")},
+        **dict.fromkeys(("ceil", "floor", "sign"), FLAT),
         "stop_gradient": Traits(elementwise=True, linear=(0,), blocks_gradient=True),
     }
 
@@ -48,7 +49,7 @@ class Round(Node):
 
     op: Literal["round"] = "round"
     rounding_method: int
-    family_traits: ClassVar[Traits] = ELEMENTWISE
+    family_traits: ClassVar[Traits] = FLAT
 
 
 class ReducePrecision(Node):
@@ -72,6 +73,7 @@ class Binary(Node):
     op_traits: ClassVar[dict[str, Traits]] = {
         "mul": elementwise_linear_in(0, 1),
         "div": elementwise_linear_in(0),
+        "nextafter": FLAT,
     }
 
 

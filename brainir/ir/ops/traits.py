@@ -10,6 +10,7 @@ Ints = tuple[int, ...]
 Scalar = bool | int | FiniteFloat | str | None
 
 ELEMENTWISE = Traits(elementwise=True)
+FLAT = Traits(elementwise=True, flat=True)
 STRUCTURAL = Traits(structural=True, linear=(0,))
 REDUCTION = Traits(reduction=True)
 CONTROL = Traits(control=True)

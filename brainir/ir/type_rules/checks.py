@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..types import TensorType
+from ..wording import counted
 from .element_types import kind_of
 from .registry import Shape, TypeRuleError, Types
 
@@ -18,7 +19,6 @@ __all__ = [
     "check_sizes",
     "common_shape",
     "list_types",
-    "plural",
     "same_dtype",
     "without",
 ]
@@ -30,12 +30,7 @@ MAX_RANK = 64
 def check_count(operands: Types, count: int) -> None:
     """Check the number of operands."""
     if len(operands) != count:
-        raise TypeRuleError(f"it takes {plural(count, 'operand')}, not {len(operands)}")
-
-
-def plural(count: int, noun: str) -> str:
-    """Return the number and the noun, such as ``2 operands``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        raise TypeRuleError(f"it takes {counted(count, 'operand')}, not {len(operands)}")
 
 
 def check_kind(dtype: str, kinds: frozenset[str], what: str = "the operand") -> None:

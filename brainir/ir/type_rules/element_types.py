@@ -8,6 +8,7 @@ from .registry import TypeRuleError
 __all__ = [
     "ANY",
     "BOOL",
+    "COMPLEX_OF",
     "DISCRETE",
     "FLOAT",
     "INEXACT",
@@ -36,6 +37,7 @@ ORDERED = INTEGER | FLOAT | BOOL
 PLAIN = NUMBER | BOOL
 ANY = PLAIN | {"key", "float0"}
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
+COMPLEX_OF = {real: name for name, real in REAL_OF.items()}
 
 
 def kind_of(dtype: str) -> str:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from .. import ops
 from ..types import TensorType
-from .checks import check_count, check_kind, common_shape, list_types, plural, same_dtype
-from .element_types import ANY, DISCRETE, FLOAT, INEXACT, INTEGER, NUMBER, ORDERED, PLAIN, REAL_OF, bits_of, kind_of
+from ..wording import counted
+from .checks import check_count, check_kind, common_shape, list_types, same_dtype
+from .element_types import (
+    ANY,
+    COMPLEX_OF,
+    DISCRETE,
+    FLOAT,
+    INEXACT,
+    INTEGER,
+    NUMBER,
+    ORDERED,
+    PLAIN,
+    REAL_OF,
+    bits_of,
+    kind_of,
+)
 from .registry import Callees, TypeRuleError, Types, rule, rule_by_types
 
-_COMPLEX_OF = {real: name for name, real in REAL_OF.items()}
 _ACCEPTED = {
     **dict.fromkeys(("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh"), INEXACT),
     **dict.fromkeys(ops.UnaryAccuracy.ops(), INEXACT),
@@ -40,9 +53,9 @@ _ACCEPTED = {
 
 
 def _complex_of(dtype: str) -> str:
-    if dtype not in _COMPLEX_OF:
+    if dtype not in COMPLEX_OF:
         raise TypeRuleError(f"the operand has element type {dtype}, but must be float32 or float64")
-    return _COMPLEX_OF[dtype]
+    return COMPLEX_OF[dtype]
 
 
 @rule_by_types(ops.Unary, ops.UnaryAccuracy)
@@ -143,7 +156,7 @@ def _compare(op: str, operands: Types) -> Types:
 @rule_by_types(ops.SelectN)
 def _select_n(_op: str, operands: Types) -> Types:
     if len(operands) < 2:
-        raise TypeRuleError(f"it takes a predicate and at least one case, not {plural(len(operands), 'operand')}")
+        raise TypeRuleError(f"it takes a predicate and at least one case, not {counted(len(operands), 'operand')}")
     which, *cases = operands
     check_kind(which.dtype, DISCRETE, "the predicate")
     same_dtype(operands[1:])

@@ -8,7 +8,7 @@ from .. import ops
 from ..errors import FormatError
 from ..interface import leaf_count
 from ..types import TensorType
-from .checks import plural
+from ..wording import counted
 from .registry import Callees, TypeRuleError, Types, rule
 
 
@@ -27,7 +27,7 @@ def _callback(node: ops.Callback, operands: Types, callees: Callees) -> Types:
     _check_given_once(node.keywords)
     wanted = leaf_count(node.arguments) + sum(leaf_count(tree) for _, tree in node.keywords)
     if wanted != len(operands):
-        raise TypeRuleError(f"it has {plural(len(operands), 'operand')} for {wanted} leaves of arguments")
+        raise TypeRuleError(f"it has {counted(len(operands), 'operand')} for {wanted} leaves of arguments")
     if node.op == "debug_callback" and node.outputs:
         raise TypeRuleError("a debug_callback has no results")
     return _declared(node)

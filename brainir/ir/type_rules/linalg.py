@@ -5,10 +5,10 @@ from __future__ import annotations
 from .. import ops
 from ..types import TensorType
 from .checks import check_count, check_kind, list_types, same_dtype
-from .element_types import FLOAT, INEXACT, INTEGER, REAL_OF
+from .element_types import COMPLEX_OF, FLOAT, INEXACT, INTEGER, REAL_OF
 from .registry import Callees, Shape, TypeRuleError, Types, rule
 
-_COMPLEX_OF = {**{real: name for name, real in REAL_OF.items()}, **{name: name for name in REAL_OF}}
+_COMPLEX_OF = {**COMPLEX_OF, **{name: name for name in REAL_OF}}
 
 
 def _parts(operands: Types, ranks: tuple[int, ...], kinds: frozenset[str] = INEXACT) -> tuple[str, Shape, list[Shape]]:

@@ -6,11 +6,9 @@ from .. import ops
 from ..types import TensorType
 from .checks import check_axes, check_count, check_kind, check_sizes, same_dtype
 from .contraction_reduction import preferred_dtype, product_dtype, product_shape
-from .element_types import INTEGER, PLAIN, REAL_OF
+from .element_types import COMPLEX_OF, INTEGER, PLAIN, REAL_OF
 from .registry import Callees, Shape, TypeRuleError, Types, rule
 from .windows import dilated, window_count
-
-_COMPLEX_OF = {real: name for name, real in REAL_OF.items()}
 
 
 @rule(ops.RaggedDotGeneral)
@@ -89,7 +87,7 @@ def _fft(node: ops.Fft, operands: Types, _: Callees) -> Types:
     check_count(operands, 1)
     (kind,) = operands
     lengths, real = check_sizes(node.fft_lengths, "fft_lengths"), node.fft_type == "RFFT"
-    if kind.dtype not in (_COMPLEX_OF if real else REAL_OF):
+    if kind.dtype not in (COMPLEX_OF if real else REAL_OF):
         raise TypeRuleError(f"{node.fft_type} takes {'float32 or float64' if real else 'complex numbers'}, not {kind}")
     if not 1 <= len(lengths) <= kind.ndim:
         raise TypeRuleError(f"fft_lengths {lengths} must have an entry for 1 up to {kind.ndim} axes")
@@ -101,5 +99,5 @@ def _fft(node: ops.Fft, operands: Types, _: Callees) -> Types:
     if last != lengths:
         raise TypeRuleError(f"fft_lengths {lengths} must be the lengths of the last axes of {kind}")
     if real:
-        return (TensorType(_COMPLEX_OF[kind.dtype], (*before, *lengths[:-1], lengths[-1] // 2 + 1)),)
+        return (TensorType(COMPLEX_OF[kind.dtype], (*before, *lengths[:-1], lengths[-1] // 2 + 1)),)
     return (kind,)

@@ -7,6 +7,7 @@ import math
 
 from .. import ops
 from ..types import TensorType
+from ..wording import counted
 from .checks import (
     check_axes,
     check_axis,
@@ -15,7 +16,6 @@ from .checks import (
     check_platforms,
     check_sizes,
     list_types,
-    plural,
     same_dtype,
     without,
 )
@@ -139,7 +139,7 @@ def _unstack(node: ops.Unstack, operands: Types, _: Callees) -> Types:
     (kind,) = operands
     check_axis(node.axis, kind.ndim, "axis")
     if len(node.outputs) != kind.shape[node.axis]:
-        found = plural(len(node.outputs), "result")
+        found = counted(len(node.outputs), "result")
         raise TypeRuleError(f"it has {found} for an axis of length {kind.shape[node.axis]}")
     return (TensorType(kind.dtype, without(kind.shape, frozenset({node.axis}))),) * len(node.outputs)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..ir.node import Node
-from ..ir.ops import Cond, Scan
-from ..ir.program import Function, Program
-from .diagnostics import Diagnostic, diagnostic, place_of
-from .element_maps import local_maps
-from .facts import Facts
-from .inline import inline_calls
-from .passes.cond_to_select import CondToSelect
-from .passes.unroll_scans import UnrollScans
-from .reachability import reached, reaching
-from .sites import Site
-from .states import StepStates
+from ...ir.node import Node
+from ...ir.ops import Cond, Scan
+from ...ir.program import Function, Program
+from ..dataflow.reachability import reached, reaching
+from ..dataflow.sites import Site
+from ..dependence.element_maps import local_maps
+from ..diagnostics import Diagnostic, diagnostic, place_of
+from ..facts import Facts
+from ..inline import inline_calls
+from ..passes.cond_to_select import CondToSelect
+from ..passes.unroll_scans import UnrollScans
+from ..states import StepStates
 
 __all__ = ["UNROLLED_LENGTH", "OpenedProgram", "open_control_flow"]
 
@@ -96,7 +96,7 @@ def _flat(program: Program) -> Program:
     entry = inline_calls(program.entry_function, program, checkpoints=True)
     if entry is program.entry_function:
         return program
-    return program.replace(functions=tuple(entry if each.name == program.entry else each for each in program.functions))
+    return program.with_entry(entry)
 
 
 def _nodes_to_open(program: Program) -> Iterator[Node]:

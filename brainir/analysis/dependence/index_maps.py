@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.errors import AnalysisError
+from ...ir.errors import AnalysisError
 
 __all__ = [
     "MAX_MAP_SIZE",

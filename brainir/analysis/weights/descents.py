@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ir.interface import Argument, Interface, LeafTree, SequenceTree, State
-from ..ir.model import StatePath
-from ..ir.node import Node
-from ..ir.ops import Call, Scan
-from ..ir.printer import format_node, format_path
-from ..ir.program import Function, Program
-from ..ir.sharing import reachable_functions
-from ..ir.types import is_literal
-from .facts import Facts
-from .inline import fresh_name
-from .reachability import reached
-from .slices import identifiers
-from .states import HiddenLeaf, ParamLeaf, StepStates
+from ...ir.interface import Argument, Interface, LeafTree, SequenceTree, State
+from ...ir.model import StatePath
+from ...ir.node import Node
+from ...ir.ops import Call, Scan
+from ...ir.printer import format_node, format_path
+from ...ir.program import Function, Program
+from ...ir.sharing import reachable_functions
+from ...ir.types import is_literal
+from ..dataflow.reachability import reached
+from ..facts import Facts
+from ..inline import fresh_name
+from ..slices import identifiers
+from ..states import HiddenLeaf, ParamLeaf, StepStates
 
 __all__ = ["Descent", "descend"]
 

@@ -4,54 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.node import Node
-from ..ir.ops import Binary, Compare, ConvertElementType, SelectN
-from ..ir.types import TensorType
-from .routes import FLAT_OPS
-from .value_variation import mixture
-from .variation import Variation
+from ...ir.node import Node
+from ...ir.ops import ConvertElementType
+from ...ir.types import TensorType
+from .lattice import Variation
+from .values import mixture
 
 __all__ = ["ONE", "partial_of", "rounded"]
 
 ONE = Variation.constant(np.ones((), np.float32))
 _MINUS_ONE = Variation.constant(-np.ones((), np.float32))
-_FLAT = FLAT_OPS | {"is_finite", "not", "stop_gradient"}
 
 
 def partial_of(node: Node, operands: list[Variation], index: int) -> Variation | None:
     """Return the derivative of an elementwise operation by one of its operands; None if it is zero.
 
-    The operands have the shape of the result, or are the same for all elements.
+    It is asked where a derivative passes to the result. The operands have the shape of the result, or are the same for
+    all elements.
     """
-    if node.op == "mul":
-        return operands[1 - index]
-    if node.op in ("add", "add_any"):
-        return ONE
-    if node.op in _FLAT or isinstance(node, Compare):
-        return None
-    match node:
-        case Binary() if node.op == "sub":
+    match node.op:
+        case "mul":
+            return operands[1 - index]
+        case "add" | "add_any" | "convert_element_type" | "copy" | "reduce_precision":
+            return ONE
+        case "sub":
             return _MINUS_ONE if index else ONE
-        case Binary() if node.op == "div" and index == 0:
+        case "neg":
+            return _MINUS_ONE
+        case "div" if index == 0:
             divisor = operands[1]
             if not divisor.is_known:
                 return divisor.unknown()
             return Variation.constant(np.asarray(1 / divisor.number, divisor.number.dtype))
-        case Binary() if node.op == "rem" and index == 0:
+        case "rem" if index == 0:
             return ONE
-        case SelectN():
+        case "select_n":
             which = operands[0]
             if index == 0:
                 return None
             if not which.is_known:
                 return which.unknown()
             return Variation.constant(np.asarray(which.number == index - 1, np.float32))
-        case ConvertElementType():
-            return ONE
-        case _ if node.op == "neg":
-            return _MINUS_ONE
-        case _ if node.op in ("copy", "reduce_precision"):
-            return ONE
         case _:
             return Variation.of((), 0) if index in node.traits.linear else mixture(operands)
 

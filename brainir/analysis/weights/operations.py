@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 
-from ..ir.kept import kept
-from ..ir.model import StatePath
-from ..ir.node import Node
-from ..ir.ops import Cond, ConvertElementType, Scan, While
-from ..ir.types import TensorType, is_literal
-from .dependence_facts import bits
-from .routes import has_derivative, route
-from .sites import signatures_of
-from .states import ParamLeaf
-from .weights import Meeting, WeightScan, union, weight_kind
+from ...ir.kept import kept
+from ...ir.model import StatePath
+from ...ir.node import Node
+from ...ir.ops import Cond, ConvertElementType, Scan, While
+from ...ir.types import TensorType, is_literal
+from ..bit_sets import bits, union
+from ..dataflow.sites import signatures_of
+from ..routes import has_derivative, route
+from ..states import ParamLeaf
+from .kinds import Kind, weight_kind
+from .scan import Meeting, WeightScan
 
 __all__ = ["Operation", "OperationLeaf", "WeightOperations"]
 
@@ -50,7 +51,7 @@ class Operation:
     """
 
     path: StatePath
-    kind: str
+    kind: Kind
     leaves: list[OperationLeaf]
     x: str | None
     y: str
@@ -107,16 +108,13 @@ class WeightOperations:
         order = scan.leaf_number
         self.operations.sort(
             key=lambda each: (
-                self._state_number(each.path),
+                self._numbers[each.path],
                 each.nodes[:1],
                 order[each.leaves[0].leaf.value.name],
             )
         )
         self._seeds = self._by_result()
         self._direct, self._through, self._stopped = self._reach()
-
-    def _state_number(self, path: StatePath) -> int:
-        return self._numbers[path]
 
     @functools.cached_property
     def _numbers(self) -> dict[StatePath, int]:
@@ -177,7 +175,7 @@ class WeightOperations:
 
     def _sum_products(self, meeting: Meeting, total: Node) -> None:
         """Make one operation of products and their sum."""
-        kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
+        kind: Kind = "event" if meeting.node.op == "select_n" else "sparse" if total.op == "scatter_add" else "einsum"
         result, places = total.outputs[0], [meeting.index, self.scan.function.places[total.outputs[0]]]
         paths = self._paths(self.scan.leaves, meeting.weights)
         for path in paths:
@@ -231,7 +229,7 @@ class WeightOperations:
             if leaf.value.name in leads:
                 y = self._last_common(leaf.value.name, 1 << number, leads, marked, states)
                 met = met_by.get(number, [])
-                kind = "bias" if met and all(each.node.op in _SUMS for each in met) else "elementwise"
+                kind: Kind = "bias" if met and all(each.node.op in _SUMS for each in met) else "elementwise"
                 nodes = [met[0].index] if met else []
                 self.operations.append(Operation(leaf.path, kind, [OperationLeaf(leaf, y)], None, y, nodes))
 

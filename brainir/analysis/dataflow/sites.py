@@ -7,16 +7,15 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..ir.kept import keep, kept
-from ..ir.node import Node, Traits
-from ..ir.ops import OptimizationBarrier
-from ..ir.program import Function
-from ..ir.types import TensorType
-from .constants import Constants
-from .rearrange import Array, Known
-from .routes import FLAT_OPS
+from ...ir.kept import keep, kept
+from ...ir.node import Node, Traits
+from ...ir.ops import OptimizationBarrier
+from ...ir.program import Function
+from ...ir.types import TensorType
+from ..constants import Constants
+from ..rearrange import Array, Known
 
-__all__ = ["Signature", "Site", "constants_of", "keep_signatures", "signature_for", "signature_of", "signatures_of"]
+__all__ = ["Signature", "Site", "keep_signatures", "signature_for", "signature_of", "signatures_of"]
 
 _NUMBERS = itertools.count()
 
@@ -61,34 +60,34 @@ class Site(NamedTuple):
     Parameters
     ----------
     node : Node
-    operands, results : tuple of TensorType
-        Types of its operands and results.
+    signature : Signature
+        What it shares with other nodes, the types of its operands and results among it.
     constants : callable
         Returns the value of an operand that depends on no input of the function, or None.
-    signature : Signature
-        What it shares with other nodes.
     """
 
     node: Node
-    operands: tuple[TensorType, ...]
-    results: tuple[TensorType, ...]
-    constants: Known
     signature: Signature
+    constants: Known
 
     @staticmethod
     def of(node: Node, function: Function, constants: Known | None = None) -> Site:
         """Return the site of a node of a function."""
-        return Site.under(signature_of(node, function), node, constants or Constants(function))
+        return Site(node, signature_of(node, function), constants or Constants(function))
 
-    @staticmethod
-    def under(signature: Signature, node: Node, constants: Known) -> Site:
-        """Return the site of a node whose signature is known."""
-        return Site(node, signature.operands, signature.results, constants, signature)
+    @property
+    def operands(self) -> tuple[TensorType, ...]:
+        """Types of its operands."""
+        return self.signature.operands
 
+    @property
+    def results(self) -> tuple[TensorType, ...]:
+        """Types of its results."""
+        return self.signature.results
 
-def constants_of(site: Site) -> list[Array | None]:
-    """Return the values of the operands of a node, where they depend on no input."""
-    return [site.constants(operand) for operand in site.node.inputs]
+    def known_operands(self) -> list[Array | None]:
+        """Return the values of its operands, where they depend on no input."""
+        return [self.constants(operand) for operand in self.node.inputs]
 
 
 def signatures_of(function: Function) -> list[Signature]:
@@ -133,6 +132,6 @@ def _signature(schema: type[Node], op: str, types: tuple[str, ...], inputs: tupl
         repeats=traits.elementwise and not traits.control and not schema.attribute_names(),
         counts=not (traits.elementwise or traits.structural or traits.control or any(inexact)),
         inexact=inexact,
-        sloped=(False,) * len(results) if traits.blocks_gradient or op in FLAT_OPS else inexact,
+        sloped=(False,) * len(results) if traits.blocks_gradient or traits.flat else inexact,
         number=next(_NUMBERS),
     )

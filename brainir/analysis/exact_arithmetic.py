@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ir.node import Node
-from ...ir.ops import (
+from ..ir.node import Node
+from ..ir.ops import (
     Binary,
     Clamp,
     Compare,
@@ -29,8 +29,8 @@ from ...ir.ops import (
     Unary,
     Unvmap,
 )
-from ...ir.types import DTYPES, TensorType
-from ..rearrange import rearrange
+from ..ir.types import DTYPES, TensorType
+from .rearrange import rearrange
 
 __all__ = ["computed"]
 
@@ -55,6 +55,7 @@ _ON_FLOATS: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
 }
 _ON_INTEGERS: dict[str, Callable[..., Array]] = {
+    "abs": np.abs,
     "add": np.add,
     "add_any": np.add,
     "and": np.bitwise_and,

@@ -11,12 +11,13 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Function, Program, require_program
 from ..ir.wording import counted
-from .dependence_facts import NOTHING, Dependence, Verdict, bits
-from .dependence_flow import DependenceFlow
+from .bit_sets import bits
+from .dependence.flow import DependenceFlow
+from .dependence.index_maps import IndexMap
+from .dependence.lattice import NOTHING, Dependence, Verdict
 from .facts import Facts
-from .index_maps import IndexMap
 from .states import StepStates
-from .weights import WeightScan
+from .weights.scan import WeightScan
 
 __all__ = ["PositionDependence", "Verdict", "position_dependence"]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ..ir.node import Node
-from ..ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
-from ..ir.program import Function, Program
-from ..ir.types import TensorType
-from .dataflow import ForwardAnalysis
-from .dependence_facts import NO_MAPS, NOTHING, Dependence, Source, bits
+from ...ir.node import Node
+from ...ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
+from ...ir.program import Program
+from ...ir.types import TensorType
+from ..bit_sets import bits
+from ..dataflow import ForwardAnalysis
+from ..dataflow.sites import Site
+from ..rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
 from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
-from .rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
-from .sites import Site, constants_of
+from .lattice import NO_MAPS, NOTHING, Dependence, Source
 
 __all__ = ["DependenceFlow"]
 
@@ -36,12 +37,21 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     sources : sequence of Source
     through_stop_gradient : bool
         Whether a value depends on what it is a ``stop_gradient`` of.
+    blocking : frozenset of str
+        First results of nodes of the function that is run all of whose results mix what their operands see.
     """
 
     nothing = NOTHING
     shares = True
 
-    def __init__(self, program: Program, sources: Sequence[Source], *, through_stop_gradient: bool = True) -> None:
+    def __init__(
+        self,
+        program: Program,
+        sources: Sequence[Source],
+        *,
+        through_stop_gradient: bool = True,
+        blocking: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(program)
         self.sources = tuple(sources)
         self.through_stop_gradient = through_stop_gradient
@@ -49,7 +59,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         self.alike: dict[Source, int] = {}
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
-        self._blocking: frozenset[str] = frozenset()
+        self._blocking = blocking
         self._depth = 0
         self._plains: dict[tuple[int, int], Dependence] = {(0, 0): NOTHING}
 
@@ -64,25 +74,6 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             members = self.sources[number].members_in(math.prod(shape))
             return (canonical(shape, members or 1), *maps)
         return maps
-
-    def run(
-        self, function: Function, inputs: Mapping[str, Dependence], blocking: frozenset[str] = frozenset()
-    ) -> dict[str, Dependence]:
-        """Return the dependence of every value of a function that has one.
-
-        Parameters
-        ----------
-        function : Function
-        inputs : mapping
-            Dependence of the function's inputs, by name; inputs that are left out depend on nothing.
-        blocking : frozenset of str
-            First results of nodes all of whose results mix what their operands see.
-        """
-        outer, self._blocking = self._blocking, blocking
-        try:
-            return super().run(function, inputs)
-        finally:
-            self._blocking = outer
 
     def enter(self, name: str, facts: Sequence[Dependence], constants: Sequence[Array | None] = ()) -> list[Dependence]:
         """See :meth:`ForwardAnalysis.enter`."""
@@ -145,14 +136,14 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     def visit(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.visit`."""
-        if site.node.outputs and site.node.outputs[0] in self._blocking:
+        if self._blocking and not self._depth and site.node.outputs and site.node.outputs[0] in self._blocking:
             return self._mixed(site.node, facts)
         return super().visit(site, facts)
 
     def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
         if isinstance(site.node, CustomJvp):
-            return self._custom_jvp(site.node, facts, site.operands, constants_of(site))
+            return self._custom_jvp(site.node, facts, site.operands, site.known_operands())
         return self._custom_vjp(site.node, facts, site.operands)  # type: ignore[arg-type]  # the other kind
 
     def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:

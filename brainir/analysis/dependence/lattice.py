@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from .index_maps import IndexMap, same
 
-__all__ = ["NOTHING", "NO_MAPS", "Dependence", "Source", "Verdict", "bits"]
+__all__ = ["NOTHING", "NO_MAPS", "Dependence", "Source", "Verdict"]
 
 Verdict = Literal["none", "elementwise", "mixing"]
 NO_MAPS: Mapping[int, tuple[IndexMap, ...]] = MappingProxyType({})
@@ -99,11 +99,3 @@ class Dependence(NamedTuple):
 
 
 NOTHING = Dependence()
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Yield the numbers of the bits that are set, from low to high."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.node import Node
-from ..ir.ops import BroadcastInDim, Concatenate, Reshape, Rev, Slice, Split, Squeeze, Stack, Transpose, Unstack
-from ..ir.types import TensorType
-from .index_maps import MAX_MAP_SIZE, canonical, nowhere
-from .rearrange import Known, rearrange
+from ...ir.node import Node
+from ...ir.ops import BroadcastInDim, Concatenate, Reshape, Rev, Slice, Split, Squeeze, Stack, Transpose, Unstack
+from ...ir.types import TensorType
+from ..dependence.index_maps import MAX_MAP_SIZE, canonical, nowhere
+from ..rearrange import Known, rearrange
 
 __all__ = ["NONZERO", "PARAMETERS", "TIME", "Variation", "along", "moved", "total"]
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..ir.calls import calling
-from ..ir.kept import kept
-from ..ir.node import Node
-from ..ir.ops import Cond, ConvertElementType, CustomJvp, CustomVjp, DotGeneral, Scan, While
-from ..ir.program import Function, Program
-from ..ir.types import TensorType, is_literal
-from .constants import fixed_values
-from .dependence_facts import Dependence, bits
-from .dependence_flow import DependenceFlow
-from .derivative_variation import Slope
+from ...ir.calls import calling
+from ...ir.kept import kept
+from ...ir.node import Node
+from ...ir.ops import Cond, ConvertElementType, Scan, While
+from ...ir.program import Function, Program
+from ...ir.types import is_literal
+from ..bit_sets import bits, union
+from ..constants import fixed_values
+from ..dataflow.reachability import reused
+from ..dataflow.sites import signatures_of
+from ..dependence.element_maps import acts_elementwise
+from ..dependence.flow import DependenceFlow
+from ..dependence.lattice import Dependence
+from ..inline import inline_calls
+from ..jacobian import input_variations
+from ..states import ParamLeaf, StepStates
+from ..variation.flow import Slope
 from .descents import Descent, descend
-from .element_maps import acts_elementwise
-from .inline import inline_calls
-from .jacobian import input_variations
 from .opening import OpenedProgram, open_control_flow
-from .reachability import reused
-from .sites import signatures_of
-from .states import ParamLeaf, StepStates
 
-__all__ = ["Meeting", "WeightScan", "union", "weight_kind"]
+__all__ = ["Meeting", "WeightScan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +185,24 @@ class WeightScan:
     @functools.cached_property
     def dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states along ways that carry a derivative."""
-        flow = DependenceFlow(self.program, self.states.sources, through_stop_gradient=False)
-        return flow, self._follow(flow)
+        return self._follow(through_stop_gradient=False)
 
     @functools.cached_property
     def whole_dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
         """What each value sees of the old hidden states at all, where there is no derivative too."""
         if not any(map(_ends_derivatives, self.program.functions)):
             return self.dependence
-        flow = DependenceFlow(self.program, self.states.sources)
-        return flow, self._follow(flow)
+        return self._follow(through_stop_gradient=True)
 
-    def _follow(self, flow: DependenceFlow) -> dict[str, Dependence]:
+    def _follow(self, *, through_stop_gradient: bool) -> tuple[DependenceFlow, dict[str, Dependence]]:
+        flow = DependenceFlow(
+            self.program,
+            self.states.sources,
+            through_stop_gradient=through_stop_gradient,
+            blocking=self.blocking,
+        )
         starts = {hidden.old: flow.start(number) for number, hidden in enumerate(self.states.hidden)}
-        return flow.run(self.function, starts, self.blocking)
+        return flow, flow.run(self.function, starts)
 
     @functools.cached_property
     def variations(self) -> dict[str, Slope]:
@@ -243,54 +247,3 @@ def _ends_derivatives(function: Function) -> bool:
         return True
     kinds = {signature.number: signature for signature in signatures_of(function)}.values()
     return any(each.traits.blocks_gradient or (each.operands and each.counts) for each in kinds)
-
-
-def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
-    """Return the union of the bit sets of some values; those without one count as empty."""
-    mask = 0
-    for name in names:
-        if name in masks:
-            # The same number where there is one only: it can have as many digits as there are parameters.
-            mask = mask | masks[name] if mask else masks[name]
-    return mask
-
-
-_KINDS = {"conv_general_dilated": "conv", "dynamic_slice": "embedding", "gather": "embedding"}
-
-
-def weight_kind(node: Node, weight: str, function: Function, program: Program) -> str:
-    """Name the kind of a weight operation that mixes positions.
-
-    Parameters
-    ----------
-    node : Node
-    weight : str
-        The operand that is made of parameters.
-    function : Function
-        The function that the node is in.
-    program : Program
-        Holds the functions of a node with a derivative rule.
-    """
-    if isinstance(node, DotGeneral):
-        (left, _), (batch, _) = node.dimension_numbers
-        if batch:
-            return "grouped"
-        return "dense" if len(left) == 1 and function.type_of(weight).ndim == 2 else "einsum"
-    if isinstance(node, CustomJvp | CustomVjp):
-        return _custom_kind(node, weight, program)
-    return _KINDS.get(node.op, "other")
-
-
-def _custom_kind(node: CustomJvp | CustomVjp, weight: str, program: Program) -> str:
-    """Name the kind of an operation with a derivative rule of its own, by what its function does with the weight.
-
-    Products of sparse matrices are written so (brainevent's, and those of ``jax.experimental.sparse``), and the
-    embedding of brainstate.
-    """
-    body = inline_calls(program.function(node.function), program, keep_rules=False)
-    if any(each.op == "scatter_add" and TensorType.parse(each.types[0]).is_inexact for each in body.nodes):
-        return "sparse"
-    inside = body.inputs[node.inputs.index(weight)]
-    users = body.users.get(inside, ())
-    picked = bool(users) and all(_KINDS.get(user.op) == "embedding" and user.inputs[0] == inside for user in users)
-    return "embedding" if picked else "custom"

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain
 
-from ..ir.node import Node
-from ..ir.program import Function
-from ..ir.types import is_literal
+from ...ir.node import Node
+from ...ir.program import Function
+from ...ir.types import is_literal
 
 __all__ = ["reached", "reaching", "reused"]
 

@@ -8,17 +8,17 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..ir.constant import Constant
-from ..ir.node import Node
-from ..ir.ops import CustomJvp, CustomVjp
-from ..ir.program import Function, Program
-from ..ir.types import TensorType, literal_array
-from .dataflow import ForwardAnalysis
+from ...ir.constant import Constant
+from ...ir.node import Node
+from ...ir.ops import CustomJvp, CustomVjp
+from ...ir.program import Function, Program
+from ...ir.types import TensorType, literal_array
+from ..dataflow import ForwardAnalysis
+from ..dataflow.sites import Site
+from ..rearrange import Known
+from .lattice import TIME, Variation, moved, total
 from .partials import ONE, partial_of, rounded
-from .rearrange import Known
-from .sites import Site
-from .value_variation import computed, time_of, variations_of
-from .variation import TIME, Variation, moved, total
+from .values import computed, time_of, variations_of
 
 __all__ = ["Derivatives", "Slope", "VariationFlow"]
 

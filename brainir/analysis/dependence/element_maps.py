@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.node import Node
-from ..ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
-from ..ir.program import Function, Program
-from ..ir.types import TensorType
-from .dependence_facts import NOTHING, Source
-from .dependence_flow import DependenceFlow
+from ...ir.node import Node
+from ...ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ...ir.program import Function, Program
+from ...ir.types import TensorType
+from ..dataflow.sites import Site, signature_for
+from .flow import DependenceFlow
 from .index_maps import IndexMap, nowhere
-from .sites import Site, signature_for
+from .lattice import NOTHING, Source
 
 __all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps", "mixing_kind"]
 
@@ -54,7 +54,7 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
         return False
     flow = DependenceFlow(program, [Source(kind.shape) for kind in kinds])
     inputs = [flow.start(number) for number in range(len(kinds))]
-    site = Site.under(signature_for(node, kinds), node, lambda operand: None)
+    site = Site(node, signature_for(node, kinds), lambda operand: None)
     for result in flow.visit(site, inputs):
         for number, kind in enumerate(kinds):
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):

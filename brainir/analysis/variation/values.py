@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ir.node import Node
-from ..ir.ops import ArgReduce, Binary, ConvertElementType, DotGeneral, IntegerPow, Iota, Reduce, SelectN
-from ..ir.types import TensorType
-from .sites import Site
-from .variation import PARAMETERS, TIME, Variation, along, moved
+from ...ir.node import Node
+from ...ir.ops import ArgReduce, Binary, ConvertElementType, DotGeneral, IntegerPow, Iota, Reduce, SelectN
+from ...ir.types import TensorType
+from ..dataflow.sites import Site
+from .lattice import PARAMETERS, TIME, Variation, along, moved
 
 __all__ = ["computed", "mixture", "time_of", "variations_of"]
 
