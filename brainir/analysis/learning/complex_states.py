@@ -7,7 +7,7 @@ from ...ir.node import Node
 from ...ir.printer import format_node
 from ...ir.program import Program
 from ..groups import HiddenGroup
-from ..reachability import reached
+from ..dataflow.reachability import reached
 from ..routes import has_derivative
 from .tails import Tail
 
