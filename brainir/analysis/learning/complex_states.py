@@ -6,8 +6,8 @@ from ...ir.errors import AnalysisError
 from ...ir.node import Node
 from ...ir.printer import format_node
 from ...ir.program import Program
-from ..groups import HiddenGroup
 from ..dataflow.reachability import reached
+from ..groups import HiddenGroup
 from ..routes import has_derivative
 from .tails import Tail
 
