@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.memory.function_keys import FunctionKeys
-from brainir.frontend.memory.lowering_keys import LoweringKeys
+from brainir.frontend.keys.function_keys import FunctionKeys
+from brainir.frontend.keys.lowering_keys import LoweringKeys
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir.frontend.keys.function_keys import FunctionKeys
+from brainir.frontend.keys.wrapped import UnknownBehaviourError
 from brainir.frontend.memory import forgetting
-from brainir.frontend.memory.function_keys import FunctionKeys
-from brainir.frontend.memory.wrapped import UnknownBehaviourError
 
 X = jnp.array([-0.7, 0.2, 1.5])
 

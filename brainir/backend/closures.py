@@ -20,6 +20,7 @@ from .expressions import (
     Apply,
     Attribute,
     BatchingRuleOf,
+    CallableOf,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -41,18 +42,16 @@ from .expressions import (
     SplitAt,
     Tuple,
     Variable,
-    reads,
+    walk,
 )
 from .meshes import abstract_mesh_of, mesh_of, sharding_of
 from .prelude import prelude
 from .values import literal_array
 
-__all__ = ["CallableOf", "Closures", "Environment", "resolve", "split_at", "varies"]
+__all__ = ["Closures", "Environment", "resolve", "split_at", "varies"]
 
 Environment = dict[str, Any]
 Compiled = Callable[[Environment], Any]
-CallableOf = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
-"""What stands for a Python function that is made of functions of the program."""
 
 _MODULES: dict[str, Any] = {
     "ad_checkpoint": jax.ad_checkpoint,
@@ -138,7 +137,8 @@ class Closures:
             case Lambda(parameters, body):
                 result = self.of(body)
                 variables = tuple(map(_variable, parameters))
-                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in reads(body)}
+                read = [part for part in walk(body) if isinstance(part, Operand | Variable)]
+                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in read}
                 return functools.partial(_closure, result, variables, needed)
             case Splat():
                 raise TypeError("a Splat stands only among arguments or items")

@@ -18,8 +18,8 @@ from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .bindings import Bindings
 from .bound_primitives import bind, is_bound
-from .closures import CallableOf, Closures, Environment, resolve, split_at, varies
-from .expressions import Apply, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
+from .closures import Closures, Environment, resolve, split_at, varies
+from .expressions import Apply, CallableOf, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
 from .meshes import placed
 from .rules import expression_of, gives_tuple
 from .values import abstract, constant_value, literal_value

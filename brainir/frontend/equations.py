@@ -5,7 +5,6 @@ Their rules see the whole equation, and can lower functions in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from .control import FunctionTable
 from .rules import Attributes, UnsupportedError, node_attributes
 from .rules.registry import ints
 
-__all__ = ["EQUATION_RULES"]
+__all__ = ["RULES"]
 
 
 def _top_k(table: FunctionTable, equation: Any) -> Attributes:
@@ -78,14 +77,14 @@ def _none_left(params: dict[str, Any]) -> None:
         raise UnsupportedError(f"the parameter {name}={value!r} is not known")
 
 
-EQUATION_RULES: dict[str, tuple[tuple[str, ...], Callable[[FunctionTable, Any], Attributes]]] = {
-    "gather": (("gather",), _gather),
-    "random_bits": (("random_bits",), _drawn),
-    "random_gamma": (("random_gamma",), _drawn),
-    "random_split": (("random_split",), _drawn),
-    "reduce": (("reduce",), _reduce),
-    "reduce_window": (("reduce_window",), _reduce_window),
-    "scatter": (("scatter", "scatter_apply"), _scatter),
-    "top_k": (("top_k",), _top_k),
+RULES = {
+    "gather": ("gather", _gather),
+    "random_bits": ("random_bits", _drawn),
+    "random_gamma": ("random_gamma", _drawn),
+    "random_split": ("random_split", _drawn),
+    "reduce": ("reduce", _reduce),
+    "reduce_window": ("reduce_window", _reduce_window),
+    "scatter": ("scatter", _scatter),  # or scatter_apply
+    "top_k": ("top_k", _top_k),
 }
-"""Primitive name to the operations it can be, the usual one first, and the attribute rule."""
+"""Primitive name to operation and rule."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
@@ -12,9 +11,10 @@ import jax
 from ..ir.errors import LoweringError
 from ..ir.interface import SequenceTree, Tree, leaves
 from . import jax_compat
+from .keys.function_keys import FunctionKeys
+from .keys.lowering_keys import LoweringKeys
+from .keys.wrapped import UnknownBehaviourError
 from .literals import literal
-from .memory.function_keys import FunctionKeys
-from .memory.wrapped import UnknownBehaviourError
 from .rules import Attributes, UnsupportedError
 from .trees import TreeReader
 
@@ -29,8 +29,6 @@ CALLBACKS = {
 }
 """Primitives that call a Python function on the host, with the operation."""
 
-_DEEPEST = 8
-
 
 class External(NamedTuple):
     """A function that is called on the host.
@@ -42,7 +40,7 @@ class External(NamedTuple):
     wanted : str
         The name that it would have if it were alone.
     held : callable, optional
-        The function, where ids of what it holds are in the key.
+        The function, where the key is that of one program only.
     """
 
     key: Hashable
@@ -55,14 +53,17 @@ class ExternalNames:
 
     Parameters
     ----------
-    keys : FunctionKeys
+    lasting : FunctionKeys
         Tell functions apart that are made anew.
+    within : LoweringKeys
+        Do so for one program, where that cannot be told for good.
     """
 
-    def __init__(self, keys: FunctionKeys) -> None:
+    def __init__(self, lasting: FunctionKeys, within: LoweringKeys) -> None:
         self._names: dict[Hashable, str] = {}
         self._named: dict[str, External] = {}
-        self._keys = keys
+        self._lasting = lasting
+        self._within = within
 
     def of(self, function: Any, *, pure: bool = False) -> str:
         """Return the name of a function, always the same for one function.
@@ -75,13 +76,13 @@ class ExternalNames:
             inner = inner.func
         wanted = str(getattr(inner, "__name__", type(inner).__name__)).strip("<>")
         wanted = wanted if wanted.isidentifier() else "external"
+        given = getattr(function, "brainir_external", function)
         if not pure:
-            return self.named(External((id(getattr(function, "brainir_external", function)), wanted), wanted, function))
+            return self.named(External((id(given), wanted), wanted, function))
         try:
-            key = self._keys.of(function).content
+            return self.named(External((self._lasting.of(given).content, wanted), wanted, None))
         except UnknownBehaviourError:
-            return self.named(External(_content(function), wanted, function))
-        return self.named(External(key, wanted, None))
+            return self.named(External((self._within.of(given).content, wanted), wanted, function))
 
     def named(self, external: External) -> str:
         """Return the name of a function that may have been met in another program."""
@@ -97,35 +98,6 @@ class ExternalNames:
     def behind(self, name: str) -> External:
         """Return the function that has a name."""
         return self._named[name]
-
-
-def _content(value: Any, depth: int = 0) -> Hashable:
-    """Return a key that is equal for functions of the same code, namespace and contents, and for equal plain values.
-
-    Anything else equals only itself; so does what is held so deep that it may hold itself.
-    """
-    if isinstance(value, bool | int | float | str | bytes | None):
-        return type(value), repr(value)
-    within = functools.partial(_content, depth=depth + 1)
-    if depth < _DEEPEST:
-        if type(value) in (tuple, list):
-            return (type(value), *map(within, value))
-        if type(value) is dict:
-            return (dict, *((within(name), within(item)) for name, item in value.items()))
-        if isinstance(value, functools.partial):
-            return functools.partial, within(value.func), within(value.args), within(value.keywords)
-        if isinstance(value, types.FunctionType):
-            cells = tuple([within(cell.cell_contents) if _is_set(cell) else None for cell in value.__closure__ or ()])
-            held = (value.__defaults__, value.__kwdefaults__, vars(value))
-            return value.__code__, id(value.__globals__), value.__name__, within(held), cells
-    return id(value)
-
-
-def _is_set(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
 
 
 def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:

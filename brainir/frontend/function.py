@@ -22,8 +22,8 @@ from ..ir.program import Program
 from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr, open_jaxpr
+from .keys.wrapped import jitted
 from .lowering import Lowering
-from .memory.wrapped import jitted
 from .naming import value_names
 from .table import identifier
 from .tracing import trace

@@ -340,7 +340,7 @@ def traceback_frames(traceback: Any) -> tuple[Sequence[CodeType], Sequence[int],
     return codes, offsets, type(traceback).code_addr2line
 
 
-def bind(equation: Equation, operands: Sequence[Any]) -> list[Any]:
+def bind(equation: Equation, *operands: Any) -> list[Any]:
     """Return what the primitive of an equation gives for these operands."""
     given = equation.primitive.get_bind_params(equation.params)
     # Before JAX 0.10, functions come apart from the parameters.

@@ -16,7 +16,7 @@ import numpy as np
 from jax.interpreters import ad
 
 from .jax_compat import Equation, as_closed, is_literal, moves, open_jaxpr, spec_of
-from .memory.wrapped import traced_rule
+from .keys.wrapped import traced_rule
 from .tracing import evaluated, make_jaxpr, without_source
 
 __all__ = [
@@ -25,14 +25,12 @@ __all__ = [
     "operand_specs",
     "rule_functions",
     "rule_operands",
-    "rule_specs",
     "trace_custom_jvp",
     "trace_jvp_case",
     "trace_transpose",
     "trace_transposed_jvp",
     "trace_vjp_case",
     "trace_vjp_rules",
-    "with_float0",
     "with_own_rules",
 ]
 
@@ -71,7 +69,7 @@ def trace_custom_jvp(equation: Equation) -> Any:
         moved = [_instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
         return results[: len(outputs)], moved
 
-    return make_jaxpr(rule)(*rule_specs(kinds))
+    return make_jaxpr(rule)(*_rule_specs(kinds))
 
 
 def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
@@ -93,7 +91,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
     def _rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         moving = [tangent for tangent, kind in zip(tangents, kinds, strict=True) if moves(kind)]
         values = evaluated(jvp, *primals, *moving)
-        return values[: len(outputs)], with_float0(values[len(outputs) :], outputs)
+        return values[: len(outputs)], _with_float0(values[len(outputs) :], outputs)
 
     structures: list[Any] = []
 
@@ -107,7 +105,7 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
 
     def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         back = jax.tree.unflatten(structures[-1], residuals)
-        returned = back(with_float0(cotangents, outputs))
+        returned = back(_with_float0(cotangents, outputs))
         return [cotangent for cotangent, kind in zip(returned, kinds, strict=True) if moves(kind)]
 
     residuals = [spec_of(aval) for aval in fwd.out_avals[len(outputs) :]]
@@ -145,7 +143,7 @@ def operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
     return [spec_of(atom.aval) for atom in equation.invars]
 
 
-def rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
+def _rule_specs(kinds: Sequence[Any]) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
     """Return what is traced for operands and for their inexact tangents."""
     return [spec_of(kind) for kind in kinds], [spec_of(kind) for kind in kinds if moves(kind)]
 
@@ -380,7 +378,7 @@ def _cotangent(kind: Any) -> Any:
     return getattr(kind, "to_ct_aval", kind.to_tangent_aval)()
 
 
-def with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+def _with_float0(given: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
     """Return tangents or cotangents of all values from those of inexact ones."""
     values = iter(given)
     return [next(values) if moves(kind) else _float0(kind) for kind in kinds]

@@ -13,19 +13,18 @@ from ..ir.errors import LoweringError
 from ..ir.node import Node
 from ..ir.ops import schema_of
 from ..ir.program import Function
-from . import control, jax_compat, mesh_regions, parallel
+from . import control, equations, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
-from .equations import EQUATION_RULES
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import batching, noinline
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .memory.function_keys import FunctionKeys
+from .keys.function_keys import FunctionKeys
+from .keys.lowering_keys import LoweringKeys
 from .memory.functions import known_function
-from .memory.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
 from .refused import refusal
@@ -63,7 +62,7 @@ class Lowering:
         self.table = Table()
         self.problems: list[str] = []
         lasting, within = FunctionKeys(), LoweringKeys()
-        self.externals = ExternalNames(lasting)
+        self.externals = ExternalNames(lasting, within)
         self.memory = Remembering(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering(within)
@@ -280,7 +279,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **mesh_regions.RULES,
     **batching.RULES,
     **noinline.RULES,
-    **{name: (ops[0], rule) for name, (ops, rule) in EQUATION_RULES.items()},
+    **equations.RULES,
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
 }
@@ -312,9 +311,8 @@ def _remembered_node(primitive: str, params: tuple[tuple[str, Any], ...]) -> Nod
 
 def lowered_ops() -> frozenset[str]:
     """Return the operations that JAX primitives are lowered to."""
-    stored = ("pure_callback", "io_callback", "debug_callback", "custom_call", "no_derivative")
-    several = (op for ops, _ in EQUATION_RULES.values() for op in ops)
-    return frozenset((*stored, *(op for op, _ in (*RULES.values(), *_HARD.values())), *OTHER_OPS, *several))
+    named = (*CALLBACKS.values(), "custom_call", "no_derivative", "scatter_apply", *OTHER_OPS)
+    return frozenset((*named, *(op for op, _ in (*RULES.values(), *_HARD.values()))))
 
 
 def lowered_primitives() -> frozenset[str]:

@@ -27,7 +27,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from .registry import Types, as_keywords, as_operands, call, member, rule
+from .registry import Types, as_keywords, as_operands, call, first_of, member, rule
 
 
 def _splat(name: str) -> Splat:
@@ -209,8 +209,7 @@ def _name(node: Any, types: Types) -> Expression:
 
 @rule("optimization_barrier")
 def _optimization_barrier(node: Any, types: Types) -> Expression:
-    barrier = Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),))
-    return Item(barrier, 0) if len(node.outputs) == 1 else barrier
+    return first_of(node, Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),)))
 
 
 @rule("custom_linear_solve")

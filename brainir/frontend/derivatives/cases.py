@@ -31,7 +31,7 @@ UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueErr
 
 _MOST_CASES = 64
 # What a rule raises that was not written for a case. JAX raises it too, when the case occurs.
-_REFUSALS = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError, AttributeError, AssertionError)
+_REFUSALS = (*UNTRACEABLE, AttributeError, AssertionError)
 
 
 class NoRuleError(Exception):

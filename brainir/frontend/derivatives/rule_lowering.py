@@ -9,9 +9,9 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import jax_compat, jax_rules
+from ..keys.key import Key, Parts
+from ..keys.lowering_keys import LoweringKeys, is_too_high
 from ..memory.jaxprs import Rule
-from ..memory.keys import Key, Parts
-from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..memory.remembering import Behaviour
 from ..rules import Attributes
 from ..table import Table, identifier

@@ -6,14 +6,14 @@ Like :mod:`..jax_compat`, it reads what JAX may rename or move between versions.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from ..jax_compat import Equation, moves, spec_of
-from ..jax_rules import avals, operand_specs, rule_specs, with_float0
+from ..jax_compat import Equation, bind, moves
+from ..jax_rules import operand_specs
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
 from .implementations import implementation
@@ -35,12 +35,10 @@ def trace_primitive(equation: Equation) -> Any:
     Exception
         Whatever the implementation raises when it cannot be traced.
     """
-    compute = implementation(equation)
+    compute = _computing(equation)
 
     def run(*operands: Any) -> list[Any]:
-        found = compute(*operands)
-        results = found if equation.primitive.multiple_results else [found]
-        return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
+        return [as_weak_as(result, var.aval) for result, var in zip(compute(*operands), equation.outvars, strict=True)]
 
     return make_jaxpr(run)(*operand_specs(equation))
 
@@ -53,7 +51,7 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     NotImplementedError
         If the primitive has no such rule.
     """
-    return _trace_jvp(equation, functools.partial(equation.primitive.bind, **equation.params))
+    return _trace_jvp(equation, functools.partial(bind, equation), _inexact(equation.invars))
 
 
 def trace_implementation_jvp(equation: Equation) -> Any:
@@ -64,38 +62,43 @@ def trace_implementation_jvp(equation: Equation) -> Any:
     Exception
         Whatever JAX or the implementation raises when it cannot be differentiated.
     """
-    return _trace_jvp(equation, implementation(equation))
+    return _trace_jvp(equation, _computing(equation), _inexact(equation.invars))
 
 
 def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
     """Trace the derivative rule of a primitive where only some operands are perturbed; as :func:`trace_jvp_case`."""
-    kinds, outputs = avals(equation)
-
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        def run(*moving: Any) -> list[Any]:
-            operands = {**dict(enumerate(primals)), **dict(zip(perturbed, moving, strict=True))}
-            results = equation.primitive.bind(*operands.values(), **equation.params)
-            return list(results) if equation.primitive.multiple_results else [results]
-
-        results, moved = jax.jvp(run, tuple(primals[place] for place in perturbed), tuple(tangents))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
-
-    closed = make_jaxpr(rule)([spec_of(kind) for kind in kinds], [spec_of(kinds[place]) for place in perturbed])
-    return closed, tuple(place for place, kind in enumerate(outputs) if moves(kind))
+    return _trace_jvp(equation, functools.partial(bind, equation), perturbed), _inexact(equation.outvars)
 
 
-def _trace_jvp(equation: Equation, function: Any) -> Any:
-    kinds, outputs = avals(equation)
+def _computing(equation: Equation) -> Callable[..., list[Any]]:
+    """Return what computes the results of a primitive, as a list."""
+    compute = implementation(equation)
 
     def run(*operands: Any) -> list[Any]:
-        results = function(*operands)
+        results = compute(*operands)
         return list(results) if equation.primitive.multiple_results else [results]
 
-    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        results, moved = jax.jvp(run, tuple(primals), tuple(with_float0(tangents, kinds)))
-        return results, [tangent for tangent, kind in zip(moved, outputs, strict=True) if moves(kind)]
+    return run
 
-    return make_jaxpr(rule)(*rule_specs(kinds))
+
+def _inexact(atoms: Sequence[Any]) -> tuple[int, ...]:
+    """Return which of these can have tangents."""
+    return tuple(place for place, atom in enumerate(atoms) if moves(atom.aval))
+
+
+def _trace_jvp(equation: Equation, run: Callable[..., list[Any]], perturbed: Sequence[int]) -> Any:
+    """Trace the derivative of a function that computes an equation, for the tangents of these operands."""
+    specs, outputs = operand_specs(equation), _inexact(equation.outvars)
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        def of_perturbed(*moving: Any) -> list[Any]:
+            operands = {**dict(enumerate(primals)), **dict(zip(perturbed, moving, strict=True))}
+            return run(*operands.values())
+
+        results, moved = jax.jvp(of_perturbed, tuple(primals[place] for place in perturbed), tuple(tangents))
+        return results, [moved[place] for place in outputs]
+
+    return make_jaxpr(rule)(specs, [specs[place] for place in perturbed])
 
 
 def solve_linear(functions: Sequence[Any], constants: Sequence[Any], vector: Any) -> Any:

@@ -11,9 +11,9 @@ from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, Refu
 from ..derivatives.covering import covering_primitive_jvp
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
+from ..keys.key import Parts
+from ..keys.lowering_keys import LoweringKeys, is_too_high
 from ..memory.functions import content_key
-from ..memory.keys import Parts
-from ..memory.lowering_keys import LoweringKeys, is_too_high
 from ..rules import Attributes, UnsupportedError
 from ..table import identifier
 from . import primitive_rules

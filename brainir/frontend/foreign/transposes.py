@@ -11,8 +11,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from .. import jax_compat
-from ..jax_compat import moves, spec_of
+from ..jax_compat import bind, moves, spec_of
 from ..tracing import evaluated, make_jaxpr
 from . import primitive_rules
 
@@ -48,7 +47,7 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
 
     def product(*operands: Any) -> Any:
         x, y = parts(operands[-1])
-        return whole(x, _differences(y, forwards(functools.partial(_bind, equation), operands[:-1], x)))
+        return whole(x, _differences(y, forwards(functools.partial(bind, equation), operands[:-1], x)))
 
     def product_of_transpose(*operands: Any) -> Any:
         x, y = parts(operands[-1])
@@ -89,7 +88,7 @@ def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
 
         def run(*moving: Any) -> list[Any]:
             every = {**given, **dict(zip(linear, moving, strict=True))}
-            values = _bind(equation, *(every[place] for place in range(len(kinds))))
+            values = bind(equation, *(every[place] for place in range(len(kinds))))
             return [value for value, kind in zip(values, outputs, strict=True) if moves(kind)]
 
         return list(jax.linear_transpose(run, *(kinds[place] for place in linear))([*operands[len(fixed) :]]))
@@ -100,10 +99,6 @@ def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
         raise  # that Python's stack is full says nothing of the rule
     except _REFUSALS:
         return None
-
-
-def _bind(equation: Any, *operands: Any) -> list[Any]:
-    return jax_compat.bind(equation, operands)
 
 
 def _differences(values: Sequence[Any], others: Sequence[Any]) -> list[Any]:

@@ -1,1 +1,1 @@
-"""What lowering remembers from program to program, and the keys it is found by."""
+"""What lowering remembers from program to program."""

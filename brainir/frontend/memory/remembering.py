@@ -15,13 +15,13 @@ from ...ir.program import Function
 from ...ir.sharing import reachable_functions
 from .. import jax_compat, jax_rules
 from ..externals import ExternalNames
+from ..keys.function_keys import FunctionKeys
+from ..keys.key import Parts
+from ..keys.wrapped import UnknownBehaviourError
 from ..rules import Attributes
 from ..table import Table
-from .function_keys import FunctionKeys
-from .keys import Parts
 from .rules import RULES, LoweredRules
 from .settings import settings
-from .wrapped import UnknownBehaviourError
 
 __all__ = ["Behaviour", "Remembering"]
 

@@ -14,6 +14,7 @@ from . import (  # noqa: F401  # they enter their rules
     elementwise,
     indexing,
     linalg,
+    parallel,
     random,
     reduction,
     sorting,

@@ -25,7 +25,7 @@ from jax.extend.linear_util import WrappedFun
 from .. import jax_compat
 from ..foreign.implementations import primitive_functions
 from ..sources import source_of
-from .keys import Key, Only, Same
+from .key import Key, Only, Same
 from .objects import (
     attributes,
     global_paths,

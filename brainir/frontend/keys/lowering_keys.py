@@ -15,7 +15,7 @@ import jax
 from jax.extend import core
 
 from .function_keys import FunctionKeys
-from .keys import Parts, Same
+from .key import Parts, Same
 from .objects import is_compared_by_fields, is_importable, noted_results
 from .wrapped import UnknownBehaviourError, closure
 

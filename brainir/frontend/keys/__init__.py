@@ -1,0 +1,1 @@
+"""What Python functions and values compute, as keys that are equal where that is the same."""
