@@ -1,6 +1,5 @@
 """Reachability: which of many values others depend on, or lead to, all at once as bit sets; what makes a value.
 
-
 The simplest lattice, over one function: a fact is an integer with a bit for each seed, facts join by ``or``, and what
 a node makes of its operands is their union. A node that runs functions is taken as a whole; where that is not enough,
 calls are inlined first (:func:`inline_calls`), or :class:`ForwardAnalysis` follows them.
