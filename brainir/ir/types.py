@@ -131,6 +131,11 @@ class TensorType:
         return _is_inexact(self.dtype)
 
     @property
+    def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
+        return self.dtype.startswith("complex")
+
+    @property
     def is_integer(self) -> bool:
         """Whether the elements are signed or unsigned integers (not booleans)."""
         return self.dtype.startswith(("int", "uint"))

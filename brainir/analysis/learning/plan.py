@@ -15,6 +15,7 @@ from ..slices import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .backward import check_backward
+from .complex_states import check_complex
 from .exits import ExitForm, exit_form
 from .repeating import repeat_weights
 from .report import Learned, LearningReport, learning_report
@@ -203,6 +204,8 @@ class _Planner:
         planned = [self._trace(terms, group_plans, tail) for tail in tails]
         each = tuple(trace for trace in planned if trace.is_needed)
         unseen = [trace for trace in planned if not trace.is_needed]
+        for trace in each:
+            check_complex(groups[trace.tail.group], trace.tail)
         traces = _summed(terms, each) if self.algorithm == "d_rtrl" else each
         return LearningPlan(
             algorithm=self.algorithm,

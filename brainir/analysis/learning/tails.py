@@ -157,7 +157,9 @@ def _tail(
     )
     unknown: Derivative = "any"
     structure = tuple((unknown,) * members[place].state.num_state for place in reached)
-    if pairs[0] != "by_result":
+    # What is known of a derivative is of a real or a complex one; that of real states by a complex result is neither.
+    is_mixed = y.aval.is_complex and not all(members[place].kind.is_complex for place in reached)
+    if pairs[0] != "by_result" and not is_mixed:
         rows = [members[place].state for place in reached]
         known = structure_of(program, facts_of(invars, scan.variations), [None], rows)
         found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
