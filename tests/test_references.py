@@ -133,6 +133,19 @@ def test_a_reference_that_no_branch_writes_to_is_only_given_to_them() -> None:
     assert [len(node.outputs) for node in conds] == [3, 3]
 
 
+def test_a_number_that_a_reference_holds_is_no_operand() -> None:
+    @jax.checkpoint
+    def fn(y: Any, x: Any) -> Any:
+        held = jax.new_ref(x)
+        out = y * held[...]
+        held[...] += 1.0
+        return out
+
+    program = brainir.lower(jax.grad(fn), 2.0, 1.0)
+    again = brainir.lower(brainir.to_callable(program), 2.0, 1.0)
+    assert brainir.fingerprint(again) == brainir.fingerprint(program)
+
+
 def test_a_backward_rule_in_a_loop_with_references_is_kept() -> None:
     def fn(x: Any) -> Any:
         held = jax.new_ref(jnp.zeros(4))

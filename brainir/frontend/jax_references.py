@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jax._src.state import discharge  # noqa: TID251  # see above
+from jax._src.state.types import AbstractRef, RefEffect  # noqa: TID251
 from jax.extend import core as jex_core
 
 __all__ = ["is_reference", "on_value", "without_reference_effects"]
@@ -22,12 +23,12 @@ _OWN_RULES = ("call_hi_primitive", "custom_jvp_call", "custom_vjp_call", "custom
 
 def is_reference(atom: Any) -> bool:
     """Whether an operand or result of an equation is a reference."""
-    return isinstance(atom.aval, discharge.AbstractRef)
+    return isinstance(atom.aval, AbstractRef)
 
 
 def without_reference_effects(effects: Any) -> set[Any]:
     """Return the effects of what works on values instead of references."""
-    return {effect for effect in effects if not isinstance(effect, discharge.RefEffect)}
+    return {effect for effect in effects if not isinstance(effect, RefEffect)}
 
 
 def on_value(equation: Any, invars: Sequence[Any], info: Any) -> Any:

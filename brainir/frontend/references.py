@@ -99,33 +99,42 @@ class _Rewriting:
         )
 
     def _value(self, atom: Any) -> Any:
-        """Return the value that an operand has become, or that a reference holds."""
-        value = atom if isinstance(atom, jex_core.Literal) else self._now.get(atom, atom)
+        """Return the value that an operand has become or a reference holds, with the type that JAX says it has."""
+        if isinstance(atom, jex_core.Literal):
+            return atom
+        value, kind = self._now.get(atom, atom), getattr(atom.aval, "inner_aval", atom.aval)
         if is_reference(value):
             raise NotImplementedError("a reference that was not made here")
-        return value
-
-    def _set(self, var: Any, value: Any) -> None:
-        """Say what a reference holds, or what a value was read as, with the type that JAX says it has."""
-        kind = getattr(var.aval, "inner_aval", var.aval)
         if getattr(value.aval, "weak_type", False) != getattr(kind, "weak_type", False):
-            (value,) = self._inlined(jax.make_jaxpr(lambda held: as_weak_as(held, kind))(value.aval), [value])
-        self._now[var] = value
+            if isinstance(value, jex_core.Literal):
+                value = jex_core.Literal(value.val, kind)
+            else:
+                (value,) = self._inlined(jax.make_jaxpr(lambda held: as_weak_as(held, kind))(value.aval), [value])
+            self._now[atom] = value
+        return value
 
     def _rewrite(self, equation: Any) -> None:
         name, invars, outvars = equation.primitive.name, equation.invars, equation.outvars
         if name in ("new_ref", "freeze"):
-            self._set(outvars[0], self._value(invars[0]))
+            self._now[outvars[0]] = self._value(invars[0])
         elif name == "empty_ref":
             kind = outvars[0].aval.inner_aval
-            (value,) = self._inlined(jax.make_jaxpr(lambda: jax.lax.empty(kind.shape, kind.dtype))(), [])
-            self._set(outvars[0], value)
+            (self._now[outvars[0]],) = self._inlined(
+                jax.make_jaxpr(lambda: jax.lax.empty(kind.shape, kind.dtype))(), []
+            )
         elif name == "free_ref":
             self._now.pop(invars[0], None)
-        elif not any(map(is_reference, invars)):
-            self._equations.append(self._kept(equation))
-        else:
+        elif any(map(is_reference, invars)):
             _RULES.get(name, _Rewriting._apply)(self, equation)
+        elif name == "convert_element_type" and self._is_number_of(outvars[0].aval.dtype, invars[0]):
+            self._now[outvars[0]] = self._value(invars[0])
+        else:
+            self._equations.append(self._kept(equation))
+
+    def _is_number_of(self, dtype: Any, atom: Any) -> bool:
+        """Whether an operand has become a number of an element type; JAX converts no numbers in a jaxpr."""
+        value: Any = self._value(atom)
+        return isinstance(value, jex_core.Literal) and bool(atom.aval.dtype == dtype)
 
     def _kept(self, equation: Any) -> Any:
         """Return an equation with what its operands have become."""
@@ -144,22 +153,20 @@ class _Rewriting:
         invars = [*dict.fromkeys(atom for atom in equation.invars if not isinstance(atom, jex_core.Literal))]
         results = self._inlined(on_value(equation, invars, self._info), [self._value(var) for var in invars])
         written = [var for var in invars if is_reference(var)]
-        for var, value in zip((*equation.outvars, *written), results, strict=True):
-            self._set(var, value)
+        self._now.update(zip((*equation.outvars, *written), results, strict=True))
 
     def _get(self, equation: Any) -> None:
         if equation.params["tree"] != _WHOLE:
             self._apply(equation)
             return
-        self._set(equation.outvars[0], self._value(equation.invars[0]))
+        self._now[equation.outvars[0]] = self._value(equation.invars[0])
 
     def _swap(self, equation: Any) -> None:
         if equation.params["tree"] != _WHOLE:
             self._apply(equation)
             return
-        (reference, value), held = equation.invars, self._value(equation.invars[0])
-        self._set(reference, self._value(value))
-        self._set(equation.outvars[0], held)
+        reference, value = equation.invars
+        self._now[equation.outvars[0]], self._now[reference] = self._value(reference), self._value(value)
 
     def _run(self, equation: Any, params: dict[str, Any], operands: Sequence[Any], outvars: Sequence[Any]) -> None:
         """Add an equation that runs pure jaxprs instead of those with references."""
@@ -197,7 +204,9 @@ class _Rewriting:
         ]
         kept = [True] * count + changed
         params = {"branches": tuple([_returning(branch, kept) for branch in branches])}
-        references = [equation.invars[1 + place] for place, is_changed in zip(places, changed, strict=True) if is_changed]
+        references = [
+            equation.invars[1 + place] for place, is_changed in zip(places, changed, strict=True) if is_changed
+        ]
         self._run(equation, params, operands, [*equation.outvars, *self._written(references)])
 
     def _scan(self, equation: Any) -> None:
