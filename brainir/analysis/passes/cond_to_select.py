@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...ir.calls import functions_with
+from ...ir.calls import functions_with, runs_first
 from ...ir.effects import effectful_functions
 from ...ir.node import Node
 from ...ir.ops import Clamp, Compare, Cond, ConvertElementType, IntegerPow, SelectN, While
@@ -90,25 +90,15 @@ class _Selection(Replacement[Cond]):
         sizes = [len(table[name].nodes) for name in node.branches]
         message = f"{place_of(node)}: {sum(sizes)} nodes run in every step, where at most {max(sizes)} did"
         self.caveats.append(diagnostic("every_branch_computed", message, node=node))
-        steep = sorted({op for name in {*node.branches} for op in _steep(table[name], table)})
+        run = (inner for function in runs_first(table, node.branches) for inner in function.nodes)
+        steep = sorted({inner.op for inner in run if _is_steep(inner)})
         if steep:
             message = f"{place_of(node)}: {', '.join(steep)} in a branch that is not taken can make gradients NaN"
             self.caveats.append(diagnostic("nan_gradient", message, node=node))
 
 
-def _steep(function: Function, table: Mapping[str, Function]) -> set[str]:
-    """Return the operations with steep derivatives that a function runs."""
-    found: set[str] = set()
-    seen, pending = {function.name}, [function]
-    while pending:
-        for node in pending.pop().nodes:
-            if node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0):
-                found.add(node.op)
-            for name in node.runs():
-                if name not in seen:
-                    seen.add(name)
-                    pending.append(table[name])
-    return found
+def _is_steep(node: Node) -> bool:
+    return node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0)
 
 
 def _replace(flat: Splicer, function: Function, node: Cond) -> None:

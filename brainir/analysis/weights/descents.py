@@ -6,16 +6,14 @@ from collections.abc import Mapping
 
 from ...ir.interface import Argument, Interface, LeafTree, SequenceTree, State
 from ...ir.model import StatePath
-from ...ir.node import Node
 from ...ir.ops import Call, Scan
 from ...ir.printer import format_node, format_path
 from ...ir.program import Function, Program
 from ...ir.sharing import reachable_functions
-from ...ir.types import is_literal
-from ..dataflow.reachability import reached
+from ..dataflow.reachability import nodes_behind, reached
 from ..facts import Facts
-from ..inline import fresh_name
-from ..slices import identifiers
+from ..fresh_names import fresh_name
+from ..slicing import identifiers
 from ..states import HiddenLeaf, ParamLeaf, StepStates
 
 __all__ = ["Descent", "descend"]
@@ -149,7 +147,8 @@ class _Substep:
             scope=node.scope,
             source=node.source,
         )
-        nodes = (*self._chain(weights), call)
+        # The nodes outside of the loop make what goes into it out of parameters.
+        nodes = (*nodes_behind(self.function, weights), call)
         used = {operand for each in nodes for operand in each.inputs}
         places = {hidden.path: place for place, hidden in self.carried.items()}
         outputs = [results[places[hidden.path]] for hidden in self._in_order()]
@@ -181,19 +180,6 @@ class _Substep:
             mask |= self.leaves[name]
         paths = {leaf.path for number, leaf in enumerate(self.states.params) if mask >> number & 1}
         return [leaf for leaf in self.states.params if leaf.path in paths]
-
-    def _chain(self, weights: list[str]) -> tuple[Node, ...]:
-        """Return the nodes outside of the loop that make what goes into it out of parameters."""
-        order = {id(node): place for place, node in enumerate(self.function.nodes)}
-        found: dict[int, Node] = {}
-        pending = list(weights)
-        while pending:
-            name = pending.pop()
-            producer = None if is_literal(name) else self.function.producers.get(name)
-            if producer is not None and order[id(producer)] not in found:
-                found[order[id(producer)]] = producer
-                pending += producer.inputs
-        return tuple(found[place] for place in sorted(found))
 
     def _interface(self, params: list[ParamLeaf], others: list[int], arguments: list[str], results: int) -> Interface:
         states = [hidden.state.replace(returned=True) for hidden in self._in_order()]
