@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ...ir.program import Function
 from .. import jax_compat, jaxprs
 from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules
-from ..derivatives.covering import covering_primitive_jvp
+from ..derivatives.covering import covering_rule
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
 from ..keys.key import Parts
@@ -182,8 +182,7 @@ class ForeignPrimitives:
         ruled = self.known[use.key] = {"function": function.with_rule, **attributes}
         self._open.append((equation.primitive, use.parts))
         try:
-            for rule, body in bodies.items():
-                table.functions[rule] = lowering.rule(body, rule)
+            lowering.store_rules(bodies)
         finally:
             self._open.pop()
         if use.perturbed is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
@@ -198,7 +197,7 @@ class ForeignPrimitives:
         """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
         try:
             if use.perturbed is not None:
-                return covering_primitive_jvp(equation, use.perturbed)
+                return covering_rule(equation, use.perturbed, primitive_rules.trace_primitive_jvp_case)
             return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
         except NotImplementedError:
             return None
