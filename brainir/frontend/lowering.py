@@ -166,6 +166,7 @@ class Lowering:
             self.nested.met,
             self.nested.kept,
             self.rules.known,
+            self.foreign.functions,
             self.foreign.known,
         )
         before, problems = [each.copy() for each in noted], len(self.problems)
