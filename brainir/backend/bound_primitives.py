@@ -20,6 +20,8 @@ from jax import numpy as jnp
 
 from ..ir import ops
 from ..ir.node import Node
+from .closures import constant
+from .rules.control import policy_expression
 
 __all__ = ["Tracer", "bind", "is_bound"]
 
@@ -120,25 +122,8 @@ def _checkpoint(node: ops.Checkpoint, operands: Values, tracer: Tracer) -> Value
 
 @functools.cache
 def _checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
-    """Return the policy of ``jax.checkpoint`` with that name and these arguments."""
-    if policy is None:
-        return None
-    made = getattr(jax.checkpoint_policies, policy.name)
-    match policy.name:
-        case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
-            return made(*policy.names)
-        case "save_from_both_policies":
-            return made(*map(_checkpoint_policy, policy.policies))
-        case "save_and_offload_only_these_names":
-            return made(
-                names_which_can_be_saved=policy.names,
-                names_which_can_be_offloaded=policy.offloaded,
-                offload_src=policy.source,
-                offload_dst=policy.destination,
-            )
-        case "offload_dot_with_no_batch_dims":
-            return made(policy.source, policy.destination)
-    return made
+    """Return a policy of ``jax.checkpoint``, always the same one, because JAX tells others apart."""
+    return constant(policy_expression(policy))
 
 
 def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, tracer: Tracer) -> Values:

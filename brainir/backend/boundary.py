@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ..ir.errors import EmissionError
 from ..ir.interface import (
-    Argument,
-    ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
@@ -17,19 +14,17 @@ from ..ir.interface import (
     NamedTupleTree,
     NoneTree,
     SequenceTree,
-    State,
-    Static,
-    StaticDict,
     Tree,
     Unit,
     leaf_paths,
 )
 from ..ir.model import PathKey, StatePath
-from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.types import TensorType
-from .layout import Doc, call, commas, display, docstring, flat, implied, lines, pair, statement
+from .entry_docstring import written_type
+from .layout import Doc, call, commas, display, flat, implied, lines, pair, statement
 from .printing import FunctionPrinter
+from .result_classes import ResultClasses, dict_display
 from .scope import ModuleScope, unique
 
 __all__ = ["Boundary", "leading_names"]
@@ -63,13 +58,12 @@ class Boundary:
         self._leading = leading_names(self._interface)
         self._units = {unit.text: unit for unit in self._interface.units}
         self._given: dict[str, Doc] = {}
-        self._classes: dict[tuple[object, ...], str] = {}
-        self._class_lines: list[str] = []
+        self._classes = ResultClasses(scope)
         self._parts: dict[str, str] = {}
         self._origins: dict[int, Doc] = {}
         entry = program.entry_function
         self._types = entry.input_types
-        trees = (*(tree for _, tree, _ in self._inputs()), *(tree for _, tree in self._results()))
+        trees = (*(tree for _, tree, _ in self._inputs()), self._interface.result)
         self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
         self._quantities = printer.new_name("quantities") if self._has_units else ""
 
@@ -85,7 +79,7 @@ class Boundary:
     @property
     def class_lines(self) -> list[str]:
         """The classes of results that no argument brings along."""
-        return self._class_lines
+        return self._classes.lines
 
     def units(self) -> list[str]:
         """Return the table of the units that leaves have."""
@@ -110,15 +104,6 @@ class Boundary:
                 yield self._item((self._leading[0],), state.path), state.tree, False
         for argument in interface.arguments:
             yield (argument.name,), argument.tree, argument.plain
-
-    def _results(self) -> Iterator[tuple[Doc | None, Tree]]:
-        interface = self._interface
-        if interface.kind == "step" and interface.hidden is not None:
-            yield (self._leading[1],), interface.hidden
-        for state in interface.states if interface.kind == "module" else ():
-            if state.returned:
-                yield self._item((self._leading[0],), state.path), state.tree
-        yield None, interface.result
 
     def _item(self, value: Doc, key: PathKey | StatePath) -> Doc:
         if isinstance(key, tuple) and len(key) > 1:
@@ -213,7 +198,7 @@ class Boundary:
 
     def _leaf(self, value: Doc, leaf: LeafTree, kind: TensorType, is_plain: bool) -> Doc:
         weak = [("weak_type", ("True",))] if kind.weak_type and kind.shape == () else []
-        written = (f'"{_written(kind)}"',)
+        written = (f'"{written_type(kind)}"',)
         if leaf.unit is not None:
             mantissa = (self._scope.use("_mantissa"),)
             form = call((self._scope.use("hasattr"),), [value, ('"mantissa"',)]) if is_plain else (self._quantities,)
@@ -271,7 +256,7 @@ class Boundary:
                 return display(children(parts), "()" if kind == "tuple" else "[]")
             case DictTree(kind=kind, keys=keys, children=parts):
                 pairs = [*zip(map(self._key, keys), children(parts), strict=True)]
-                return self._dict(pairs, ordered=kind == "ordered_dict")
+                return dict_display(self._scope, pairs, ordered=kind == "ordered_dict")
             case NamedTupleTree(children=parts):
                 return call(self._class(tree, given), children(parts))
             case CustomTree(origin=origin, children=parts):
@@ -280,116 +265,13 @@ class Boundary:
                 rebuilt = [self._origins[origin], display(children(parts), "[]")]
                 return call((self._scope.use("_like"),), rebuilt)
             case DataclassTree(fields=fields, children=parts):
-                static = [(name, self._static(value)) for name, value in tree.static]
+                static = [(name, self._classes.static(value)) for name, value in tree.static]
                 return call(self._class(tree, given), [], [*zip(fields, children(parts), strict=True), *static])
-
-    def _dict(self, items: Sequence[tuple[Doc, Doc]], *, ordered: bool) -> Doc:
-        if not ordered:
-            return display([pair(key, value) for key, value in items], "{}")
-        made = (f"{self._scope.use('collections')}.OrderedDict",)
-        return call(made, [display([display(item) for item in items], "[]")])
 
     def _class(self, tree: NamedTupleTree | DataclassTree, given: Doc | None) -> Doc:
         """Return the class of the value that came in, of an argument of that class, or one defined here."""
         given = given or self._given.get(tree.type)
-        if given is not None:
-            return call((self._scope.use("type"),), [given])
-        static = tree.static if isinstance(tree, DataclassTree) else ()
-        key = (tree.kind, tree.type, tree.fields, tuple(name for name, _ in static))
-        if key not in self._classes:
-            name = self._classes[key] = self._class_name(tree.type)
-            self._class_lines += self._define(name, tree)
-        return (self._classes[key],)
-
-    def _class_name(self, kind: str) -> str:
-        last = re.sub(r"\W", "_", re.split(r"[.:]", kind)[-1])
-        return self._scope.new(last if last.isidentifier() else f"Result{last}")
-
-    def _static(self, value: Static) -> Doc:
-        """Return what a dataclass holds besides arrays; a class without anything stands for a class."""
-        if isinstance(value, ClassName):
-            if (value.type,) not in self._classes:
-                name = self._classes[value.type,] = self._class_name(value.type)
-                self._class_lines += ["", "", f"class {name}:", "    pass"]
-            return (self._classes[value.type,],)
-        if isinstance(value, StaticDict):
-            items = [(self._scope.plain(key), self._static(held)) for key, held in value.items]
-            return self._dict(items, ordered=value.ordered)
-        return display(list(map(self._static, value))) if isinstance(value, tuple) else self._scope.plain(value)
-
-    def _define(self, name: str, tree: NamedTupleTree | DataclassTree) -> list[str]:
-        static = [field for field, _ in tree.static] if isinstance(tree, DataclassTree) else []
-        # Those of a namedtuple begin with another letter; those of a class with two underscores would be renamed.
-        refused = "_" if isinstance(tree, NamedTupleTree) else "__"
-        hidden = [field for field in (*tree.fields, *static) if field.startswith(refused)]
-        if hidden:
-            raise EmissionError(
-                f"the class {tree.type!r} of the result has a field {hidden[0]!r}, which a class of the "
-                "generated module cannot have; rename the field"
-            )
-        if isinstance(tree, NamedTupleTree):
-            fields = display([self._scope.plain(field) for field in tree.fields], "[]")
-            namedtuple = (f"{self._scope.use('collections')}.namedtuple",)
-            return ["", "", *statement((f"{name} = ", *call(namedtuple, [(f'"{name}"',), fields])), 0)]
-        decorated = f"@{self._scope.use('dataclasses')}.dataclass(frozen=True)"
-        written = [f"@{self._scope.use('jax')}.tree_util.register_dataclass", decorated, f"class {name}:"]
-        annotated = self._scope.use("object")
-        fixed = f'{self._scope.use("dataclasses")}.field(metadata={{"static": True}})'
-        written += [f"    {field}: {annotated}" for field in tree.fields]
-        written += [f"    {field}: {annotated} = {fixed}" for field in static]
-        return ["", "", *written, *([] if tree.fields or static else ["    pass"])]
-
-    # Documentation
-
-    def docstring(self) -> list[str]:
-        """Return the docstring of the entry: what it takes and returns, with types and units."""
-        interface = self._interface
-        kinds = iter(self._types)
-        first = {
-            "function": f"Compute {self._program.entry}.",
-            "step": f"Take one step of {self._program.entry}: return the new hidden states and the output.",
-            "module": f"Take one step of {self._program.entry}: return the new states and the output.",
-        }[interface.kind]
-        owners: tuple[State | Argument, ...] = (*interface.states, *interface.arguments)
-        taken = [line for owner in owners for line in self._described(owner, kinds)]
-        entry = self._program.entry_function
-        results = iter(entry.output_types)
-        for state in interface.states:
-            if state.returned:
-                for _ in leaf_paths(state.tree):
-                    next(results)
-        given = [f"{_place('', keys)}{_typed(next(results), leaf)}" for keys, leaf in leaf_paths(interface.result)]
-        sections = [first]
-        if taken:
-            sections += ["", "Takes:", *(f"    {line}" for line in taken)]
-        if given:
-            title = "Result:" if interface.kind == "function" else "Output:"
-            sections += ["", title, *(f"    {line}" for line in given)]
-        if self._has_units:
-            form = "Values with a unit are numbers in that unit or, if the first is, quantities of brainunit."
-            sections += ["", form]
-        return docstring(sections, 4)
-
-    def _described(self, owner: State | Argument, kinds: Iterator[TensorType]) -> Iterator[str]:
-        if isinstance(owner, Argument):
-            name = owner.name
-        else:
-            name = f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}"
-        for keys, leaf in leaf_paths(owner.tree):
-            yield f"{_place(name, keys)}{_typed(next(kinds), leaf)}"
-
-
-def _place(name: str, keys: StatePath) -> str:
-    place = name + "".join(f"[{key!r}]" for key in keys)
-    return f"{place}: " if place else ""
-
-
-def _typed(kind: TensorType, leaf: LeafTree) -> str:
-    return _written(kind) + (f", in {leaf.unit}" if leaf.unit is not None else "")
-
-
-def _written(kind: TensorType) -> str:
-    return f"{kind.dtype}{[*kind.shape]}"
+        return call((self._scope.use("type"),), [given]) if given is not None else self._classes.like(tree)
 
 
 def _unit_key(unit: Unit) -> tuple[object, ...]:

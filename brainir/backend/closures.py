@@ -20,6 +20,7 @@ from .expressions import (
     Apply,
     Attribute,
     BatchingRuleOf,
+    CallableOf,
     CustomJvpOf,
     CustomVjpOf,
     DictOf,
@@ -41,18 +42,16 @@ from .expressions import (
     SplitAt,
     Tuple,
     Variable,
-    reads,
+    walk,
 )
 from .meshes import abstract_mesh_of, mesh_of, sharding_of
 from .prelude import prelude
 from .values import literal_array
 
-__all__ = ["CallableOf", "Closures", "Environment", "resolve", "split_at", "varies"]
+__all__ = ["Closures", "Environment", "constant", "is_constant", "resolve", "split_at"]
 
 Environment = dict[str, Any]
 Compiled = Callable[[Environment], Any]
-CallableOf = FunctionOf | JitOf | CustomJvpOf | CustomVjpOf
-"""What stands for a Python function that is made of functions of the program."""
 
 _MODULES: dict[str, Any] = {
     "ad_checkpoint": jax.ad_checkpoint,
@@ -138,7 +137,8 @@ class Closures:
             case Lambda(parameters, body):
                 result = self.of(body)
                 variables = tuple(map(_variable, parameters))
-                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in reads(body)}
+                read = [part for part in walk(body) if isinstance(part, Operand | Variable)]
+                needed = {part.name if isinstance(part, Operand) else _variable(part.name) for part in read}
                 return functools.partial(_closure, result, variables, needed)
             case Splat():
                 raise TypeError("a Splat stands only among arguments or items")
@@ -149,10 +149,10 @@ class Closures:
         called = self.of(function)
         positional = self._tuple(arguments)
         named = {name: self.of(value) for name, value in keywords.items()}
-        if all(isinstance(value, Operand) and not value.as_array for value in arguments) and not varies(
-            keywords.values()
+        if all(isinstance(value, Operand) and not value.as_array for value in arguments) and all(
+            map(is_constant, keywords.values())
         ):
-            fixed = {name: value({}) for name, value in named.items()}
+            fixed = {name: constant(value) for name, value in keywords.items()}
             names = [value.name for value in arguments if isinstance(value, Operand)]
             return lambda env: called(env)(*[env[name] for name in names], **fixed)
         return lambda env: called(env)(*positional(env), **{name: value(env) for name, value in named.items()})
@@ -180,21 +180,31 @@ def _closure(result: Compiled, variables: tuple[str, ...], needed: set[str], env
     return lambda *values: result({**held, **dict(zip(variables, values, strict=True))})
 
 
-def varies(expressions: Any) -> bool:
-    """Whether any of the expressions depends on the environment."""
-    for expression in expressions:
-        match expression:
-            case Literal() | Name():
-                continue
-            case Apply(function, arguments, keywords):
-                if varies((function, *arguments, *keywords.values())):
-                    return True
-            case Tuple(items):
-                if varies(items):
-                    return True
-            case _:
-                return True
+def is_constant(expression: Expression) -> bool:
+    """Whether an expression is a name, a literal, or a call or tuple of these, and so depends on no value."""
+    match expression:
+        case Literal() | Name():
+            return True
+        case Tuple(items):
+            return all(map(is_constant, items))
+        case Apply(function, arguments, keywords):
+            return all(map(is_constant, (function, *arguments, *keywords.values())))
     return False
+
+
+def constant(expression: Expression) -> Any:
+    """Return what such an expression stands for."""
+    match expression:
+        case Literal(value):
+            return value
+        case Name(dotted):
+            return resolve(dotted)
+        case Tuple(items):
+            return tuple(map(constant, items))
+        case Apply(function, arguments, keywords):
+            named = {name: constant(value) for name, value in keywords.items()}
+            return constant(function)(*map(constant, arguments), **named)
+    raise TypeError(f"{expression!r} depends on values")
 
 
 @functools.cache

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .expressions import CustomJvpOf, CustomVjpOf, JitOf
+from .expressions import CustomJvpOf, CustomOf, CustomVjpOf, JitOf
 from .layout import Doc, call, commas, display, flat, lines, statement
 from .model_names import input_names
 from .printing import FunctionPrinter
-from .references import CustomOf, References
+from .references import References
 from .scope import ModuleScope, unique
 
 __all__ = ["Definitions"]

@@ -18,8 +18,8 @@ from ..ir.program import Function, Program
 from ..ir.types import TensorType, is_literal
 from .bindings import Bindings
 from .bound_primitives import bind, is_bound
-from .closures import CallableOf, Closures, Environment, resolve, split_at, varies
-from .expressions import Apply, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
+from .closures import Closures, Environment, constant, is_constant, resolve, split_at
+from .expressions import Apply, CallableOf, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
 from .meshes import placed
 from .rules import expression_of, gives_tuple
 from .values import abstract, constant_value, literal_value
@@ -117,10 +117,10 @@ class Evaluator:
         types = {place: function.type_of(name) for place, name in zip(places, node.inputs, strict=True)}
         expression = expression_of(node.model_copy(update={"inputs": places}), types.__getitem__)
         match expression:
-            case Apply(Name(dotted), arguments, keywords) if arguments == tuple(map(Operand, places)) and not varies(
-                keywords.values()
+            case Apply(Name(dotted), arguments, keywords) if arguments == tuple(map(Operand, places)) and all(
+                map(is_constant, keywords.values())
             ):
-                fixed = {name: self._closures.of(value)({}) for name, value in keywords.items()}
+                fixed = {name: constant(value) for name, value in keywords.items()}
                 return functools.partial(resolve(dotted), **fixed) if fixed else resolve(dotted)
         compiled = self._closures.of(expression)
         return lambda *operands: compiled(dict(zip(places, operands, strict=True)))

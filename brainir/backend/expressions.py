@@ -16,7 +16,9 @@ __all__ = [
     "Apply",
     "Attribute",
     "BatchingRuleOf",
+    "CallableOf",
     "CustomJvpOf",
+    "CustomOf",
     "CustomVjpOf",
     "DictOf",
     "Expression",
@@ -37,7 +39,7 @@ __all__ = [
     "SplitAt",
     "Tuple",
     "Variable",
-    "reads",
+    "walk",
 ]
 
 Plain: TypeAlias = "bool | int | float | str | tuple[Plain, ...] | None"
@@ -108,6 +110,11 @@ class CustomVjpOf:
     function: str
     fwd: str
     bwd: str
+
+
+CustomOf: TypeAlias = CustomJvpOf | CustomVjpOf
+CallableOf: TypeAlias = FunctionOf | JitOf | CustomOf
+"""What stands for a Python function that is made of functions of the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,15 +259,14 @@ Expression: TypeAlias = (
 )
 
 
-def reads(expression: Any) -> Iterator[Operand | Variable]:
-    """Yield the operands and variables that an expression, or any of several, reads."""
+def walk(expression: Any) -> Iterator[Any]:
+    """Yield an expression, or each of several, and all that it is made of."""
     match expression:
-        case Operand() | Variable():
-            yield expression
         case tuple():
             for each in expression:
-                yield from reads(each)
+                yield from walk(each)
         case Mapping():
-            yield from reads(tuple(expression.values()))
+            yield from walk(tuple(expression.values()))
         case _ if is_dataclass(expression):
-            yield from reads(tuple([getattr(expression, part.name) for part in fields(expression)]))
+            yield expression
+            yield from walk(tuple([getattr(expression, part.name) for part in fields(expression)]))

@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
 
 from ..ir.node import Node
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
-from .expressions import (
-    Apply,
-    Attribute,
-    CustomJvpOf,
-    CustomVjpOf,
-    DictOf,
-    Expression,
-    FunctionOf,
-    Item,
-    JitOf,
-    Join,
-    Lambda,
-    ListOf,
-    Splat,
-    SplitAt,
-    Tuple,
-)
+from .expressions import CallableOf, CustomJvpOf, CustomOf, CustomVjpOf, Expression, FunctionOf, JitOf, walk
 from .layout import Doc, call
 from .model_names import written_name
 from .scope import ModuleScope
 from .solves import source_expression
 
-__all__ = ["Callee", "CustomOf", "References"]
-
-CustomOf: TypeAlias = CustomJvpOf | CustomVjpOf
-Callee: TypeAlias = FunctionOf | JitOf | CustomOf
+__all__ = ["References"]
 
 
 class References:
@@ -54,12 +34,13 @@ class References:
     def __init__(self, program: Program, scope: ModuleScope) -> None:
         self._program = program
         self._scope = scope
-        self._references: dict[str, set[Callee]] = {function.name: set() for function in program.functions}
+        self._references: dict[str, set[CallableOf]] = {function.name: set() for function in program.functions}
         self._roles: dict[str, list[CustomOf]] = {function.name: [] for function in program.functions}
         for function in program.functions:
             for node in function.nodes:
-                for key in _callees(self.expression(node, function)):
-                    self._refer(key)
+                for part in walk(self.expression(node, function)):
+                    if isinstance(part, CallableOf):
+                        self._refer(part)
         self.order = self._definition_order()
         entry = {program.entry: f"{program.entry}_flat"}
         wanted = {name: entry.get(name) or written_name(program.function(name)) for name in self.order}
@@ -75,7 +56,7 @@ class References:
         """Return the JAX call that a node of a function is."""
         return source_expression(node, function.type_of, self._program.table)
 
-    def _refer(self, key: Callee) -> None:
+    def _refer(self, key: CallableOf) -> None:
         if key not in self._references[key.function]:
             self._references[key.function].add(key)
             if isinstance(key, CustomOf):
@@ -111,7 +92,7 @@ class References:
         """Return the name under which the module defines a function."""
         return self._names[function]
 
-    def callee(self, key: Callee) -> Doc:
+    def callee(self, key: CallableOf) -> Doc:
         """Return the function that an expression refers to."""
         name = self._names[key.function]
         if isinstance(key, FunctionOf) or self.decoration(key.function) == key:
@@ -150,21 +131,6 @@ class References:
         """Return the keywords of ``jax.jit``."""
         options = {"inline": key.inline, "keep_unused": key.keep_unused, "donate_argnums": key.donated}
         return [(name, self._scope.plain(value)) for name, value in options.items() if value]
-
-
-def _callees(expression: Expression) -> Iterator[Callee]:
-    """Yield every reference to a function of the program in an expression."""
-    match expression:
-        case FunctionOf() | JitOf() | CustomJvpOf() | CustomVjpOf():
-            yield expression
-        case Apply(function, arguments, keywords):
-            for part in (function, *arguments, *keywords.values()):
-                yield from _callees(part)
-        case Tuple(items) | ListOf(items) | DictOf(_, items):
-            for part in items:
-                yield from _callees(part)
-        case Splat(value) | SplitAt(value, _) | Join(value) | Item(value, _) | Attribute(value, _) | Lambda(_, value):
-            yield from _callees(value)
 
 
 def _rules(key: CustomOf) -> tuple[str, ...]:

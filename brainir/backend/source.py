@@ -18,6 +18,7 @@ from ..ir.verifier import ensure_verified
 from .bindings import batching_rule_names, custom_call_names, external_names
 from .boundary import Boundary, leading_names
 from .definitions import Definitions
+from .entry_docstring import entry_docstring
 from .layout import call, display, lines, pair, statement
 from .prelude import prelude_code
 from .printing import FunctionPrinter
@@ -168,7 +169,7 @@ class _Module:
         packed = list(boundary.pack())
         yield from ("", "")
         yield from lines((f"def {self._program.entry}", *call((), boundary.parameters), ":"), 0)
-        yield from boundary.docstring()
+        yield from entry_docstring(self._program)
         yield from self._setting_checks()
         yield from (*unpacked, *nodes, *packed)
 

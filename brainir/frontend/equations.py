@@ -13,17 +13,14 @@ from ..ir.types import scalar_text
 from . import jax_compat
 from .control import FunctionTable
 from .rules import Attributes, UnsupportedError, node_attributes
-from .rules.registry import ints
 
 __all__ = ["RULES"]
 
 
 def _top_k(table: FunctionTable, equation: Any) -> Attributes:
-    params = dict(equation.params)
-    # Before JAX 0.10 it was always the last axis, before 0.12 always stable.
-    axis = params.pop("axis", equation.invars[0].aval.ndim - 1)
-    attributes = {"k": int(params.pop("k")), "axis": int(axis), "is_stable": bool(params.pop("is_stable", True))}
-    _none_left(params)
+    _, attributes = node_attributes("top_k", equation.params)
+    if attributes["axis"] is None:
+        attributes["axis"] = equation.invars[0].aval.ndim - 1
     return attributes
 
 
@@ -49,14 +46,8 @@ def _scatter(table: FunctionTable, equation: Any) -> Attributes:
 
 
 def _reduce(table: FunctionTable, equation: Any) -> Attributes:
-    params = dict(equation.params)
-    params.pop("computation", None)  # the function that the jaxpr was traced from
-    attributes = {
-        "computation": table.shared(params.pop("jaxpr"), "combine"),
-        "dimensions": ints(params.pop("dimensions")),
-    }
-    _none_left(params)
-    return attributes
+    _, attributes = node_attributes("reduce", equation.params)
+    return {"computation": table.shared(equation.params["jaxpr"], "combine"), **attributes}
 
 
 def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
@@ -70,11 +61,6 @@ def _drawn(table: FunctionTable, equation: Any) -> Attributes:
     """Lower what draws from a key: the bits of a Threefry key depend on a setting, which an equation keeps aside."""
     _, attributes = node_attributes(equation.primitive.name, equation.params)
     return {**attributes, "partitionable": jax_compat.threefry_partitionable(equation)}
-
-
-def _none_left(params: dict[str, Any]) -> None:
-    for name, value in params.items():
-        raise UnsupportedError(f"the parameter {name}={value!r} is not known")
 
 
 RULES = {

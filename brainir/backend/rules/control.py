@@ -27,7 +27,7 @@ from ..expressions import (
     Tuple,
     Variable,
 )
-from .registry import Types, as_keywords, as_operands, call, member, rule
+from .registry import Types, as_keywords, as_operands, call, first_of, member, rule
 
 
 def _splat(name: str) -> Splat:
@@ -171,7 +171,7 @@ def _while(node: Any, types: Types) -> Expression:
 
 @rule("checkpoint")
 def _checkpoint(node: Any, types: Types) -> Expression:
-    keywords = {"policy": _policy(node.policy), "prevent_cse": node.prevent_cse}
+    keywords = {"policy": policy_expression(node.policy), "prevent_cse": node.prevent_cse}
     wrapped = Apply(Name("jax.checkpoint"), (FunctionOf(node.function),), as_keywords(keywords))
     if not (node.differentiated and node.prevent_cse and node.inputs):
         return Apply(wrapped, as_operands(node.inputs))
@@ -180,7 +180,8 @@ def _checkpoint(node: Any, types: Types) -> Expression:
     return Apply(wrapped, (Splat(Apply(Name("lax.optimization_barrier"), (Tuple(operands),))),))
 
 
-def _policy(policy: RematPolicy | None) -> Expression:
+def policy_expression(policy: RematPolicy | None) -> Expression:
+    """Return a policy of ``jax.checkpoint``."""
     if policy is None:
         return Literal(None)
     made = member("jax.checkpoint_policies", policy.name)
@@ -188,7 +189,7 @@ def _policy(policy: RematPolicy | None) -> Expression:
         case "save_only_these_names" | "save_any_names_but_these" | "save_anything_except_these_names":
             return Apply(made, tuple(map(Literal, policy.names)))
         case "save_from_both_policies":
-            return Apply(made, tuple(map(_policy, policy.policies)))
+            return Apply(made, tuple(map(policy_expression, policy.policies)))
         case "save_and_offload_only_these_names":
             keywords: dict[str, Plain | Expression] = {
                 "names_which_can_be_saved": policy.names,
@@ -209,8 +210,7 @@ def _name(node: Any, types: Types) -> Expression:
 
 @rule("optimization_barrier")
 def _optimization_barrier(node: Any, types: Types) -> Expression:
-    barrier = Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),))
-    return Item(barrier, 0) if len(node.outputs) == 1 else barrier
+    return first_of(node, Apply(Name("lax.optimization_barrier"), (Tuple(as_operands(node.inputs)),)))
 
 
 @rule("custom_linear_solve")

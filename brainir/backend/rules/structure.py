@@ -73,8 +73,7 @@ def _slice(node: Any, types: Types) -> Expression:
 
 @rule("split")
 def _split(node: Any, types: Types) -> Expression:
-    pieces = call("lax.split", node, sizes=node.sizes, axis=node.axis)
-    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+    return first_of(node, call("lax.split", node, sizes=node.sizes, axis=node.axis))
 
 
 @rule("concatenate")
@@ -91,8 +90,7 @@ def _stack(node: Any, types: Types) -> Expression:
 
 @rule("unstack")
 def _unstack(node: Any, types: Types) -> Expression:
-    pieces = call("jnp.unstack", node, axis=node.axis)
-    return Item(pieces, 0) if len(node.outputs) == 1 else pieces
+    return first_of(node, call("jnp.unstack", node, axis=node.axis))
 
 
 @rule("tile")

@@ -14,6 +14,12 @@ def _reduce(*, axes: Any, out_sharding: Any = None) -> Attributes:
     return {"axes": ints(axes), **layout(out_sharding)}
 
 
+@rule("reduce")
+def _reduce_with(*, jaxpr: Any, dimensions: Any, computation: Any = None) -> Attributes:
+    del jaxpr, computation  # the combination, which is a function of the program
+    return {"dimensions": ints(dimensions)}
+
+
 @rule("argmax", "argmin")
 def _arg_reduce(*, axes: Any, index_dtype: Any) -> Attributes:
     return {"axes": ints(axes), "index_dtype": dtype_name(index_dtype)}

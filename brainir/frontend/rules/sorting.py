@@ -10,6 +10,12 @@ def _sort(*, dimension: int, is_stable: bool, num_keys: int) -> Attributes:
     return {"dimension": int(dimension), "is_stable": bool(is_stable), "num_keys": int(num_keys)}
 
 
+@rule("top_k")
+def _top_k(*, k: int, axis: int | None = None, is_stable: bool = True) -> Attributes:
+    # Before JAX 0.10 it was always the last axis, before 0.12 always stable.
+    return {"k": int(k), "axis": None if axis is None else int(axis), "is_stable": bool(is_stable)}
+
+
 @rule("approx_top_k")
 def _approx_top_k(
     *,
