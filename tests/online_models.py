@@ -155,6 +155,18 @@ def linear_recurrent_unit(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"re": re, "im": im}, re @ p["c"] - im @ p["c"]
 
 
+def complex_recurrence(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Compute with complex weights what is kept as real and imaginary parts."""
+    nu, theta = at.weigh("nu", identity, None, p["nu"]), at.weigh("theta", identity, None, p["theta"])
+    if at.weigh is apply:
+        drive = x @ (p["b_re"] + 1j * p["b_im"])
+    else:
+        drive = at.weigh("b_re", _product, x, p["b_re"]) + 1j * at.weigh("b_im", _product, x, p["b_im"])
+    z = jnp.exp(1j * theta - jnp.exp(nu)) * (h["re"] + 1j * h["im"]) + drive
+    re, im = z.real, z.imag
+    return {"re": re, "im": im}, jnp.tanh(re) * im
+
+
 def low_rank(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     v = 0.8 * h["v"] + at.weigh("w", lambda x, down, up: 0.5 * (x @ down) @ up, x, p["down"], p["up"])
     return {"v": v}, jnp.tanh(v)
@@ -438,6 +450,17 @@ _CASES = (
         {"nu": (N,), "theta": (N,), "b_re": (N_IN, N), "b_im": (N_IN, N), "c": (N, 2)},
         {"re": (N,), "im": (N,)},
         exact_bptt=True,
+    ),
+    *(
+        OnlineModel(
+            name,
+            complex_recurrence,
+            {"nu": (N,), "theta": (N,), "b_re": (N_IN, N), "b_im": (N_IN, N)},
+            {"re": (*batch, N), "im": (*batch, N)},
+            (*batch, N_IN),
+            exact_bptt=True,
+        )
+        for name, batch in (("complex_recurrence", ()), ("batched_complex_recurrence", (BATCH,)))
     ),
     OnlineModel("low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel(

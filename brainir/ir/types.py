@@ -131,6 +131,11 @@ class TensorType:
         return _is_inexact(self.dtype)
 
     @property
+    def is_complex(self) -> bool:
+        """Whether the elements are complex numbers."""
+        return self.dtype.startswith("complex")
+
+    @property
     def is_integer(self) -> bool:
         """Whether the elements are signed or unsigned integers (not booleans)."""
         return self.dtype.startswith(("int", "uint"))
@@ -160,6 +165,11 @@ class TensorType:
         """Bytes that values of this type take in storage."""
         dtype, shape = self.storage
         return dtype.itemsize * math.prod(shape)
+
+    @property
+    def strong(self) -> TensorType:
+        """The same element type and shape without the weak type."""
+        return TensorType(self.dtype, self.shape) if self.weak_type else self
 
     def with_shape(self, shape: tuple[int, ...]) -> TensorType:
         """Return the same element type with another shape."""

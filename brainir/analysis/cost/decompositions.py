@@ -139,7 +139,7 @@ def _counted(rule: Callable[[Any, Types], _Count]) -> Callable[[Any, Types], int
 
     def count(node: Any, operands: Types) -> int:
         products, sums = (max(each, 0) for each in rule(node, operands))
-        each = 6 * products + 2 * sums if operands[0].dtype.startswith("complex") else products + sums
+        each = 6 * products + 2 * sums if operands[0].is_complex else products + sums
         return round(each) * math.prod(operands[0].shape[:-2])
 
     return count

@@ -142,8 +142,7 @@ class _Liveness:
 
     def __init__(self, program: Program, relations: Sequence[HiddenParamOpRelation]) -> None:
         self.function = inline_calls(program.entry_function, program)
-        states = [state for state, _, _ in program.interface.output_leaves()]
-        self.results = [name for name, state in zip(self.function.outputs, states, strict=True) if state is None]
+        self.results = self.function.outputs[program.interface.returned_leaves() :]
         self.groups = {group.index: group for relation in relations for group in relation.hidden_groups}
         self._ways_of: dict[int, tuple[list[set[int]], set[int]]] = {}
 

@@ -58,5 +58,5 @@ def rounded(node: Node, slope: Variation, kind: TensorType) -> Variation:
         return slope
     if not isinstance(node, ConvertElementType):
         return slope.unknown()
-    number = slope.number if kind.dtype.startswith("complex") else slope.number.real
+    number = slope.number if kind.is_complex else slope.number.real
     return Variation.constant(number.astype(kind.storage[0]))

@@ -215,15 +215,15 @@ class _Backward:
         self._slots, self._kept = sorted(rule.rows[place]), sorted(rule.columns[place])
         exits, entries = ({slot: found[slot] for slot in found if slot in self._slots} for found in signals)
         plan = rule.plan.groups[place]
-        kinds = [plan.group.hidden_invars[plan.slots[slot][0]].dtype for slot in range(len(plan.slots))]
-        self._zero = {slot: jnp.zeros(plan.group.varshape, kinds[slot]) for slot in self._slots}
+        # One element type for all slots: the widest, as each goes into the adjoints and products of others.
+        members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
+        kind = jnp.result_type(*members.values()) if members else None
+        self._zero = {slot: jnp.zeros(plan.group.varshape, kind) for slot in self._slots}
         known = {*self._numbers, *jacobian}
         chain = _reachable(known, self._kept)
         arrays = _arrays(chain, known, {*jacobian})
         ones = (1,) * len(plan.group.varshape)
-        start = {
-            (a, b): jnp.full(plan.group.varshape if (a, b) in arrays else ones, a == b, kinds[a]) for a, b in chain
-        }
+        start = {(a, b): jnp.full(plan.group.varshape if (a, b) in arrays else ones, a == b, kind) for a, b in chain}
         each = (jacobian, exits, entries)
         first, steps = lax.scan(self._body, (self._zero, start), each, length=length, reverse=True)
         self.first_adjoint, self.first_products = first
@@ -234,7 +234,7 @@ class _Backward:
         blocks, leaving, entering = each
         blocks = {**self._numbers, **blocks}
         here = {slot: value + leaving[slot] if slot in leaving else value for slot, value in adjoint.items()}
-        before = {slot: entering.get(slot, zero) for slot, zero in self._zero.items()}
+        before = {slot: zero + entering[slot] if slot in entering else zero for slot, zero in self._zero.items()}
         for (row, column), block in blocks.items():
             before[column] = before[column] + block * here[row]
         earlier = {}

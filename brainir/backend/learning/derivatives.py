@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
@@ -84,7 +85,9 @@ class GroupJacobian:
 class DirectDerivative:
     """The derivative of the new states of a group with respect to the result of a term, for each pair.
 
-    One that is a number is known beforehand, and has an axis of length one for each axis of the pairs.
+    One that is a number is known beforehand, and has an axis of length one for each axis of the pairs. That of a real
+    state h by a complex result y is ``dh/dRe y - i dh/dIm y``, as JAX has it: h changes by the real part of its product
+    with the change of y.
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, functions: PlanFunctions) -> None:
@@ -118,11 +121,16 @@ class DirectDerivative:
             return {}
         if self._tail.pairing == "by_result":
             return {slot: self._pull(operands, slot) for slot in slots}
-        tangents = self._push(self._run, operands, 0, jnp.ones_like(operands[0]))
+        one = jnp.ones_like(operands[0])
+        tangents = self._push(self._run, operands, 0, one)
+        turned = self._push(self._run, operands, 0, 1j * one) if jnp.iscomplexobj(one) else {}
         found = {}
         for slot in slots:
             member, component = self._plan.slots[slot]
-            tangent = tangents[self._place[member]]
+            place = self._place[member]
+            tangent = tangents[place]
+            if turned and not jnp.iscomplexobj(tangent):
+                tangent = lax.complex(tangent, -turned[place])
             found[slot] = self.pair(tangent[..., component] if self._grouped[member] else tangent, operands[0].shape)
         return found
 

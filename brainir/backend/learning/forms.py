@@ -195,6 +195,8 @@ class _SumForm:
     def _pull(self, operands: Sequence[Any], gradient: Any) -> Any:
         zero = jnp.zeros(self._weight.shape, self._weight.dtype)
         _, pull = jax.vjp(lambda weight: self._run(weight, *operands)[0], zero)
+        if jnp.iscomplexobj(gradient) and not jnp.iscomplexobj(zero):
+            return lax.complex(*(pull(part.astype(self._result.dtype))[0] for part in (gradient.real, gradient.imag)))
         return pull(gradient.astype(self._result.dtype))[0]
 
     def data(self, env: Environment) -> Any:
@@ -283,7 +285,8 @@ class _JacobianForm:
         self._run = run
         self._names = [value.name for value in term.operation_invars]
         few = math.prod(weight) < math.prod(pairs)
-        self._jacobian = jax.jacfwd if few and forward else jax.jacrev
+        jacobian = jax.jacfwd if few and forward else jax.jacrev
+        self._jacobian = functools.partial(jacobian, holomorphic=term.y.aval.is_complex)
 
     def data(self, env: Environment) -> Any:
         weight, *others = (env[name] for name in self._names)

@@ -10,6 +10,7 @@ from jax import numpy as jnp
 from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.terms import Term
 from .derivatives import SlotValues
+from .element_types import as_type
 from .host import PlanFunctions
 from .settling import settled
 from .traces import TraceUse, trace_dtype
@@ -132,7 +133,7 @@ class LowRankTrace:
                 )
             else:
                 parts = self.form.fold(self.form.spread(total) * operands[0], env)
-            found = [one + two.astype(one.dtype) for one, two in zip(found, parts, strict=True)]
+            found = [one + as_type(two, one.dtype) for one, two in zip(found, parts, strict=True)]
         return found
 
     def factors(
@@ -158,7 +159,7 @@ class LowRankTrace:
         if self.term.x is None:
             return [], total
         operands = [env[name] for name in self.rule.operands]
-        return [at["x"].astype(operands[0].dtype) if self.is_outer else at["x"], *operands[1:]], total
+        return [as_type(at["x"], operands[0].dtype) if self.is_outer else at["x"], *operands[1:]], total
 
     def _pair(self, positions: Any) -> Any:
         return self.direct.pair(positions, self.term.y.shape)

@@ -11,6 +11,7 @@ from jax import numpy as jnp
 
 from ...analysis.learning.tails import Tail
 from ...analysis.learning.terms import Term
+from .element_types import as_type
 from .forms import ElementwiseForm, Form
 from .host import PlanFunctions
 
@@ -44,7 +45,7 @@ class OperationRule:
     def __call__(self, weights: Sequence[Any], operands: Sequence[Any], pairs: Any) -> list[Any]:
         """Return the gradient of each weight from a gradient for each pair of result and position."""
         if self._run is None:
-            return self._form.fold(pairs, {})
+            return self._folded(pairs, weights)
         run = self._run
 
         def result(*changed: Any) -> Any:
@@ -56,7 +57,7 @@ class OperationRule:
     def over_steps(self, weights: Sequence[Any], operands: Sequence[Any], pairs: Any) -> list[Any]:
         """Return the sum over a leading axis of steps; for a product, one product for all steps."""
         if self._run is None or isinstance(self._form, ElementwiseForm):
-            return self._form.fold(pairs.sum(axis=0), {})
+            return self._folded(pairs.sum(axis=0), weights)
         run = self._run
 
         def results(*changed: Any) -> Any:
@@ -65,10 +66,14 @@ class OperationRule:
         _, pull = jax.vjp(results, *weights)
         return list(pull(jax.vmap(self._cotangent)(pairs)))
 
+    def _folded(self, pairs: Any, weights: Sequence[Any]) -> list[Any]:
+        parts = self._form.fold(pairs, {})
+        return [as_type(part, weight.dtype) for part, weight in zip(parts, weights, strict=True)]
+
     def _cotangent(self, pairs: Any) -> Any:
         if self._places is None:
-            return pairs.reshape(self._result.shape).astype(self._result.dtype)
-        flat = jnp.where(jnp.asarray(self._places >= 0), pairs.reshape(-1), 0)
+            return as_type(pairs.reshape(self._result.shape), self._result.dtype)
+        flat = jnp.where(jnp.asarray(self._places >= 0), as_type(pairs.reshape(-1), self._result.dtype), 0)
         size = self._result.aval.size
         summed = jnp.zeros(size, self._result.dtype).at[np.maximum(self._places, 0)].add(flat)
         return summed.reshape(self._result.shape)

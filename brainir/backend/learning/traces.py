@@ -14,6 +14,7 @@ from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.tails import takes_data
 from ...analysis.learning.terms import Term
 from .derivatives import DirectDerivative, SlotValues
+from .element_types import as_type, real_if
 from .forms import form_of
 from .host import PlanFunctions
 from .operations import OperationRule
@@ -162,8 +163,9 @@ class EligibilityTrace:
         if not terms:
             return [jnp.zeros_like(weight) for weight in weights]
         total = jnp.broadcast_to(sum(terms[1:], terms[0]), self.form.space)
+        total = real_if(not any(map(jnp.iscomplexobj, weights)), total)
         env = dict(zip((weight.name for weight in self.term.weights), weights, strict=True))
-        return [part.astype(weight.dtype) for part, weight in zip(self.form.fold(total, env), weights, strict=True)]
+        return [as_type(part, weight.dtype) for part, weight in zip(self.form.fold(total, env), weights, strict=True)]
 
     def pair(self, positions: Any) -> Any:
         """Take a value for each position to one for each pair of result and position."""
