@@ -84,7 +84,7 @@ class _Selection(Replacement[Cond]):
     def replace(self, node: Cond, flat: Splicer) -> None:
         """See :meth:`Replacement.replace`."""
         self._note(node, flat.table)
-        _replace(flat, flat.function, node)
+        _replace(flat, node)
 
     def _note(self, node: Cond, table: Mapping[str, Function]) -> None:
         sizes = [len(table[name].nodes) for name in node.branches]
@@ -101,12 +101,12 @@ def _is_steep(node: Node) -> bool:
     return node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0)
 
 
-def _replace(flat: Splicer, function: Function, node: Cond) -> None:
+def _replace(flat: Splicer, node: Cond) -> None:
     stem = node.outputs[0] if node.outputs else "cond"
     cases = [
         flat.splice_body(node, name, node.inputs[1:], f"{stem}.{number}") for number, name in enumerate(node.branches)
     ]
-    index = _predicate(function, node) or _index(flat, function, node, stem)
+    index = _predicate(flat.function, node) or _index(flat, node, stem)
     for result, kind, *values in zip(node.outputs, node.types, *cases, strict=True):
         if len(set(values)) == 1:
             flat.copy(values[0], result, kind, node)
@@ -116,13 +116,13 @@ def _replace(flat: Splicer, function: Function, node: Cond) -> None:
         )
 
 
-def _index(flat: Splicer, function: Function, node: Cond, stem: str) -> str:
+def _index(flat: Splicer, node: Cond, stem: str) -> str:
     """Return an index that picks the same case of a ``select_n`` as branch of the ``cond``.
 
     Out of range, a ``cond`` runs its last branch, but a ``select_n`` picks the first case for a negative index.
     """
     index, last = node.inputs[0], len(node.branches) - 1
-    producer = None if is_literal(index) else function.producers.get(index)
+    producer = flat.function.producers.get(index)
     in_range = is_literal(index) and int(literal_array(index)) >= 0
     if in_range or (isinstance(producer, Clamp) and producer.inputs[0] == "0:i32"):
         return index
