@@ -233,6 +233,13 @@ def repeated_in_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, v
 
 
+def repeated_before_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Sum products of which each goes to all neurons."""
+    y = at.weigh("w", lambda x, w: jnp.broadcast_to((w * x)[:, None], (N_IN, N)).sum(axis=0), x, p["w"])
+    v = jnp.tanh((0.5 + 0.1 * jnp.arange(N)) * h["v"] + y)
+    return {"v": v}, v
+
+
 def sparse(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     rows, columns = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 3, 1, 2, 0, 4])
 
@@ -480,6 +487,7 @@ _CASES = (
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
+    OnlineModel("repeated_before_a_sum", repeated_before_a_sum, {"w": (N_IN,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
