@@ -484,6 +484,16 @@ def test_arguments_of_another_structure_shape_or_dtype_are_refused(name: str, ar
         generated(lowered(name))(*args)
 
 
+def test_fewer_devices_than_a_mesh_has_places_are_refused_with_what_to_do() -> None:
+    mesh = jax.sharding.AbstractMesh((4096,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
+    program = brainir.lower(lambda x: lax.with_sharding_constraint(x, place), jnp.ones(4096))
+    message = r"a mesh of 4096 devices \(x=4096\), and there are [0-9]+; run it on more"
+    for function, error in ((brainir.to_callable(program), EmissionError), (generated(program), RuntimeError)):
+        with pytest.raises(error, match=message):
+            function(jnp.ones(4096))
+
+
 def test_python_numbers_become_what_the_program_was_made_for() -> None:
     program = brainir.lower(lambda x, n: (x * 2, n + 1), jnp.float32(1.0), jnp.int8(3))
     ours, reference = generated(program)(3, 4), brainir.to_callable(program)(3, 4)

@@ -15,6 +15,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ..ir.errors import EmissionError
+from ..ir.ops import MeshShape
 from .bindings import Bindings
 from .expressions import (
     Apply,
@@ -44,8 +45,8 @@ from .expressions import (
     Variable,
     walk,
 )
-from .meshes import abstract_mesh_of, mesh_of, sharding_of
 from .prelude import prelude
+from .rules.parallel import spec_expression
 from .values import literal_array
 
 __all__ = ["Closures", "Environment", "constant", "is_constant", "resolve", "split_at"]
@@ -106,9 +107,11 @@ class Closures:
                 rule = self._bindings.batching_rule(name)
                 return lambda env: rule
             case MeshOf(shape, is_abstract):
-                return lambda env: abstract_mesh_of(shape) if is_abstract else mesh_of(shape)
+                return lambda env: _mesh(shape, is_abstract)
             case ShardingOf(sharding, is_abstract):
-                return lambda env: sharding_of(sharding, is_abstract)
+                spec = constant(spec_expression(sharding))
+                options = {} if sharding.memory is None else {"memory_kind": sharding.memory}
+                return lambda env: jax.sharding.NamedSharding(_mesh(sharding.mesh, is_abstract), spec, **options)
             case PrimitiveOf(name):
                 primitive = self._bindings.primitive(name)
                 return lambda env: primitive
@@ -167,6 +170,12 @@ class Closures:
             return tuple(values)
 
         return build
+
+
+def _mesh(shape: MeshShape, is_abstract: bool) -> Any:
+    """Return a mesh of the devices that there are when it is asked for."""
+    made = prelude.abstract_mesh if is_abstract else prelude.mesh
+    return made(shape.names, shape.sizes, shape.types)
 
 
 def _variable(name: str) -> str:

@@ -13,7 +13,7 @@ from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import literal_text
 from . import jax_compat
-from .foreign.noinline import operands_of
+from .foreign.equinox import operands_of
 from .jax_compat import Literal, OpenJaxpr
 from .mesh_regions import equations_here
 from .parallel import laid_out, settled

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
-from .foreign import batching, noinline
+from .foreign import equinox
 from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
 from .keys.function_keys import FunctionKeys
@@ -116,9 +116,11 @@ class Lowering:
             raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
         return self.nested.finished(name)
 
-    def rule(self, body: RuleBody, name: str) -> Function:
-        """Lower a derivative rule, without storing the function."""
-        return self._root(LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents), name)
+    def store_rules(self, bodies: Mapping[str, RuleBody]) -> None:
+        """Lower derivative rules, and store each under its name, whatever equals it."""
+        for name, body in bodies.items():
+            root = LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents)
+            self.table.functions[name] = self._root(root, name)
 
     def _root(
         self, root: LazyActivity, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -164,6 +166,7 @@ class Lowering:
             self.nested.met,
             self.nested.kept,
             self.rules.known,
+            self.foreign.functions,
             self.foreign.known,
         )
         before, problems = [each.copy() for each in noted], len(self.problems)
@@ -277,8 +280,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **control.RULES,
     **parallel.RULES,
     **mesh_regions.RULES,
-    **batching.RULES,
-    **noinline.RULES,
+    **equinox.RULES,
     **equations.RULES,
     "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
     "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
@@ -288,7 +290,13 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
 _PLAIN = frozenset(RULES) - {*CALLBACKS, *_HARD}
 """Primitives whose parameters alone say what they are: most of a program."""
 
-_ALONE = frozenset(_HARD) - {*parallel.RULES, *mesh_regions.RULES, *noinline.RULES, "linear_call", "custom_vmap_call"}
+_ALONE = frozenset(_HARD) - {
+    *parallel.RULES,
+    *mesh_regions.RULES,
+    "custom_vmap_call",
+    "linear_call",
+    "noinline",
+}
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from ...ir.errors import EmissionError
+
 # A module has tables of its own under these names.
 WEIGHTS: dict[str, Any] = {}
 EXTERNALS: dict[str, Any] = {}
@@ -28,7 +30,7 @@ def _stored(shape, dtype, name):
 def _mesh(names, sizes, types):
     """Return the mesh around the call if it has this shape, else one of the first devices."""
     kinds = tuple(getattr(jax.sharding.AxisType, kind.capitalize()) for kind in types)
-    devices = jax.devices()[: math.prod(sizes)]
+    count, devices = math.prod(sizes), jax.devices()
     around, manual = jax.sharding.get_abstract_mesh(), jax.sharding.AxisType.Manual
     if (tuple(around.axis_names), tuple(around.axis_sizes)) == (names, sizes):
         try:
@@ -40,7 +42,13 @@ def _mesh(names, sizes, types):
             return given if given.abstract_mesh == around else around
         if given is not around and given.axis_sizes == sizes:
             devices = [*given.devices.flat]
-    return jax.sharding.Mesh(np.array(devices).reshape(sizes), names, axis_types=kinds)
+    if len(devices) < count:
+        places = " x ".join(f"{name}={size}" for name, size in zip(names, sizes, strict=True))
+        raise EmissionError(
+            f"the program runs on a mesh of {count} devices ({places}), and there are {len(devices)}; "
+            f"run it on more, or on a CPU with XLA_FLAGS=--xla_force_host_platform_device_count={count}"
+        )
+    return jax.sharding.Mesh(np.array(devices[:count]).reshape(sizes), names, axis_types=kinds)
 
 
 def _abstract_mesh(names, sizes, types):

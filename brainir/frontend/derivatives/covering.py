@@ -7,36 +7,32 @@ be perturbed, which takes zeros for what is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 from jax import numpy as jnp
 
 from ...ir.ops import JvpCase, VjpCase
 from .. import jax_rules
-from ..foreign import primitive_rules
 from ..jax_compat import moves, spec_of
 from ..tracing import evaluated, make_jaxpr
 from .cases import TracedRules
 
-__all__ = ["covering_jvp", "covering_primitive_jvp", "covering_vjp"]
+__all__ = ["covering_jvp", "covering_rule", "covering_vjp"]
+
+TraceCase: TypeAlias = Callable[[Any, Sequence[int]], tuple[Any, tuple[int, ...]]]
 
 
 def covering_jvp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
     """Trace the rule of a ``custom_jvp_call`` for the tangents of these operands, whatever is asked."""
-    own = jax_rules.num_closed_over(equation, perturbed)
+    return covering_rule(equation, perturbed, jax_rules.trace_jvp_case, jax_rules.num_closed_over(equation, perturbed))
+
+
+def covering_rule(equation: Any, perturbed: Sequence[int], trace: TraceCase, own: int = 0) -> TracedRules:
+    """Trace the JVP rule of an equation for the tangents of these operands; it does not see the first `own` ones."""
     seen = tuple(place - own for place in perturbed if place >= own)
-    return _jvp(equation, own, seen, *jax_rules.trace_jvp_case(equation, seen))
-
-
-def covering_primitive_jvp(equation: Any, perturbed: Sequence[int]) -> TracedRules:
-    """Trace the derivative rule of a primitive for the tangents of these operands."""
-    seen = tuple(perturbed)
-    return _jvp(equation, 0, seen, *primitive_rules.trace_primitive_jvp_case(equation, seen))
-
-
-def _jvp(equation: Any, own: int, seen: tuple[int, ...], closed: Any, moved: tuple[int, ...]) -> TracedRules:
+    closed, moved = trace(equation, seen)
     kinds, results = jax_rules.avals(equation)
     inexact = [place for place, kind in enumerate(kinds) if moves(kind)]
 

@@ -122,13 +122,11 @@ class RuleLowering:
         self._check_order(opened)
         with _TRACING:
             traced = trace()
-        table = lowering.table
-        attributes, bodies = named_rules(table, opened.rules.base, traced)
+        attributes, bodies = named_rules(lowering.table, opened.rules.base, traced)
         self.known[opened.rules] = attributes, opened.rules.behaviour
         self._open.append(opened)
         try:
-            for name, body in bodies.items():
-                table.functions[name] = lowering.rule(body, name)
+            lowering.store_rules(bodies)
         finally:
             self._open.pop()
         return attributes

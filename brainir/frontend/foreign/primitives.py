@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ...ir.program import Function
 from .. import jax_compat, jaxprs
 from ..derivatives.cases import UNTRACEABLE, HigherOrderError, NoRuleError, Refusal, RefusedError, TracedRules
-from ..derivatives.covering import covering_primitive_jvp
+from ..derivatives.covering import covering_rule
 from ..derivatives.rule_lowering import named_rules
 from ..externals import custom_call
 from ..keys.key import Parts
@@ -71,12 +71,16 @@ class ForeignPrimitives:
 
     Attributes
     ----------
+    functions : dict
+        What computes a primitive, lowered.
     known : dict
-        What was lowered: what computes a primitive, and the attributes of its node, or why it has no rule.
+        The attributes of its node, or why it has no rule.
     """
 
     def __init__(self, keys: LoweringKeys) -> None:
-        self.known: dict[Any, Any] = {}
+        self.functions: dict[Hashable, _Function] = {}
+        self.known: dict[Hashable, Attributes] = {}
+        self._traced: dict[Hashable, Any] = {}
         self._keys = keys
         self._open: list[tuple[Any, Parts]] = []
 
@@ -109,8 +113,7 @@ class ForeignPrimitives:
             self.known[use.key] = lowering.remembered(
                 equation, held, lambda inner: inner.foreign._lowered(inner, equation, use)
             )
-        known: Attributes = self.known[use.key]
-        return known
+        return self.known[use.key]
 
     def _same(self, equation: Any) -> tuple[Hashable, Parts]:
         """Return what tells an equation from others with its primitive, and what of that can be made anew."""
@@ -119,7 +122,7 @@ class ForeignPrimitives:
         return (equation.primitive, params, kinds), parts
 
     def _lowered(self, lowering: Lowering, equation: Any, use: _Use) -> Attributes:
-        if self._traced(equation, use) is None:
+        if self._computation(equation, use) is None:
             return {}
         if not use.linear:
             return self._with_rule(lowering, equation, use)
@@ -128,22 +131,20 @@ class ForeignPrimitives:
         ruled = self._with_rule(lowering, equation, use._replace(linear=()))
         return {**ruled, "function": function.called if ruled.keys() == {"function"} else function.with_rule}
 
-    def _traced(self, equation: Any, use: _Use) -> Any:
+    def _computation(self, equation: Any, use: _Use) -> Any:
         """Trace what computes a primitive, once; None if it has code of its own, which cannot be traced."""
-        key = "traced", use.same
-        if key not in self.known:
+        if use.same not in self._traced:
             traced = _implementation(equation)
             # One that runs the primitive in the same way says nothing; nor does one that may do so without end.
             again = [] if traced is None else map(self._same, jaxprs.uses(traced, equation.primitive))
             is_open = any(same == use.same or not parts <= use.parts for same, parts in again)
-            self.known[key] = None if is_open else traced
-        return self.known[key]
+            self._traced[use.same] = None if is_open else traced
+        return self._traced[use.same]
 
     def _function(self, lowering: Lowering, equation: Any, use: _Use) -> _Function:
         """Lower what computes a primitive, once; for tangents, in which it is linear, with its transpose."""
-        key = "function", use.key
-        if key not in self.known:
-            name, closed = equation.primitive.name, self._traced(equation, use)
+        if use.key not in self.functions:
+            name, closed = equation.primitive.name, self._computation(equation, use)
             still = set() if use.perturbed is None else set(range(len(equation.invars))) - {*use.perturbed}
             if use.linear:
                 closed = transposed(equation, closed, use.linear)
@@ -153,15 +154,13 @@ class ForeignPrimitives:
                 # of a scan or in a branch, of the scan or cond around it: the regenerated program would be another one.
                 # Those of a nested jit stay where they are.
                 with_rule = lowering.own(jaxprs.within_jit(closed, name), name, still)
-            self.known[key] = _Function(called, with_rule)
-        function: _Function = self.known[key]
-        return function
+            self.functions[use.key] = _Function(called, with_rule)
+        return self.functions[use.key]
 
     def _with_rule(self, lowering: Lowering, equation: Any, use: _Use) -> Attributes:
         """Lower the rule of a primitive, once, and return the attributes of its node."""
         if use.key in self.known:
-            known: Attributes = self.known[use.key]
-            return known
+            return self.known[use.key]
         table, name = lowering.table, equation.primitive.name
         function = self._function(lowering, equation, use)
         if not any(jax_compat.moves(atom.aval) for atom in equation.invars):
@@ -182,8 +181,7 @@ class ForeignPrimitives:
         ruled = self.known[use.key] = {"function": function.with_rule, **attributes}
         self._open.append((equation.primitive, use.parts))
         try:
-            for rule, body in bodies.items():
-                table.functions[rule] = lowering.rule(body, rule)
+            lowering.store_rules(bodies)
         finally:
             self._open.pop()
         if use.perturbed is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], equation):
@@ -198,7 +196,7 @@ class ForeignPrimitives:
         """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
         try:
             if use.perturbed is not None:
-                return covering_primitive_jvp(equation, use.perturbed)
+                return covering_rule(equation, use.perturbed, primitive_rules.trace_primitive_jvp_case)
             return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
         except NotImplementedError:
             return None

@@ -1,9 +1,13 @@
-"""Functions that Equinox compiles apart from the program, as calls."""
+"""Primitives of Equinox that do more than their implementation says: in a batch, or in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+import jax
+from jax import lax
+from jax.extend.core import Primitive
 
 from ..control import FunctionTable
 from ..jax_compat import is_literal, spec_of
@@ -13,13 +17,27 @@ from ..weak_types import as_weak_as
 
 __all__ = ["RULES", "operands_of"]
 
-_NAME = "noinline"
+_IS_VMAPPED = Primitive("is_vmapped")
+_IS_VMAPPED.def_abstract_eval(lambda x: jax.core.ShapedArray((), bool))
+
+
+def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
+    """Lower Equinox's choice in a loop, which a batch makes for each example; for one, the first array is taken."""
+    kind = equation.outvars[0].aval
+
+    def select_if_vmap(chosen: Any, first: Any, second: Any) -> Any:
+        found = lax.select(lax.bitwise_or(chosen, lax.bitwise_not(_IS_VMAPPED.bind(chosen))), first, second)
+        # The result has the type of the first array, whatever the second is.
+        return as_weak_as(found, kind)
+
+    traced = make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
+    return {"function": table.shared(traced, "select_if_vmap")}
 
 
 def operands_of(equation: Any) -> Sequence[Any]:
     """Return the operands that the node of an equation has: all but where the process keeps a function of Equinox."""
     operands: Sequence[Any] = equation.invars
-    return operands[1:] if equation.primitive.name == _NAME else operands
+    return operands[1:] if equation.primitive.name == "noinline" else operands
 
 
 def _noinline(table: FunctionTable, equation: Any) -> Attributes:
@@ -36,8 +54,11 @@ def _noinline(table: FunctionTable, equation: Any) -> Attributes:
         return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
 
     traced = make_jaxpr(run)(*(spec_of(atom.aval) for atom in operands_of(equation)))
-    return {"function": table.shared(traced, _NAME)}
+    return {"function": table.shared(traced, "noinline")}
 
 
-RULES = {_NAME: ("call", _noinline)}
+RULES = {
+    "noinline": ("call", _noinline),
+    "select_if_vmap": ("call", _select_if_vmap),
+}
 """Primitive name to operation and rule."""
