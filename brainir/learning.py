@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 from jax import numpy as jnp
 
+from .analysis.bit_sets import numbered
 from .analysis.dataflow.reachability import reached
 from .analysis.learning.options import LearningOptions
 from .analysis.learning.plan import LearningPlan, plan_learning
@@ -92,8 +93,7 @@ def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> t
     boundary = LearnerBoundary(program)
     function = lower(loss, boundary.example_result(), target).entry_function
     count = leaf_count(program.interface.result)
-    seeds = {name: 1 << place for place, name in enumerate(function.inputs[:count])}
-    found = reached(function, seeds).get(function.outputs[0], 0)
+    found = reached(function, numbered(function.inputs[:count])).get(function.outputs[0], 0)
     return tuple(place for place in range(count) if not found >> place & 1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import brainir
 from brainir.analysis import inline_calls
-from brainir.analysis.slices import extract
+from brainir.analysis.slicing import extract
 from brainir.analysis.weights.scan import WeightScan
 from brainir.ir.interface import DictTree, LeafTree, State
 from brainir.ir.program import Program

@@ -8,7 +8,7 @@ import numpy as np
 import brainir
 from brainir.analysis.dependence.flow import DependenceFlow
 from brainir.analysis.dependence.lattice import NOTHING, Dependence, Source
-from brainir.analysis.slices import extract
+from brainir.analysis.slicing import extract
 from brainir.analysis.weights.scan import WeightScan
 from brainir.ir.program import Function, Program
 from brainir.ir.types import TensorType, is_literal

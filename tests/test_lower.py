@@ -923,3 +923,22 @@ def test_keys_of_several_seeds_come_back(impl: str, shape: tuple[int, ...]) -> N
     executed: dict[str, Any] = {"__name__": "generated"}
     exec(brainir.to_source(program), executed)
     assert_same_bits(jax.jit(executed[program.entry])(seeds), jax.jit(fn)(seeds))
+
+
+def test_arrays_that_nothing_reads_are_not_stored() -> None:
+    shift = jnp.arange(2.0)
+
+    @jax.jit
+    def body(carry: Any, x: Any) -> Any:
+        new = jnp.sin(carry * x + shift.sum())
+        return new, new
+
+    def linearized(carry: Any, xs: Any) -> Any:
+        kept = jax.checkpoint(body, policy=jax.checkpoint_policies.everything_saveable)
+        out, moved = jax.linearize(functools.partial(jax.lax.scan, kept), carry, xs)
+        return out, moved(carry, xs)
+
+    program = check(linearized, X, jnp.ones((5, *X.shape)))
+    for function in program.functions:
+        read = {operand for node in function.nodes for operand in node.inputs} | {*function.outputs}
+        assert {constant.name for constant in function.constants} <= read

@@ -19,7 +19,7 @@ from brainir.ir import ops
 from brainir.ir.model import Model
 from brainir.ir.ops import SCHEMAS, schema_of
 from brainir.ir.program import Function
-from brainir.ir.type_rules import RULES, TypeRuleError, result_types, strong
+from brainir.ir.type_rules import RULES, TypeRuleError, result_types
 from brainir.ir.types import DTYPES, TensorType, literal_text
 from tests.compare import JAX
 
@@ -700,7 +700,7 @@ def test_scatters_that_do_not_fit_are_refused(operands, numbers):
 
 def test_weak_types_are_ignored():
     assert result_types(node("add", 2), types("~f32[3]", "f32[]"), {}) == types("f32[3]")
-    assert strong(TensorType.parse("~f32[3]")) == TensorType.parse("f32[3]")
+    assert TensorType.parse("~f32[3]").strong == TensorType.parse("f32[3]")
 
 
 def test_shapes_too_large_to_hold_are_only_numbers():

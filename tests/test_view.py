@@ -120,6 +120,21 @@ def test_page_holds_every_box_and_edge_and_the_way_of_each_parameter() -> None:
     assert [box["group"] for box in function["boxes"] if "group" in box] == [0, 0, 0]
 
 
+def test_a_program_that_breaks_the_rules_of_a_step_is_shown_without_answers() -> None:
+    program = brainir.lower_step(
+        lambda params, hidden: (hidden, params["w"] * 0.9), {"w": jnp.ones(3)}, {"h": jnp.zeros(3)}
+    )
+    entry, states = program.entry_function, program.interface.states
+    written = program.with_entry(
+        entry.replace(outputs=(entry.outputs[-1], *entry.outputs)),
+        program.interface.replace(states=tuple(state.replace(returned=True) for state in states)),
+    )
+    brainir.verify(written)
+    (side,) = page_data(written)["sides"]
+    assert side["whys"]["w"]["text"] == ""
+    assert len(side["states"]) == 2
+
+
 def test_page_of_two_programs_marks_what_differs_on_each_side() -> None:
     old, new = _program(), _program(0.8, squashed=True)
     data = page_data(new, old)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["bits", "union"]
+__all__ = ["bits", "numbered", "union"]
 
 
 def bits(mask: int) -> Iterator[int]:
@@ -23,3 +23,11 @@ def union(masks: Mapping[str, int], names: Iterable[str]) -> int:
             # The same number where there is one only: it can have as many digits as there are parameters.
             mask = mask | masks[name] if mask else masks[name]
     return mask
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """Return, for each of some names, the set of the places at which it stands among them."""
+    masks: dict[str, int] = {}
+    for number, name in enumerate(names):
+        masks[name] = masks.get(name, 0) | 1 << number
+    return masks

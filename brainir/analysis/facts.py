@@ -18,8 +18,7 @@ class Facts(Model):
 
     def to_json(self) -> str:
         """Write the facts as JSON, the same text each time; programs inside appear as they print."""
-        fields = {name: _plain(item) for name, item in self._shown().items()}
-        return json.dumps(fields, indent=2, ensure_ascii=False)
+        return json.dumps(_plain(self._shown()), indent=2, ensure_ascii=False)
 
     def _shown(self) -> dict[str, object]:
         """Return what is written as JSON."""
@@ -27,7 +26,7 @@ class Facts(Model):
 
     def _inside(self) -> Any:
         """Return what stands for these facts in the JSON of others."""
-        return {name: _plain(item) for name, item in self._shown().items()}
+        return _plain(self._shown())
 
     def __str__(self) -> str:
         return repr(self)
@@ -45,6 +44,8 @@ def _plain(item: object) -> Any:
         return item._inside()
     if isinstance(item, Model):
         return {name: _plain(getattr(item, name)) for name in type(item).model_fields}
+    if isinstance(item, dict):
+        return {name: _plain(part) for name, part in item.items()}
     if isinstance(item, tuple):
         return [_plain(part) for part in item]
     return item

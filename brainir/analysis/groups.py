@@ -11,17 +11,16 @@ from ..ir.interface import State
 from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
+from ..ir.ops import Cumulative, DynamicSlice, DynamicUpdateSlice
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
-from ..ir.types import is_literal
 from ..ir.wording import counted
-from .bit_sets import bits
+from .bit_sets import bits, numbered
 from .dataflow.reachability import reaching
-from .dependence.element_maps import mixing_kind
-from .dependence.index_maps import agrees, canonical
+from .dependence.index_maps import agrees
 from .dependence.lattice import NOTHING
 from .facts import Facts, format_paths, format_place
-from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
+from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
 from .weights.descents import Descent
@@ -239,16 +238,16 @@ class _GroupFinder:
         """Return the states that a new value sees position by position, and where it sees others."""
         hidden = self.hidden[target]
         dependence = self.known.get(hidden.new, NOTHING)
-        own = canonical(hidden.kind.shape, hidden.state.num_state)
         fitting = 0
         for source, alike in self.flow.alike.items():
             fitting |= alike if source.shape == hidden.varshape else 0
         # Aligned with a value of this size, and of the same positions: the state's own map.
         joined, moved = dependence.aligned & fitting, 0
         for number, maps in dependence.maps.items():
-            fits = [agrees(each, own) for each in maps]
-            joined |= (any(fits) and fitting) & 1 << number
-            moved |= (not all(fits) and fitting) & 1 << number
+            if fitting >> number & 1:
+                fits = [agrees(each, hidden.own_map) for each in maps]
+                joined |= any(fits) << number
+                moved |= (not all(fits)) << number
         reshaped = dependence.mapped & ~fitting
         place = self.function.places.get(hidden.new)
         node = None if place is None else self.function.nodes[place]
@@ -257,13 +256,9 @@ class _GroupFinder:
 
     def _mixing_nodes(self) -> Iterator[Blocked]:
         """Yield the nodes that mix positions and reach a hidden state."""
-        targets: dict[str, int] = {}
-        for number, hidden in enumerate(self.hidden):
-            if not is_literal(hidden.new):
-                targets[hidden.new] = targets.get(hidden.new, 0) | 1 << number
         places = self.function.places
         mixing = {places[name] for name, seen in self.known.items() if seen.mixing and name in places}
-        reach = reaching(self.function, targets) if mixing else {}
+        reach = reaching(self.function, numbered(hidden.new for hidden in self.hidden)) if mixing else {}
         for node in [self.function.nodes[place] for place in sorted(mixing)]:
             mixed = lost = to = 0
             for name in node.outputs:
@@ -281,7 +276,7 @@ class _GroupFinder:
             new = (mixed & ~before) | (lost & seen)
             if new:
                 blocking = node.outputs[0] in self.scan.blocking
-                yield self._blocked("weight" if blocking else mixing_kind(node), node, new, to)
+                yield self._blocked("weight" if blocking else _mixing_kind(node), node, new, to)
 
     def _stopped(self) -> Iterator[Blocked]:
         """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""
@@ -303,9 +298,9 @@ class _GroupFinder:
                 if missing:
                     yield self._blocked("stop_gradient", node, missing, 1 << number)
 
-    def _blocked(self, kind: str, node: Node | None, sources: int, targets: int) -> Blocked:
+    def _blocked(self, kind: BlockedKind, node: Node | None, sources: int, targets: int) -> Blocked:
         return Blocked(
-            kind=kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            kind=kind,
             node=format_node(node) if node is not None else "the value that is passed on",
             source=node.source if node is not None else "",
             from_paths=tuple(self.hidden[number].path for number in bits(sources)),
@@ -329,6 +324,20 @@ class _GroupFinder:
             transition=transition,
             transition_invars=invars,
             blocked=blocked,
-            transition_variations=facts_of(invars, self.scan.variations),
+            transition_variations=input_variations(invars, self.scan.variations),
             descent=next((each for each in self.descents if not paths.isdisjoint(each.hidden_paths)), None),
         )
+
+
+def _mixing_kind(node: Node) -> BlockedKind:
+    """Name the reason why a node's results do not depend element by element on its operands."""
+    traits = node.traits
+    named: dict[BlockedKind, bool] = {
+        "control_flow": traits.control,
+        "contraction": traits.contraction,
+        "reduction": traits.reduction,
+        "cumulative": isinstance(node, Cumulative),
+        "random": traits.random,
+        "dynamic_index": isinstance(node, DynamicSlice | DynamicUpdateSlice),
+    }
+    return next((kind for kind, holds in named.items() if holds), "unknown")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..ir.constant import Constant
@@ -11,35 +10,12 @@ from ..ir.node import Node
 from ..ir.ops import Call, Checkpoint, CustomJvp, CustomVjp, NoDerivative, Sharding, ShardingConstraint, Unary
 from ..ir.program import Function, Program
 from ..ir.types import is_literal
+from .fresh_names import fresh_name
 
-__all__ = ["Names", "Splicer", "fresh_name", "inline_calls"]
+__all__ = ["Splicer", "inline_calls"]
 
 _LONGEST_STEM = 60
 _MOST_NODES = 1_000_000
-
-
-class Names(set[str]):
-    """The names of the values of a function, and of those that are made up beside them.
-
-    Making it does not copy the names of the function, of which there may be many.
-    """
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self._values = function.value_types
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self._values
-
-
-def fresh_name(wanted: str, taken: set[str]) -> str:
-    """Return `wanted`, with a number behind it if it is taken, and take it."""
-    name, count = wanted, 0
-    while name in taken or keyword.iskeyword(name):
-        count += 1
-        name = f"{wanted}_{count}"
-    taken.add(name)
-    return name
 
 
 def inline_calls(

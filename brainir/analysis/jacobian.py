@@ -18,7 +18,14 @@ from .states import StepStates
 from .variation.flow import Slope, VariationFlow
 from .variation.lattice import NONZERO, PARAMETERS, TIME, Variation, along
 
-__all__ = ["InputVariation", "JacobianEntry", "JacobianStructure", "facts_of", "input_variations", "structure_of"]
+__all__ = [
+    "InputVariation",
+    "JacobianEntry",
+    "JacobianStructure",
+    "input_variations",
+    "structure_of",
+    "value_variations",
+]
 
 
 class InputVariation(Facts):
@@ -124,7 +131,7 @@ def _cell(entry: JacobianEntry | None) -> str:
     return ("c" if entry.constant else "~") + ("" if entry.uniform else "*")
 
 
-def input_variations(program: Program, function: Function, states: StepStates) -> dict[str, Slope]:
+def value_variations(program: Program, function: Function, states: StepStates) -> dict[str, Slope]:
     """Return how every value of the flat entry of a step varies; no value has derivatives."""
     inputs = {name: Variation.of(function.type_of(name).shape, TIME) for name in function.inputs}
     fixed = [leaf.value for leaf in states.params]
@@ -139,8 +146,8 @@ def input_variations(program: Program, function: Function, states: StepStates) -
     return flow.run(function, {name: Slope(value) for name, value in inputs.items()})
 
 
-def facts_of(values: Sequence[Value], known: Mapping[str, Slope]) -> tuple[InputVariation, ...]:
-    """Return what is known of how some values vary as facts."""
+def input_variations(values: Sequence[Value], known: Mapping[str, Slope]) -> tuple[InputVariation, ...]:
+    """Return how some values vary, as records."""
     return tuple([_input_variation(known[value.name].value.flags, value.aval.ndim) for value in values])
 
 

@@ -19,7 +19,8 @@ from ..ir.program import Function, Program, Value, require_program
 from ..ir.sharing import reachable_functions
 from ..ir.wording import counted
 from .facts import Facts
-from .inline import Names, fresh_name, inline_calls
+from .fresh_names import Names, fresh_name
+from .inline import inline_calls
 from .states import HiddenLeaf, StepStates
 
 __all__ = ["HiddenPerturbation", "add_hidden_perturbation"]
@@ -296,6 +297,5 @@ def _with_hidden_returned(program: Program) -> Program:
         states.append(state.replace(returned=kept))
         outputs += [value.name for value in new] if kept else []
     entry = program.entry_function
-    returned = sum(1 for state, _, _ in interface.output_leaves() if state is not None)
-    entry = entry.replace(outputs=(*outputs, *entry.outputs[returned:]))
+    entry = entry.replace(outputs=(*outputs, *entry.outputs[interface.returned_leaves() :]))
     return program.with_entry(entry, interface.replace(states=tuple(states)))

@@ -152,7 +152,7 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     for number, (_, old, _) in enumerate(others, start=1):
         marks.update({value.name: 1 << number for value in old})
     found = reached(scan.function, marks, lambda node, name: not has_derivative(node, name))
-    ends = {hidden.new for hidden in scan.states.hidden} | {*scan.function.outputs[_returned(scan) :]}
+    ends = {hidden.new for hidden in scan.states.hidden} | {*scan.results}
     used = 0
     for name in ends:
         used |= found.get(name, 0)
@@ -187,18 +187,13 @@ def _carried(fed: dict[int, int], used: int) -> set[int]:
     return carried
 
 
-def _returned(scan: WeightScan) -> int:
-    """Return how many outputs of the entry hold states."""
-    return sum(1 for state, _, _ in scan.program.interface.output_leaves() if state is not None)
-
-
 def _states(scan: WeightScan) -> Iterator[Diagnostic]:
     for state in scan.program.interface.states:
         if not state.reachable:
             message = "the step uses a state that cannot be reached from the module; its path is made up"
             yield diagnostic("unreachable_state", message, path=state.path)
     used = {operand for node in scan.function.nodes for operand in node.inputs}
-    used |= {*scan.function.outputs[_returned(scan) :]} | {hidden.new for hidden in scan.states.hidden}
+    used |= {*scan.results} | {hidden.new for hidden in scan.states.hidden}
     unused = dict.fromkeys(leaf.path for leaf in scan.states.params)
     for leaf in scan.states.params:
         if leaf.value.name in used:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from ..ir.collector import collector_paused
 from ..ir.errors import AnalysisError
@@ -16,12 +16,13 @@ from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
 from .dependence.element_maps import flow_from, input_maps
 from .dependence.flow import DependenceFlow
-from .dependence.index_maps import IndexMap, agrees, canonical
+from .dependence.index_maps import IndexMap, agrees
 from .dependence.lattice import Source
 from .facts import Facts, format_paths, format_place
 from .groups import HiddenGroup, groups_of
-from .jacobian import InputVariation, JacobianStructure, facts_of, structure_of
-from .slices import extract
+from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
+from .slicing import extract
+from .states import HiddenLeaf
 from .weights.descents import Descent
 from .weights.kinds import Kind
 from .weights.operations import Operation, WeightOperations
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 How = Literal["direct", "through", "both"]
-Tail = Literal["aligned", "indexed", "several", "mixing"]
+Tail = Literal["aligned", "indexed", "several", "mixing"]  # the worst last
 
 
 class RelationLeaf(Facts):
@@ -322,7 +323,7 @@ class _Builder:
             y_to_hidden_invars=tail_invars,
             node=format_node(node) if node is not None else "the new value of a hidden state",
             source=node.source if node is not None else "",
-            y_to_hidden_variations=facts_of(tail_invars, scan.variations),
+            y_to_hidden_variations=input_variations(tail_invars, scan.variations),
         )
 
     def _how(self, operation: Operation) -> Iterator[tuple[StatePath, How]]:
@@ -331,22 +332,20 @@ class _Builder:
             yield path, "both" if direct and through else "direct" if direct else "through"
 
     def _tail(self, y_to_hidden: Program, y: Value, connected: tuple[StatePath, ...]) -> Tail:
-        hidden = self.hidden
-        found = {"aligned": 0, "indexed": 1, "several": 2, "mixing": 3}
-        worst: Tail = "aligned"
-        shapes = [hidden[path].kind.shape for path in connected]
+        hidden = [self.hidden[path] for path in connected]
         if y.shape not in self.flows:
             self.flows[y.shape] = flow_from(self.scan.program, Source(y.shape))
+        shapes = [each.kind.shape for each in hidden]
         seen = input_maps(y_to_hidden.entry_function, self.flows[y.shape], shapes)
-        for path, maps, shape in zip(connected, seen, shapes, strict=True):
-            own = canonical(shape, hidden[path].state.num_state)
-            same_size = y.aval.size == hidden[path].source.size
-            tail: Tail
-            if maps is None:
-                tail = "mixing"
-            elif len(maps) > 1:
-                tail = "several"
-            else:
-                tail = "aligned" if not maps or (same_size and agrees(maps[0], own)) else "indexed"
-            worst = max(worst, tail, key=found.__getitem__)
-        return worst
+        tails = [_tail_of(each, maps, y.aval.size) for each, maps in zip(hidden, seen, strict=True)]
+        return max(tails, key=get_args(Tail).index, default="aligned")
+
+
+def _tail_of(hidden: HiddenLeaf, maps: tuple[IndexMap, ...] | None, size: int) -> Tail:
+    """Return how the new value of a state sees `y`, which has that many elements."""
+    if maps is None:
+        return "mixing"
+    if len(maps) > 1:
+        return "several"
+    in_place = all(size == hidden.source.size and agrees(each, hidden.own_map) for each in maps)
+    return "aligned" if in_place else "indexed"

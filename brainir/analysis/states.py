@@ -11,6 +11,7 @@ from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program, Value
 from ..ir.types import TensorType
+from .dependence.index_maps import IndexMap
 from .dependence.lattice import Source
 
 __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]
@@ -39,6 +40,11 @@ class HiddenLeaf:
     def source(self) -> Source:
         """The positions that dependence is followed from."""
         return Source(self.varshape, self.state.num_state)
+
+    @property
+    def own_map(self) -> IndexMap:
+        """The index map by which each element sees its own position."""
+        return self.source.own_map(self.kind.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from .dependence.flow import DependenceFlow
 from .dependence.index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .dependence.lattice import NOTHING, Dependence
 from .rearrange import rearrange, unpooled, writes_in_place
-from .slices import Cutting
+from .slicing import Cutting
 from .states import HiddenLeaf
 from .weights.scan import WeightScan
 
@@ -51,9 +51,7 @@ class AlignedSlice:
 
     def cut(self, name: str, members: list[HiddenLeaf]) -> tuple[Program, tuple[Value, ...]]:
         """Return the transition, and the values that its inputs stand for."""
-        live_results = [
-            self._want(member.new, canonical(member.kind.shape, member.state.num_state)) for member in members
-        ]
+        live_results = [self._want(member.new, member.own_map) for member in members]
         live = self._live_operands()
         cutting = Cutting(name, self.function, self.scan.program, [member.old for member in members])
         sees = {*(member.old for member in members), *self.wanted}

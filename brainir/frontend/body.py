@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class Body:
         names = inputs or [f"x{index}" for index in range(len(jaxpr.invars))]
         self._inputs = tuple(map(self._name, names))
         self._operands.update(zip(jaxpr.invars, names, strict=True))
-        for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
+        for var, value in _read(jaxpr):
             self._operands[var] = self._constant(var.aval, value)
         results = {index: var for index, var in enumerate(jaxpr.outvars) if not isinstance(var, Literal)}
         self._wanted = {results[index]: name for index, name in reversed(outputs.items()) if index in results}
@@ -155,3 +156,13 @@ class Body:
         inputs, results = self._operands_of(operands_of(equation)), equation.outvars
         types = jax_compat.type_texts(results)
         return node.placed(inputs, self._results_of(results), types, jax_compat.name_stack(equation), source)
+
+
+def _read(jaxpr: OpenJaxpr) -> list[tuple[Any, Any]]:
+    """Return the constants that anything reads: JAX leaves those of a function in what it splits off from it."""
+    constants = list(zip(jaxpr.constvars, jaxpr.consts, strict=True))
+    if not constants:
+        return []
+    atoms = itertools.chain(jaxpr.outvars, *(equation.invars for equation in jaxpr.equations))
+    seen = {atom for atom in atoms if not isinstance(atom, Literal)}
+    return [(var, value) for var, value in constants if var in seen]

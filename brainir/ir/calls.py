@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .node import Node
-from .program import Function, Program
+from .program import Function
 
 __all__ = ["calling", "functions_with", "runs_first"]
 
@@ -15,11 +15,14 @@ def calling(function: Function) -> Iterator[Node]:
     return (node for node in function.nodes if node.refers) if function.callees else iter(())
 
 
-def runs_first(program: Program) -> list[Function]:
-    """Return the functions of a program, each after those that it runs."""
+def runs_first(functions: Mapping[str, Function], roots: Iterable[str]) -> list[Function]:
+    """Return some functions of a table and all that they run, each after those that it runs.
+
+    Derivative rules are not run.
+    """
     order: dict[str, Function] = {}
-    for root in program.functions:
-        stack = [(root, False)]
+    for root in roots:
+        stack = [(functions[root], False)]
         while stack:
             function, entered = stack.pop()
             if entered:
@@ -27,7 +30,7 @@ def runs_first(program: Program) -> list[Function]:
             elif function.name not in order:
                 stack.append((function, True))
                 callees = dict.fromkeys(name for node in calling(function) for name in node.runs())
-                stack += [(program.table[name], False) for name in callees if name not in order]
+                stack += [(functions[name], False) for name in callees if name not in order]
     return list(order.values())
 
 

@@ -52,14 +52,25 @@ def dump_interface(interface: Interface, indent: str = "") -> str:
 
 def dump_function(function: Function, indent: str = "") -> str:
     """Write a function as JSON text, one constant or node to a line."""
-    fields = [(name, encode(getattr(function, name))) for name in ("name", "inputs", "types")]
-    if function.constants:
-        constants = (encode(constant.model_dump()) for constant in function.constants)
-        fields.append(("constants", array_text(constants, f"{indent} ")))
-    if function.nodes:
-        fields.append(("nodes", array_text(map(dump_node, function.nodes), f"{indent} ")))
-    fields.append(("outputs", encode(function.outputs)))
-    return object_text(fields, indent)
+    parts = function.inputs, function.types, function.constants, map(dump_node, function.nodes), function.outputs
+    return dump_bare_function(*parts, name=function.name, indent=indent)
+
+
+def dump_bare_function(
+    inputs: tuple[str, ...],
+    types: tuple[str, ...],
+    constants: Iterable[Constant],
+    nodes: Iterable[str],
+    outputs: tuple[str, ...],
+    name: str = "",
+    indent: str = "",
+) -> str:
+    """Write a function as :func:`dump_function` does, from the lines of its nodes."""
+    fields = [("name", encode(name)), ("inputs", encode(inputs)), ("types", encode(types))]
+    for field, lines in (("constants", [encode(constant.model_dump()) for constant in constants]), ("nodes", [*nodes])):
+        if lines:
+            fields.append((field, array_text(lines, f"{indent} ")))
+    return object_text([*fields, ("outputs", encode(outputs))], indent)
 
 
 def dump_node(node: Node) -> str:
@@ -70,21 +81,6 @@ def dump_node(node: Node) -> str:
         if not _same(value, default):
             record[name] = value
     return encode(record)
-
-
-def dump_bare_function(
-    inputs: tuple[str, ...],
-    types: tuple[str, ...],
-    constants: Iterable[Constant],
-    nodes: Iterable[str],
-    outputs: tuple[str, ...],
-) -> str:
-    """Write a function without a name as :func:`dump_function` does, from the lines of its nodes."""
-    fields = [("name", encode("")), ("inputs", encode(inputs)), ("types", encode(types))]
-    for name, lines in (("constants", [encode(constant.model_dump()) for constant in constants]), ("nodes", [*nodes])):
-        if lines:
-            fields.append((name, array_text(lines, " ")))
-    return object_text([*fields, ("outputs", encode(outputs))], "")
 
 
 def dump_bare_node(

@@ -344,3 +344,7 @@ class Interface(Model):
                     yield state, path, leaf
         for path, leaf in leaf_paths(self.result):
             yield None, path, leaf
+
+    def returned_leaves(self) -> int:
+        """Return how many of the first outputs of the entry hold states; those of the result follow."""
+        return sum(leaf_count(state.tree) for state in self.states if state.returned)

@@ -184,7 +184,7 @@ class Function(Model):
     def signature(self) -> tuple[tuple[TensorType, ...], tuple[TensorType, ...]]:
         """Types of the inputs and of the outputs, without weak types."""
         kinds = self.input_types, self.output_types
-        inputs, outputs = (tuple([TensorType(kind.dtype, kind.shape) for kind in part]) for part in kinds)
+        inputs, outputs = (tuple([kind.strong for kind in part]) for part in kinds)
         return _shared(inputs), _shared(outputs)
 
     @functools.cached_property

@@ -166,6 +166,11 @@ class TensorType:
         dtype, shape = self.storage
         return dtype.itemsize * math.prod(shape)
 
+    @property
+    def strong(self) -> TensorType:
+        """The same element type and shape without the weak type."""
+        return TensorType(self.dtype, self.shape) if self.weak_type else self
+
     def with_shape(self, shape: tuple[int, ...]) -> TensorType:
         """Return the same element type with another shape."""
         return TensorType(self.dtype, shape, self.weak_type)

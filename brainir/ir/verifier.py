@@ -13,7 +13,7 @@ from .errors import BrainIRError, FormatError
 from .interface_checks import check_interface, is_name
 from .node import Node
 from .program import Function, Program, require_program
-from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types, strong
+from .type_rules import BY_TYPES, MAX_RANK, TypeRuleError, result_types
 from .types import USED_BITS, TensorType, is_literal, literal_type, only_used_bits
 from .violation import violation
 
@@ -309,7 +309,7 @@ def _use(values: Environment, operand: str, function: Function, index: int | Non
             index,
         )
     try:
-        values[operand] = str(strong(literal_type(operand)))
+        values[operand] = str(literal_type(operand).strong)
     except FormatError as error:
         raise violation(
             f"the literal {operand!r}: {error}", "write a number and its type, like 0.5:f32", function, index

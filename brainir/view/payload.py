@@ -180,7 +180,10 @@ class _Side:
         return way
 
     def _why(self, state: State) -> str:
-        return str(why(self.program, state.path)) if self.program.interface.kind != "function" else ""
+        try:
+            return str(why(self.program, state.path))
+        except AnalysisError:
+            return ""
 
 
 def _lines(listed: Sequence[Box]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...ir.calls import calling, runs_first
+from ...ir.calls import runs_first
 from ...ir.collector import collector_paused
 from ...ir.node import Node, Traits
 from ...ir.ops import Cond, Scan, While
@@ -109,10 +109,8 @@ class _Counter:
         self.caveats: list[Diagnostic] = []
         self._guessed: set[str] = set()
         self._known: dict[int, _Tally] = {}
-        run = _reached(program)
-        for function in runs_first(program):
-            if function.name in run:
-                self.tallies[function.name] = self._count(function)
+        for function in runs_first(program.table, [program.entry]):
+            self.tallies[function.name] = self._count(function)
 
     def _count(self, function: Function) -> dict[_Key, _Tally]:
         found: dict[_Key, _Tally] = {}
@@ -188,15 +186,3 @@ def _joined(node: Node, inner: str) -> str:
     if node.scope and inner:
         return f"{node.scope}/{inner}"
     return inner or node.scope or node.source
-
-
-def _reached(program: Program) -> set[str]:
-    """Return the functions that a run can enter; derivative rules are not among them."""
-    found, pending = {program.entry}, [program.entry]
-    while pending:
-        for node in calling(program.table[pending.pop()]):
-            for name in node.runs():
-                if name not in found:
-                    found.add(name)
-                    pending.append(name)
-    return found

@@ -18,7 +18,7 @@ def peak_live_bytes(program: Program) -> int:
     what is live around the node; a scan or while loop holds one step at a time, and a cond its largest branch.
     """
     inside: dict[str, int] = {}
-    for function in runs_first(program):
+    for function in runs_first(program.table, [program.entry]):
         inside[function.name] = _peak(function, inside)
     entry = program.entry_function
     held = sum(TensorType.parse(kind).nbytes for kind in entry.types)

@@ -85,7 +85,7 @@ class Cost(Facts):
         AnalysisError
             If there is no such rule.
         """
-        if algorithm not in ("d_rtrl", "es_d_rtrl"):
+        if algorithm not in _ALGORITHMS:
             raise AnalysisError(f"algorithm must be 'd_rtrl' or 'es_d_rtrl', not {algorithm!r}")
         field = f"{algorithm}_live" if live else algorithm
         return sum(getattr(each, field) for each in self.traces)
@@ -101,23 +101,21 @@ class Cost(Facts):
             ("constant bytes", f"{self.constant_bytes:,}"),
         ]
         if self.traces:
-            for algorithm, name in (("d_rtrl", "D-RTRL"), ("es_d_rtrl", "ES-D-RTRL")):
-                every = sum(getattr(each, algorithm) for each in self.traces)
-                live = sum(getattr(each, f"{algorithm}_live") for each in self.traces)
+            for algorithm, name in _ALGORITHMS.items():
+                every, live = self.trace_bytes(algorithm, live=False), self.trace_bytes(algorithm)
                 rows.append((f"{name} trace bytes", f"{every:,}; live states only {live:,}"))
         return rows
 
-    def _tables(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        head = ["nodes", "flops", "transcendentals", "bytes moved"]
+    def _tables(self) -> list[list[list[str]]]:
+        """Return rows of cells, the heads of the columns first."""
         tables = [
-            (
-                title,
-                [title, *head],
-                [[each.name or "(none)", *(f"{count:,}" for count in _counts(each))] for each in parts[:_SHOWN]],
-            )
+            [
+                [title, "nodes", "flops", "transcendentals", "bytes moved"],
+                *([each.name or "(none)", *(f"{count:,}" for count in _counts(each))] for each in parts[:_SHOWN]),
+            ]
             for title, parts in (("scope", self.by_scope), ("operation", self.by_operation))
         ]
-        rows = [
+        traces = [
             [
                 f"{format_path(each.path)} ({each.kind})",
                 str(each.group),
@@ -126,30 +124,26 @@ class Cost(Facts):
             ]
             for each in self.traces
         ]
-        if rows:
-            head = ["traces of", "group", "live states", "D-RTRL", "live", "ES-D-RTRL", "live"]
-            tables.append(("traces", head, rows))
+        if traces:
+            tables.append([["traces of", "group", "live states", "D-RTRL", "live", "ES-D-RTRL", "live"], *traces])
         return tables
 
     def __repr__(self) -> str:
         totals = self._totals()
         width = max(len(name) for name, _ in totals)
         lines = ["cost of one run", *(f"  {name:<{width}}  {text}" for name, text in totals)]
-        for _, head, rows in self._tables():
-            widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-            for row in [head, *rows]:
-                cells = [
-                    cell.ljust(size) if column == 0 else cell.rjust(size)
-                    for column, (cell, size) in enumerate(zip(row, widths, strict=True))
-                ]
-                lines.append("  " + "  ".join(cells).rstrip())
+        for rows in self._tables():
+            first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+            for name, *cells in rows:
+                aligned = [name.ljust(first), *map(str.rjust, cells, others)]
+                lines.append("  " + "  ".join(aligned).rstrip())
         lines += [f"  {line}" for each in self.caveats for line in repr(each).splitlines()[:1]]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         totals = "".join(f"<tr><th>{html.escape(name)}</th><td>{text}</td></tr>" for name, text in self._totals())
         tables = []
-        for _, head, rows in self._tables():
+        for head, *rows in self._tables():
             top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
             body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
             tables.append(f"<table><tr>{top}</tr>{body}</table>")
@@ -158,6 +152,7 @@ class Cost(Facts):
 
 
 _SHOWN = 12
+_ALGORITHMS: dict[Literal["d_rtrl", "es_d_rtrl"], str] = {"d_rtrl": "D-RTRL", "es_d_rtrl": "ES-D-RTRL"}
 
 
 def _counts(part: Part) -> tuple[int, int, int, int]:

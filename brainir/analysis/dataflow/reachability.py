@@ -1,4 +1,4 @@
-"""Reachability: which of many values others depend on, or lead to, all at once as bit sets; and which are reused.
+"""Reachability: which of many values others depend on, or lead to, all at once as bit sets; what makes a value.
 
 The simplest lattice, over one function: a fact is an integer with a bit for each seed, facts join by ``or``, and what
 a node makes of its operands is their union. A node that runs functions is taken as a whole; where that is not enough,
@@ -8,14 +8,14 @@ calls are inlined first (:func:`inline_calls`), or :class:`ForwardAnalysis` foll
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
 from ...ir.node import Node
 from ...ir.program import Function
 from ...ir.types import is_literal
 
-__all__ = ["reached", "reaching", "reused"]
+__all__ = ["nodes_behind", "reached", "reaching", "reused"]
 
 
 def reached(
@@ -80,6 +80,29 @@ def reaching(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
                 elif not is_literal(operand):
                     found[operand] = mask
     return found
+
+
+def nodes_behind(
+    function: Function, names: Iterable[str], follows: Callable[[str], object] = lambda operand: True
+) -> tuple[Node, ...]:
+    """Return the nodes that make some values, those that make their operands, and so on, in order.
+
+    Parameters
+    ----------
+    function : Function
+    names : iterable of str
+    follows : callable
+        ``follows(operand)`` is true where the walk goes on to an operand of a node.
+    """
+    places: set[int] = set()
+    pending = [*names]
+    while pending:
+        # Inputs, constants and literals have no place.
+        place = function.places.get(pending.pop())
+        if place is not None and place not in places:
+            places.add(place)
+            pending += filter(follows, function.nodes[place].inputs)
+    return tuple(function.nodes[place] for place in sorted(places))
 
 
 def reused(function: Function) -> set[str]:

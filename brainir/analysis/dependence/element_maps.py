@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...ir.node import Node
-from ...ir.ops import Cumulative, CustomJvp, CustomVjp, DotGeneral
+from ...ir.ops import CustomJvp, CustomVjp, DotGeneral
 from ...ir.program import Function, Program
 from ...ir.types import TensorType
 from ..dataflow.sites import Site, signature_for
@@ -13,7 +13,7 @@ from .flow import DependenceFlow
 from .index_maps import IndexMap, nowhere
 from .lattice import NOTHING, Source
 
-__all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps", "mixing_kind"]
+__all__ = ["acts_elementwise", "flow_from", "input_maps", "local_maps"]
 
 
 def local_maps(site: Site, program: Program) -> list[list[IndexMap | None]]:
@@ -60,20 +60,6 @@ def acts_elementwise(node: Node, kinds: Sequence[TensorType], program: Program) 
             if result.verdict(number) == "mixing" or (kind.shape and number in result.maps):
                 return False
     return True
-
-
-def mixing_kind(node: Node) -> str:
-    """Name the reason why a node's results do not depend element by element on its operands."""
-    traits = node.traits
-    named = {
-        "control_flow": traits.control,
-        "contraction": traits.contraction,
-        "reduction": traits.reduction,
-        "cumulative": isinstance(node, Cumulative),
-        "random": traits.random,
-        "dynamic_index": node.op.startswith("dynamic_"),
-    }
-    return next((kind for kind, holds in named.items() if holds), "unknown")
 
 
 def flow_from(program: Program, source: Source) -> DependenceFlow:

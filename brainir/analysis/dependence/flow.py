@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..bit_sets import bits
 from ..dataflow import ForwardAnalysis
 from ..dataflow.sites import Site
 from ..rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
-from .index_maps import MAX_MAP_SIZE, IndexMap, canonical, merge, nowhere
+from .index_maps import MAX_MAP_SIZE, IndexMap, merged, nowhere
 from .lattice import NO_MAPS, NOTHING, Dependence, Source
 
 __all__ = ["DependenceFlow"]
@@ -71,8 +70,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         """Return all index maps of a value of that shape for a source."""
         maps = dependence.maps.get(number, ())
         if dependence.aligned >> number & 1:
-            members = self.sources[number].members_in(math.prod(shape))
-            return (canonical(shape, members or 1), *maps)
+            return (self.sources[number].own_map(shape), *maps)
         return maps
 
     def enter(self, name: str, facts: Sequence[Dependence], constants: Sequence[Array | None] = ()) -> list[Dependence]:
@@ -188,10 +186,9 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def layouts(self, dependence: Dependence, shape: tuple[int, ...]) -> Iterator[tuple[int, IndexMap]]:
         """Yield every index map of a value, each with the sources that have it."""
         if dependence.aligned:
-            size = math.prod(shape)
             for source, mask in self.alike.items():
                 if mask & dependence.aligned:
-                    yield mask & dependence.aligned, canonical(shape, source.members_in(size) or 1)
+                    yield mask & dependence.aligned, source.own_map(shape)
         for number, maps in dependence.maps.items():
             for each in maps:
                 yield 1 << number, each
@@ -214,24 +211,29 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         if max(kind.size for kind in (*kinds, *results)) > MAX_MAP_SIZE:
             return self._mixed(node, operands)
         blank = [nowhere(kind.shape) for kind in kinds]
-        found: list[list[tuple[int, IndexMap]]] = [[] for _ in results]
-        mixing, in_place = 0, writes_in_place(node)
+        moved: list[tuple[int, list[Array]]] = []
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
-            mixing |= operand.mixing
             for mask, each in self.layouts(operand, kind.shape):
-                moved = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
-                if moved is None and not in_place:
-                    return self._mixed(node, operands)
-                if moved is None and index == 0:
-                    moved = [each]
-                elif moved is None:
-                    mixing |= mask
-                    continue
-                for places, result in zip(found, moved, strict=True):
-                    places.append((mask, result))
-        if mixing and not in_place and rearrange(node, blank, known) is None:
+                arrays = rearrange(node, [*blank[:index], each, *blank[index + 1 :]], known)
+                if arrays is None:
+                    return self._unmoved(node, operands)
+                moved.append((mask, arrays))
+        if not moved and rearrange(node, blank, known) is None:
+            return self._unmoved(node, operands)
+        mixing = 0
+        for operand in operands:
+            mixing |= operand.mixing
+        return [
+            self._pack(0, mixing, [(mask, arrays[place]) for mask, arrays in moved]) for place in range(len(results))
+        ]
+
+    def _unmoved(self, node: Node, operands: Sequence[Dependence]) -> Sequence[Dependence]:
+        """Return what the results see of a node that does more than move elements to places known beforehand."""
+        if not writes_in_place(node):
             return self._mixed(node, operands)
-        return [self._pack(0, mixing, places) for places in found]
+        # What is written mixes; what it is written into stays where it is.
+        into, *written = operands
+        return [into._replace(mixing=into.mixing | each.mixing) for each in self._mixed(node, written)]
 
     def _product(
         self, node: DotGeneral, operands: Sequence[Dependence], kinds: Sequence[TensorType], result: TensorType
@@ -267,44 +269,29 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     def _pack(self, aligned: int, mixing: int, found: list[tuple[int, IndexMap]]) -> Dependence:
         """Join index maps: those that fit together become one, the aligned ones a bit."""
-        if not found:
-            return self._plain(aligned, mixing)
         lists: dict[int, list[IndexMap]] = {}
         for mask, each in found:
             for source, alike in self.alike.items():
                 if mask & alike:
-                    if self._is_aligned(source, each):
+                    if source.is_own(each):
                         aligned |= mask & alike
                     elif bool((each >= 0).any()):
                         for number in bits(mask & alike):
                             lists.setdefault(number, []).append(each)
         maps: dict[int, tuple[IndexMap, ...]] = {}
         for number, several in lists.items():
-            joined: list[IndexMap] = []
+            source = self.sources[number]
             if aligned >> number & 1:
-                shape = several[0].shape
-                joined.append(canonical(shape, self.sources[number].members_in(several[0].size) or 1))
-            for each in several:
-                for place, other in enumerate(joined):
-                    both = merge(other, each)
-                    if both is not None:
-                        joined[place] = both
-                        break
-                else:
-                    joined.append(each)
-            kept = []
-            for each in joined:
-                if self._is_aligned(self.sources[number], each):
-                    aligned |= 1 << number
-                else:
-                    kept.append(each)
+                several = [source.own_map(several[0].shape), *several]
+            joined = merged(several)
+            kept = [each for each in joined if not source.is_own(each)]
+            if len(kept) < len(joined):
+                aligned |= 1 << number
             if len(kept) > _MAX_MAPS:
                 mixing |= 1 << number
             elif kept:
                 maps[number] = tuple(kept)
-        if not (aligned or mixing or maps):
-            return NOTHING
-        return Dependence(aligned, maps or NO_MAPS, mixing)
+        return Dependence(aligned, maps, mixing) if maps else self._plain(aligned, mixing)
 
     def _plain(self, aligned: int, mixing: int) -> Dependence:
         """Return dependence without index maps, the same object each time."""
@@ -313,11 +300,6 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         if found is None:
             found = self._plains[key] = Dependence(aligned, NO_MAPS, mixing)
         return found
-
-    @staticmethod
-    def _is_aligned(source: Source, each: IndexMap) -> bool:
-        members = source.members_in(each.size)
-        return members is not None and np.array_equal(each, canonical(each.shape, members))
 
     def _custom_jvp(
         self, node: CustomJvp, operands: Sequence[Dependence], kinds: Sequence[TensorType], given: list[Array | None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "agrees",
     "canonical",
     "merge",
+    "merged",
     "nowhere",
     "same",
 ]
@@ -84,3 +86,17 @@ def merge(first: IndexMap, second: IndexMap) -> IndexMap | None:
     if bool(((one >= 0) & (two >= 0) & (one != two)).any()):
         return None
     return np.where(one >= 0, one, two).reshape(first.shape)
+
+
+def merged(maps: Iterable[IndexMap]) -> list[IndexMap]:
+    """Merge each of some maps with the first of those before it that names no other position anywhere."""
+    found: list[IndexMap] = []
+    for each in maps:
+        for place, other in enumerate(found):
+            both = merge(other, each)
+            if both is not None:
+                found[place] = both
+                break
+        else:
+            found.append(each)
+    return found

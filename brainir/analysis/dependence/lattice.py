@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-from .index_maps import IndexMap, same
+import numpy as np
+
+from .index_maps import IndexMap, canonical, same
 
 __all__ = ["NOTHING", "NO_MAPS", "Dependence", "Source", "Verdict"]
 
@@ -36,7 +38,16 @@ class Source:
         """Number of positions."""
         return math.prod(self.shape)
 
-    def members_in(self, size: int) -> int | None:
+    def own_map(self, shape: tuple[int, ...]) -> IndexMap:
+        """Return the map of a value of that shape, each of whose elements sees its own position."""
+        return canonical(shape, self._members_in(math.prod(shape)) or 1)
+
+    def is_own(self, each: IndexMap) -> bool:
+        """Whether by an index map each element sees its own position."""
+        members = self._members_in(each.size)
+        return members is not None and np.array_equal(each, canonical(each.shape, members))
+
+    def _members_in(self, size: int) -> int | None:
         """Return how many elements of a value of that size share a position of the source, or None."""
         if size == self.size:
             return 1

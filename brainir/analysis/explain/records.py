@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import Literal
 
@@ -130,6 +129,3 @@ class Explanation(Facts):
             lines.append("  also:")
             lines += [f"    {line}" for each in self.findings for line in repr(each).splitlines()]
         return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"

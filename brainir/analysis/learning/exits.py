@@ -19,13 +19,13 @@ from collections.abc import Collection, Sequence
 from ...ir.node import Node
 from ...ir.ops import Binary, Unary
 from ...ir.program import Function, Program
-from ...ir.types import TensorType, is_literal
-from ..bit_sets import union
+from ...ir.types import is_literal
+from ..bit_sets import numbered, union
 from ..dataflow.reachability import reached
 from ..facts import Facts
-from ..inline import fresh_name
+from ..fresh_names import fresh_name
 from ..routes import has_derivative
-from ..slices import flat_interface
+from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .backward import check_backward
@@ -63,9 +63,8 @@ def exit_form(
     scan: WeightScan,
     clusters: Sequence[Sequence[HiddenLeaf]],
     covered: Collection[tuple[str, int]],
-    results: Sequence[str],
-    products: Collection[int] = (),
-    unread: Collection[int] = (),
+    products: Collection[int],
+    unread: frozenset[int],
 ) -> ExitForm:
     """Rewrite a step into exit form.
 
@@ -76,15 +75,13 @@ def exit_form(
         Hidden states whose exits are independent of each other.
     covered : collection of pairs
         Result of a term (for elementwise terms the weight itself) and cluster, where a trace covers the path.
-    results : sequence of str
-        The values that the result of the step is made of.
     products : collection of int
         Places of nodes whose data operand belongs to the same term as their weight: all but the first of a
         product of several weights.
-    unread : collection of int
-        Places in `results` that no loss depends on.
+    unread : frozenset of int
+        Leaves of the step's result that no loss depends on.
     """
-    return _Versions(scan, clusters, covered, results, products, frozenset(unread)).form()
+    return _Versions(scan, clusters, covered, products, unread).form()
 
 
 class _Versions:
@@ -93,7 +90,6 @@ class _Versions:
         scan: WeightScan,
         clusters: Sequence[Sequence[HiddenLeaf]],
         covered: Collection[tuple[str, int]],
-        results: Sequence[str],
         products: Collection[int],
         unread: frozenset[int],
     ) -> None:
@@ -101,7 +97,7 @@ class _Versions:
         self.scan = scan
         self.function: Function = scan.function
         self.covered = set(covered)
-        self.results = results
+        self.results = scan.results
         self.products = set(products)
         # A path of data enters a weight operation where it meets the weight.
         self.entered = {
@@ -240,9 +236,8 @@ class _Versions:
             self.inputs[place] = fresh_name(f"{kind}.{leaf.old}", self.taken)
         if (name, kind) not in self.sums:
             self.sums[name, kind] = fresh_name(f"{name}.{kind}", self.taken)
-            text = str(TensorType(leaf.kind.dtype, leaf.kind.shape))
             operands, outputs = (name, self.inputs[place]), (self.sums[name, kind],)
-            self.nodes.append(Binary(op="add", inputs=operands, outputs=outputs, types=(text,)))
+            self.nodes.append(Binary(op="add", inputs=operands, outputs=outputs, types=(str(leaf.kind.strong),)))
         return self.sums[name, kind]
 
     def _hold(self, name: str) -> str:
@@ -257,7 +252,7 @@ class _Versions:
 
     def _finish(self, outputs: tuple[str, ...]) -> ExitForm:
         params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
-        marks = {name: 1 << number for number, name in enumerate((*self.inputs.values(), *params))}
+        marks = numbered((*self.inputs.values(), *params))
         scratch = self._function(tuple(self.inputs.values()), outputs)
         found = reached(scratch, marks, lambda node, name: not has_derivative(node, name))
         mask = 0
@@ -288,10 +283,8 @@ class _Versions:
         ]
 
     def _function(self, extra: tuple[str, ...], outputs: tuple[str, ...]) -> Function:
-        kinds = {}
-        for (_, number), name in self.inputs.items():
-            kind = self.scan.states.hidden[number].kind
-            kinds[name] = str(TensorType(kind.dtype, kind.shape))
+        hidden = self.scan.states.hidden
+        kinds = {name: str(hidden[number].kind.strong) for (_, number), name in self.inputs.items()}
         return Function(
             name=self.function.name,
             inputs=(*self.function.inputs, *extra),

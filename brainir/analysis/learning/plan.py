@@ -11,7 +11,7 @@ from ...ir.program import Program
 from ...ir.types import is_literal
 from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
-from ..slices import flat_interface
+from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .backward import check_backward
@@ -199,7 +199,7 @@ class _Planner:
         products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
         if self.window:
             self._check_window()
-        form = exit_form(scan, leaves, covered, self._results(), products, self.unread)
+        form = exit_form(scan, leaves, covered, products, self.unread)
         group_plans = tuple(self._group(group, form) for group in groups)
         planned = [self._trace(terms, group_plans, tail) for tail in tails]
         each = tuple(trace for trace in planned if trace.is_needed)
@@ -234,15 +234,11 @@ class _Planner:
         states = self.scan.states
         learned = [leaf.value.name for leaf in states.params if leaf.value.aval.is_inexact]
         hidden = [leaf for leaf in self.hidden if leaf.kind.is_inexact]
-        ends = (*(leaf.new for leaf in hidden), *self._results())
+        ends = (*(leaf.new for leaf in hidden), *self.scan.results)
         check_backward(self.scan.function, (*learned, *(leaf.old for leaf in hidden)), ends)
 
     def _leaf(self, path: StatePath) -> HiddenLeaf:
         return self.hidden[self.numbers[path]]
-
-    def _results(self) -> tuple[str, ...]:
-        returned = sum(1 for state, _, _ in self.scan.program.interface.output_leaves() if state is not None)
-        return self.scan.function.outputs[returned:]
 
     def _group(self, group: HiddenGroup, form: ExitForm) -> GroupPlan:
         members = [self._leaf(path) for path in group.hidden_paths]

@@ -7,7 +7,7 @@ import dataclasses
 from ...ir.node import Node
 from ...ir.ops import BroadcastInDim
 from ...ir.types import TensorType
-from ..inline import fresh_name
+from ..fresh_names import fresh_name
 from ..weights.scan import Meeting, WeightScan
 
 __all__ = ["repeat_weights"]

@@ -13,8 +13,8 @@ from ..dependence.index_maps import IndexMap
 from ..dependence.lattice import Source
 from ..facts import Facts
 from ..groups import HiddenGroup, Partition
-from ..jacobian import JacobianEntry, facts_of, structure_of
-from ..slices import extract
+from ..jacobian import JacobianEntry, input_variations, structure_of
+from ..slicing import extract
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .terms import Form, Term
@@ -161,7 +161,7 @@ def _tail(
     is_mixed = y.aval.is_complex and not all(members[place].kind.is_complex for place in reached)
     if pairs[0] != "by_result" and not is_mixed:
         rows = [members[place].state for place in reached]
-        known = structure_of(program, facts_of(invars, scan.variations), [None], rows)
+        known = structure_of(program, input_variations(invars, scan.variations), [None], rows)
         found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
         ends = np.cumsum([state.num_state for state in rows]).tolist()
         structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Literal
 
@@ -13,7 +14,7 @@ from ...ir.program import Program, Value
 from ..bit_sets import union
 from ..facts import Facts
 from ..inline import inline_calls
-from ..slices import extract
+from ..slicing import extract
 from ..weights.scan import Meeting, WeightScan
 from .linear_rules import product_behind_rule
 
@@ -93,6 +94,7 @@ class _Finder:
         self.scan = scan
         self.meetings = {meeting.index: meeting for meeting in self.scan.meetings}
         self.products: dict[int, tuple[Meeting, ...]] = {}
+        self._numbers = itertools.count()
         for meeting in self.scan.meetings:
             before = self._before(meeting)
             if before is not None:
@@ -122,7 +124,6 @@ class _Finder:
 
     def terms(self) -> Iterator[Term]:
         scan = self.scan
-        count = 0
         seen: set[str] = set()
         done: set[tuple[Meeting, ...]] = set()
         for meeting in scan.meetings:
@@ -133,25 +134,24 @@ class _Finder:
             if meeting.blocking and product is not None:
                 if product not in done:
                     done.add(product)
-                    yield self._product(f"term_{count}", product)
-                    count += 1
+                    yield self._product(product)
                 continue
             for weight in weights:
                 if meeting.blocking:
-                    yield from self._single(f"term_{count}", meeting, weight)
-                    count += 1
+                    yield from self._single(meeting, weight)
                 elif meeting.total is not None:
-                    yield self._sum(f"term_{count}", meeting, meeting.total, weight)
-                    count += 1
+                    yield self._sum(meeting, meeting.total, weight)
                 elif weight not in seen:
                     seen.add(weight)
-                    yield self._elementwise(f"term_{count}", weight, meeting)
-                    count += 1
+                    yield self._elementwise(weight, meeting)
         for hidden in scan.states.hidden:
             if scan.is_param(hidden.new) and self._is_inexact(hidden.new) and hidden.new not in seen:
                 seen.add(hidden.new)
-                yield self._elementwise(f"term_{count}", hidden.new, None)
-                count += 1
+                yield self._elementwise(hidden.new, None)
+
+    def _name(self) -> str:
+        """Return what the programs of one more term are called after."""
+        return f"term_{next(self._numbers)}"
 
     def _is_inexact(self, name: str) -> bool:
         return self.scan.function.type_of(name).is_inexact
@@ -163,13 +163,13 @@ class _Finder:
         chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
         return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.value.aval.is_inexact))
 
-    def _single(self, name: str, meeting: Meeting, weight: str) -> Iterator[Term]:
+    def _single(self, meeting: Meeting, weight: str) -> Iterator[Term]:
         scan, node = self.scan, meeting.node
         results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
         if len(results) != 1:
             return
         form = self._form(node, weight) if node.inputs.count(weight) == 1 else "jacobian"
-        term = self._operation(name, form, meeting, [weight], results[0], (meeting.index,))
+        term = self._operation(form, meeting, [weight], results[0], (meeting.index,))
         yield self._opened(term, meeting) if form == "jacobian" else term
 
     def _opened(self, term: Term, meeting: Meeting) -> Term:
@@ -216,20 +216,18 @@ class _Finder:
             return "embedding" if rows else "jacobian"
         return "jacobian"
 
-    def _sum(self, name: str, meeting: Meeting, total: Node, weight: str) -> Term:
+    def _sum(self, meeting: Meeting, total: Node, weight: str) -> Term:
         y = total.outputs[0]
-        return self._operation(name, "sum", meeting, [weight], y, (meeting.index, self.scan.function.places[y]))
+        return self._operation("sum", meeting, [weight], y, (meeting.index, self.scan.function.places[y]))
 
-    def _product(self, name: str, row: tuple[Meeting, ...]) -> Term:
+    def _product(self, row: tuple[Meeting, ...]) -> Term:
         weights = list(dict.fromkeys(weight for each in row for weight in each.weights if self.scan.is_param(weight)))
         y, indices = row[-1].node.outputs[0], tuple(each.index for each in row)
-        return self._operation(name, "product", row[0], weights, y, indices)
+        return self._operation("product", row[0], weights, y, indices)
 
-    def _operation(
-        self, name: str, form: Form, first: Meeting, weights: list[str], y: str, indices: tuple[int, ...]
-    ) -> Term:
+    def _operation(self, form: Form, first: Meeting, weights: list[str], y: str, indices: tuple[int, ...]) -> Term:
         """Return the term of the nodes from where the data meets the first weight to the result."""
-        scan, node, x = self.scan, first.node, first.data[0]
+        scan, node, x, name = self.scan, first.node, first.data[0], self._name()
         chain, chain_invars, paths = self._chain(name, weights)
         stop = {*node.inputs} - {*weights, x}
         operation, invars = extract(f"{name}_operation", scan.function, scan.program, [*weights, x], [y], stop=stop)
@@ -249,8 +247,8 @@ class _Finder:
             source=node.source,
         )
 
-    def _elementwise(self, name: str, weight: str, meeting: Meeting | None) -> Term:
-        chain, invars, paths = self._chain(name, [weight])
+    def _elementwise(self, weight: str, meeting: Meeting | None) -> Term:
+        chain, invars, paths = self._chain(self._name(), [weight])
         value = self.scan.function.value(weight)
         return Term(
             form="elementwise",

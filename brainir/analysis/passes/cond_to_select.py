@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...ir.calls import functions_with
+from ...ir.calls import functions_with, runs_first
 from ...ir.effects import effectful_functions
 from ...ir.node import Node
 from ...ir.ops import Clamp, Compare, Cond, ConvertElementType, IntegerPow, SelectN, While
@@ -84,39 +84,29 @@ class _Selection(Replacement[Cond]):
     def replace(self, node: Cond, flat: Splicer) -> None:
         """See :meth:`Replacement.replace`."""
         self._note(node, flat.table)
-        _replace(flat, flat.function, node)
+        _replace(flat, node)
 
     def _note(self, node: Cond, table: Mapping[str, Function]) -> None:
         sizes = [len(table[name].nodes) for name in node.branches]
         message = f"{place_of(node)}: {sum(sizes)} nodes run in every step, where at most {max(sizes)} did"
         self.caveats.append(diagnostic("every_branch_computed", message, node=node))
-        steep = sorted({op for name in {*node.branches} for op in _steep(table[name], table)})
+        run = (inner for function in runs_first(table, node.branches) for inner in function.nodes)
+        steep = sorted({inner.op for inner in run if _is_steep(inner)})
         if steep:
             message = f"{place_of(node)}: {', '.join(steep)} in a branch that is not taken can make gradients NaN"
             self.caveats.append(diagnostic("nan_gradient", message, node=node))
 
 
-def _steep(function: Function, table: Mapping[str, Function]) -> set[str]:
-    """Return the operations with steep derivatives that a function runs."""
-    found: set[str] = set()
-    seen, pending = {function.name}, [function]
-    while pending:
-        for node in pending.pop().nodes:
-            if node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0):
-                found.add(node.op)
-            for name in node.runs():
-                if name not in seen:
-                    seen.add(name)
-                    pending.append(table[name])
-    return found
+def _is_steep(node: Node) -> bool:
+    return node.op in _STEEP or (isinstance(node, IntegerPow) and node.y < 0)
 
 
-def _replace(flat: Splicer, function: Function, node: Cond) -> None:
+def _replace(flat: Splicer, node: Cond) -> None:
     stem = node.outputs[0] if node.outputs else "cond"
     cases = [
         flat.splice_body(node, name, node.inputs[1:], f"{stem}.{number}") for number, name in enumerate(node.branches)
     ]
-    index = _predicate(function, node) or _index(flat, function, node, stem)
+    index = _predicate(flat.function, node) or _index(flat, node, stem)
     for result, kind, *values in zip(node.outputs, node.types, *cases, strict=True):
         if len(set(values)) == 1:
             flat.copy(values[0], result, kind, node)
@@ -126,13 +116,13 @@ def _replace(flat: Splicer, function: Function, node: Cond) -> None:
         )
 
 
-def _index(flat: Splicer, function: Function, node: Cond, stem: str) -> str:
+def _index(flat: Splicer, node: Cond, stem: str) -> str:
     """Return an index that picks the same case of a ``select_n`` as branch of the ``cond``.
 
     Out of range, a ``cond`` runs its last branch, but a ``select_n`` picks the first case for a negative index.
     """
     index, last = node.inputs[0], len(node.branches) - 1
-    producer = None if is_literal(index) else function.producers.get(index)
+    producer = flat.function.producers.get(index)
     in_range = is_literal(index) and int(literal_array(index)) >= 0
     if in_range or (isinstance(producer, Clamp) and producer.inputs[0] == "0:i32"):
         return index

@@ -28,7 +28,7 @@ def rewrite_functions(program: Program, rewrite: Callable[[Function, Mapping[str
     """
     table = dict(program.table)
     changed = False
-    for function in runs_first(program):
+    for function in runs_first(program.table, program.table):
         new = rewrite(function, table)
         changed = changed or new is not function
         table[function.name] = new

@@ -189,7 +189,7 @@ def _signature(program: Program) -> object:
 def _effects(program: Program) -> int:
     """Return how many effectful nodes run in one step whichever branches are taken, those of loops counted once."""
     counts: dict[str, int] = {}
-    for function in runs_first(program):
+    for function in runs_first(program.table, [program.entry]):
         counts[function.name] = sum(
             node.traits.effectful + _of_choice(node, [counts[name] for name in node.runs()]) for node in function.nodes
         )

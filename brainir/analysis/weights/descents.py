@@ -6,16 +6,15 @@ from collections.abc import Mapping
 
 from ...ir.interface import Argument, Interface, LeafTree, SequenceTree, State
 from ...ir.model import StatePath
-from ...ir.node import Node
 from ...ir.ops import Call, Scan
 from ...ir.printer import format_node, format_path
 from ...ir.program import Function, Program
 from ...ir.sharing import reachable_functions
-from ...ir.types import is_literal
-from ..dataflow.reachability import reached
+from ..bit_sets import union
+from ..dataflow.reachability import nodes_behind, reached
 from ..facts import Facts
-from ..inline import fresh_name
-from ..slices import identifiers
+from ..fresh_names import fresh_name
+from ..slicing import identifiers
 from ..states import HiddenLeaf, ParamLeaf, StepStates
 
 __all__ = ["Descent", "descend"]
@@ -118,28 +117,22 @@ class _Substep:
     def build(self) -> Descent:
         """Return the descent."""
         node, body = self.node, self.body
-        weights = [name for name in node.inputs[: node.num_consts] if self.leaves.get(name)]
+        consts, first = node.num_consts, node.num_consts + node.num_carry
+        weights = [name for name in node.inputs[:consts] if self.leaves.get(name)]
         params = self._params(weights)
+        known = {place: name for place, name in enumerate(node.inputs[:consts]) if name in weights}
+        known |= {consts + place: hidden.old for place, hidden in self.carried.items()}
+        operands = [
+            known[place] if place in known else fresh_name(f"loop.{name}", self.taken)
+            for place, name in enumerate(body.inputs)
+        ]
+        kinds = dict(zip(operands, body.types, strict=True))
+        others = [place for place in range(node.num_carry) if place not in self.carried]
+        outside = (*range(consts), *range(first, len(operands)))
+        arguments = [operands[place] for place in outside if place not in known]
         inputs = {hidden.old: str(hidden.kind) for hidden in self._in_order()}
-        inputs.update((leaf.value.name, leaf.value.type) for leaf in params)
-        operands = list(body.inputs)
-        arguments: list[str] = []
-        others: list[int] = []
-        for place, (name, kind) in enumerate(zip(body.inputs, body.types, strict=True)):
-            carry = place - node.num_consts
-            if place < node.num_consts and node.inputs[place] in weights:
-                operands[place] = node.inputs[place]
-            elif 0 <= carry < node.num_carry and carry in self.carried:
-                operands[place] = self.carried[carry].old
-            else:
-                operands[place] = fresh_name(f"loop.{name}", self.taken)
-                if 0 <= carry < node.num_carry:
-                    others.append(carry)
-                    inputs[operands[place]] = kind
-                else:
-                    arguments.append(operands[place])
-        inputs.update((operands[node.num_consts + carry], body.types[node.num_consts + carry]) for carry in others)
-        inputs.update((name, body.types[operands.index(name)]) for name in arguments)
+        inputs |= {leaf.value.name: leaf.value.type for leaf in params}
+        inputs |= {name: kinds[name] for name in (*(operands[consts + place] for place in others), *arguments)}
         results = [fresh_name(f"loop.{place}", self.taken) for place in range(len(body.outputs))]
         call = Call(
             function=body.name,
@@ -149,7 +142,8 @@ class _Substep:
             scope=node.scope,
             source=node.source,
         )
-        nodes = (*self._chain(weights), call)
+        # The nodes outside of the loop make what goes into it out of parameters.
+        nodes = (*nodes_behind(self.function, weights), call)
         used = {operand for each in nodes for operand in each.inputs}
         places = {hidden.path: place for place, hidden in self.carried.items()}
         outputs = [results[places[hidden.path]] for hidden in self._in_order()]
@@ -176,24 +170,9 @@ class _Substep:
 
     def _params(self, weights: list[str]) -> list[ParamLeaf]:
         """Return all leaves of the parameter states that go into the loop."""
-        mask = 0
-        for name in weights:
-            mask |= self.leaves[name]
+        mask = union(self.leaves, weights)
         paths = {leaf.path for number, leaf in enumerate(self.states.params) if mask >> number & 1}
         return [leaf for leaf in self.states.params if leaf.path in paths]
-
-    def _chain(self, weights: list[str]) -> tuple[Node, ...]:
-        """Return the nodes outside of the loop that make what goes into it out of parameters."""
-        order = {id(node): place for place, node in enumerate(self.function.nodes)}
-        found: dict[int, Node] = {}
-        pending = list(weights)
-        while pending:
-            name = pending.pop()
-            producer = None if is_literal(name) else self.function.producers.get(name)
-            if producer is not None and order[id(producer)] not in found:
-                found[order[id(producer)]] = producer
-                pending += producer.inputs
-        return tuple(found[place] for place in sorted(found))
 
     def _interface(self, params: list[ParamLeaf], others: list[int], arguments: list[str], results: int) -> Interface:
         states = [hidden.state.replace(returned=True) for hidden in self._in_order()]

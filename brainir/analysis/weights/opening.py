@@ -62,34 +62,41 @@ def open_control_flow(program: Program) -> OpenedProgram:
     -------
     OpenedProgram
     """
-    rewrites: list[Diagnostic] = []
+    rewrites: dict[Diagnostic, None] = {}
     for _ in range(_MAX_ROUNDS):
-        flat = _flat(program)
-        chosen = {id(node): node for node in _nodes_to_open(flat)}
-        if not chosen:
+        opened, notes = _opened_once(program)
+        rewrites.update(dict.fromkeys(notes))
+        if opened is program:
             break
-        opened = flat
-        for each in (
-            CondToSelect(select=lambda node, ids=chosen: id(node) in ids, max_nodes=_MAX_NODES),  # type: ignore[misc]
-            UnrollScans(
-                select=lambda node, ids=chosen: id(node) in ids,  # type: ignore[misc]
-                max_length=UNROLLED_LENGTH,
-                max_nodes=_MAX_NODES,
-            ),
-        ):
-            result = each.run(opened)
-            rewrites += [caveat for caveat in result.caveats if caveat not in rewrites]
-            opened = result.program
-        left = {id(node) for node in opened.entry_function.nodes}
-        done = [node for key, node in chosen.items() if key not in left]
-        if not done:
-            break
-        for node in done:
-            if isinstance(node, Scan):
-                message = f"{place_of(node)} became {node.length} copies of its body, each with weights of its own"
-                rewrites.append(diagnostic("scan_unrolled", message, node=node))
         program = opened
     return OpenedProgram(program=program, rewrites=tuple(rewrites))
+
+
+def _opened_once(program: Program) -> tuple[Program, list[Diagnostic]]:
+    """Open the control flow of the entry, but not what comes out of it; the program itself if none can be opened."""
+    opened = _flat(program)
+    chosen = {id(node): node for node in _nodes_to_open(opened)}
+    notes: list[Diagnostic] = []
+    if not chosen:
+        return program, notes
+
+    def is_chosen(node: Node) -> bool:
+        return id(node) in chosen
+
+    for each in (
+        CondToSelect(select=is_chosen, max_nodes=_MAX_NODES),
+        UnrollScans(select=is_chosen, max_length=UNROLLED_LENGTH, max_nodes=_MAX_NODES),
+    ):
+        result = each.run(opened)
+        opened = result.program
+        notes += result.caveats
+    left = {id(node) for node in opened.entry_function.nodes}
+    done = [node for key, node in chosen.items() if key not in left]
+    for node in done:
+        if isinstance(node, Scan):
+            message = f"{place_of(node)} became {node.length} copies of its body, each with weights of its own"
+            notes.append(diagnostic("scan_unrolled", message, node=node))
+    return opened if done else program, notes
 
 
 def _flat(program: Program) -> Program:

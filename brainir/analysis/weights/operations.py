@@ -12,7 +12,7 @@ from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.ops import Cond, ConvertElementType, Scan, While
 from ...ir.types import TensorType, is_literal
-from ..bit_sets import bits, union
+from ..bit_sets import bits, numbered, union
 from ..dataflow.sites import signatures_of
 from ..routes import has_derivative, route
 from ..states import ParamLeaf
@@ -113,7 +113,7 @@ class WeightOperations:
                 order[each.leaves[0].leaf.value.name],
             )
         )
-        self._seeds = self._by_result()
+        self._seeds = numbered(operation.y for operation in self.operations)
         self._direct, self._through, self._stopped = self._reach()
 
     @functools.cached_property
@@ -253,12 +253,6 @@ class WeightOperations:
             name = after
 
     # -- what the results reach
-
-    def _by_result(self) -> dict[str, int]:
-        seeds: dict[str, int] = {}
-        for number, operation in enumerate(self.operations):
-            seeds[operation.y] = seeds.get(operation.y, 0) | 1 << number
-        return seeds
 
     def _reach(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
         """Carry the results forward: directly, through another weight operation, or stopped."""

@@ -12,15 +12,15 @@ from ...ir.node import Node
 from ...ir.ops import Cond, ConvertElementType, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import is_literal
-from ..bit_sets import bits, union
+from ..bit_sets import bits, numbered, union
 from ..constants import fixed_values
-from ..dataflow.reachability import reused
+from ..dataflow.reachability import nodes_behind, reused
 from ..dataflow.sites import signatures_of
 from ..dependence.element_maps import acts_elementwise
 from ..dependence.flow import DependenceFlow
 from ..dependence.lattice import Dependence
 from ..inline import inline_calls
-from ..jacobian import input_variations
+from ..jacobian import value_variations
 from ..states import ParamLeaf, StepStates
 from ..variation.flow import Slope
 from .descents import Descent, descend
@@ -95,7 +95,7 @@ class WeightScan:
         self.program = program = opened.program
         self.rewrites = opened.rewrites
         self.function = inline_calls(program.entry_function, program, checkpoints=True)
-        self.leaves = {leaf.value.name: 1 << number for number, leaf in enumerate(self.states.params)}
+        self.leaves = numbered(leaf.value.name for leaf in self.states.params)
         self.frozen: dict[str, int] = {}
         self.fixed = fixed_values(self.function)
         self.reused = reused(self.function)
@@ -162,6 +162,11 @@ class WeightScan:
         return frozenset(node.outputs[0] for node in ends if node.outputs)
 
     @functools.cached_property
+    def results(self) -> tuple[str, ...]:
+        """The values that the result of the step is made of."""
+        return self.function.outputs[self.program.interface.returned_leaves() :]
+
+    @functools.cached_property
     def stops(self) -> list[Node]:
         """The nodes that block the gradient."""
         pairs = zip(self.function.nodes, signatures_of(self.function), strict=True)
@@ -207,7 +212,7 @@ class WeightScan:
     @functools.cached_property
     def variations(self) -> dict[str, Slope]:
         """How each value varies over time and along its axes."""
-        return input_variations(self.program, self.function, self.states)
+        return value_variations(self.program, self.function, self.states)
 
     def param_leaves(self, name: str) -> list[ParamLeaf]:
         """Return the parameter leaves behind a value, in state order."""
@@ -229,16 +234,7 @@ class WeightScan:
     def chain(self, leaf: ParamLeaf, end: str) -> tuple[Node, ...]:
         """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
         number = self.leaf_number[leaf.value.name]
-        found: dict[int, Node] = {}
-        pending = [end]
-        while pending:
-            name = pending.pop()
-            index = self.function.places.get(name)
-            if index is None or index in found:
-                continue
-            found[index] = self.function.nodes[index]
-            pending += [each for each in found[index].inputs if self.leaves.get(each, 0) >> number & 1]
-        return tuple(found[index] for index in sorted(found))
+        return nodes_behind(self.function, [end], lambda operand: self.leaves.get(operand, 0) >> number & 1)
 
 
 def _ends_derivatives(function: Function) -> bool:

@@ -144,9 +144,7 @@ class OnlineRule:
         self._old = [value.name for state, values in states if state.role != "param" for value in values]
         hidden = {value: number for number, value in enumerate(plan.hidden)}
         self.hidden_places = {hidden[name]: place for place, name in enumerate(self._old) if name in hidden}
-        self._results = entry.outputs[
-            sum(1 for state, _, _ in program.interface.output_leaves() if state is not None) :
-        ]
+        self._results = entry.outputs[program.interface.returned_leaves() :]
         self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
 
     def _owners(self) -> dict[str, str]:

@@ -40,11 +40,9 @@ def lower(
     """
     with progress(f"Lowering {target}"):
         program = lower_target(target, inputs or (), step=step)
+    write_program(program, output)
     if as_json and output != "-":
-        write_program(program, output)
         print_json({"entry": program.entry, "kind": program.interface.kind, "nodes": program.node_count()})
-    else:
-        write_program(program, output)
 
 
 def source(

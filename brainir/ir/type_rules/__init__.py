@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from ..node import Node
 from ..ops import layout_of
-from ..types import TensorType
 from . import (  # noqa: F401  # they enter their rules
     contraction_reduction,
     control,
@@ -30,7 +29,7 @@ from .checks import MAX_RANK
 from .meshes import check_layout
 from .registry import BY_TYPES, RULES, Callees, TypeRuleError, Types
 
-__all__ = ["BY_TYPES", "MAX_RANK", "RULES", "TypeRuleError", "result_types", "strong"]
+__all__ = ["BY_TYPES", "MAX_RANK", "RULES", "TypeRuleError", "result_types"]
 
 
 def result_types(node: Node, operands: Types, callees: Callees) -> Types:
@@ -55,15 +54,10 @@ def result_types(node: Node, operands: Types, callees: Callees) -> Types:
         raise TypeRuleError(f"operation {node.op!r} has no type rule")
     for kind in operands:
         if kind.weak_type:
-            operands = tuple(map(strong, operands))
+            operands = tuple([each.strong for each in operands])
             break
     results = rule(node, operands, callees)
     sharding = layout_of(node)
     if sharding is not None:
         check_layout(results[-1].shape, sharding)
     return results
-
-
-def strong(kind: TensorType) -> TensorType:
-    """Return the same element type and shape without the weak type."""
-    return TensorType(kind.dtype, kind.shape) if kind.weak_type else kind

@@ -14,10 +14,9 @@ from .registry import Callees, TypeRuleError, Types, rule
 
 def _declared(node: ops.Callback | ops.CustomCall) -> Types:
     try:
-        kinds = [TensorType.parse(text) for text in node.types]
+        return tuple([TensorType.parse(text).strong for text in node.types])
     except FormatError as error:
         raise TypeRuleError(str(error)) from None
-    return tuple([TensorType(kind.dtype, kind.shape) for kind in kinds])
 
 
 @rule(ops.Callback)

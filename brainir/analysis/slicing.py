@@ -10,7 +10,7 @@ from ..ir.program import Function, Program, Value
 from ..ir.types import is_literal
 from .constants import fixed_values
 from .dataflow.sites import Signature, keep_signatures, signatures_of
-from .inline import Names, fresh_name
+from .fresh_names import Names, fresh_name
 
 __all__ = ["Cutting", "extract", "flat_interface", "identifiers"]
 
