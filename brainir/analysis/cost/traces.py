@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Sequence
 from itertools import compress
 
 from ...ir.model import StatePath
 from ...ir.node import Node
+from ...ir.ops import ConvGeneralDilated, DotGeneral
 from ...ir.program import Program
 from ..dataflow.sites import signatures_of
 from ..facts import Facts
@@ -108,16 +110,13 @@ def _fan_in(relation: HiddenParamOpRelation, leaf: RelationLeaf) -> int:
     if relation.kind == "embedding":
         return weight.shape[0] if weight.shape else 1
     node = _node_of(relation)
-    if node is not None and node.op == "dot_general" and relation.x is not None:
-        operands = [relation.operation.entry_function.type_of(operand) for operand in node.inputs]
-        size = 1
-        for axis in node.dimension_numbers[0][0]:  # type: ignore[attr-defined]  # a DotGeneral
-            size *= operands[0].shape[axis]
+    if isinstance(node, DotGeneral) and relation.x is not None:
         if relation.kind == "lora":
             return relation.x.aval.shape[-1]
-        return size
-    if node is not None and node.op == "conv_general_dilated":
-        features = weight.shape[node.dimension_numbers.rhs_spec[0]]  # type: ignore[attr-defined]
+        shape = relation.operation.entry_function.type_of(node.inputs[0]).shape
+        return math.prod(shape[axis] for axis in node.dimension_numbers[0][0])
+    if isinstance(node, ConvGeneralDilated):
+        features = weight.shape[node.dimension_numbers.rhs_spec[0]]
         return weight.size // features if features else 0
     return max(weight.size // max(y.shape[-1] if y.shape else 1, 1), 1)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ...ir.node import Node
-from ...ir.ops import Reduce
+from ...ir.ops import IntegerPow, Reduce
 from ...ir.types import TensorType, is_literal, literal_array
 from ..diagnostics import FindingName
 from .dimensions import Dimension
@@ -168,5 +168,5 @@ def _power(node: Node, operands: Sequence[Known]) -> tuple[Known, Conflict | Non
         return FREE, Conflict("units_in_function", message, (base,))
     if base is None:
         return FREE, None
-    power = Fraction(node.y) if node.op == "integer_pow" else _POWERS[node.op]  # type: ignore[attr-defined]
+    power = Fraction(node.y) if isinstance(node, IntegerPow) else _POWERS[node.op]
     return base.power(power), None

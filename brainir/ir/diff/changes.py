@@ -20,7 +20,7 @@ from .interface_changes import interface_changes
 from .moves import Moves
 from .naming import Names
 from .program_matching import FunctionMatching, ProgramMatching
-from .record import Change
+from .record import Change, ChangeKind
 
 __all__ = ["find_changes", "largest_difference"]
 
@@ -241,7 +241,7 @@ class _FunctionChanges:
                 continue
             numbers = is_literal(first) and is_literal(second)
             before, after = (first, second) if numbers else (format_operand(first), self._show(second))
-            kind = "constant" if numbers else "operand"
+            kind: ChangeKind = "constant" if numbers else "operand"
             change = self._node_change(kind, old, new, f"operand {position}", before, after)
             if numbers:
                 difference = largest_difference(literal_array(first), literal_array(second))
@@ -271,9 +271,9 @@ class _FunctionChanges:
             for first, second in zip(old.inputs, new.inputs, strict=False)
         )
 
-    def _node_change(self, kind: str, old: Node, new: Node, aspect: str, before: str, after: str) -> Change:
+    def _node_change(self, kind: ChangeKind, old: Node, new: Node, aspect: str, before: str, after: str) -> Change:
         return Change(
-            kind=kind,  # type: ignore[arg-type]  # one of the literals, checked by pydantic
+            kind=kind,
             function=self.name,
             name=", ".join(map(self._show, new.outputs)),
             old_name=", ".join(old.outputs),
