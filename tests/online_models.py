@@ -172,6 +172,14 @@ def low_rank(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+def low_rank_twice(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Use one factor in two products of low rank."""
+    one = at.weigh("one", lambda x, down, up: (x @ down) @ up, x, p["down"], p["up"])
+    two = at.weigh("two", lambda x, down, up: (x @ down) @ up, jnp.sin(x), p["down"], p["other"])
+    v = jnp.tanh(0.8 * h["v"] + one - 2 * two)
+    return {"v": v}, v
+
+
 def embedding(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     if at.weigh is apply:
         row = p["table"][x]
@@ -472,6 +480,13 @@ _CASES = (
     OnlineModel("low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel(
         "batched_low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (BATCH, N)}, (BATCH, N_IN), True
+    ),
+    OnlineModel(
+        "low_rank_twice",
+        low_rank_twice,
+        {"down": (N_IN, 2), "up": (2, N), "other": (2, N)},
+        {"v": (N,)},
+        exact_bptt=True,
     ),
     OnlineModel("embedding", embedding, {"table": (4, N)}, {"v": (N,)}, (), exact_bptt=True, integers=4),
     OnlineModel(
