@@ -172,6 +172,14 @@ def low_rank(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+def low_rank_twice(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Use one factor in two products of low rank."""
+    one = at.weigh("one", lambda x, down, up: (x @ down) @ up, x, p["down"], p["up"])
+    two = at.weigh("two", lambda x, down, up: (x @ down) @ up, jnp.sin(x), p["down"], p["other"])
+    v = jnp.tanh(0.8 * h["v"] + one - 2 * two)
+    return {"v": v}, v
+
+
 def embedding(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     if at.weigh is apply:
         row = p["table"][x]
@@ -230,6 +238,13 @@ def repeated_in_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     """Sum branches of a dendrite, each with one gain for all neurons."""
     branches = jnp.stack([x, x**2, jnp.sin(x)])
     v = 0.9 * h["v"] + at.weigh("gain", lambda x, gain: (x * gain[:, None]).sum(axis=0), branches, p["gain"])
+    return {"v": v}, v
+
+
+def repeated_before_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Sum products of which each goes to all neurons."""
+    y = at.weigh("w", lambda x, w: jnp.broadcast_to((w * x)[:, None], (N_IN, N)).sum(axis=0), x, p["w"])
+    v = jnp.tanh((0.5 + 0.1 * jnp.arange(N)) * h["v"] + y)
     return {"v": v}, v
 
 
@@ -466,6 +481,13 @@ _CASES = (
     OnlineModel(
         "batched_low_rank", low_rank, {"down": (N_IN, 2), "up": (2, N)}, {"v": (BATCH, N)}, (BATCH, N_IN), True
     ),
+    OnlineModel(
+        "low_rank_twice",
+        low_rank_twice,
+        {"down": (N_IN, 2), "up": (2, N), "other": (2, N)},
+        {"v": (N,)},
+        exact_bptt=True,
+    ),
     OnlineModel("embedding", embedding, {"table": (4, N)}, {"v": (N,)}, (), exact_bptt=True, integers=4),
     OnlineModel(
         "batched_embedding", embedding, {"table": (4, N)}, {"v": (BATCH, N)}, (BATCH,), exact_bptt=True, integers=4
@@ -480,6 +502,7 @@ _CASES = (
     ),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
+    OnlineModel("repeated_before_a_sum", repeated_before_a_sum, {"w": (N_IN,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),

@@ -172,3 +172,18 @@ def test_wrong_names_are_errors() -> None:
         dependence.of("h", ("g",))
     with pytest.raises(brainir.BrainIRError, match="no value"):
         dependence.of("g", ("h",))
+
+
+def test_the_table_of_a_program_says_what_each_value_is_asked_one_by_one() -> None:
+    def fn(params: Any, hidden: Any, x: Any) -> Any:
+        v = jnp.tanh(hidden["v"] + x)
+        return {"v": v, "u": hidden["u"] * v + jnp.sum(hidden["u"])}
+
+    dependence = brainir.position_dependence(step(fn, {"w": array(N)}, {"v": array(N), "u": array(N)}, array(N)))
+    words = {".": "none", "e": "elementwise", "m": "mixing"}
+    rows = dict(dependence.rows)
+    assert {letter for letters in rows.values() for letter in letters} == {*words}
+    for value in dependence.program.entry_function.value_types:
+        letters = rows.get(value, "..")
+        assert [words[letter] for letter in letters] == [dependence.of(value, path) for path in dependence.states]
+        assert value not in rows or any(line.split() == [value, letters] for line in repr(dependence).splitlines())

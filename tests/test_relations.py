@@ -420,3 +420,15 @@ def test_relations_and_diagnostics_print_and_give_the_same_json_each_time() -> N
     assert json.loads(relation.to_json())["hidden_groups"] == [{"index": 0, "hidden_paths": [["h"]]}]
     assert "relation of c (dense)" in repr(relation)
     assert repr(relation_diagnostics(first)[0]).startswith("BIR102 only_through_another_weight: r: reaches h only")
+
+
+def test_the_derivative_of_a_state_that_sees_several_elements_of_a_result_is_not_one_number() -> None:
+    def fn(params: Any, hidden: Any, x: Any) -> Any:
+        y = x @ params["w"]
+        return {"v": 0.9 * hidden["v"] + y + y[::-1], "u": 0.9 * hidden["u"] + y}
+
+    program = step(fn, {"w": array(N_IN, N)}, {"v": jnp.zeros(N), "u": jnp.zeros(N)}, array(N_IN))
+    (relation,) = brainir.find_hidden_param_op_relations(program)
+    structure = relation.tail_structure
+    found = {structure.states[entry.row][0]: (entry.uniform, entry.value) for entry in structure.entries}
+    assert found == {("v",): (False, None), ("u",): (True, 1.0)}

@@ -247,3 +247,22 @@ def test_every_finding_is_the_subject_of_a_test() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
     missing = [name for name, each in FINDINGS.items() if f'"{name}"' not in tests and f'"{each.code}"' not in tests]
     assert missing == []
+
+
+@pytest.mark.parametrize("length", [11, 12, 13])
+def test_a_long_way_is_shown_from_its_ends(length: int) -> None:
+    def fn(params: Any, hidden: Any, x: Any) -> Any:
+        value = hidden["v"] + params["b"]
+        for _ in range(length - 2):
+            value = jnp.sin(value)
+        return {"v": value}
+
+    program = step(fn, {"b": jnp.ones(3)}, {"v": jnp.zeros(3)}, jnp.ones(3))
+    explanation = brainir.why(program, "b")
+    route, text = explanation.route, repr(explanation)
+    assert len(route) == length
+    shown = [each for each in route if f"    {each!r}\n" in text + "\n"]
+    assert shown == (list(route) if length <= 12 else [*route[:11], route[-1]])
+    assert ("... 1 more" in text) == (length == 13)
+    assert "... 0 more" not in text
+    assert repr(route[0]) == "b (input)"

@@ -218,7 +218,18 @@ class _Finder:
 
     def _sum(self, meeting: Meeting, total: Node, weight: str) -> Term:
         y = total.outputs[0]
-        return self._operation("sum", meeting, [weight], y, (meeting.index, self.scan.function.places[y]))
+        form: Form = "jacobian" if self._repeats(meeting.node.outputs[0], y) else "sum"
+        return self._operation(form, meeting, [weight], y, (meeting.index, self.scan.function.places[y]))
+
+    def _repeats(self, product: str, total: str) -> bool:
+        """Whether products are repeated before they are summed, so that each goes into several sums."""
+        function, name = self.scan.function, product
+        while name != total:
+            (user,) = function.users[name]
+            if user.traits.structural and function.type_of(user.outputs[0]).size > function.type_of(name).size:
+                return True
+            name = user.outputs[0]
+        return False
 
     def _product(self, row: tuple[Meeting, ...]) -> Term:
         weights = list(dict.fromkeys(weight for each in row for weight in each.weights if self.scan.is_param(weight)))

@@ -107,7 +107,7 @@ class RuleLowering:
             raise NoRuleError(function, attributes["refusal"].reason)
         if behaviour is None or first != behaviour or zeros or memory.is_of_this_program(behaviour):
             lowering.nested.tie()
-        elif not behaviour.lasts:
+        elif not behaviour.key.lasts:
             lowering.nested.depend(Rule(equation, base, behaviour))
         return {"function": function, **attributes}
 
@@ -169,8 +169,9 @@ class _Rules:
         self._place = place
         self._keys = keys
         self._made_of = made_of
-        self._lasts = behaviour is not None and not behaviour.made
-        self._hash = hash(behaviour if self._lasts else (place, base))
+        # Whether what they depend on tells them from others by itself.
+        self._by_behaviour = behaviour is not None and not behaviour.key.parts
+        self._hash = hash(behaviour if self._by_behaviour else (place, base))
 
     @functools.cached_property
     def _key(self) -> Key:
@@ -179,15 +180,15 @@ class _Rules:
     @property
     def parts(self) -> Parts:
         """What can be made anew of that which they depend on."""
-        return Parts() if self._lasts else self._key.parts
+        return Parts() if self._by_behaviour else self._key.parts
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Rules) or self._hash != other._hash or self._lasts != other._lasts:
+        if not isinstance(other, _Rules) or self._hash != other._hash or self._by_behaviour != other._by_behaviour:
             return False
-        if self._lasts:
+        if self._by_behaviour:
             return self.behaviour == other.behaviour
         return self._place == other._place and self._key.content == other._key.content
 

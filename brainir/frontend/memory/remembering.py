@@ -16,7 +16,7 @@ from ...ir.sharing import reachable_functions
 from .. import jax_compat, jax_rules
 from ..externals import ExternalNames
 from ..keys.function_keys import FunctionKeys
-from ..keys.key import Parts
+from ..keys.key import Key
 from ..keys.wrapped import UnknownBehaviourError
 from ..rules import Attributes
 from ..table import Table
@@ -50,12 +50,8 @@ class Behaviour(NamedTuple):
         Types of operands and results.
     mesh
         That around the equation, with what `shard_map` makes of its axes.
-    parts : hashable
-        What the rules are made of.
-    lasts : bool
-        Whether the same rules will always be made of this.
-    made : frozenset
-        What of this can be made anew each time.
+    key : Key
+        Of what the rules are made of.
     keep : frozenset of str
         Names of primitives that are left as they are.
     settings : hashable
@@ -65,9 +61,7 @@ class Behaviour(NamedTuple):
     primitive: Any
     kinds: tuple[Any, ...]
     mesh: Hashable
-    parts: Hashable
-    lasts: bool
-    made: Parts
+    key: Key
     keep: frozenset[str]
     settings: Hashable
 
@@ -92,20 +86,20 @@ class Remembering:
         """What JAX is set to while the program is lowered."""
         return settings()
 
-    def behaviour(self, equation: Any, parts: Any) -> Behaviour | None:
+    def behaviour(self, equation: Any, made_of: Any) -> Behaviour | None:
         """Return what the rules of an equation depend on, or None if that cannot be told.
 
         Parameters
         ----------
         equation
-        parts
-            What they are made of: functions, and values that these use.
+        made_of
+            Functions, and values that these use.
         """
         try:
-            key = self._keys.of(parts)
+            key = self._keys.of(made_of)
         except UnknownBehaviourError:
             return None
-        return Behaviour(*self.place(equation), *key, self._keep, self.settings)
+        return Behaviour(*self.place(equation), key, self._keep, self.settings)
 
     def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
         """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
