@@ -248,6 +248,12 @@ def repeated_before_a_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, v
 
 
+def partly_frozen(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """Learn the difference to a weight that is learned only where no gradient is stopped."""
+    v = 0.9 * h["v"] + at.weigh("w", _product, x, p["w"] + jax.lax.stop_gradient(p["base"]))
+    return {"v": v}, jnp.tanh(v - x @ p["base"])
+
+
 def sparse(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     rows, columns = np.array([0, 0, 1, 2, 2, 1]), np.array([0, 3, 1, 2, 0, 4])
 
@@ -503,6 +509,9 @@ _CASES = (
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("repeated_before_a_sum", repeated_before_a_sum, {"w": (N_IN,)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel(
+        "partly_frozen", partly_frozen, {"w": (N_IN, N), "base": (N_IN, N)}, {"v": (N,)}, exact_bptt=True
+    ),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),

@@ -158,8 +158,11 @@ class _Finder:
 
     def _chain(self, name: str, weights: list[str]) -> tuple[Program, tuple[Value, ...], tuple[StatePath, ...]]:
         mask = union(self.scan.leaves, weights)
-        leaves = [leaf for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1]
-        sources = [leaf.value.name for leaf in leaves]
+        # The chain starts at parameters only, so at those behind a `stop_gradient`, too.
+        needed = mask | union(self.scan.frozen, weights)
+        params = self.scan.states.params
+        leaves = [leaf for number, leaf in enumerate(params) if mask >> number & 1]
+        sources = [leaf.value.name for number, leaf in enumerate(params) if needed >> number & 1]
         chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
         return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.value.aval.is_inexact))
 
