@@ -509,9 +509,7 @@ _CASES = (
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("repeated_before_a_sum", repeated_before_a_sum, {"w": (N_IN,)}, {"v": (N,)}, exact_bptt=True),
-    OnlineModel(
-        "partly_frozen", partly_frozen, {"w": (N_IN, N), "base": (N_IN, N)}, {"v": (N,)}, exact_bptt=True
-    ),
+    OnlineModel("partly_frozen", partly_frozen, {"w": (N_IN, N), "base": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse", sparse, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("sparse_matrix", sparse_matrix, {"w": (6,)}, {"v": (N,)}, exact_bptt=True),
     OnlineModel("events", events, {"w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
