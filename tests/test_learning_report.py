@@ -237,3 +237,17 @@ def test_a_state_that_is_not_hidden_but_carries_a_derivative_is_among_the_paths_
     report, error = far(window=4)
     assert error < 1e-5
     assert str(report).splitlines()[0] == "d_rtrl of delayed, over windows of several steps"
+
+
+def test_products_that_are_scattered_onto_a_weight_count_once() -> None:
+    def step(params: Any, v: Any, x: Any) -> Any:
+        v = 0.9 * v + params["b"].at[jnp.array([0, 1, 0])].add(params["w"] * x)
+        return v, jnp.tanh(v)
+
+    params, v, x, target = {"b": jnp.ones(2), "w": jnp.ones(3)}, jnp.zeros(2), jnp.arange(3.0), jnp.ones(2)
+    learner = brainir.compile_learner(brainir.lower_step(step, params, v, x), loss=loss)
+    expected = jax.grad(lambda params: loss(step(params, v, x)[1], target))(params)
+    found = learner.step(params, learner.init(v), x, target)[2]
+    np.testing.assert_allclose(found["w"], expected["w"], rtol=1e-5)
+    np.testing.assert_allclose(found["b"], expected["b"], rtol=1e-5)
+    assert "w: reaches hidden only through another weight operation" in str(learner.report())

@@ -135,7 +135,10 @@ class WeightScan:
             (user,) = self.function.users[name]
             if user.op == "reduce_sum" and not self._keeps_elements(user):
                 return dataclasses.replace(meeting, total=user)
-            if user.op == "scatter_add" and user.inputs[2] == name and not any(map(self.is_data, user.inputs[:2])):
+            # With parameters where it adds to, it is a weight operation of theirs, with the products as its data.
+            given = user.inputs[:2]
+            known = not any(map(self.is_data, given)) and not union(self.leaves, given)
+            if user.op == "scatter_add" and user.inputs[2] == name and known:
                 return dataclasses.replace(meeting, total=user)
             moves = user.traits.structural and len(user.inputs) == 1
             if not (moves or isinstance(user, ConvertElementType) or user.op == "copy") or len(user.outputs) != 1:
