@@ -12,9 +12,9 @@ from .jacobian import InputVariation, JacobianEntry, JacobianStructure
 from .module_info import ModuleInfo, module_info
 from .passes import PASSES, Pass, PassResult, PassRun, apply_passes, run_passes
 from .perturbation import HiddenPerturbation, add_hidden_perturbation
-from .position_dependence import PositionDependence, position_dependence
 from .relation_diagnostics import relation_diagnostics
 from .relations import HiddenParamOpRelation, RelationLeaf, find_hidden_param_op_relations
+from .state_dependence import PositionDependence, position_dependence
 from .units import UnitCheck, check_units
 from .weights.descents import Descent
 from .weights.opening import OpenedProgram, open_control_flow
