@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from brainir.backend.rules import KEY_IMPLEMENTATIONS
-from brainir.frontend.scans import scan_arity
+from brainir.frontend.jax_scans import scan_arity
 from brainir.ir import ops
 from brainir.ir.model import Model
 from brainir.ir.ops import SCHEMAS, schema_of

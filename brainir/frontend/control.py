@@ -9,12 +9,12 @@ import jax
 
 from ..ir.ops import Sharding
 from . import jax_compat, jax_rules
+from .jax_scans import scan_arity
 from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
-from .scans import scan_arity
 from .tracing import evaluated, make_jaxpr
 from .weak_types import as_weak_as
 

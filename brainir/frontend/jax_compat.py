@@ -1,6 +1,6 @@
 """Every name that JAX may move or rename, but those of rules, implementations, references, scans and tracing.
 
-Those are in `jax_rules`, `primitive_rules`, `implementations`, `jax_references`, `scans` and `tracing`.
+Those are in `jax_rules`, `primitive_rules`, `implementations`, `jax_references`, `jax_scans` and `tracing`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """

@@ -16,10 +16,10 @@ import jax
 from jax.extend import core as jex_core
 
 from .jax_references import is_reference, on_value, without_reference_effects
-from .scans import scan_arity
+from .jax_scans import scan_arity
 from .weak_types import as_weak_as
 
-__all__ = ["makes_references", "without_references"]
+__all__ = ["PURE", "makes_references", "without_references"]
 
 _MAKERS = frozenset(("new_ref", "empty_ref"))
 _WHOLE = jax.tree.structure(())
@@ -43,7 +43,7 @@ def without_references(closed: Any) -> Any:
         return closed
 
 
-class _Memory:
+class PureJaxprs:
     """The pure jaxprs of those that are alive, so that what is remembered of a jaxpr is found again."""
 
     def __init__(self) -> None:
@@ -60,15 +60,21 @@ class _Memory:
                 self._held[jaxpr] = found
         return found
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
 
-_MEMORY = _Memory()
+
+PURE = PureJaxprs()
+"""The memory of this process."""
 
 
 def _closed(closed: Any) -> Any:
     """Return a pure jaxpr, closed or open as the given one is."""
     if not hasattr(closed, "jaxpr"):
-        return _MEMORY.pure(closed)
-    return jex_core.ClosedJaxpr(_MEMORY.pure(closed.jaxpr), closed.consts)
+        return PURE.pure(closed)
+    return jex_core.ClosedJaxpr(PURE.pure(closed.jaxpr), closed.consts)
 
 
 class _Rewriting:

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import jax_compat
 from ..jax_compat import OpenJaxpr
+from ..jax_scans import scan_arity
 from ..jaxprs import body_of
-from ..scans import scan_arity
 
 __all__ = ["Activity", "LazyActivity"]
 

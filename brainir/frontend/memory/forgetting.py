@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..references import PURE
 from .arrangement import ARRANGEMENTS
 from .functions import FUNCTIONS
 from .jaxprs import LOWERED
@@ -12,5 +13,5 @@ __all__ = ["forget"]
 
 def forget() -> None:
     """Forget it all: what is lowered next is lowered as by a new process."""
-    for memory in (ARRANGEMENTS, FUNCTIONS, LOWERED, RULES):
+    for memory in (ARRANGEMENTS, FUNCTIONS, LOWERED, PURE, RULES):
         memory.clear()

@@ -1,4 +1,4 @@
-"""How the operands of a ``scan`` divide."""
+"""How the operands of a ``scan`` divide, which JAX writes otherwise since 0.12."""
 
 from __future__ import annotations
 
