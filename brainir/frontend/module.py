@@ -165,7 +165,8 @@ def _role(state: Any) -> Role:
 
 def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exception | None = None) -> None:
     """Check that a state keeps the pytree structure and the units of its value."""
-    if jax.tree.structure(old) == jax.tree.structure(new):
+    kept: Any = jax.tree.structure(old)
+    if kept == jax.tree.structure(new):
         return
     reader = TreeReader()
     before, after = (reader.read(value, format_path(path)) for value in (old, new))
