@@ -14,6 +14,7 @@ from ..groups import HiddenGroup, groups_of
 from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
+from .adding import add_apart
 from .backward import check_backward
 from .complex_states import check_complex
 from .exits import ExitForm, exit_form
@@ -161,7 +162,7 @@ def plan_learning(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = repeat_weights(WeightScan.of(program))
+    scan = repeat_weights(add_apart(WeightScan.of(program)))
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
