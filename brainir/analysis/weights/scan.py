@@ -154,14 +154,14 @@ class WeightScan:
             return False
         return not acts_elementwise(node, [self.function.type_of(operand) for operand in node.inputs], self.program)
 
+    def is_operation(self, meeting: Meeting) -> bool:
+        """Whether a meeting is a weight operation that mixes positions, its sum included."""
+        return (meeting.blocking or meeting.total is not None) and bool(union(self.leaves, meeting.weights))
+
     @functools.cached_property
     def blocking(self) -> frozenset[str]:
         """First results of the weight operations that mix positions."""
-        ends = (
-            meeting.total or meeting.node
-            for meeting in self.meetings
-            if (meeting.blocking or meeting.total is not None) and union(self.leaves, meeting.weights)
-        )
+        ends = (meeting.total or meeting.node for meeting in self.meetings if self.is_operation(meeting))
         return frozenset(node.outputs[0] for node in ends if node.outputs)
 
     @functools.cached_property
