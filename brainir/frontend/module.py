@@ -63,27 +63,26 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
-    traced = _traced(module, positional, keywords)
+    present = module_states(module)
+    traced = _traced(module, present, positional, keywords)
     key = traced.get_arg_cache_key(*positional, **keywords)
     closed = traced.get_jaxpr_by_cache(key)
-    if has_unused(closed) and maps(closed):
+    if maps(closed) and has_unused(closed):
         # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
-        traced = _traced(module, positional, keywords)
+        traced = _traced(module, present, positional, keywords)
         closed = traced.get_jaxpr_by_cache(key)
     accessed = traced.get_states_by_cache(key)
     result, new_values = traced.get_out_shapes_by_cache(key)
 
     reader = TreeReader()
-    paths = {id(state): path for path, state in module_states(module).items()}
-    states = _state_records(accessed, paths, reader)
+    paths = {id(state): path for path, state in present.items()}
+    states = _state_records(accessed, new_values, paths, reader)
     arguments = tuple(
         Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
     )
     result_tree = ResultReader(reader).read(result, "result")
-    for record, state, value in zip(states, accessed, new_values, strict=True):
-        _check_structure(record.path, state, state.value, value)
 
-    jaxpr, states = _states_first(open_jaxpr(closed), states, len(jax.tree.leaves((positional, keywords))))
+    jaxpr = _states_first(open_jaxpr(closed), states, len(jax.tree.leaves((positional, keywords))))
     used = {id(state) for state in accessed}
     unused = tuple(path for key, path in paths.items() if key not in used)
     interface = Interface(
@@ -92,10 +91,12 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     return build_program(jaxpr, type(module).__name__, interface)
 
 
-def _traced(module: Any, positional: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
-    """Return the step of a module as brainstate traces it for these inputs."""
+def _traced(
+    module: Any, states: Mapping[StatePath, Any], positional: Sequence[Any], keywords: Mapping[str, Any]
+) -> Any:
+    """Return the step of a module with these states as brainstate traces it for these inputs."""
     traced = brainstate.transform.StatefulFunction(lambda *args, **kw: module(*args, **kw), return_only_write=False)
-    with _strong_types(module) as before:
+    with _strong_types(states) as before:
         try:
             traced.make_jaxpr(*positional, **keywords)
         except AttributeError as error:
@@ -109,22 +110,27 @@ def _traced(module: Any, positional: Sequence[Any], keywords: Mapping[str, Any])
 
 
 @contextlib.contextmanager
-def _strong_types(module: Any) -> Iterator[dict[StatePath, tuple[Any, Any]]]:
-    """Give the states of a module strongly typed values for the time of a trace; yield each with its own value."""
-    before = {path: (state, state.value) for path, state in module_states(module).items()}
+def _strong_types(states: Mapping[StatePath, Any]) -> Iterator[dict[StatePath, tuple[Any, Any]]]:
+    """Give states strongly typed values for the time of a trace; yield each with its own value."""
+    before = {path: (state, state.value) for path, state in states.items()}
     try:
         for state, value in before.values():
-            state.value = jax.tree.map(strong, value)
+            if any(strong(leaf) is not leaf for leaf in jax.tree.leaves(value)):
+                state.value = jax.tree.map(strong, value)
         yield before
     finally:
         for state, value in before.values():
-            state.value = value
+            if state.value is not value:
+                state.value = value
 
 
-def _state_records(accessed: Any, paths: Mapping[int, StatePath], reader: TreeReader) -> tuple[State, ...]:
+def _state_records(
+    accessed: Sequence[Any], new_values: Sequence[Any], paths: Mapping[int, StatePath], reader: TreeReader
+) -> tuple[State, ...]:
+    """Return what an interface says of the states that a step reads or writes; check that their structure stays."""
     records = []
     strangers = 0
-    for state in accessed:
+    for state, new in zip(accessed, new_values, strict=True):
         path = paths.get(id(state))
         reachable = path is not None
         if state is brainstate.random.DEFAULT:
@@ -135,13 +141,16 @@ def _state_records(accessed: Any, paths: Mapping[int, StatePath], reader: TreeRe
         value = state.value
         if not jax.tree.leaves(value):
             raise StateError(f"state {format_path(path)} holds no array; initialise it before lowering")
+        _check_structure(path, state, value, new)
+        role = _role(state)
         records.append(
             State(
                 path=path,
-                role=_role(state),
+                role=role,
                 type=type(state).__name__,
                 tree=reader.read(value, format_path(path)),
                 num_state=int(state.num_state) if isinstance(state, brainstate.HiddenGroupState) else 1,
+                returned=role != "param",
                 reachable=reachable,
             )
         )
@@ -156,6 +165,9 @@ def _role(state: Any) -> Role:
 
 def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exception | None = None) -> None:
     """Check that a state keeps the pytree structure and the units of its value."""
+    kept: Any = jax.tree.structure(old)
+    if kept == jax.tree.structure(new):
+        return
     reader = TreeReader()
     before, after = (reader.read(value, format_path(path)) for value in (old, new))
     if reader.is_same(before, after):
@@ -171,7 +183,7 @@ def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exc
     ) from cause
 
 
-def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) -> tuple[OpenJaxpr, tuple[State, ...]]:
+def _states_first(jaxpr: OpenJaxpr, states: Sequence[State], num_inputs: int) -> OpenJaxpr:
     """Reorder a stateful jaxpr to states, inputs -> states, result; parameters are not returned.
 
     Raises
@@ -182,7 +194,6 @@ def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) 
     inputs, state_inputs = jaxpr.invars[:num_inputs], jaxpr.invars[num_inputs:]
     num_results = len(jaxpr.outvars) - len(state_inputs)
     results, state_outputs = jaxpr.outvars[:num_results], jaxpr.outvars[num_results:]
-    kept: list[State] = []
     outputs: list[Any] = []
     position = 0
     for state in states:
@@ -190,19 +201,16 @@ def _states_first(jaxpr: OpenJaxpr, states: tuple[State, ...], num_inputs: int) 
         old = state_inputs[position : position + len(paths)]
         new = state_outputs[position : position + len(paths)]
         position += len(paths)
-        if state.role == "param":
-            if any(before is not after for before, after in zip(old, new, strict=True)):
-                raise StateError(
-                    f"the step writes the parameter {format_path(state.path)}; a parameter stays fixed during a step "
-                    "(make it a HiddenState or ShortTermState if it is part of the dynamics; lower a step that trains "
-                    "as a function of its states: brainstate.transform.StatefulFunction(step).jaxpr_call)"
-                )
-            kept.append(state.replace(returned=False))
-            continue
-        check_state_types(paths, [var.aval for var in old], [var.aval for var in new])
-        kept.append(state)
-        outputs.extend(new)
-    return jaxpr._replace(invars=[*state_inputs, *inputs], outvars=[*outputs, *results]), tuple(kept)
+        if state.returned:
+            check_state_types(paths, [var.aval for var in old], [var.aval for var in new])
+            outputs.extend(new)
+        elif any(before is not after for before, after in zip(old, new, strict=True)):
+            raise StateError(
+                f"the step writes the parameter {format_path(state.path)}; a parameter stays fixed during a step "
+                "(make it a HiddenState or ShortTermState if it is part of the dynamics; lower a step that trains "
+                "as a function of its states: brainstate.transform.StatefulFunction(step).jaxpr_call)"
+            )
+    return jaxpr._replace(invars=[*state_inputs, *inputs], outvars=[*outputs, *results])
 
 
 def _uninitialised(module: Any, error: AttributeError) -> Exception:
