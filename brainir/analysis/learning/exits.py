@@ -61,9 +61,10 @@ class ExitForm(Facts):
 def exit_form(
     scan: WeightScan,
     clusters: Sequence[Sequence[HiddenLeaf]],
+    *,
     covered: Collection[tuple[str, int]],
     products: Collection[int],
-    unread: frozenset[int],
+    unread: Collection[int],
 ) -> ExitForm:
     """Rewrite a step into exit form.
 
@@ -77,7 +78,7 @@ def exit_form(
     products : collection of int
         Places of nodes whose data operand belongs to the same term as their weight: all but the first of a
         product of several weights.
-    unread : frozenset of int
+    unread : collection of int
         Leaves of the step's result that no loss depends on.
     """
     rewriter = _Rewriter(scan, clusters, covered, products)
