@@ -177,7 +177,7 @@ class _Rewriter:
         members = {name: cluster for name, (cluster, _) in (*self.old.items(), *self.new.items())}
         # The clusters that each value sees a member of, old or new.
         self.upstream = reached(self.function, members)
-        self.entered = {meeting.index for meeting in scan.meetings if scan.is_operation(meeting)} - {*products}
+        self.entered = {meeting.index for meeting in scan.meetings if meeting.mixes} - {*products}
         # The clusters in which a trace covers the way on from each value.
         self.covered: dict[str, int] = {}
         for name, place in covered:
