@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from operator import add
 from typing import Any
 
 import jax
@@ -108,7 +109,7 @@ class LearnerCall:
     def _one(self, state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         carried, traces, total = state
         carried, traces, value, gradients = self._stepped(carried, traces, *given)
-        return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
+        return (carried, traces, jax.tree.map(add, total, gradients)), value
 
     def _leaves(self, params: list[Any], carried: Sequence[Any], x: Any) -> list[Any]:
         return self._boundary.all_leaves(params, carried, self._boundary.input_leaves(x))

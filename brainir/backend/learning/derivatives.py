@@ -13,11 +13,10 @@ from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
 from ...ir.errors import EmissionError
-from .host import PlanFunctions, Run, goes_forward
+from .host import Environment, PlanFunctions, Run, goes_forward
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
-Environment = Mapping[str, Any]
 SlotValues = dict[int, Any]
 Entries = dict[tuple[int, int], Any]
 
@@ -42,35 +41,49 @@ class GroupJacobian:
     """The diagonal blocks of the Jacobian of a hidden group.
 
     An entry is an array of positions; one that is a number is known beforehand, and has an axis of length one for each
-    axis of the positions.
+    axis of the positions. Those that are zero by structure are left out.
+
+    Parameters
+    ----------
+    plan : GroupPlan
+    rows, columns : collection of int
+        The slots that signals meet a trace at, and those whose traces are kept: the entries that are needed.
+    functions : PlanFunctions
+
+    Attributes
+    ----------
+    numbers : dict
+        The entries that are numbers.
     """
 
-    def __init__(self, plan: GroupPlan, functions: PlanFunctions) -> None:
+    def __init__(
+        self, plan: GroupPlan, rows: Collection[int], columns: Collection[int], functions: PlanFunctions
+    ) -> None:
+        self.rows, self.columns = sorted(rows), sorted(columns)
         self._run = functions.of_part(plan.group.transition)
         self._push = _push if goes_forward(plan.group.transition) else _push_by_pullback
         self._names = [value.name for value in plan.group.transition_invars]
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._plan = plan
-
-    def numbers(self, rows: Collection[int], columns: Collection[int]) -> Entries:
-        """Return the entries in some rows and columns that are numbers."""
-        plan = self._plan
-        found: Entries = {}
-        for row in rows:
+        self.numbers: Entries = {}
+        for row in self.rows:
             kind = plan.group.hidden_invars[plan.slots[row][0]].dtype
-            for column in columns:
+            for column in self.columns:
                 entry = plan.jacobian[row][column]
                 if not isinstance(entry, str):
-                    found[row, column] = one_number(entry, kind, len(plan.group.varshape))
-        return found
+                    self.numbers[row, column] = one_number(entry, kind, len(plan.group.varshape))
 
-    def arrays(self, env: Environment, rows: Collection[int], columns: Collection[int]) -> Entries:
-        """Return the other entries in some rows and columns; those that are zero by structure are left out."""
+    def __call__(self, env: Environment) -> Entries:
+        """Return all entries."""
+        return {**self.numbers, **self.arrays(env)}
+
+    def arrays(self, env: Environment) -> Entries:
+        """Return the entries that are no numbers."""
         plan = self._plan
         operands = [env[name] for name in self._names]
         found: Entries = {}
-        for column in sorted(columns):
-            varying = [row for row in sorted(rows) if plan.jacobian[row][column] in ("uniform", "any")]
+        for column in self.columns:
+            varying = [row for row in self.rows if plan.jacobian[row][column] in ("uniform", "any")]
             if not varying:
                 continue
             member, component = plan.slots[column]

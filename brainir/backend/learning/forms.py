@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -15,11 +15,9 @@ from jax import numpy as jnp
 from ...analysis.learning.tails import Tail, takes_data
 from ...analysis.learning.terms import Term
 from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
-from .host import PlanFunctions, goes_forward
+from .host import Environment, PlanFunctions, goes_forward
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
-
-Environment = Mapping[str, Any]
 
 
 class Form(Protocol):

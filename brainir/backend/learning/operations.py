@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,8 +16,6 @@ from .forms import ElementwiseForm, Form
 from .host import PlanFunctions
 
 __all__ = ["OperationRule"]
-
-Environment = Mapping[str, Any]
 
 
 class OperationRule:
