@@ -88,13 +88,9 @@ def exit_form(
     added = {name: hidden[number].kind for (_, number), name in rewriter.added.items()}
 
     def function_of(extra: Sequence[str], nodes: Iterable[Node]) -> Function:
-        return Function(
-            name=step.name,
-            inputs=(*step.inputs, *extra),
-            types=(*step.types, *(str(added[name].strong) for name in extra)),
-            constants=step.constants,
-            nodes=tuple(nodes),  # type: ignore[arg-type]  # nodes of the schemas only
-            outputs=outputs,
+        types = [str(added[name].strong) for name in extra]
+        return step.replace(
+            inputs=(*step.inputs, *extra), types=(*step.types, *types), nodes=tuple(nodes), outputs=outputs
         )
 
     params = [leaf.value.name for leaf in scan.states.params if leaf.value.aval.is_inexact]

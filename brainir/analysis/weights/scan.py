@@ -23,7 +23,6 @@ from ..inline import inline_calls
 from ..jacobian import value_variations
 from ..states import ParamLeaf, StepStates
 from ..variation.flow import Slope
-from .descents import Descent, descend
 from .opening import OpenedProgram, open_control_flow
 
 __all__ = ["Meeting", "WeightScan", "moves", "scales"]
@@ -193,16 +192,6 @@ class WeightScan:
     def cut(self) -> frozenset[str]:
         """First results of the nodes that no derivative is followed through."""
         return self.blocking.union([node.outputs[0] for node in self.stops])
-
-    @functools.cached_property
-    def descents(self) -> dict[int, Descent | str]:
-        """For each scan with weights inside, by its place: one round as a step, or why there is none."""
-        found: dict[int, Descent | str] = {}
-        for meeting in self.meetings:
-            if isinstance(meeting.node, Scan) and meeting.how == "control_flow":
-                step = descend(meeting.node, self.program, self.function, self.states, self.leaves)
-                found[meeting.index] = step
-        return found
 
     @functools.cached_property
     def dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
