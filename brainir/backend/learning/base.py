@@ -14,6 +14,7 @@ from .derivatives import DirectDerivative, Entries, SlotValues
 from .forms import form_of
 from .host import Environment, PlanFunctions
 from .operations import OperationRule
+from .pairs import Pairs
 from .weights import WeightChain
 
 __all__ = ["TermTrace", "TraceUse"]
@@ -24,15 +25,17 @@ class TraceUse:
 
     Attributes
     ----------
+    pairs : Pairs
     direct : DirectDerivative
     form : Form
     rule : OperationRule
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, functions: PlanFunctions) -> None:
-        self.direct = DirectDerivative(plan, trace, functions)
-        self.form = form_of(term, trace.tail, plan.group.varshape, functions)
-        self.rule = OperationRule(term, trace.tail, self.form, functions)
+        self.pairs = Pairs(trace.tail, plan.group.varshape)
+        self.direct = DirectDerivative(plan, trace, self.pairs, functions)
+        self.form = form_of(term, self.pairs, functions)
+        self.rule = OperationRule(term, self.pairs, self.form, functions)
 
     def data(self, operands: Sequence[Any]) -> Any:
         """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""

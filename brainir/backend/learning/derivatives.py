@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from jax import numpy as jnp
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
 from ...ir.errors import EmissionError
 from .host import Environment, PlanFunctions, Run, goes_forward
+from .pairs import Pairs
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
@@ -103,15 +103,14 @@ class DirectDerivative:
     with the change of y.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, functions: PlanFunctions) -> None:
+    def __init__(self, plan: GroupPlan, trace: TracePlan, pairs: Pairs, functions: PlanFunctions) -> None:
         tail = trace.tail
         self._run = functions.of_part(tail.program)
         self._push = _push if goes_forward(tail.program) else _push_by_pullback
         self._names = [value.name for value in tail.invars]
-        self._plan, self._trace, self._tail = plan, trace, tail
+        self._plan, self._trace, self._pairs = plan, trace, pairs
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._place = {member: place for place, member in enumerate(tail.members)}
-        self._rank = len(plan.group.varshape if tail.pairing == "by_position" else tail.invars[0].shape)
 
     def __call__(self, env: Environment) -> SlotValues:
         """Return one array of pairs, or number, for each slot that the term reaches."""
@@ -121,7 +120,7 @@ class DirectDerivative:
         """Return the derivatives that are numbers."""
         plan = self._plan
         return {
-            slot: one_number(found, plan.group.hidden_invars[plan.slots[slot][0]].dtype, self._rank)
+            slot: one_number(found, plan.group.hidden_invars[plan.slots[slot][0]].dtype, len(self._pairs.shape))
             for slot, found in enumerate(self._trace.direct)
             if not isinstance(found, str)
         }
@@ -132,7 +131,7 @@ class DirectDerivative:
         slots = [slot for slot, found in enumerate(self._trace.direct) if found in ("uniform", "any")]
         if not slots:
             return {}
-        if self._tail.pairing == "by_result":
+        if self._pairs.pairing == "by_result":
             return {slot: self._pull(operands, slot) for slot in slots}
         one = jnp.ones_like(operands[0])
         tangents = self._push(self._run, operands, 0, one)
@@ -144,7 +143,7 @@ class DirectDerivative:
             tangent = tangents[place]
             if turned and not jnp.iscomplexobj(tangent):
                 tangent = lax.complex(tangent, -turned[place])
-            found[slot] = self.pair(tangent[..., component] if self._grouped[member] else tangent, operands[0].shape)
+            found[slot] = self._pairs.of_positions(tangent[..., component] if self._grouped[member] else tangent)
         return found
 
     def _pull(self, operands: list[Any], slot: int) -> Any:
@@ -155,16 +154,6 @@ class DirectDerivative:
 
         new, pull = jax.vjp(reached, operands[0])
         return pull(_unit(new, component, self._grouped[member]))[0]
-
-    def pair(self, positions: Any, result: tuple[int, ...]) -> Any:
-        """Take a value for each position to one for each pair, and one number to one number."""
-        if self._tail.pairing != "by_position" and math.prod(positions.shape) == 1:
-            return positions.reshape((1,) * len(result))
-        if self._tail.pairing == "same":
-            return positions.reshape(result)
-        if self._tail.pairing == "by_position":
-            return positions
-        return positions.reshape(-1)[np.maximum(np.asarray(self._tail.places), 0)].reshape(result)
 
 
 class Signals:

@@ -46,8 +46,7 @@ class LowRankTrace(TermTrace):
         self.decay = decay
         self._tail, self._roles = trace.tail, trace.roles
         use = TraceUse(plan, trace, term, functions)
-        self.direct, self.form, self.rule = use.direct, use.form, use.rule
-        self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
+        self._pairs, self.direct, self.form, self.rule = use.pairs, use.direct, use.form, use.rule
         self.is_outer = term.x is None or term.x.aval.is_inexact
 
     def has_factors_of(self, other: LowRankTrace) -> bool:
@@ -56,11 +55,11 @@ class LowRankTrace(TermTrace):
         If both reach the states in no other way, the derivatives of the new states with respect to both are the same,
         and so is their trace; a bias has no data.
         """
-        if self.term.x is not None or self._pairs != other._pairs or self._roles != other._roles:
+        if self.term.x is not None or self._pairs.shape != other._pairs.shape or self._roles != other._roles:
             return False
         tail, function = self._tail, self._tail.program.entry_function
         bias, users = function.inputs[0], function.users.get(function.inputs[0], ())
-        if tail.pairing != other._tail.pairing or len(users) != 1 or users[0].op != "add":
+        if self._pairs.pairing != other._pairs.pairing or len(users) != 1 or users[0].op != "add":
             return False
         stands_for = dict(zip(function.inputs, (value.name for value in tail.invars), strict=True))
         result = next((stands_for.get(operand) for operand in users[0].inputs if operand != bias), None)
@@ -72,8 +71,7 @@ class LowRankTrace(TermTrace):
 
     def init(self) -> dict[str, Any]:
         """See :meth:`TermTrace.init`; ``x``, ``steps``, and ``f`` by slot."""
-        one = (1,) * len(self._pairs)
-        found = {str(a): jnp.zeros(one if a in self.vectors else self._pairs, self._dtype) for a in self.kept}
+        found = {str(a): jnp.zeros(self._shape(a), self._dtype) for a in self.kept}
         found["steps"] = jnp.zeros((), jnp.int32)
         if self.term.x is not None:
             shape = self.term.x.shape if self.is_outer else self.form.vector
@@ -91,22 +89,25 @@ class LowRankTrace(TermTrace):
         for a in self.wanted:
             number = a in self.vectors
             terms = [
-                self.decay * self._alike(self.direct.pair(jacobian[a, b], self.term.y.shape), number) * old[str(b)]
+                self.decay * self._alike(self._pairs.of_positions(jacobian[a, b]), number) * old[str(b)]
                 for b in self.kept
                 if (a, b) in jacobian
             ]
             if a in direct:
                 terms.append((1 - self.decay) * self._alike(direct[a], number))
-            shape = (1,) * len(self._pairs) if number else self._pairs
-            new[a] = jnp.broadcast_to(reduce(add, terms).astype(self._dtype), shape)
+            new[a] = jnp.broadcast_to(reduce(add, terms).astype(self._dtype), self._shape(a))
         if self.term.x is not None:
             data = env[self.term.x.name] if self.is_outer else self.form.data(env)
             new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
         return new
 
+    def _shape(self, slot: int) -> tuple[int, ...]:
+        """Return the shape of the trace of the derivatives: of a vector, that of one number."""
+        return (1,) * len(self._pairs.shape) if slot in self.vectors else self._pairs.shape
+
     def _alike(self, pairs: Any, number: bool) -> Any:
         """Return the one number that all pairs have, if they are alike."""
-        return pairs.reshape(-1)[:1].reshape((1,) * len(self._pairs)) if number else pairs
+        return pairs.reshape(-1)[:1].reshape((1,) * len(self._pairs.shape)) if number else pairs
 
     def gradient(
         self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
@@ -132,8 +133,8 @@ class LowRankTrace(TermTrace):
 
         The key 1 is for the traces after the step, 0 for those before. The gradient is not corrected yet.
         """
-        now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
-        before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
+        now = [self._pairs.of_positions(exits[a]) * new[a] for a in self.wanted if a in exits]
+        before = [self._pairs.of_positions(entries[b]) * old[str(b)] for b in self.kept if b in entries]
         found = ((1, now, new), (0, before, old))
         return {after: self._factor(terms, at, env) for after, terms, at in found if terms}
 
@@ -149,9 +150,6 @@ class LowRankTrace(TermTrace):
             return [], total
         operands = [env[name] for name in self.rule.operands]
         return [as_type(at["x"], operands[0].dtype) if self.is_outer else at["x"], *operands[1:]], total
-
-    def _pair(self, positions: Any) -> Any:
-        return self.direct.pair(positions, self.term.y.shape)
 
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """See :meth:`TermTrace.keep`."""

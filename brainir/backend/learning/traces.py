@@ -49,7 +49,7 @@ class EligibilityTrace(TermTrace):
         The uses of the weight.
     is_large : bool
         Whether the trace has more elements than there are positions.
-    pairs : tuple of pairs of int
+    twins : tuple of pairs of int
         Slots that share an array.
     """
 
@@ -57,11 +57,11 @@ class EligibilityTrace(TermTrace):
         term = terms[trace.tail.term]
         super().__init__(plan, trace, term, functions)
         self.uses = tuple(TraceUse(plan, each, terms[each.tail.term], functions) for each in (trace, *trace.others))
-        self._pairing, self.form = self.uses[0].direct, self.uses[0].form
+        self._pairs, self.form = self.uses[0].pairs, self.uses[0].form
         self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
         self.is_large = self.form.space != plan.group.varshape
         has_complex = self._dtype in (jnp.float32, jnp.float64)
-        self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()
+        self.twins = tuple(_twins(plan, trace.slots("full"))) if self.is_large and has_complex else ()
 
     def init(self) -> dict[str, Any]:
         """See :meth:`TermTrace.init`."""
@@ -70,15 +70,15 @@ class EligibilityTrace(TermTrace):
 
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """See :meth:`TermTrace.keep`; by slot, or pair of slots."""
-        paired = {slot for pair in self.pairs for slot in pair}
-        found = {_key(pair): lax.complex(new[pair[0]], new[pair[1]]) for pair in self.pairs}
+        paired = {slot for pair in self.twins for slot in pair}
+        found = {_key(pair): lax.complex(new[pair[0]], new[pair[1]]) for pair in self.twins}
         return {**found, **{str(a): new[a] for a in self.kept if a not in paired}}
 
     def by_slot(self, kept: Environment) -> dict[int, Any]:
         """Return the traces that :meth:`keep` put together."""
         paired = [
             (slot, part(kept[_key(pair)]))
-            for pair in self.pairs
+            for pair in self.twins
             for slot, part in zip(pair, (lax.real, lax.imag), strict=True)
         ]
         return {**dict(paired), **{a: kept[str(a)] for a in self.kept if str(a) in kept}}
@@ -112,7 +112,7 @@ class EligibilityTrace(TermTrace):
 
     def _terms(self, traces: Environment, signals: SlotValues) -> Iterator[Any]:
         """Yield signals times traces."""
-        for pair in self.pairs:
+        for pair in self.twins:
             found = [self.spread(signals[slot]) if slot in signals else None for slot in pair]
             if found != [None, None]:
                 zero = jnp.zeros((), self._dtype)
@@ -134,7 +134,7 @@ class EligibilityTrace(TermTrace):
 
     def pair(self, positions: Any) -> Any:
         """Take a value for each position to one for each pair of result and position."""
-        return self._pairing.pair(positions, self.term.y.shape)
+        return self._pairs.of_positions(positions)
 
     def spread(self, positions: Any, *, number: bool = False) -> Any:
         """Give a value for each position the axes of the trace; with `number`, the one that they all have."""
@@ -170,7 +170,7 @@ class EligibilityTrace(TermTrace):
         return found.reshape([size if axis in last else 1 for axis, size in enumerate(self.form.space)])
 
 
-def _pairs(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _twins(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Pair slots of which one is computed from the other."""
     left = [*slots]
     while left:
