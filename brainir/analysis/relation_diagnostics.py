@@ -11,10 +11,9 @@ from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
 from .bit_sets import bits
-from .dataflow.reachability import reached
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
-from .routes import has_derivative, route
+from .routes import has_derivative, reached_by_derivatives, route
 from .weights.descents import Descent, descents_of
 from .weights.operations import Operation, WeightOperations
 from .weights.scan import Meeting, WeightScan
@@ -151,7 +150,7 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     marks = dict.fromkeys(sources, 1)
     for number, (_, old, _) in enumerate(others, start=1):
         marks.update({value.name: 1 << number for value in old})
-    found = reached(scan.function, marks, lambda node, name: not has_derivative(node, name))
+    found = reached_by_derivatives(scan.function, marks)
     ends = {hidden.new for hidden in scan.states.hidden} | {*scan.results}
     used = 0
     for name in ends:

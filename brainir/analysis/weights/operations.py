@@ -284,16 +284,16 @@ class WeightOperations:
         """Return whether an operation reaches a value directly, and through another weight operation."""
         if is_literal(value):
             return False, False
-        number = self._place[id(operation)]
+        number = self._number[operation]
         return bool(self._direct.get(value, 0) >> number & 1), bool(self._through.get(value, 0) >> number & 1)
 
     def reached_states(self, operation: Operation) -> list[tuple[int, bool, bool]]:
         """Return the numbers of the hidden states reached, and for each whether directly, and through another."""
-        return self._reached_states[self._place[id(operation)]]
+        return self._reached_states[self._number[operation]]
 
     def stopped_states(self, operation: Operation) -> list[int]:
         """Return the numbers of the hidden states that an operation reaches through ``stop_gradient``."""
-        number, hidden = self._place[id(operation)], self.scan.states.hidden
+        number, hidden = self._number[operation], self.scan.states.hidden
         return [place for place, each in enumerate(hidden) if self._stopped.get(each.new, 0) >> number & 1]
 
     def sloped_leaves(self, operation: Operation) -> list[OperationLeaf]:
@@ -324,8 +324,8 @@ class WeightOperations:
         return found & self._seeds.keys()
 
     @functools.cached_property
-    def _place(self) -> dict[int, int]:
-        return {id(operation): number for number, operation in enumerate(self.operations)}
+    def _number(self) -> dict[Operation, int]:
+        return {operation: number for number, operation in enumerate(self.operations)}
 
     @functools.cached_property
     def _reached_states(self) -> list[list[tuple[int, bool, bool]]]:
