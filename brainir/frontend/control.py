@@ -38,8 +38,10 @@ class FunctionTable(Protocol):
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
 
-    def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
-        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+    def by_rule(
+        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionTable], Attributes]
+    ) -> Attributes:
+        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
 
     def region(self, jaxpr: Any, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
@@ -183,7 +185,7 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
-        table.remembered(equation, made_of, lambda apart: _transpose(apart, equation)),
+        table.by_rule(equation, "linear", made_of, lambda apart: _transpose(apart, equation)),
         function=table.shared(params["callee"], "linear"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),

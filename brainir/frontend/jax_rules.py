@@ -21,9 +21,9 @@ from .tracing import evaluated, make_jaxpr, without_source
 
 __all__ = [
     "avals",
+    "made_of",
     "num_closed_over",
     "operand_specs",
-    "rule_functions",
     "rule_operands",
     "trace_custom_jvp",
     "trace_jvp_case",
@@ -112,11 +112,20 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
     return fwd, make_jaxpr(run_bwd)(residuals, [spec_of(kind) for kind in outputs if moves(kind)])
 
 
-def rule_functions(equation: Equation) -> tuple[Any, ...]:
-    """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` are traced from."""
+def made_of(equation: Equation, base: str, active: Any = None) -> tuple[Any, ...]:
+    """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` are traced from, and depend on.
+
+    Parameters
+    ----------
+    equation
+    base : str
+        Name of the function that they belong to.
+    active
+        The operands and results that can move, where the rules depend on them.
+    """
     params = equation.params
     held = ("jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "num_consts", "symbolic_zeros")
-    return tuple([params[name] for name in held if name in params])
+    return base, active, *[params[name] for name in held if name in params]
 
 
 def with_own_rules(equation: Equation) -> Equation:

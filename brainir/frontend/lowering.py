@@ -15,6 +15,7 @@ from ..ir.ops import schema_of
 from ..ir.program import Function
 from . import control, equations, jax_compat, mesh_regions, parallel
 from .body import Body
+from .derivatives import custom
 from .derivatives.activity import LazyActivity
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
@@ -65,8 +66,8 @@ class Lowering:
         self.externals = ExternalNames(lasting, within)
         self.memory = Remembering(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
-        self.rules = RuleLowering(within)
-        self.foreign = ForeignPrimitives(within)
+        self.rules = RuleLowering(self.memory, within)
+        self.foreign = ForeignPrimitives(self.rules)
         self.in_region = False
         self._open_sources: list[str] = []
         self._open_roots: list[LazyActivity] = []
@@ -167,7 +168,6 @@ class Lowering:
             self.nested.kept,
             self.rules.known,
             self.foreign.functions,
-            self.foreign.known,
         )
         before, problems = [each.copy() for each in noted], len(self.problems)
         whole = False
@@ -209,10 +209,9 @@ class Lowering:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
-    def remembered(self, equation: Any, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
-        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
-        behaviour = None if self.only_rules else self.memory.behaviour(equation, made_of)
-        return lower(self) if behaviour is None else self.memory.lowered(self, behaviour, lower)
+    def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
+        return self.rules.lowered(self, self.rules.ruled(equation, name, made_of), lower).attributes
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
@@ -282,8 +281,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **mesh_regions.RULES,
     **equinox.RULES,
     **equations.RULES,
-    "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
-    "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
+    **custom.RULES,
 }
 """Primitives whose rules see the whole equation, most because they run other functions, with operation and rule."""
 

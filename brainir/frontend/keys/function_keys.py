@@ -129,8 +129,10 @@ class FunctionKeys:
         around = around_functions(value)
         if around is not None:
             return kind.__name__, self._of(around)
-        if kind is object or kind.__name__ == "UnspecifiedValue":
-            return Same(value)  # stands for something by being itself
+        if kind is object:
+            return self._part(Same(value))  # stands for something by being itself
+        if kind.__name__ == "UnspecifiedValue":
+            return Same(value)
         if kind.__name__ == "AxisData":
             return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         if is_importable(value) or is_jitted_for_good(value):

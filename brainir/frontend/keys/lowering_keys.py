@@ -60,8 +60,6 @@ class LoweringKeys(FunctionKeys):
             return self._part(self._equation(value, {}))
         if isinstance(value, type | types.ModuleType):
             return Same(value)
-        if kind is object:
-            return self._part(Same(value))
         if is_compared_by_fields(kind):
             return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         note = noted_results(value)

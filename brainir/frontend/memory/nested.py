@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ir.program import Function
-from .. import jax_compat
+from .. import jax_compat, jax_rules
 from ..table import Table
 from .jaxprs import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
 from .remembering import Remembering
@@ -154,7 +154,8 @@ class NestedFunctions:
     def _is_as_it_was(self, known: Rule | Octets) -> bool:
         if isinstance(known, Octets):
             return known.array.tobytes() == known.octets
-        return self._memory.of_rules(known.equation, known.base) == known.behaviour
+        made_of = jax_rules.made_of(known.equation, known.base)
+        return self._memory.behaviour(known.equation, made_of) == known.behaviour
 
     def _all_ties(self) -> int:
         return self._ties + self._table.mixed
