@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import jax
 
 from ..ir.ops import Sharding
-from . import jax_compat, jax_rules
+from . import jax_compat
 from .jax_scans import scan_arity
 from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
-from .tracing import evaluated, make_jaxpr
+from .tracing import evaluated, make_jaxpr, without_source
 from .weak_types import as_weak_as
 
 __all__ = ["RULES", "FunctionTable"]
@@ -193,7 +193,23 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
 
 
 def _transpose(table: FunctionTable, equation: Any) -> Attributes:
-    return {"transpose": table.shared(jax_rules.trace_transpose(equation), "transpose")}
+    return {"transpose": table.shared(_traced_transpose(equation), "transpose")}
+
+
+def _traced_transpose(equation: Any) -> Any:
+    """Trace the transpose of a ``linear_call``: residuals and cotangents of the results to those of the operands."""
+    params = equation.params
+    transpose, consts = params["transpose_thunk"]()
+    first = params["num_callee_consts"]
+    residuals = equation.invars[first : first + params["num_res"]]
+    kinds = [atom.aval for atom in (*residuals, *equation.outvars)]
+    if not consts and transpose.in_avals == kinds:
+        return jax_compat.as_closed(without_source(transpose.jaxpr), transpose.consts)
+
+    def run(*operands: Any) -> list[Any]:
+        return evaluated(transpose, *consts, *operands)
+
+    return make_jaxpr(run)(*map(jax_compat.spec_of, kinds))
 
 
 RULES = {

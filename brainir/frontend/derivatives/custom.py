@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .. import jax_compat, jax_rules
+from .. import jax_compat
 from ..memory.jaxprs import Rule
 from ..rules import Attributes
 from ..table import identifier
 from .cases import NoRuleError, Refusal, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
 from .covering import covering_jvp, covering_vjp
+from .jax_rules import made_of, with_own_rules
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
@@ -50,8 +51,8 @@ def _with_rules(
     base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
     zeros = bool(equation.params["symbolic_zeros"])
     active = lowering.activity(equation) if zeros else None
-    equation = jax_rules.with_own_rules(equation)
-    ruled = lowering.rules.ruled(equation, base, jax_rules.made_of(equation, base, active))
+    equation = with_own_rules(equation)
+    ruled = lowering.rules.ruled(equation, base, made_of(equation, base, active))
 
     def covering() -> TracedRules:
         if active is None:
