@@ -16,7 +16,7 @@ from ..ir.program import Function
 from . import control, equations, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives import custom
-from .derivatives.activity import LazyActivity
+from .derivatives.activity import LazyActivity, Roots
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
@@ -53,6 +53,8 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    roots : Roots
+        What is differentiated by itself, and open.
     in_region : bool
         Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
     """
@@ -69,8 +71,8 @@ class Lowering:
         self.rules = RuleLowering(self.memory, within)
         self.foreign = ForeignPrimitives(self.rules)
         self.in_region = False
+        self.roots = Roots()
         self._open_sources: list[str] = []
-        self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
 
     def apart(self) -> Lowering:
@@ -78,7 +80,7 @@ class Lowering:
         inner = Lowering(self.keep, only_rules=True)
         inner.in_region = self.in_region
         inner._open_sources = [*self._open_sources]
-        inner._open_roots = [*self._open_roots]
+        inner.roots = Roots(self.roots)
         inner._octets = self._octets
         return inner
 
@@ -109,7 +111,8 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = known_function(self._root(LazyActivity(jaxpr), name, inputs, outputs))
+            with self.roots.opened(LazyActivity(jaxpr)):
+                self.table.functions[name] = known_function(self.function(jaxpr, name, inputs, outputs))
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
@@ -121,39 +124,16 @@ class Lowering:
         """Lower derivative rules, and store each under its name, whatever equals it."""
         for name, body in bodies.items():
             root = LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents)
-            self.table.functions[name] = self._root(root, name)
-
-    def _root(
-        self, root: LazyActivity, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
-    ) -> Function:
-        """Lower what is differentiated by itself: the outermost jaxpr, or a rule."""
-        self._open_roots.append(root)
-        try:
-            return self.function(root.jaxpr, name, inputs, outputs)
-        finally:
-            self._open_roots.pop()
-
-    def activity(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""
-        met = (root.activity.of(equation) for root in reversed(self._open_roots))
-        return next((found for found in met if found is not None), None)
-
-    def linear_operands(self, equation: Any) -> tuple[int, ...]:
-        """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
-        root = self._open_roots[-1]
-        found = root.linear.of(equation) if root.tangents else None
-        return () if found is None else found[0]
+            with self.roots.opened(root):
+                self.table.functions[name] = self.function(root.jaxpr, name)
 
     def own(self, closed: Any, name: str, still: Collection[int] = ()) -> str:
         """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function.
 
         Some of its inputs may never be perturbed.
         """
-        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still)))
-        try:
+        with self.roots.opened(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still))):
             return self.shared(closed, name)
-        finally:
-            self._open_roots.pop()
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -205,7 +185,7 @@ class Lowering:
 
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
         wanted = identifier(name)
-        if len(self._open_roots) == 1 and not self.only_rules:
+        if len(self.roots) == 1 and not self.only_rules:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
@@ -226,10 +206,6 @@ class Lowering:
             if isinstance(value, jax.Array):
                 self._octets[id(value)] = known
         return known[1]
-
-    def read(self, array: np.ndarray[Any, Any]) -> None:
-        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
-        self.nested.read(array)
 
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""

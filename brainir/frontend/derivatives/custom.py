@@ -50,7 +50,7 @@ def _with_rules(
     function = lowering.shared(equation.params["call_jaxpr"])
     base = identifier(jax_compat.function_name(equation.params["call_jaxpr"]))
     zeros = bool(equation.params["symbolic_zeros"])
-    active = lowering.activity(equation) if zeros else None
+    active = lowering.roots.activity(equation) if zeros else None
     equation = with_own_rules(equation)
     ruled = lowering.rules.ruled(equation, base, made_of(equation, base, active))
 

@@ -83,7 +83,7 @@ class ForeignPrimitives:
         """
         attributes = self._attributes(lowering, equation)
         if "refusal" in attributes:
-            active = lowering.activity(equation)
+            active = lowering.roots.activity(equation)
             if active is not None:
                 attributes = self._attributes(lowering, equation, active[0])
             elif attributes["refusal"].asserted:
@@ -99,7 +99,7 @@ class ForeignPrimitives:
 
     def _attributes(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> Attributes:
         """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
-        use = self._use(equation, perturbed, lowering.linear_operands(equation))
+        use = self._use(equation, perturbed, lowering.roots.linear_operands(equation))
         return self._rules.lowered(lowering, use.ruled, lambda inner: inner.foreign._lowered(inner, use)).attributes
 
     def _use(self, equation: Any, perturbed: Places | None = None, linear: Places = ()) -> _Use:
