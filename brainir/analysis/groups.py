@@ -23,7 +23,7 @@ from .facts import Facts, format_paths, format_place
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
-from .weights.descents import Descent
+from .weights.descents import Descent, descents_of
 from .weights.scan import WeightScan
 
 __all__ = ["Blocked", "BlockedKind", "HiddenGroup", "Partition", "find_hidden_groups", "group_members", "groups_of"]
@@ -203,7 +203,7 @@ class _GroupFinder:
         self.function = scan.function
         self.hidden = scan.states.hidden
         self.flow, self.known = scan.dependence
-        self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
+        self.descents = [each for each in descents_of(scan).values() if isinstance(each, Descent)]
         self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
     def members(self) -> tuple[list[list[int]], list[Blocked]]:

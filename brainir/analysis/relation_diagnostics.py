@@ -15,7 +15,7 @@ from .dataflow.reachability import reached
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .routes import has_derivative, route
-from .weights.descents import Descent
+from .weights.descents import Descent, descents_of
 from .weights.operations import Operation, WeightOperations
 from .weights.scan import Meeting, WeightScan
 
@@ -125,7 +125,7 @@ def _of_control_flow(operations: WeightOperations) -> Iterator[Diagnostic]:
     yield from operations.scan.rewrites
     for path, meeting in operations.in_control_flow:
         node = meeting.node
-        descent = operations.scan.descents.get(meeting.index)
+        descent = descents_of(operations.scan).get(meeting.index)
         if isinstance(descent, Descent):
             message = f"is used in {descent.length} rounds of a scan, whose round is taken as a step of its own"
             yield diagnostic("scan_descended", message, path=path, node=node)

@@ -23,7 +23,7 @@ from .groups import HiddenGroup, groups_of
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .slicing import extract
 from .states import HiddenLeaf
-from .weights.descents import Descent
+from .weights.descents import Descent, descents_of
 from .weights.kinds import Kind
 from .weights.operations import Operation, WeightOperations
 from .weights.scan import WeightScan
@@ -243,7 +243,7 @@ def _built(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
     groups = groups_of(operations.scan)
     builder = _Builder(operations, groups)
     found = [builder.build(index, each) for index, each in enumerate(operations.related())]
-    inside = [each for descent in operations.scan.descents.values() for each in _descended(descent, groups)]
+    inside = [each for descent in descents_of(operations.scan).values() for each in _descended(descent, groups)]
     if not inside:
         return tuple(found)
     order = {leaf.path: number for number, leaf in enumerate(operations.scan.states.params)}
@@ -257,7 +257,7 @@ def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]
     for operation in operations.related():
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
         found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
-    for descent in operations.scan.descents.values():
+    for descent in descents_of(operations.scan).values():
         if isinstance(descent, Descent):
             for path, connected in connected_states(descent.substep).items():
                 found.setdefault(path, {}).update(dict.fromkeys(connected))

@@ -52,6 +52,9 @@ _BUILTINS = (
     "enumerate", "float", "frozenset", "hasattr", "int", "isinstance", "len", "list", "map", "next", "object", "range",
     "reversed", "sorted", "str", "sum", "tuple", "type", "zip",
 )  # fmt: skip
+_ERRORS = {"EmissionError": "RuntimeError", "NotStoredError": "NotImplementedError"}
+"""What a module raises, which has no errors of brainir."""
+
 _TABLES = ("BATCHING_RULES", "EXTERNALS", "PRIMITIVES", "UNITS", "WEIGHTS")
 _NUMPY = frozenset(name for name, dtype in DTYPES.items() if dtype.isbuiltin == 1 and name != "float0")
 _DEFAULTS = {"i": ("int32", "int64"), "f": ("float32", "float64"), "c": ("complex64", "complex128")}
@@ -117,7 +120,8 @@ class ModuleScope:
         return name
 
     def use(self, name: str) -> str:
-        """Return how an import, builtin or helper is called here, and note that it is needed."""
+        """Return how an import, builtin, error or helper is called here, and note that it is needed."""
+        name = _ERRORS.get(name, name)
         self._used.add(name)
         return self._local[name]
 
@@ -137,7 +141,8 @@ class ModuleScope:
 
     def localized(self, code: str) -> str:
         """Return fixed code with the names that it has here, and note what it uses."""
-        return re.sub(r"[A-Za-z_]\w*", lambda word: self.use(word[0]) if word[0] in self._local else word[0], code)
+        known = self._local.keys() | _ERRORS.keys()
+        return re.sub(r"[A-Za-z_]\w*", lambda word: self.use(word[0]) if word[0] in known else word[0], code)
 
     def definitions(self) -> list[str]:
         """Return the lines that define the constants of the module."""

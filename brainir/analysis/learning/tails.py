@@ -25,8 +25,9 @@ Pairing = Literal["same", "by_result", "by_position"]
 Derivative = Literal["zero", "uniform", "any"] | float
 """What is known of a derivative: ``zero``; the number that it is at all positions and in all steps; ``uniform``, one
 number for all positions; nothing."""
-Untraced = Literal["mixing", "flat"]
-"""Why no trace follows a term: positions mix on the way; or it reaches only states without a derivative."""
+Untraced = Literal["mixing", "flat", "unseen"]
+"""Why no trace follows a term: positions mix on the way; or it reaches only states without a derivative, or from which
+nothing gets to the loss."""
 
 
 class Tail(Facts):

@@ -10,14 +10,13 @@ from itertools import compress
 from ...ir.kept import kept
 from ...ir.model import StatePath
 from ...ir.node import Node
-from ...ir.ops import Cond, ConvertElementType, Scan, While
 from ...ir.types import TensorType, is_literal
 from ..bit_sets import bits, numbered, union
 from ..dataflow.sites import signatures_of
 from ..routes import has_derivative, route
 from ..states import ParamLeaf
 from .kinds import Kind, weight_kind
-from .scan import Meeting, WeightScan
+from .scan import Meeting, WeightScan, moves, scales
 
 __all__ = ["Operation", "OperationLeaf", "WeightOperations"]
 
@@ -93,12 +92,12 @@ class WeightOperations:
             if meeting is None:
                 if not ends.isdisjoint(node.inputs):
                     self._pass_on(node)
-            elif not union(scan.leaves, meeting.weights):
+            elif meeting.how == "frozen":
                 self.frozen += [(path, meeting) for path in self._paths(scan.frozen, meeting.weights)]
                 self._pass_on(node)
-            elif isinstance(node, Cond | Scan | While):
+            elif meeting.how == "control_flow":
                 self.in_control_flow += [(path, meeting) for path in self._paths(scan.leaves, meeting.weights)]
-            elif meeting.blocking:
+            elif meeting.how == "product":
                 self._multiply(meeting)
             elif meeting.total is not None:
                 self._sum_products(meeting, meeting.total)
@@ -135,9 +134,7 @@ class WeightOperations:
         data = [operand for operand in node.inputs if self.scan.is_data(operand)]
         if len(data) != 1 or len(node.outputs) != 1 or data[0] not in self._ends or data[0] in self.scan.reused:
             return
-        scales = node.op == "mul" or (node.op == "div" and node.inputs[0] == data[0])
-        moves = node.traits.structural and len(node.inputs) == 1
-        if moves or scales or isinstance(node, ConvertElementType) or node.op == "copy":
+        if moves(node) or scales(node, data[0]):
             self._ends[node.outputs[0]] = self._ends[data[0]]
 
     def _multiply(self, meeting: Meeting) -> None:

@@ -19,18 +19,20 @@ no such traces to save; its outer products are summed over the chunk in one matr
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import jax
 from jax import lax
 from jax import numpy as jnp
 
+from .base import TraceUse
 from .derivatives import Entries
 from .low_rank import LowRankTrace, without_steps
 from .rules import OnlineRule, PieceState, Steps, by_slot
-from .traces import EligibilityTrace, TraceUse
+from .traces import EligibilityTrace
 
 __all__ = ["ChunkedRule", "chunk_length"]
 
@@ -91,7 +93,7 @@ class ChunkedRule:
         # How many steps there were before is known without a loop.
         filtered = {name: without_steps(traces[name]) for name in self.low_rank if name not in rule.owners}
         first = (list(carried), filtered, start)
-        (carried, new, sums), (losses, seen) = lax.scan(functools.partial(self._forward, steps), first, given)
+        (carried, new, sums), (losses, seen) = lax.scan(partial(self._forward, steps), first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
         new.update(self._add_full(gradients, traces, seen, env, len(losses)))
@@ -99,7 +101,7 @@ class ChunkedRule:
         for name in filtered:
             new[name] = {**new[name], "steps": traces[name]["steps"] + len(losses)}
         found = rule.in_order(gradients)
-        return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
+        return (carried, new, jax.tree.map(add, total, found)), losses
 
     def _forward(self, steps: Steps, now: Any, each: tuple[Any, Any]) -> tuple[Any, tuple[Any, _Seen]]:
         """Take one step; ordinary gradients are summed up, and the traces of ES-D-RTRL carried on."""
@@ -111,17 +113,17 @@ class ChunkedRule:
         value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
         sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
         signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
-        jacobians = rule.jacobian_arrays(env)
+        jacobians = [jacobian.arrays(env) for jacobian in rule.jacobians]
         uses = {
             name: [(use.direct.arrays(env), [env[each] for each in use.rule.operands]) for use in trace.uses]
             for name, trace in self.full.items()
         }
         factors, advanced = {}, {}
         for name in before:
-            trace, place = self.low_rank[name], rule.groups[name]
-            jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
+            trace = self.low_rank[name]
+            jacobian = {**rule.jacobians[trace.group].numbers, **jacobians[trace.group]}
             new = trace.roll(before[name], env, jacobian)
-            factors[name] = trace.factors(before[name], new, *signals[place], env)
+            factors[name] = trace.factors(before[name], new, *signals[trace.group], env)
             advanced[name] = trace.keep(new)
         blocks = (jacobians, signals) if self.full else ([], [])
         return (rule.new_states(env), advanced, sums), (value, _Seen(*blocks, uses, factors))
@@ -140,7 +142,7 @@ class ChunkedRule:
                 _SeenUse(use, count, arrays, operands)
                 for use, (arrays, operands) in zip(trace.uses, seen.uses[name], strict=True)
             ]
-            weights, after = self.rule.chains[name].weights(env), backward[self.rule.groups[name]]
+            weights, after = trace.chain.weights(env), backward[trace.group]
             self.rule.add(gradients, name, _gradient(trace, traces[name], uses, weights, after), env)
             new[name] = _roll(trace, traces[name], uses, after)
         return new
@@ -151,7 +153,7 @@ class ChunkedRule:
         """Add the gradients that the traces of ES-D-RTRL give."""
         for name, trace in self.low_rank.items():
             owner = self.rule.owners.get(name, name)
-            weights, before = self.rule.chains[name].weights(env), traces[owner]["steps"]
+            weights, before = trace.chain.weights(env), traces[owner]["steps"]
             for ahead, (operands, pairs) in seen.factors[owner].items():
                 counts = before + ahead + jnp.arange(count, dtype=before.dtype)
                 corrected = jax.vmap(trace.corrected)(pairs, counts)
@@ -211,8 +213,8 @@ class _Backward:
         signals: tuple[dict[int, Any], dict[int, Any]],
         length: int,
     ) -> None:
-        self._numbers = rule.jacobian_numbers[place]
-        self._slots, self._kept = sorted(rule.rows[place]), sorted(rule.columns[place])
+        blocks = rule.jacobians[place]
+        self._numbers, self._slots, self._kept = blocks.numbers, blocks.rows, blocks.columns
         exits, entries = ({slot: found[slot] for slot in found if slot in self._slots} for found in signals)
         plan = rule.plan.groups[place]
         # One element type for all slots: the widest, as each goes into the adjoints and products of others.
@@ -240,7 +242,7 @@ class _Backward:
         earlier = {}
         for a, b in products:
             terms = [products[a, c] * blocks[c, b] for c in self._kept if (a, c) in products and (c, b) in blocks]
-            earlier[a, b] = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(products[a, b])
+            earlier[a, b] = reduce(add, terms) if terms else jnp.zeros_like(products[a, b])
         return (before, earlier), (here, products)
 
 
@@ -289,13 +291,13 @@ def _gradient(
     for seen in uses:
         terms = [each * jax.vmap(trace.pair)(adjoint[slot]) for slot, each in seen.direct.items() if slot in adjoint]
         if terms:
-            added = seen.use.rule.over_steps(weights, seen.operands, sum(terms[1:], terms[0]))
-            found = [one + two for one, two in zip(found, added, strict=True)]
+            added = seen.use.rule.over_steps(weights, seen.operands, reduce(add, terms))
+            found = jax.tree.map(add, found, added)
     traces = trace.by_slot(old)
     before = {slot: first[slot] for slot in trace.kept if slot in first}
     if before:
         earlier = trace.weigh([trace.spread(signal) * traces[slot] for slot, signal in before.items()], weights)
-        found = [one + two for one, two in zip(found, earlier, strict=True)]
+        found = jax.tree.map(add, found, earlier)
     return found
 
 
@@ -311,6 +313,6 @@ def _roll(
         for seen in uses:
             passed = [jax.vmap(trace.pair)(products[a, b]) * seen.direct[b] for b in seen.direct if (a, b) in products]
             if passed:
-                terms.append(trace.outer(seen.data, sum(passed[1:], passed[0]), number=number))
+                terms.append(trace.outer(seen.data, reduce(add, passed), number=number))
         new[a] = trace.total(a, terms)
     return trace.keep(new)
