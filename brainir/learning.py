@@ -130,7 +130,7 @@ class Learner:
         self._target = target
         self._rule = OnlineRule(plan, options.decay, functions)
         self._boundary = LearnerBoundary(plan.program)
-        self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
+        self._chunked = ChunkedRule.of(self._rule)
 
     def init(self, states: Any) -> Carry:
         """Return the carry before the first step.

@@ -23,9 +23,10 @@ from .groups import HiddenGroup, groups_of
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .slicing import extract
 from .states import HiddenLeaf
+from .weights.assembly import Operation
 from .weights.descents import Descent, descents_of
 from .weights.kinds import Kind
-from .weights.operations import Operation, WeightOperations
+from .weights.operations import WeightOperations
 from .weights.scan import WeightScan
 
 __all__ = [

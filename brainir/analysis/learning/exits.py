@@ -29,7 +29,7 @@ from ..bit_sets import numbered, union
 from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
-from ..routes import has_derivative
+from ..routes import reached_by_derivatives
 from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
@@ -96,7 +96,7 @@ def exit_form(
     params = [leaf.value.name for leaf in scan.states.params if leaf.value.aval.is_inexact]
     # What the loss has no derivative of is left out.
     starts = numbered((*added, *params))
-    found = reached(function_of((*added,), rewriter.nodes), starts, lambda node, name: not has_derivative(node, name))
+    found = reached_by_derivatives(function_of((*added,), rewriter.nodes), starts)
     seen = union(found, read)
     used = {name for name, mask in starts.items() if seen & mask}
     exits, entries = (
