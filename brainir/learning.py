@@ -14,7 +14,7 @@ from .analysis.dataflow.reachability import reached
 from .analysis.learning.options import LearningOptions
 from .analysis.learning.plan import LearningPlan, plan_learning
 from .analysis.learning.report import LearningReport
-from .backend.learning.boundary import LearnerBoundary
+from .backend.learning.boundary import LearnerBoundary, loss_value
 from .backend.learning.calls import Carry, LearnerCall
 from .backend.learning.chunks import ChunkedRule
 from .backend.learning.host import PlanFunctions
@@ -55,9 +55,9 @@ def compile_learner(
         Take gradients over windows of this many steps, by reverse differentiation inside and with traces for what
         came before; more accurate, and needs the traces of all states. For D-RTRL.
     target : Any, optional
-        An example of a target, arrays or ``jax.ShapeDtypeStruct``. With it, traces are left out of states that reach
-        only what the loss does not read, and :attr:`Learner.program` knows its inputs; without it, all of the
-        result counts, and targets are taken to look like results.
+        An example of a target, arrays or ``jax.ShapeDtypeStruct``. With it, the loss is checked at once, traces are
+        left out of states that reach only what the loss does not read, and :attr:`Learner.program` knows its inputs;
+        without it, all of the result counts, and targets are taken to look like results.
     externals : mapping, optional
         Functions for what the step calls on the host, by name, as for :func:`~brainir.to_callable`. Calls that have
         effects and no result, such as those of ``jax.debug.print``, are made once in each step.
@@ -72,7 +72,8 @@ def compile_learner(
         If the program has no hidden states or no parameters, or if the gradient of a step would have to go backward
         through a ``while`` loop.
     EmissionError
-        If an option does not fit, or a name has no function; or if the gradient depends on the result of a call that
+        If an option does not fit, or a name has no function; if the loss of the example of a target is not one floating
+        point number; or if the gradient depends on the result of a call that
         has effects (``io_callback``), which would be made a second time.
 
     Notes
@@ -90,8 +91,11 @@ def compile_learner(
 
 def _unread(program: Program, loss: Callable[[Any, Any], Any], target: Any) -> tuple[int, ...]:
     """Return which leaves of the step's result have no way to the loss."""
-    boundary = LearnerBoundary(program)
-    function = lower(loss, boundary.example_result(), target).entry_function
+
+    def value(out: Any, target: Any) -> Any:
+        return loss_value(loss(out, target))
+
+    function = lower(value, LearnerBoundary(program).example_result(), target).entry_function
     count = leaf_count(program.interface.result)
     found = reached(function, numbered(function.inputs[:count])).get(function.outputs[0], 0)
     return tuple(place for place in range(count) if not found >> place & 1)
@@ -126,7 +130,7 @@ class Learner:
         self._target = target
         self._rule = OnlineRule(plan, options.decay, functions)
         self._boundary = LearnerBoundary(plan.program)
-        self._chunked = ChunkedRule(self._rule) if ChunkedRule.fits(self._rule) else None
+        self._chunked = ChunkedRule.of(self._rule)
 
     def init(self, states: Any) -> Carry:
         """Return the carry before the first step.

@@ -145,6 +145,13 @@ def scalar_parameter(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, v
 
 
+def parameter_state(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    """A state that is made of a parameter alone, and goes into another one in the same step."""
+    gain = at.weigh("gain", jnp.tanh, None, p["gain"])
+    v = 0.9 * h["v"] + gain * x
+    return {"gain": gain, "v": v}, jnp.tanh(v) + gain
+
+
 def linear_recurrent_unit(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     size = jnp.exp(-jnp.exp(at.weigh("nu", identity, None, p["nu"])))
     theta = at.weigh("theta", identity, None, p["theta"])
@@ -465,6 +472,7 @@ _CASES = (
     OnlineModel("leaky", leaky, {"w": _W, "b": (N,), "out": (N, 2)}, {"v": (N,)}),
     OnlineModel("elementwise", elementwise, {"decay": (N,), "gain": (N,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("scalar_parameter", scalar_parameter, {"rate": (), "w": (N_IN, N)}, {"v": (N,)}, exact_bptt=True),
+    OnlineModel("parameter_state", parameter_state, {"gain": (N,)}, {"gain": (N,), "v": (N,)}, (N,), exact_bptt=True),
     OnlineModel(
         "linear_recurrent_unit",
         linear_recurrent_unit,

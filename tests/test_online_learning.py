@@ -329,6 +329,14 @@ def test_an_example_target_shows_which_results_the_loss_does_not_read() -> None:
     _close(found[2], expected[2], 1e-6)
 
 
+@pytest.mark.parametrize("loss", [lambda out, target: (out - target) ** 2, lambda out, target: jnp.argmax(out)])
+def test_with_an_example_target_a_loss_that_is_no_number_is_refused_at_once(loss: Any) -> None:
+    case = ONLINE_MODELS["leaky"]
+    program = brainir.lower_step(plain_step(case), *case.start(jnp.float32), case.inputs(1, jnp.float32)[0])
+    with pytest.raises(EmissionError, match=r"the loss must be one floating point number, not .*take a sum or a mean"):
+        brainir.compile_learner(program, loss=loss, target=case.targets(1, jnp.float32)[0])
+
+
 def test_memory_of_a_run_does_not_grow_with_its_steps() -> None:
     learner, params, hidden, xs, targets = _learned(ONLINE_MODELS["adaptive_plastic"], jnp.float32)
     sizes = []

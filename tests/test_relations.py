@@ -111,6 +111,21 @@ def test_an_affine_map_with_conversions_and_a_batch_is_one_relation() -> None:
     check_parts(program, *leaves(p, hidden, x))
 
 
+def test_a_product_that_is_subtracted_from_its_bias_or_negated_is_one_relation() -> None:
+    p = {"lin": LINEAR}
+    for sign in (lambda y, b: b - y, lambda y, b: -y + b):
+        program = with_parameter_states(
+            step(
+                lambda p, h, x, sign=sign: {"h": h["h"] + sign(x @ p["lin"]["weight"], p["lin"]["bias"])},
+                p,
+                H,
+                X,
+            )
+        )
+        assert names(program) == [("lin", "dense")]
+        check_parts(program, *leaves(p, H, X))
+
+
 def test_a_bias_of_its_own_state_is_its_own_relation() -> None:
     program = step(lambda p, h, x: {"h": h["h"] + dense(p, x)}, LINEAR, H, X)
     bias, weight = check_parts(program, *leaves(LINEAR, H, X))

@@ -11,7 +11,7 @@ import pytest
 
 import brainir
 from brainir.analysis import relation_diagnostics
-from brainir.analysis.diagnostics import FINDINGS
+from brainir.analysis.diagnostics import FINDINGS, Diagnostic
 from brainir.ir.errors import AnalysisError
 from brainir.ir.program import Program
 from tests.analysis_cases import array, step
@@ -211,6 +211,15 @@ def test_codes_are_distinct_and_every_one_is_documented() -> None:
         (finding.code, name, finding.meaning, finding.remedy or "—") for name, finding in FINDINGS.items()
     )
     assert sorted(rows) == expected
+
+
+def test_an_analysis_of_others_has_codes_of_its_own() -> None:
+    own = Diagnostic(code="SIGN1", name="division_by_zero", message="may divide by zero", node="v = div x y")
+    assert str(own) == "SIGN1 division_by_zero: may divide by zero\n  at v = div x y"
+    assert json.loads(own.to_json())["code"] == "SIGN1"
+    for code, name in (("BIR999", "division_by_zero"), ("SIGN1", "readout"), ("BIR101", "division_by_zero")):
+        with pytest.raises(ValueError, match=f"{code} {name} is no finding of brainir"):
+            Diagnostic(code=code, name=name, message="")
 
 
 def test_a_weight_operation_with_several_results_is_opaque() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+from pydantic import model_validator
+
 from ..ir.model import StatePath
 from ..ir.node import Node
 from ..ir.printer import format_node, format_path
@@ -191,9 +193,13 @@ FINDINGS: dict[FindingName, Finding] = {
 }
 """Every finding by name."""
 
+_CODES: dict[str, str] = {name: finding.code for name, finding in FINDINGS.items()}
+
 
 class Diagnostic(Facts):
     """One finding about one state or one node.
+
+    Analyses of others have codes of their own, which do not begin with ``BIR``.
 
     Parameters
     ----------
@@ -214,12 +220,19 @@ class Diagnostic(Facts):
     """
 
     code: str
-    name: FindingName
+    name: str
     message: str
     path: StatePath = ()
     node: str = ""
     source: str = ""
     remedy: str = ""
+
+    @model_validator(mode="after")
+    def _is_told_apart(self) -> Diagnostic:
+        """Keep the codes of brainir, and the names that go with them, for its own findings."""
+        if (self.code.startswith("BIR") or self.name in _CODES) and _CODES.get(self.name) != self.code:
+            raise ValueError(f"{self.code} {self.name} is no finding of brainir; give yours another code and name")
+        return self
 
     def __repr__(self) -> str:
         about = f"{format_path(self.path)}: " if self.path else ""

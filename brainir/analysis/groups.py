@@ -23,7 +23,7 @@ from .facts import Facts, format_paths, format_place
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .states import HiddenLeaf
 from .transitions import AlignedSlice
-from .weights.descents import Descent
+from .weights.descents import Descent, descents_of
 from .weights.scan import WeightScan
 
 __all__ = ["Blocked", "BlockedKind", "HiddenGroup", "Partition", "find_hidden_groups", "group_members", "groups_of"]
@@ -203,8 +203,7 @@ class _GroupFinder:
         self.function = scan.function
         self.hidden = scan.states.hidden
         self.flow, self.known = scan.dependence
-        self.descents = [each for each in scan.descents.values() if isinstance(each, Descent)]
-        self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
+        self.descents = [each for each in descents_of(scan).values() if isinstance(each, Descent)]
 
     def members(self) -> tuple[list[list[int]], list[Blocked]]:
         """Return the members of each group, and where states see others, but not at their own positions."""
@@ -217,7 +216,7 @@ class _GroupFinder:
                 components.join(target, number)
         for descent in self.descents:
             for group in find_hidden_groups(descent.substep):
-                numbers = [self.number[path] for path in group.hidden_paths]
+                numbers = [self.scan.states.hidden_at[path].number for path in group.hidden_paths]
                 for number in numbers:
                     components.join(numbers[0], number)
         return components.parts(), blocked

@@ -11,12 +11,12 @@ from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
 from .bit_sets import bits
-from .dataflow.reachability import reached
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
-from .routes import has_derivative, route
-from .weights.descents import Descent
-from .weights.operations import Operation, WeightOperations
+from .routes import has_derivative, reached_by_derivatives, route
+from .weights.assembly import Operation
+from .weights.descents import Descent, descents_of
+from .weights.operations import WeightOperations
 from .weights.scan import Meeting, WeightScan
 
 __all__ = ["diagnostics_of", "no_derivatives", "relation_diagnostics"]
@@ -108,11 +108,11 @@ def no_derivatives(operations: WeightOperations, operation: Operation) -> Iterat
 
 def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
     reasons: list[tuple[FindingName, str, list[tuple[StatePath, Meeting]]]] = [
-        ("opaque_weight_operation", "is used in {op}, which has several results", operations.opaque),
+        ("opaque_weight_operation", "is used in {op}, which has several results", operations.assembly.opaque),
         (
             "blocked_by_stop_gradient",
             "is used behind a stop_gradient, so its gradient there is zero",
-            operations.frozen,
+            operations.assembly.frozen,
         ),
     ]
     for name, message, meetings in reasons:
@@ -123,9 +123,9 @@ def _of_meetings(operations: WeightOperations) -> Iterator[Diagnostic]:
 def _of_control_flow(operations: WeightOperations) -> Iterator[Diagnostic]:
     """Say what became of weights inside control flow: opened, taken as a step of its own, or not followed."""
     yield from operations.scan.rewrites
-    for path, meeting in operations.in_control_flow:
+    for path, meeting in operations.assembly.in_control_flow:
         node = meeting.node
-        descent = operations.scan.descents.get(meeting.index)
+        descent = descents_of(operations.scan).get(meeting.index)
         if isinstance(descent, Descent):
             message = f"is used in {descent.length} rounds of a scan, whose round is taken as a step of its own"
             yield diagnostic("scan_descended", message, path=path, node=node)
@@ -151,7 +151,7 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     marks = dict.fromkeys(sources, 1)
     for number, (_, old, _) in enumerate(others, start=1):
         marks.update({value.name: 1 << number for value in old})
-    found = reached(scan.function, marks, lambda node, name: not has_derivative(node, name))
+    found = reached_by_derivatives(scan.function, marks)
     ends = {hidden.new for hidden in scan.states.hidden} | {*scan.results}
     used = 0
     for name in ends:

@@ -23,9 +23,10 @@ from .groups import HiddenGroup, groups_of
 from .jacobian import InputVariation, JacobianStructure, input_variations, structure_of
 from .slicing import extract
 from .states import HiddenLeaf
-from .weights.descents import Descent
+from .weights.assembly import Operation
+from .weights.descents import Descent, descents_of
 from .weights.kinds import Kind
-from .weights.operations import Operation, WeightOperations
+from .weights.operations import WeightOperations
 from .weights.scan import WeightScan
 
 __all__ = [
@@ -243,7 +244,7 @@ def _built(operations: WeightOperations) -> tuple[HiddenParamOpRelation, ...]:
     groups = groups_of(operations.scan)
     builder = _Builder(operations, groups)
     found = [builder.build(index, each) for index, each in enumerate(operations.related())]
-    inside = [each for descent in operations.scan.descents.values() for each in _descended(descent, groups)]
+    inside = [each for descent in descents_of(operations.scan).values() for each in _descended(descent, groups)]
     if not inside:
         return tuple(found)
     order = {leaf.path: number for number, leaf in enumerate(operations.scan.states.params)}
@@ -257,7 +258,7 @@ def connected_states(program: Program) -> dict[StatePath, tuple[StatePath, ...]]
     for operation in operations.related():
         hidden = (each for each in operations.scan.states.hidden if operations.reaches(operation, each.new)[0])
         found.setdefault(operation.path, {}).update(dict.fromkeys(each.path for each in hidden))
-    for descent in operations.scan.descents.values():
+    for descent in descents_of(operations.scan).values():
         if isinstance(descent, Descent):
             for path, connected in connected_states(descent.substep).items():
                 found.setdefault(path, {}).update(dict.fromkeys(connected))
@@ -279,7 +280,6 @@ class _Builder:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
-        self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group.index for group in groups for path in group.hidden_paths}
         self.flows: dict[tuple[int, ...], DependenceFlow] = {}
 
@@ -287,7 +287,7 @@ class _Builder:
         scan, function = self.scan, self.scan.function
         how = tuple(self._how(operation))
         connected = tuple(path for path, way in how if way != "through")
-        targets = [self.hidden[path].new for path in connected]
+        targets = [scan.states.hidden_at[path].new for path in connected]
         y_to_hidden, tail_invars = extract(
             f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=scan.cut
         )
@@ -332,7 +332,7 @@ class _Builder:
             yield path, "both" if direct and through else "direct" if direct else "through"
 
     def _tail(self, y_to_hidden: Program, y: Value, connected: tuple[StatePath, ...]) -> Tail:
-        hidden = [self.hidden[path] for path in connected]
+        hidden = [self.scan.states.hidden_at[path] for path in connected]
         if y.shape not in self.flows:
             self.flows[y.shape] = flow_from(self.scan.program, Source(y.shape))
         shapes = [each.kind.shape for each in hidden]

@@ -1,15 +1,16 @@
-"""Shortest ways through the data flow of a function, and where derivatives end on them."""
+"""Ways through the data flow of a function, and where derivatives end on them."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ..ir.node import Node
 from ..ir.program import Function
 from ..ir.types import TensorType
+from .dataflow.reachability import reached
 
-__all__ = ["has_derivative", "route"]
+__all__ = ["has_derivative", "reached_by_derivatives", "route"]
 
 
 def has_derivative(node: Node, name: str) -> bool:
@@ -17,6 +18,11 @@ def has_derivative(node: Node, name: str) -> bool:
     if node.traits.blocks_gradient or node.traits.flat:
         return False
     return TensorType.parse(node.types[node.outputs.index(name)]).is_inexact
+
+
+def reached_by_derivatives(function: Function, seeds: Mapping[str, int]) -> dict[str, int]:
+    """Carry bit sets forward: return, for each value, the seeds that it has a derivative by; see :func:`reached`."""
+    return reached(function, seeds, lambda node, name: not has_derivative(node, name))
 
 
 def route(

@@ -21,11 +21,12 @@ from ..ir.interface import (
 from ..ir.model import PathKey, StatePath
 from ..ir.program import Program
 from ..ir.types import TensorType
+from .constants import ModuleConstants
 from .entry_docstring import written_type
 from .layout import Doc, call, commas, display, flat, implied, lines, pair, statement
 from .printing import FunctionPrinter
 from .result_classes import ResultClasses, dict_display
-from .scope import ModuleScope, unique
+from .scope import unique
 
 __all__ = ["Boundary", "leading_names"]
 
@@ -45,20 +46,21 @@ class Boundary:
     Parameters
     ----------
     program : Program
-    scope : ModuleScope
+    constants : ModuleConstants
     printer : FunctionPrinter
         Of the entry function.
     """
 
-    def __init__(self, program: Program, scope: ModuleScope, printer: FunctionPrinter) -> None:
+    def __init__(self, program: Program, constants: ModuleConstants, printer: FunctionPrinter) -> None:
         self._program = program
         self._interface: Interface = program.interface
-        self._scope = scope
+        self._constants = constants
+        self._scope = constants.scope
         self._printer = printer
         self._leading = leading_names(self._interface)
         self._units = {unit.text: unit for unit in self._interface.units}
         self._given: dict[str, Doc] = {}
-        self._classes = ResultClasses(scope)
+        self._classes = ResultClasses(self._scope)
         self._parts: dict[str, str] = {}
         self._origins: dict[int, Doc] = {}
         entry = program.entry_function
@@ -115,7 +117,7 @@ class Boundary:
         if isinstance(key, tuple):
             return display([self._key(part) for part in key])
         if isinstance(key, str) and len(key) > _LONG_KEY:
-            return (self._scope.text(key),)
+            return (self._constants.text(key),)
         return self._scope.plain(key)
 
     def unpack(self) -> Iterator[str]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from ..ir.program import Function, Program
 from ..ir.types import TensorType
+from .constants import ModuleConstants
 from .expressions import CustomJvpOf, CustomOf, CustomVjpOf, JitOf
 from .layout import Doc, call, commas, display, flat, lines, statement
 from .model_names import input_names
 from .printing import FunctionPrinter
 from .references import References
-from .scope import ModuleScope, unique
+from .scope import unique
 
 __all__ = ["Definitions"]
 
@@ -34,21 +35,22 @@ class Definitions:
     Parameters
     ----------
     program : Program
-    scope : ModuleScope
+    constants : ModuleConstants
     table : References
         What the functions know of each other.
     """
 
-    def __init__(self, program: Program, scope: ModuleScope, table: References) -> None:
+    def __init__(self, program: Program, constants: ModuleConstants, table: References) -> None:
         self._program = program
-        self._scope = scope
+        self._constants = constants
+        self._scope = constants.scope
         self._table = table
         self._inputs = input_names(program)
 
     def printer(self, function: Function, reserved: Iterable[str] = (), arrays: Iterable[str] = ()) -> FunctionPrinter:
         """Return what writes the body of a function."""
         names = self._inputs[function.name]
-        return FunctionPrinter(function, self._scope, self._table, set(arrays), set(reserved), names)
+        return FunctionPrinter(function, self._constants, self._table, set(arrays), set(reserved), names)
 
     def define(self, name: str) -> Iterator[str]:
         """Yield a function, what it is wrapped in, and its derivative rules."""

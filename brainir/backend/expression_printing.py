@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ..ir.errors import EmissionError
 from ..ir.program import Function
 from ..ir.types import is_literal
+from .constants import ModuleConstants
 from .expressions import (
     Apply,
     Attribute,
@@ -40,7 +41,7 @@ from .operators import ATOM, OperatorOperand, operator_of
 from .references import References
 from .rules import gives_tuple
 from .rules.parallel import spec_expression
-from .scope import ModuleScope, unique
+from .scope import unique
 
 __all__ = ["ExpressionPrinter"]
 
@@ -60,7 +61,7 @@ class ExpressionPrinter:
     Parameters
     ----------
     function : Function
-    scope : ModuleScope
+    constants : ModuleConstants
     table : References
     arrays : collection of str
         Inputs of rank 0 that are JAX arrays whoever calls. Others can be plain numbers, with which Python's
@@ -79,20 +80,21 @@ class ExpressionPrinter:
     def __init__(
         self,
         function: Function,
-        scope: ModuleScope,
+        constants: ModuleConstants,
         table: References,
         arrays: Collection[str],
         reserved: Collection[str],
         names: Mapping[str, str],
     ) -> None:
         self._function = function
-        self._scope = scope
+        self._scope = constants.scope
+        self._module = constants
         self._table = table
         self._variables: dict[str, str] = {}
         self._arrays = {*arrays, *_results(function)}
         self._taken = set(reserved)
         self._wanted = names
-        self._constants = {constant.name: scope.constant(constant) for constant in function.constants}
+        self._constants = {constant.name: constants.constant(constant) for constant in function.constants}
         self._names: dict[str, str] = {}
         self.inlined: dict[str, Pending] = {}
 
@@ -117,7 +119,7 @@ class ExpressionPrinter:
     def operand(self, name: str, in_python: bool = False) -> Doc:
         """Return a value or literal."""
         if is_literal(name):
-            return self._scope.literal(name, in_python)
+            return self._module.literal(name, in_python)
         if name in self.inlined:
             return self.inlined[name].doc
         return (self._constants.get(name) or self.name(name),)
@@ -141,7 +143,7 @@ class ExpressionPrinter:
         """
         match expression:
             case Operand(name, as_array=True) if is_literal(name):
-                return (self._scope.literal_array(name),)
+                return (self._module.literal_array(name),)
             case Operand(name):
                 return self.operand(name)
             case Variable(name):
@@ -158,13 +160,13 @@ class ExpressionPrinter:
                 return call((self._scope.use("_primitive"),), [self._scope.plain(name)])
             case MeshOf(shape, is_abstract):
                 made = self._scope.use("_abstract_mesh" if is_abstract else "_mesh")
-                return call((made,), [(f"*{self._scope.mesh(shape)}",)])
+                return call((made,), [(f"*{self._module.mesh(shape)}",)])
             case ShardingOf(sharding, is_abstract):
                 options = [] if sharding.memory is None else [("memory_kind", self._scope.plain(sharding.memory))]
                 spec = spec_expression(sharding)
                 if is_abstract:
                     parts = [(name, self.doc(axes)) for name, axes in spec.keywords.items()]
-                    entries = [(self._scope.mesh(sharding.mesh),), *self.items(spec.arguments)]
+                    entries = [(self._module.mesh(sharding.mesh),), *self.items(spec.arguments)]
                     return call((self._scope.use("_layout"),), entries, [*parts, *options])
                 kind = (f"{self._scope.use('jax')}.sharding.NamedSharding",)
                 return call(kind, [self.doc(MeshOf(sharding.mesh)), self.doc(spec)], options)
@@ -231,7 +233,7 @@ class ExpressionPrinter:
     def _keyword(self, function: str, value: Expression) -> Doc:
         match value:
             case Apply(Name("jnp.dtype"), (Literal(str(dtype)),)) if not function.endswith(".bind"):
-                return self._scope.jax_dtype(dtype)
+                return self._module.jax_dtype(dtype)
         return self.doc(value)
 
     def _bound(self, value: Expression, binding: int) -> Doc:
@@ -251,7 +253,7 @@ class ExpressionPrinter:
         written: list[str] = []
         for position, operand in enumerate(operands):
             if is_literal(operand):
-                number = self._scope.python_number(operand)
+                number = self._module.python_number(operand)
                 if number is None:
                     return None
                 written.append(flat(number))

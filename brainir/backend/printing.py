@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ..ir.node import Node
 from ..ir.ops import While
 from ..ir.program import Function
+from .constants import ModuleConstants
 from .expression_printing import ExpressionPrinter
 from .expressions import (
     Apply,
@@ -25,7 +26,6 @@ from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, statement
 from .references import References
 from .rules import gives_tuple
-from .scope import ModuleScope
 
 __all__ = ["FunctionPrinter"]
 
@@ -38,7 +38,7 @@ class FunctionPrinter:
 
     Parameters
     ----------
-    function, scope, table, arrays, reserved, names
+    function, constants, table, arrays, reserved, names
         As of :class:`~brainir.backend.expression_printing.ExpressionPrinter`.
 
     Attributes
@@ -50,7 +50,7 @@ class FunctionPrinter:
     def __init__(
         self,
         function: Function,
-        scope: ModuleScope,
+        constants: ModuleConstants,
         table: References,
         arrays: Collection[str] = (),
         reserved: Collection[str] = (),
@@ -58,7 +58,7 @@ class FunctionPrinter:
     ) -> None:
         self._function = function
         self._table = table
-        self._values = ExpressionPrinter(function, scope, table, arrays, reserved, names)
+        self._values = ExpressionPrinter(function, constants, table, arrays, reserved, names)
         self._uses = use_counts(function)
         self._predicates = predicates(function, self._uses)
         self._implied = platform_places(function, self._uses) | self._predicates.keys()

@@ -17,6 +17,7 @@ from ..ir.types import TensorType, is_literal, literal_type
 from ..ir.verifier import ensure_verified
 from .bindings import batching_rule_names, custom_call_names, external_names
 from .boundary import Boundary, leading_names
+from .constants import ModuleConstants
 from .definitions import Definitions
 from .entry_docstring import entry_docstring
 from .layout import call, display, lines, pair, statement
@@ -111,9 +112,10 @@ class _Module:
         leading = leading_names(program.interface)
         self._parameters = (*leading, *(argument.name for argument in program.interface.arguments))
         self._is_wide = any(kind.is_wide for function in program.functions for kind in _kinds(function))
-        self._scope = ModuleScope((program.entry, *self._parameters), self._is_wide, weights)
+        self._scope = ModuleScope((program.entry, *self._parameters))
+        self._constants = ModuleConstants(self._scope, self._is_wide, weights)
         self._table = References(program, self._scope)
-        self._definitions = Definitions(program, self._scope, self._table)
+        self._definitions = Definitions(program, self._constants, self._table)
 
     def text(self) -> str:
         """Return the module."""
@@ -121,7 +123,7 @@ class _Module:
         functions = [line for name in self._table.order for line in self._definitions.define(name)]
         entry_function = self._program.entry_function
         printer = self._definitions.printer(entry_function, self._parameters, entry_function.inputs)
-        boundary = Boundary(self._program, scope, printer)
+        boundary = Boundary(self._program, self._constants, printer)
         entry = list(self._entry(boundary, printer))
         # From the last helper on, because one can need those above it.
         helpers = [scope.localized(code) for name, code in reversed(prelude_code().items()) if scope.uses(name)]
@@ -130,7 +132,7 @@ class _Module:
             *stored,
             *self._bound(),
             *(boundary.units() if scope.uses("UNITS") else []),
-            *scope.mesh_definitions,
+            *self._constants.mesh_definitions,
             *self._arrays(),
         ]
         top = [_title(self._program), *_import_blocks(scope.imports())]
@@ -143,7 +145,7 @@ class _Module:
 
     def _arrays(self) -> list[str]:
         """Return the lines that define the constants of the module."""
-        lines = self._scope.definitions()
+        lines = self._constants.definitions
         if not (lines and any(isinstance(node, UseMesh) for each in self._program.functions for node in each.nodes)):
             return lines
         # What runs on automatic axes takes none that are on the explicit axes of a mesh around the module.
@@ -174,7 +176,7 @@ class _Module:
         yield from (*unpacked, *nodes, *packed)
 
     def _setting_checks(self) -> Iterator[str]:
-        if self._is_wide or self._scope.has_python_numbers:
+        if self._is_wide or self._constants.has_python_numbers:
             yield from self._setting_check("jax_enable_x64", self._is_wide)
         nodes = (node for function in self._program.functions for node in function.nodes)
         drawn = {node.partitionable for node in nodes if isinstance(node, RandomBits | RandomGamma | RandomSplit)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -21,28 +21,16 @@ from .parallel import laid_out, settled
 from .rules.shardings import has_layout, is_explicit
 from .sources import is_model_file, source_of
 
-__all__ = ["Body", "EquationTable"]
+if TYPE_CHECKING:
+    from .lowering import Lowering
 
-
-class EquationTable(Protocol):
-    """What lowers the equations of all jaxprs of a program."""
-
-    def lower_equation(self, equation: Any, source: str) -> Node:
-        """Return a node with operation and attributes of an equation at a line of the model, and nothing else."""
-
-    def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
-        """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
-
-    def read(self, array: np.ndarray[Any, Any]) -> None:
-        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
+__all__ = ["Body"]
 
 
 class Body:
     """Lowers the equations of one jaxpr."""
 
-    def __init__(
-        self, lowering: EquationTable, jaxpr: OpenJaxpr, inputs: Sequence[str], outputs: dict[int, str]
-    ) -> None:
+    def __init__(self, lowering: Lowering, jaxpr: OpenJaxpr, inputs: Sequence[str], outputs: dict[int, str]) -> None:
         self._lowering = lowering
         self._jaxpr = jaxpr
         self._operands: dict[Any, str] = {}
@@ -90,7 +78,7 @@ class Body:
     def _note(self, value: Any) -> None:
         array = jax_compat.numpy_array(value)
         if array is not None:
-            self._lowering.read(array)
+            self._lowering.nested.read(array)
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import jax
 
 from ..ir.ops import Sharding
-from . import jax_compat, jax_rules
+from . import jax_compat
 from .jax_scans import scan_arity
 from .jaxprs import body_of
 from .literals import literal
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
-from .tracing import evaluated, make_jaxpr
+from .tracing import evaluated, make_jaxpr, without_source
 from .weak_types import as_weak_as
 
 __all__ = ["RULES", "FunctionTable"]
@@ -38,8 +38,10 @@ class FunctionTable(Protocol):
     def jitted(self, closed: Any, name: str) -> str:
         """Lower the function of a nested jit; it may come from an earlier program."""
 
-    def remembered(self, equation: Any, made_of: Any, lower: Callable[[FunctionTable], Attributes]) -> Attributes:
-        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
+    def by_rule(
+        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionTable], Attributes]
+    ) -> Attributes:
+        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
 
     def region(self, jaxpr: Any, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
@@ -183,7 +185,7 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     params = equation.params
     made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
-        table.remembered(equation, made_of, lambda apart: _transpose(apart, equation)),
+        table.by_rule(equation, "linear", made_of, lambda apart: _transpose(apart, equation)),
         function=table.shared(params["callee"], "linear"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
@@ -191,7 +193,23 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
 
 
 def _transpose(table: FunctionTable, equation: Any) -> Attributes:
-    return {"transpose": table.shared(jax_rules.trace_transpose(equation), "transpose")}
+    return {"transpose": table.shared(_traced_transpose(equation), "transpose")}
+
+
+def _traced_transpose(equation: Any) -> Any:
+    """Trace the transpose of a ``linear_call``: residuals and cotangents of the results to those of the operands."""
+    params = equation.params
+    transpose, consts = params["transpose_thunk"]()
+    first = params["num_callee_consts"]
+    residuals = equation.invars[first : first + params["num_res"]]
+    kinds = [atom.aval for atom in (*residuals, *equation.outvars)]
+    if not consts and transpose.in_avals == kinds:
+        return jax_compat.as_closed(without_source(transpose.jaxpr), transpose.consts)
+
+    def run(*operands: Any) -> list[Any]:
+        return evaluated(transpose, *consts, *operands)
+
+    return make_jaxpr(run)(*map(jax_compat.spec_of, kinds))
 
 
 RULES = {

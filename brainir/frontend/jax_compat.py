@@ -1,6 +1,6 @@
 """Every name that JAX may move or rename, but those of rules, implementations, references, scans and tracing.
 
-Those are in `jax_rules`, `primitive_rules`, `implementations`, `jax_references`, `jax_scans` and `tracing`.
+Those are in `derivatives/jax_*.py`, `primitive_rules`, `implementations`, `jax_references`, `jax_scans` and `tracing`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """
@@ -19,7 +19,7 @@ from jax import numpy as jnp
 from jax.extend import core as jex_core
 
 from ..ir.types import KEY_DTYPES, TensorType, literal_text
-from .references import makes_references, without_references
+from .discharge import makes_references, without_references
 from .rules import UnsupportedError
 from .rules.shardings import is_explicit
 

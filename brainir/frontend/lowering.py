@@ -15,7 +15,8 @@ from ..ir.ops import schema_of
 from ..ir.program import Function
 from . import control, equations, jax_compat, mesh_regions, parallel
 from .body import Body
-from .derivatives.activity import LazyActivity
+from .derivatives import custom
+from .derivatives.activity import LazyActivity, Roots
 from .derivatives.cases import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
@@ -52,6 +53,8 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    roots : Roots
+        What is differentiated by itself, and open.
     in_region : bool
         Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
     """
@@ -65,11 +68,11 @@ class Lowering:
         self.externals = ExternalNames(lasting, within)
         self.memory = Remembering(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
-        self.rules = RuleLowering(within)
-        self.foreign = ForeignPrimitives(within)
+        self.rules = RuleLowering(self.memory, within)
+        self.foreign = ForeignPrimitives(self.rules)
         self.in_region = False
+        self.roots = Roots()
         self._open_sources: list[str] = []
-        self._open_roots: list[LazyActivity] = []
         self._octets: dict[int, tuple[Any, bytes]] = {}
 
     def apart(self) -> Lowering:
@@ -77,7 +80,7 @@ class Lowering:
         inner = Lowering(self.keep, only_rules=True)
         inner.in_region = self.in_region
         inner._open_sources = [*self._open_sources]
-        inner._open_roots = [*self._open_roots]
+        inner.roots = Roots(self.roots)
         inner._octets = self._octets
         return inner
 
@@ -108,7 +111,8 @@ class Lowering:
         """
         name = self.table.new_name(name)
         try:
-            self.table.functions[name] = known_function(self._root(LazyActivity(jaxpr), name, inputs, outputs))
+            with self.roots.opened(LazyActivity(jaxpr)):
+                self.table.functions[name] = known_function(self.function(jaxpr, name, inputs, outputs))
         except UnsupportedError as error:
             self.problems.append(f"{name}: {error}")
         if self.problems:
@@ -120,39 +124,16 @@ class Lowering:
         """Lower derivative rules, and store each under its name, whatever equals it."""
         for name, body in bodies.items():
             root = LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents)
-            self.table.functions[name] = self._root(root, name)
-
-    def _root(
-        self, root: LazyActivity, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
-    ) -> Function:
-        """Lower what is differentiated by itself: the outermost jaxpr, or a rule."""
-        self._open_roots.append(root)
-        try:
-            return self.function(root.jaxpr, name, inputs, outputs)
-        finally:
-            self._open_roots.pop()
-
-    def activity(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""
-        met = (root.activity.of(equation) for root in reversed(self._open_roots))
-        return next((found for found in met if found is not None), None)
-
-    def linear_operands(self, equation: Any) -> tuple[int, ...]:
-        """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
-        root = self._open_roots[-1]
-        found = root.linear.of(equation) if root.tangents else None
-        return () if found is None else found[0]
+            with self.roots.opened(root):
+                self.table.functions[name] = self.function(root.jaxpr, name)
 
     def own(self, closed: Any, name: str, still: Collection[int] = ()) -> str:
         """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function.
 
         Some of its inputs may never be perturbed.
         """
-        self._open_roots.append(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still)))
-        try:
+        with self.roots.opened(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still))):
             return self.shared(closed, name)
-        finally:
-            self._open_roots.pop()
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -167,7 +148,6 @@ class Lowering:
             self.nested.kept,
             self.rules.known,
             self.foreign.functions,
-            self.foreign.known,
         )
         before, problems = [each.copy() for each in noted], len(self.problems)
         whole = False
@@ -205,14 +185,13 @@ class Lowering:
 
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
         wanted = identifier(name)
-        if len(self._open_roots) == 1 and not self.only_rules:
+        if len(self.roots) == 1 and not self.only_rules:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
-    def remembered(self, equation: Any, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
-        """Lower what rules of an equation are made of apart from the program, or take it from memory."""
-        behaviour = None if self.only_rules else self.memory.behaviour(equation, made_of)
-        return lower(self) if behaviour is None else self.memory.lowered(self, behaviour, lower)
+    def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
+        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
+        return self.rules.lowered(self, self.rules.ruled(equation, name, made_of), lower).attributes
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
@@ -227,10 +206,6 @@ class Lowering:
             if isinstance(value, jax.Array):
                 self._octets[id(value)] = known
         return known[1]
-
-    def read(self, array: np.ndarray[Any, Any]) -> None:
-        """Note an array of numpy that a jaxpr holds, and that can be changed in place."""
-        self.nested.read(array)
 
     def lower_equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""
@@ -282,8 +257,7 @@ _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
     **mesh_regions.RULES,
     **equinox.RULES,
     **equations.RULES,
-    "custom_jvp_call": ("custom_jvp", lambda lowering, equation: lowering.rules.custom_jvp(lowering, equation)),
-    "custom_vjp_call": ("custom_vjp", lambda lowering, equation: lowering.rules.custom_vjp(lowering, equation)),
+    **custom.RULES,
 }
 """Primitives whose rules see the whole equation, most because they run other functions, with operation and rule."""
 

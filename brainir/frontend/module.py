@@ -15,7 +15,7 @@ from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
 from ..ir.printer import format_path, format_tree
 from ..ir.program import Program, Value, require_program
-from .function import bind_arguments, build_program, check_state_types, strong
+from .entry import bind_arguments, build_program, check_state_types, strong
 from .jax_compat import OpenJaxpr, open_jaxpr, tensor_type
 from .jaxprs import has_unused, maps
 from .state_paths import module_states

@@ -157,7 +157,8 @@ class Table:
         if not function.callees:
             return Finished((function,), {entry: entry})
         made_of = reachable_functions(self.functions, entry)[1:]
-        key = self.wanted[entry], function.callees, *[(id(part), self.wanted[part.name]) for part in made_of]
+        wanted = [self.wanted[part.name] for part in made_of]
+        key = self.wanted[entry], function.callees, tuple(map(id, made_of)), tuple(wanted)
         known = ARRANGEMENTS.find(key)
         if known is None or outline(function) in known.outlines:
             known = self._arranged(entry, made_of)

@@ -25,15 +25,15 @@ def reachable_functions(
     stands_for : mapping of str to str
         Which function is taken where another is referred to.
     """
-    order: dict[str, None] = {}
+    found: dict[str, Function] = {}
     waiting = [entry]
     while waiting:
         wanted = waiting.pop()
         name = stands_for.get(wanted, wanted)
-        if name not in order:
-            order[name] = None
-            waiting.extend(reversed(functions[name].callees))
-    return tuple(functions[name] for name in order)
+        if name not in found:
+            function = found[name] = functions[name]
+            waiting.extend(reversed(function.callees))
+    return tuple(found.values())
 
 
 def equal_functions(

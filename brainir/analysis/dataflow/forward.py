@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import ClassVar
 
 from ...ir.constant import Constant
-from ...ir.ops import Cond, Scan, While
+from ...ir.ops import Cond, CustomJvp, CustomVjp, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..constants import Constants
@@ -40,6 +41,7 @@ class ForwardAnalysis(Analysis[Fact]):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
+        self.open_rules: set[str] = set()
         # Facts are kept with what was made of them, so that no others get their identities.
         self._made: dict[tuple[int, ...], tuple[list[Fact], Fact]] = {}
 
@@ -123,6 +125,61 @@ class ForwardAnalysis(Analysis[Fact]):
         finally:
             self._given = outer
         return [self._of(known, output) for output in body.outputs]
+
+    def tangents_of(
+        self, node: CustomJvp, site: Site, primals: Sequence[Fact], tangents: Iterable[Fact]
+    ) -> list[Fact] | None:
+        """Return the facts of the tangents of the results of a node, which its rule makes.
+
+        Parameters
+        ----------
+        node : CustomJvp
+        site : Site
+            Its own.
+        primals, tangents : iterable of Fact
+            One for each operand; tangents of integers do not count.
+
+        Returns
+        -------
+        list of Fact, or None
+            One for each result, `nothing` for integers. None in the rule itself, which may run its own node.
+        """
+        moving = compress(tangents, [kind.is_inexact for kind in site.operands])
+        found = self._follow_rule(node.jvp, [*primals, *moving], site.known_operands())
+        return None if found is None else self._placed(found[len(site.results) :], site.results)
+
+    def cotangents_of(
+        self, node: CustomVjp, site: Site, residuals: Sequence[Fact], cotangents: Iterable[Fact]
+    ) -> list[Fact] | None:
+        """Return the facts of the cotangents of the operands of a node, which its rule makes; see :meth:`tangents_of`.
+
+        Parameters
+        ----------
+        node : CustomVjp
+        site : Site
+            Its own.
+        residuals : sequence of Fact
+        cotangents : iterable of Fact
+            One for each result.
+        """
+        found = self._follow_rule(node.bwd, [*residuals, *compress(cotangents, site.signature.inexact)])
+        return None if found is None else self._placed(found, site.operands)
+
+    def _follow_rule(
+        self, rule: str, facts: Sequence[Fact], constants: Sequence[Array | None] = ()
+    ) -> list[Fact] | None:
+        if rule in self.open_rules:
+            return None
+        self.open_rules.add(rule)
+        try:
+            return self.enter(rule, facts, constants)
+        finally:
+            self.open_rules.remove(rule)
+
+    def _placed(self, facts: Iterable[Fact], kinds: Iterable[TensorType]) -> list[Fact]:
+        """Put facts of derivatives where the types have some."""
+        rest = iter(facts)
+        return [next(rest) if kind.is_inexact else self.nothing for kind in kinds]
 
     def _call(self, function: str, site: Site, facts: list[Fact]) -> list[Fact]:
         return self.enter(function, facts, site.known_operands())

@@ -54,7 +54,6 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         super().__init__(program)
         self.sources = tuple(sources)
         self.through_stop_gradient = through_stop_gradient
-        self.open_rules: set[str] = set()
         self.alike: dict[Source, int] = {}
         for number, source in enumerate(self.sources):
             self.alike[source] = self.alike.get(source, 0) | 1 << number
@@ -141,8 +140,8 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
     def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
         if isinstance(site.node, CustomJvp):
-            return self._custom_jvp(site.node, facts, site.operands, site.known_operands())
-        return self._custom_vjp(site.node, facts, site.operands)  # type: ignore[arg-type]  # the other kind
+            return self._custom_jvp(site.node, site, facts)
+        return self._custom_vjp(site.node, site, facts)  # type: ignore[arg-type]  # the other kind
 
     def transfer(self, site: Site, facts: Sequence[Dependence]) -> Sequence[Dependence]:
         """See :meth:`ForwardAnalysis.transfer`."""
@@ -301,49 +300,31 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             found = self._plains[key] = Dependence(aligned, NO_MAPS, mixing)
         return found
 
-    def _custom_jvp(
-        self, node: CustomJvp, operands: Sequence[Dependence], kinds: Sequence[TensorType], given: list[Array | None]
-    ) -> Sequence[Dependence]:
-        if node.jvp in self.open_rules:
+    def _custom_jvp(self, node: CustomJvp, site: Site, operands: list[Dependence]) -> Sequence[Dependence]:
+        tangents = self.tangents_of(node, site, [NOTHING] * len(operands), operands)
+        if tangents is None:
             return self._mixed(node, operands)
-        primal = self.enter(node.function, operands, given)
-        tangents = [operand for operand, kind in zip(operands, kinds, strict=True) if kind.is_inexact]
-        self.open_rules.add(node.jvp)
-        rule = iter(self.enter(node.jvp, [*[NOTHING] * len(operands), *tangents], given)[len(primal) :])
-        self.open_rules.remove(node.jvp)
-        results = [TensorType.parse(kind) for kind in node.types]
-        return [
-            self._union(result, next(rule), kind.shape) if kind.is_inexact else result
-            for result, kind in zip(primal, results, strict=True)
-        ]
+        results = super().custom_rule(site, operands)
+        return [self._union(*each) for each in zip(results, tangents, site.results, strict=True)]
 
-    def _custom_vjp(
-        self, node: CustomVjp, operands: Sequence[Dependence], kinds: Sequence[TensorType]
-    ) -> Sequence[Dependence]:
-        if node.bwd in self.open_rules:
+    def _custom_vjp(self, node: CustomVjp, site: Site, operands: list[Dependence]) -> Sequence[Dependence]:
+        sources = [Source(kind.shape) for kind in site.results]
+        backward = DependenceFlow(self.program, sources, through_stop_gradient=self.through_stop_gradient)
+        backward.open_rules = self.open_rules
+        residuals = len(self.program.function(node.bwd).inputs) - sum(site.signature.inexact)
+        starts = map(backward.start, range(len(sources)))
+        cotangents = backward.cotangents_of(node, site, [NOTHING] * residuals, starts)
+        if cotangents is None:
             return self._mixed(node, operands)
-        primal = self.enter(node.function, operands)
-        results = [TensorType.parse(kind) for kind in node.types]
-        inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
-        shapes = [Source(results[index].shape) for index in inexact]
-        backward = DependenceFlow(self.program, shapes, through_stop_gradient=self.through_stop_gradient)
-        backward.open_rules = {*self.open_rules, node.bwd}
-        residuals = len(self.program.function(node.bwd).inputs) - len(inexact)
-        starts = [*[NOTHING] * residuals, *[backward.start(number) for number in range(len(inexact))]]
-        cotangents = iter(backward.enter(node.bwd, starts))
-        for operand, kind in zip(operands, kinds, strict=True):
-            if not kind.is_inexact:
-                continue
-            cotangent = next(cotangents)
-            for number, index in enumerate(inexact):
-                shape = results[index].shape
-                own = cotangent.verdict(number) == "elementwise" and bool(cotangent.aligned >> number & 1)
-                if own and kind.shape == shape:
-                    primal[index] = self._union(primal[index], operand, shape)
-                elif cotangent.any >> number & 1:
-                    primal[index] = self._union(primal[index], Dependence(mixing=operand.any), shape)
-        return primal
+        results = list(super().custom_rule(site, operands))
+        for operand, kind, cotangent in zip(operands, site.operands, cotangents, strict=True):
+            aligned = cotangent.aligned & cotangent.masks()[0]
+            for number in bits(cotangent.any):
+                result = site.results[number]
+                own = aligned >> number & 1 and kind.shape == result.shape
+                seen = operand if own else Dependence(mixing=operand.any)
+                results[number] = self._union(results[number], seen, result)
+        return results
 
-    def _union(self, first: Dependence, second: Dependence, shape: tuple[int, ...]) -> Dependence:
-        kind = TensorType("float32", shape)
-        return self._elementwise([first, second], [kind, kind], shape)
+    def _union(self, first: Dependence, second: Dependence, kind: TensorType) -> Dependence:
+        return self._elementwise([first, second], [kind, kind], kind.shape)

@@ -11,7 +11,8 @@ from ..diagnostics import Diagnostic, FindingName, diagnostic
 from ..facts import format_paths
 from ..relation_diagnostics import diagnostics_of, no_derivatives
 from ..routes import has_derivative, route
-from ..weights.operations import Operation, WeightOperations
+from ..weights.assembly import Operation
+from ..weights.operations import WeightOperations
 from .records import Explanation, steps
 
 __all__ = ["explain_parameter"]

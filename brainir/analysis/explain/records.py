@@ -9,7 +9,7 @@ from ...ir.model import StatePath
 from ...ir.node import Node
 from ...ir.printer import format_node, format_path
 from ...ir.program import Function
-from ..diagnostics import Diagnostic, FindingName
+from ..diagnostics import Diagnostic
 from ..facts import Facts, format_place
 
 __all__ = ["Explanation", "RouteStep", "steps"]
@@ -79,7 +79,7 @@ class Explanation(Facts):
     path: StatePath
     role: Literal["param", "hidden", "other", "unused"]
     code: str
-    name: FindingName
+    name: str
     message: str
     node: str = ""
     source: str = ""

@@ -8,8 +8,7 @@ from ...ir.errors import AnalysisError
 from ...ir.ops import While
 from ...ir.printer import format_node
 from ...ir.program import Function
-from ..dataflow.reachability import reached
-from ..routes import has_derivative
+from ..routes import reached_by_derivatives
 
 __all__ = ["check_backward"]
 
@@ -29,7 +28,7 @@ def check_backward(function: Function, starts: Iterable[str], ends: Iterable[str
     AnalysisError
         If it does: its rounds would have to be taken backward, and how many there are is not known beforehand.
     """
-    moving = reached(function, dict.fromkeys(starts, 1), lambda node, name: not has_derivative(node, name))
+    moving = reached_by_derivatives(function, dict.fromkeys(starts, 1))
     wanted = {name for name in ends if name in moving}
     for node in reversed(function.nodes):
         if wanted.isdisjoint(node.outputs):

@@ -6,9 +6,8 @@ from ...ir.errors import AnalysisError
 from ...ir.node import Node
 from ...ir.printer import format_node
 from ...ir.program import Program
-from ..dataflow.reachability import reached
 from ..groups import HiddenGroup
-from ..routes import has_derivative
+from ..routes import has_derivative, reached_by_derivatives
 from .tails import Tail
 
 __all__ = ["check_complex"]
@@ -52,7 +51,7 @@ def _not_differentiable(program: Program) -> Node | None:
     """Return the first node through which complex numbers go that has no complex derivative."""
     function = program.entry_function
     starts = {name: 1 for name in function.inputs if function.type_of(name).is_complex}
-    moving = reached(function, starts, lambda node, name: not has_derivative(node, name))
+    moving = reached_by_derivatives(function, starts)
     for node in function.nodes:
         ends = [name for name in node.outputs if name in moving and has_derivative(node, name)]
         if ends and not moving.keys().isdisjoint(node.inputs):

@@ -8,13 +8,18 @@ is the learning signal at the exit and at the entry of each group; paths through
 inside the group are not. Weights whose traces cover a path are held on that path, so that the gradient with
 respect to the parameters is what no trace covers.
 
-A value that both the inside and the outside of a group need is computed twice, in two versions. A version is
-named by the groups that it is inside of, and by the group whose tail it is part of.
+So a value is computed once for each :class:`Way` from it to the result that makes a difference to it. In
+
+    h' = tanh(h);  v' = h' + x W;  out = v' + h'      h and v in groups of their own, W covered in that of v
+
+``out`` reads ``v' + p_v``, with the W inside held, and ``h' + p_h``. In ``v'`` itself, which is inside of the group
+of v and outside of that of h, ``h' + p_h`` is read again. Were both in one group, ``v'`` would read ``h'`` as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from typing import Literal, NamedTuple
 
 from ...ir.node import Node
 from ...ir.ops import Binary, Unary
@@ -24,7 +29,7 @@ from ..bit_sets import numbered, union
 from ..dataflow.reachability import reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
-from ..routes import has_derivative
+from ..routes import reached_by_derivatives
 from ..slicing import flat_interface
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
@@ -53,18 +58,13 @@ class ExitForm(Facts):
     entries: tuple[int, ...]
 
 
-_Key = tuple[int, int]
-"""The clusters that a version is inside of, as bits; and the cluster whose tail it is part of, or -1."""
-
-_PLAIN: _Key = (0, -1)
-
-
 def exit_form(
     scan: WeightScan,
     clusters: Sequence[Sequence[HiddenLeaf]],
+    *,
     covered: Collection[tuple[str, int]],
     products: Collection[int],
-    unread: frozenset[int],
+    unread: Collection[int],
 ) -> ExitForm:
     """Rewrite a step into exit form.
 
@@ -78,218 +78,200 @@ def exit_form(
     products : collection of int
         Places of nodes whose data operand belongs to the same term as their weight: all but the first of a
         product of several weights.
-    unread : frozenset of int
+    unread : collection of int
         Leaves of the step's result that no loss depends on.
     """
-    return _Versions(scan, clusters, covered, products, unread).form()
+    rewriter = _Rewriter(scan, clusters, covered, products)
+    outputs = rewriter.rewrite(scan.results)
+    hidden, step = scan.states.hidden, scan.function
+    read = [name for place, name in enumerate(outputs) if place not in unread]
+    added = {name: hidden[number].kind for (_, number), name in rewriter.added.items()}
+
+    def function_of(extra: Sequence[str], nodes: Iterable[Node]) -> Function:
+        types = [str(added[name].strong) for name in extra]
+        return step.replace(
+            inputs=(*step.inputs, *extra), types=(*step.types, *types), nodes=tuple(nodes), outputs=outputs
+        )
+
+    params = [leaf.value.name for leaf in scan.states.params if leaf.value.aval.is_inexact]
+    # What the loss has no derivative of is left out.
+    starts = numbered((*added, *params))
+    found = reached_by_derivatives(function_of((*added,), rewriter.nodes), starts)
+    seen = union(found, read)
+    used = {name for name, mask in starts.items() if seen & mask}
+    exits, entries = (
+        {number: name for (where, number), name in sorted(rewriter.added.items()) if where == kind and name in used}
+        for kind in ("exit", "entry")
+    )
+    extra, ordinary = (*exits.values(), *entries.values()), tuple(name for name in params if name in used)
+    function = function_of(extra, _without(rewriter.nodes, added.keys() - used))
+    check_backward(function, (*extra, *ordinary), read)
+    program = scan.program.with_entry(function, flat_interface(function.inputs, len(outputs)))
+    return ExitForm(program=program, params=ordinary, exits=tuple(exits), entries=tuple(entries))
 
 
-class _Versions:
+def _without(nodes: Iterable[Node], unused: Set[str]) -> Iterator[Node]:
+    """Turn the sums with inputs that are not used into copies."""
+    for node in nodes:
+        if not unused.isdisjoint(node.inputs):
+            node = Unary(op="copy", inputs=node.inputs[:1], outputs=node.outputs, types=node.types)
+        yield node
+
+
+class _Way(NamedTuple):
+    """What is known of the way from a value to the result; sets of clusters are bits.
+
+    Parameters
+    ----------
+    inside : int
+        The clusters whose exits the way passes.
+    tail : int
+        The cluster whose exit is the first that it passes, unless it passes a weight operation before; or none.
+    """
+
+    inside: int
+    tail: int
+
+
+_OUTSIDE = _Way(0, 0)
+
+_Change = Literal["", "exit", "entry", "held"]
+"""What is done to a value where it is read: nothing, ``p`` or ``q`` is added, or its derivative is stopped."""
+
+
+class _Rewriter:
+    """Writes the nodes of a step once for each way from their results to that of the step.
+
+    Going backward, a node is met when all who read it have asked for its results, each by its way.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    added : dict
+        The inputs, by ``exit`` or ``entry`` and the number of the hidden state.
+    """
+
     def __init__(
         self,
         scan: WeightScan,
         clusters: Sequence[Sequence[HiddenLeaf]],
         covered: Collection[tuple[str, int]],
         products: Collection[int],
-        unread: frozenset[int],
     ) -> None:
-        self.unread = unread
         self.scan = scan
         self.function: Function = scan.function
-        self.covered = set(covered)
-        self.results = scan.results
-        self.products = set(products)
-        # A path of data enters a weight operation where it meets the weight.
-        self.entered = {
-            meeting.index
-            for meeting in scan.meetings
-            if (meeting.blocking or meeting.total is not None) and union(scan.leaves, meeting.weights)
-        }
-        self.numbers = {leaf.path: number for number, leaf in enumerate(scan.states.hidden)}
+        self.nodes: list[Node] = []
+        self.added: dict[tuple[str, int], str] = {}
         self.new: dict[str, tuple[int, HiddenLeaf]] = {}
         self.old: dict[str, tuple[int, HiddenLeaf]] = {}
         for place, cluster in enumerate(clusters):
             for leaf in cluster:
+                self.old[leaf.old] = (1 << place, leaf)
                 if leaf.new in self.function.producers:
-                    self.new.setdefault(leaf.new, (place, leaf))
-                self.old[leaf.old] = (place, leaf)
-        marks = {name: 1 << place for name, (place, _) in (*self.old.items(), *self.new.items())}
+                    self.new.setdefault(leaf.new, (1 << place, leaf))
+        members = {name: cluster for name, (cluster, _) in (*self.old.items(), *self.new.items())}
         # The clusters that each value sees a member of, old or new.
-        self.upstream = reached(self.function, marks)
-        self.tailed = self._tailed()
+        self.upstream = reached(self.function, members)
+        self.entered = {meeting.index for meeting in scan.meetings if meeting.mixes} - {*products}
+        # The clusters in which a trace covers the way on from each value.
+        self.covered: dict[str, int] = {}
+        for name, place in covered:
+            self.covered[name] = self.covered.get(name, 0) | 1 << place
+        self.tails = self._tails()
         self.taken = set(self.function.value_types)
-        self.names: dict[tuple[str, _Key], str] = {}
-        self.nodes: list[Node] = []
-        self.inputs: dict[tuple[str, int], str] = {}
-        self.sums: dict[tuple[str, str], str] = {}
-        self.held: dict[str, str] = {}
+        self.written: set[str] = set()
+        # What each value is called on each way, as it is and changed.
+        self.names: dict[str, dict[tuple[_Way, _Change], str]] = {}
 
-    def _tailed(self) -> dict[str, int]:
-        """Return the clusters in whose tail a covered weight reaches each value."""
-        found: dict[str, int] = {}
+    def _tails(self) -> dict[str, int]:
+        """Return, for each value, the clusters in whose tails covered weights reach it."""
+        found = dict(self.covered)
         for index, node in enumerate(self.function.nodes):
-            mask = 0
-            for operand in node.inputs:
-                mask |= self._covers(operand)
-                if not self._is_apart(index, operand):
-                    mask |= found.get(operand, 0)
-            for name in node.outputs:
-                found[name] = mask | self._covers(name)
+            mask = union(found, [name for name in node.inputs if not self._is_entered(index, name)])
+            if mask:
+                found.update((name, found.get(name, 0) | mask) for name in node.outputs)
         return found
 
-    def _covers(self, name: str) -> int:
-        mask = 0
-        for value, cluster in self.covered:
-            mask |= 1 << cluster if value == name else 0
-        return mask
+    def _is_entered(self, index: int, operand: str) -> bool:
+        """Whether a way from this operand passes a weight operation, at which tails begin."""
+        return index in self.entered and not self.scan.is_param(operand)
 
-    def _is_apart(self, index: int, operand: str) -> bool:
-        """Whether a path through this operand passes a weight operation, and so leaves the tail."""
-        return index in self.entered and index not in self.products and not self.scan.is_param(operand)
-
-    def _key(self, name: str, key: _Key) -> _Key:
-        """Drop from a version what makes no difference to this value."""
-        inside, tail = key
-        if tail >= 0 and not self.tailed.get(name, self._covers(name)) >> tail & 1:
-            tail = -1
-        return inside & self.upstream.get(name, 0), tail
-
-    def form(self) -> ExitForm:
-        demanded = self._demand()
-        for index, node in enumerate(self.function.nodes):
-            for key in sorted({key for name in node.outputs for key in demanded.get(name, ())}):
-                self._emit(index, node, key)
-        outputs = tuple(self._version(name, _PLAIN) for name in self.results)
-        return self._finish(outputs)
-
-    # -- which versions are needed
-
-    def _demand(self) -> dict[str, set[_Key]]:
-        """Return the versions of each value, as computed inside its own cluster."""
-        demanded: dict[str, set[_Key]] = {}
-
-        def ask(name: str, key: _Key) -> None:
-            if not is_literal(name):
-                demanded.setdefault(name, set()).add(self._raw(name, key))
-
-        for name in self.results:
-            ask(name, _PLAIN)
+    def rewrite(self, results: Sequence[str]) -> tuple[str, ...]:
+        """Write the nodes behind the results of the step, and return the names that these have then."""
+        outputs = tuple([self._read(name, _OUTSIDE) for name in results])
         for index in range(len(self.function.nodes) - 1, -1, -1):
             node = self.function.nodes[index]
-            keys = {key for name in node.outputs for key in demanded.get(name, ())}
-            for key in keys:
-                for operand in node.inputs:
-                    ask(operand, self._operand_key(index, operand, key))
-        return demanded
+            ways = {way for name in node.outputs for way, _ in self.names.get(name, ())}
+            for name in node.outputs:
+                self._write_changes(name)
+            for way in sorted(ways):
+                self._write(index, node, way)
+        for name in [name for name in self.names if name not in self.function.producers]:
+            self._write_changes(name)
+        self.nodes.reverse()
+        return outputs
 
-    def _raw(self, name: str, key: _Key) -> _Key:
-        """Return the version that a version is computed from: for a new value, the one inside its cluster."""
-        if name in self.new:
-            cluster, _ = self.new[name]
-            inside, tail = key
-            if not inside >> cluster & 1:
-                return self._key(name, (inside | 1 << cluster, cluster))
-            return self._key(name, (inside, tail if tail == cluster else -1))
-        return self._key(name, key)
-
-    def _operand_key(self, index: int, operand: str, key: _Key) -> _Key:
-        if not self.scan.is_data(operand):
-            return _PLAIN
-        return (key[0], -1) if self._is_apart(index, operand) else key
-
-    # -- emission
-
-    def _emit(self, index: int, node: Node, key: _Key) -> None:
-        cuts = any((name, key[1]) in self.covered for name in node.outputs)
-        inputs = []
-        for operand in node.inputs:
-            held = self.scan.is_param(operand) and (cuts or (operand, key[1]) in self.covered)
-            version = self._operand_key(index, operand, key)
-            inputs.append(self._hold(operand) if held else self._version(operand, version))
-        outputs = []
-        for name in node.outputs:
-            own = self._key(name, key)
-            first = (name, own) not in self.names
-            outputs.append(name if first and own == _PLAIN else fresh_name(name, self.taken))
-            if first:
-                self.names[name, own] = outputs[-1]
-        self.nodes.append(node.model_copy(update={"inputs": tuple(inputs), "outputs": tuple(outputs)}))
-
-    def _version(self, name: str, key: _Key) -> str:
-        """Return the name of a version of a value, as its users see it."""
+    def _read(self, name: str, way: _Way, *, held: bool = False) -> str:
+        """Return the name that a value has where it is read on a way to the result."""
         if is_literal(name):
             return name
+        change: _Change = ""
         if name in self.new:
             cluster, leaf = self.new[name]
-            inner = self.names[name, self._raw(name, key)]
-            return inner if key[0] >> cluster & 1 else self._plus(inner, leaf, "exit")
-        if name in self.old:
+            if way.inside & cluster:
+                way = _Way(way.inside, way.tail & cluster)
+            else:
+                way, change = _Way(way.inside | cluster, cluster), "exit" if leaf.kind.is_inexact else ""
+        elif name in self.old:
             cluster, leaf = self.old[name]
-            return name if key[0] >> cluster & 1 else self._plus(name, leaf, "entry")
-        return self.names.get((name, self._raw(name, key)), name)
+            change = "entry" if leaf.kind.is_inexact and not way.inside & cluster else ""
+        return self._named(name, way, "held" if held else change)
 
-    def _plus(self, name: str, leaf: HiddenLeaf, kind: str) -> str:
-        if not leaf.kind.is_inexact:
-            return name
-        place = (kind, self.numbers[leaf.path])
-        if place not in self.inputs:
-            self.inputs[place] = fresh_name(f"{kind}.{leaf.old}", self.taken)
-        if (name, kind) not in self.sums:
-            self.sums[name, kind] = fresh_name(f"{name}.{kind}", self.taken)
-            operands, outputs = (name, self.inputs[place]), (self.sums[name, kind],)
-            self.nodes.append(Binary(op="add", inputs=operands, outputs=outputs, types=(str(leaf.kind.strong),)))
-        return self.sums[name, kind]
+    def _named(self, name: str, way: _Way, change: _Change = "") -> str:
+        if name not in self.function.producers:
+            way = _OUTSIDE
+        # What makes no difference to this value.
+        way = _Way(way.inside & self.upstream.get(name, 0), way.tail & self.tails.get(name, 0))
+        names = self.names.setdefault(name, {})
+        if (way, change) not in names:
+            stays = way == _OUTSIDE and not change
+            names[way, change] = name if stays else fresh_name(f"{name}.{change}" if change else name, self.taken)
+        return names[way, change]
 
-    def _hold(self, name: str) -> str:
-        """Return a weight without its derivative."""
-        if name not in self.held:
-            self.held[name] = fresh_name(f"{name}.held", self.taken)
-            kind = self.function.value_types[name]
-            self.nodes.append(Unary(op="stop_gradient", inputs=(name,), outputs=(self.held[name],), types=(kind,)))
-        return self.held[name]
+    def _write(self, index: int, node: Node, way: _Way) -> None:
+        """Write a node whose results are read on one way."""
+        ends = union(self.covered, node.outputs) & way.tail
+        inputs = []
+        for name in node.inputs:
+            if self.scan.is_data(name):
+                inputs.append(self._read(name, _Way(way.inside, 0) if self._is_entered(index, name) else way))
+            else:
+                covered = ends or self.covered.get(name, 0) & way.tail
+                inputs.append(self._read(name, _OUTSIDE, held=bool(covered) and self.scan.is_param(name)))
+        outputs = []
+        for name in node.outputs:
+            mine = self._named(name, way)
+            # A result to which the way makes no difference is written once.
+            outputs.append(fresh_name(name, self.taken) if mine in self.written else mine)
+        self.written.update(outputs)
+        self.nodes.append(node.model_copy(update={"inputs": tuple(inputs), "outputs": tuple(outputs)}))
 
-    # -- the program
+    def _write_changes(self, name: str) -> None:
+        """Write what is done to a value where it is read."""
+        for (way, change), result in [*self.names.get(name, {}).items()]:
+            if not change:
+                continue
+            value, outputs = self._named(name, way), (result,)
+            if change == "held":
+                types = (str(self.function.type_of(name)),)
+                self.nodes.append(Unary(op="stop_gradient", inputs=(value,), outputs=outputs, types=types))
+            else:
+                _, leaf = (self.new if change == "exit" else self.old)[name]
+                inputs, types = (value, self._input(change, leaf)), (str(leaf.kind.strong),)
+                self.nodes.append(Binary(op="add", inputs=inputs, outputs=outputs, types=types))
 
-    def _finish(self, outputs: tuple[str, ...]) -> ExitForm:
-        params = [leaf.value.name for leaf in self.scan.states.params if leaf.value.aval.is_inexact]
-        marks = numbered((*self.inputs.values(), *params))
-        scratch = self._function(tuple(self.inputs.values()), outputs)
-        found = reached(scratch, marks, lambda node, name: not has_derivative(node, name))
-        mask = 0
-        for place, name in enumerate(outputs):
-            mask |= 0 if place in self.unread else found.get(name, 0)
-        used = [place for number, place in enumerate(self.inputs) if mask >> number & 1]
-        ordinary = tuple(name for number, name in enumerate(params, len(self.inputs)) if mask >> number & 1)
-        exits = tuple(sorted(number for kind, number in used if kind == "exit"))
-        entries = tuple(sorted(number for kind, number in used if kind == "entry"))
-        order = [("exit", number) for number in exits] + [("entry", number) for number in entries]
-        extra = tuple(self.inputs[place] for place in order)
-        dead = {name for place, name in self.inputs.items() if place not in order}
-        self._drop(dead)
-        function = self._function(extra, outputs)
-        read = [name for place, name in enumerate(outputs) if place not in self.unread]
-        check_backward(function, (*extra, *ordinary), read)
-        interface = flat_interface(function.inputs, len(outputs))
-        program = self.scan.program.with_entry(function, interface)
-        return ExitForm(program=program, params=ordinary, exits=exits, entries=entries)
-
-    def _drop(self, dead: set[str]) -> None:
-        """Turn sums with an input of which the result has no derivative into copies."""
-        self.nodes = [
-            Unary(op="copy", inputs=node.inputs[:1], outputs=node.outputs, types=node.types)
-            if not dead.isdisjoint(node.inputs)
-            else node
-            for node in self.nodes
-        ]
-
-    def _function(self, extra: tuple[str, ...], outputs: tuple[str, ...]) -> Function:
-        hidden = self.scan.states.hidden
-        kinds = {name: str(hidden[number].kind.strong) for (_, number), name in self.inputs.items()}
-        return Function(
-            name=self.function.name,
-            inputs=(*self.function.inputs, *extra),
-            types=(*self.function.types, *(kinds[name] for name in extra)),
-            constants=self.function.constants,
-            nodes=tuple(self.nodes),  # type: ignore[arg-type]  # nodes of the schemas only
-            outputs=outputs,
-        )
+    def _input(self, kind: Literal["exit", "entry"], leaf: HiddenLeaf) -> str:
+        place = kind, leaf.number
+        if place not in self.added:
+            self.added[place] = fresh_name(f"{kind}.{leaf.old}", self.taken)
+        return self.added[place]

@@ -6,21 +6,19 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 from ...ir.errors import AnalysisError
-from ...ir.model import StatePath
 from ...ir.program import Program
 from ...ir.types import is_literal
 from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
 from ..slicing import flat_interface
-from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
 from .adding import add_apart
 from .backward import check_backward
 from .complex_states import check_complex
 from .exits import ExitForm, exit_form
 from .repeating import repeat_weights
-from .report import Learned, LearningReport, learning_report
-from .tails import Derivative, Tail, Untraced, clusters_of, derivative_of, find_tails, takes_data
+from .report import Learned, LearningReport, Lost, learning_report
+from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import Term, find_terms
 
 __all__ = ["Algorithm", "Forward", "GroupPlan", "LearningPlan", "TracePlan", "plan_learning"]
@@ -171,64 +169,68 @@ def plan_learning(
 
 class _Planner:
     def __init__(self, scan: WeightScan, algorithm: Algorithm, window: bool, unread: frozenset[int]) -> None:
-        self.unread = unread
         self.scan = scan
         self.algorithm = algorithm
         self.window = window
+        self.unread = unread
         self.hidden = scan.states.hidden
-        self.numbers = {leaf.path: number for number, leaf in enumerate(self.hidden)}
+        self.terms = find_terms(scan)
+        self.groups = groups_of(scan)
+        self.clusters = clusters_of(scan, self.groups)
 
     def plan(self) -> LearningPlan:
-        scan = self.scan
-        groups = groups_of(scan)
-        terms = find_terms(scan)
-        clusters = clusters_of(scan, groups)
         tails: list[Tail] = []
         covered: set[tuple[str, int]] = set()
-        lost: list[tuple[int, int, Untraced]] = []
-        for number, place, found in find_tails(scan, groups, clusters, terms):
+        lost: list[Lost] = []
+        for number, place, found in find_tails(self.scan, self.groups, self.clusters, self.terms):
+            term = self.terms[number]
             if isinstance(found, str):
-                lost.append((number, place, found))
+                lost.append(Lost(term, [self.groups[index] for index in self.clusters[place]], found))
                 continue
             tails += found
-            term = terms[number]
-            ends = [scan.function.nodes[index].outputs[0] for index in term.node_indices]
+            ends = [self.scan.function.nodes[index].outputs[0] for index in term.node_indices]
             covered.update((name, place) for name in (*ends, term.y.name))
-        leaves = [
-            [self._leaf(path) for index in cluster for path in groups[index].hidden_paths] for cluster in clusters
-        ]
-        products = {index for term in terms if term.form == "product" for index in term.node_indices[1:]}
         if self.window:
             self._check_window()
-        form = exit_form(scan, leaves, covered, products, self.unread)
-        group_plans = tuple(self._group(group, form) for group in groups)
-        planned = [self._trace(terms, group_plans, tail) for tail in tails]
-        each = tuple(trace for trace in planned if trace.is_needed)
-        unseen = [trace for trace in planned if not trace.is_needed]
-        for trace in each:
-            check_complex(groups[trace.tail.group], trace.tail)
-        traces = _summed(terms, each) if self.algorithm == "d_rtrl" else each
+        form = self._exit_form(covered)
+        groups = tuple(self._group(group, form) for group in self.groups)
+        planned = [self._trace(groups[tail.group], tail) for tail in tails]
+        needed = tuple(trace for trace in planned if trace.is_needed)
+        for trace in needed:
+            check_complex(self.groups[trace.tail.group], trace.tail)
+        lost += [
+            Lost(self.terms[trace.tail.term], [self.groups[trace.tail.group]], "unseen")
+            for trace in planned
+            if not trace.is_needed
+        ]
         return LearningPlan(
             algorithm=self.algorithm,
             window=self.window,
-            program=scan.program,
+            program=self.scan.program,
             hidden=tuple(leaf.old if leaf.kind.is_inexact else "" for leaf in self.hidden),
-            groups=group_plans,
-            terms=terms,
-            traces=traces,
+            groups=groups,
+            terms=self.terms,
+            traces=self._summed(needed) if self.algorithm == "d_rtrl" else needed,
             exit_form=form,
-            forward=self._forward(groups, terms, tails),
+            forward=self._forward(tails),
             report=learning_report(
-                scan,
-                self.algorithm,
-                self.window,
-                [self._learned(terms, group_plans, trace) for trace in each],
-                [(terms[number], [groups[index] for index in clusters[place]], why) for number, place, why in lost],
-                [(terms[trace.tail.term], groups[trace.tail.group]) for trace in unseen],
-                [term for number, term in enumerate(terms) if number in {tail.term for tail in tails}],
-                groups,
+                self.scan,
+                algorithm=self.algorithm,
+                window=self.window,
+                learned=[self._learned(groups[trace.tail.group], trace) for trace in needed],
+                lost=lost,
+                followed=[self.terms[number] for number in sorted({tail.term for tail in tails})],
+                groups=self.groups,
             ),
         )
+
+    def _exit_form(self, covered: Collection[tuple[str, int]]) -> ExitForm:
+        clusters = [
+            [self.scan.states.hidden_at[path] for index in cluster for path in self.groups[index].hidden_paths]
+            for cluster in self.clusters
+        ]
+        products = {index for term in self.terms if term.form == "product" for index in term.node_indices[1:]}
+        return exit_form(self.scan, clusters, covered=covered, products=products, unread=self.unread)
 
     def _check_window(self) -> None:
         """Check that reverse differentiation can go from step to step."""
@@ -238,11 +240,8 @@ class _Planner:
         ends = (*(leaf.new for leaf in hidden), *self.scan.results)
         check_backward(self.scan.function, (*learned, *(leaf.old for leaf in hidden)), ends)
 
-    def _leaf(self, path: StatePath) -> HiddenLeaf:
-        return self.hidden[self.numbers[path]]
-
     def _group(self, group: HiddenGroup, form: ExitForm) -> GroupPlan:
-        members = [self._leaf(path) for path in group.hidden_paths]
+        members = [self.scan.states.hidden_at[path] for path in group.hidden_paths]
         slots = tuple(
             (place, component)
             for place, member in enumerate(members)
@@ -252,7 +251,7 @@ class _Planner:
         known = group.jacobian_structure
         rows = [known.number(members[place].path, component) for place, component in slots]
         jacobian = tuple(tuple(derivative_of(known.at(row, column)) for column in rows) for row in rows)
-        numbers = tuple(self.numbers[path] for path in group.hidden_paths)
+        numbers = tuple(member.number for member in members)
         every = tuple(range(len(slots)))
         signal = [
             every if self.window else tuple(slot for slot in every if numbers[slots[slot][0]] in ends)
@@ -262,21 +261,45 @@ class _Planner:
             group=group, numbers=numbers, slots=slots, jacobian=jacobian, exits=signal[0], entries=signal[1]
         )
 
-    def _trace(self, terms: Sequence[Term], groups: Sequence[GroupPlan], tail: Tail) -> TracePlan:
-        plan = groups[tail.group]
+    def _trace(self, plan: GroupPlan, tail: Tail) -> TracePlan:
+        term = self.terms[tail.term]
         found = dict(zip(tail.members, tail.structure, strict=True))
         none: Derivative = "zero"
         direct = tuple(found[member][component] if member in found else none for member, component in plan.slots)
-        name = f"{_name(terms[tail.term])}/{plan.group.index}/{tail.term}"
-        form = terms[tail.term].form
-        factor = self.algorithm == "es_d_rtrl" or form == "elementwise" or takes_data(form, tail.pairing)
-        roles = _roles(plan, direct, factor=factor)
-        return TracePlan(name=name, tail=tail, direct=direct, roles=roles)
+        factor = self.algorithm == "es_d_rtrl" or term.form == "elementwise" or takes_data(term.form, tail.pairing)
+        return TracePlan(
+            name=f"{'.'.join(map(str, term.paths[0]))}/{tail.group}/{tail.term}",
+            tail=tail,
+            direct=direct,
+            roles=_roles(plan, direct, factor=factor),
+        )
 
-    def _learned(self, terms: Sequence[Term], groups: Sequence[GroupPlan], trace: TracePlan) -> Learned:
-        plan, term = groups[trace.tail.group], terms[trace.tail.term]
-        names = {role: tuple(_slot_name(plan, slot) for slot in trace.slots(role)) for role in ("full", "vector")}
-        dead = tuple(_slot_name(plan, slot) for slot in trace.slots("none", "passing"))
+    def _summed(self, traces: Sequence[TracePlan]) -> tuple[TracePlan, ...]:
+        """Put traces of one weight together that lie in the same way over weight and positions."""
+        found: dict[tuple[object, ...], TracePlan] = {}
+        for trace in traces:
+            term, tail = self.terms[trace.tail.term], trace.tail
+            key: tuple[object, ...] = (trace.name,)
+            if term.form in ("dot", "embedding", "conv") and term.x is not None:
+                node = term.main_node
+                attributes = tuple(repr(getattr(node, name)) for name in node.attribute_names())
+                operands = (term.weights[0].name, term.weight_operand, term.x.type, term.y.type)
+                key = (tail.group, tail.pairing, tail.places, term.form, *operands, *attributes)
+            first = found.get(key)
+            if first is None:
+                found[key] = trace
+                continue
+            pairs = zip(first.roles, trace.roles, strict=True)
+            roles = tuple(max(pair, key=get_args(Role).index) for pair in pairs)
+            found[key] = first.model_copy(update={"roles": roles, "others": (*first.others, trace)})
+        return tuple(found.values())
+
+    def _learned(self, plan: GroupPlan, trace: TracePlan) -> Learned:
+        term = self.terms[trace.tail.term]
+
+        def names(*roles: Role) -> tuple[str, ...]:
+            return tuple(_slot_name(plan, slot) for slot in trace.slots(*roles))
+
         return Learned(
             paths=term.paths,
             weights=tuple(str(weight) for weight in term.weights),
@@ -284,49 +307,23 @@ class _Planner:
             node=term.node,
             source=term.source,
             group=plan.group.index,
-            full=names["full"],
-            vector=names["vector"],
-            not_kept=dead,
+            full=names("full"),
+            vector=names("vector"),
+            not_kept=names("none", "passing"),
         )
 
-    def _forward(self, groups: Sequence[HiddenGroup], terms: Sequence[Term], tails: Sequence[Tail]) -> Forward:
+    def _forward(self, tails: Sequence[Tail]) -> Forward:
         names = dict.fromkeys(self.scan.function.outputs)
-        for group in groups:
+        for group in self.groups:
             names.update(dict.fromkeys(value.name for value in group.transition_invars))
         for tail in tails:
-            term = terms[tail.term]
-            names.update(dict.fromkeys(value.name for value in (*tail.invars, *term.operation_invars)))
-            names.update(dict.fromkeys(weight.name for weight in term.weights))
+            term = self.terms[tail.term]
+            names.update(dict.fromkeys(value.name for value in (*tail.invars, *term.operation_invars, *term.weights)))
         function = self.scan.function
         wanted = tuple(name for name in names if not is_literal(name))
         interface = flat_interface(function.inputs, len(wanted))
         program = self.scan.program.with_entry(function.replace(outputs=wanted), interface)
         return Forward(program=program, names=wanted)
-
-
-def _summed(terms: Sequence[Term], traces: Sequence[TracePlan]) -> tuple[TracePlan, ...]:
-    """Put traces of one weight together that lie in the same way over weight and positions."""
-    found: dict[tuple[object, ...], TracePlan] = {}
-    for trace in traces:
-        term, tail = terms[trace.tail.term], trace.tail
-        key: tuple[object, ...] = (trace.name,)
-        if term.form in ("dot", "embedding", "conv") and term.x is not None:
-            node = term.main_node
-            attributes = tuple(repr(getattr(node, name)) for name in node.attribute_names())
-            operands = (term.weights[0].name, term.weight_operand, term.x.type, term.y.type)
-            key = (tail.group, tail.pairing, tail.places, term.form, *operands, *attributes)
-        first = found.get(key)
-        if first is None:
-            found[key] = trace
-            continue
-        pairs = zip(first.roles, trace.roles, strict=True)
-        roles = tuple(max(pair, key=get_args(Role).index) for pair in pairs)
-        found[key] = first.model_copy(update={"roles": roles, "others": (*first.others, trace)})
-    return tuple(found.values())
-
-
-def _name(term: Term) -> str:
-    return ".".join(str(key) for key in term.paths[0])
 
 
 def _slot_name(plan: GroupPlan, slot: int) -> str:

@@ -31,7 +31,7 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
         Of a program that computes the same; the scan itself if there is nothing to repeat.
     """
     function = scan.function
-    meetings = {each.index: each for each in scan.meetings if not each.blocking}
+    meetings = {each.index: each for each in scan.meetings}
     taken = {*function.value_types}
     repeated: dict[tuple[str, tuple[int, ...]], str] = {}
     nodes: list[Node] = []

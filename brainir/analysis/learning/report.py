@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ...ir.model import StatePath
 from ...ir.printer import format_path
@@ -17,7 +18,7 @@ from ..weights.scan import WeightScan
 from .tails import Untraced
 from .terms import Term
 
-__all__ = ["Learned", "LearningReport", "learning_report"]
+__all__ = ["Learned", "LearningReport", "Lost", "learning_report"]
 
 # What a diagnostic of the step means for a learner, where that is something else.
 _REASONS = {
@@ -31,8 +32,9 @@ _REASONS = {
 }
 
 _UNTRACED: dict[Untraced, str] = {
-    "mixing": "through an operation that mixes positions, which no trace follows",
-    "flat": "only in integers or booleans, which have no derivative",
+    "mixing": " through an operation that mixes positions, which no trace follows",
+    "flat": " only in integers or booleans, which have no derivative",
+    "unseen": ", but no loss sees what it does there",
 }
 
 _SHOWN = 3
@@ -160,15 +162,23 @@ class LearningReport(Facts):
         return f"<table><caption>{html.escape(self._title)}</caption>{head}{cells}</table>"
 
 
+class Lost(NamedTuple):
+    """A term that reaches hidden groups where no trace follows it, and why none does."""
+
+    term: Term
+    groups: Sequence[HiddenGroup]
+    why: Untraced
+
+
 def learning_report(
     scan: WeightScan,
+    *,
     algorithm: str,
     window: bool,
     learned: Iterable[Learned],
-    lost: Sequence[tuple[Term, Sequence[HiddenGroup], Untraced]],
-    unseen: Sequence[tuple[Term, HiddenGroup]],
-    followed: Sequence[Term],
-    groups: Sequence[HiddenGroup],
+    lost: Iterable[Lost],
+    followed: Iterable[Term],
+    groups: Iterable[HiddenGroup],
 ) -> LearningReport:
     """Put the report together.
 
@@ -178,34 +188,16 @@ def learning_report(
     algorithm : str
     window : bool
     learned : iterable of Learned
-    lost : sequence of triples
-        Terms that reach hidden groups in a way that no trace can follow, and why none can.
-    unseen : sequence of pairs
-        Terms that reach a hidden group from which nothing that they reach gets to the loss.
-    followed : sequence of Term
+    lost : iterable of Lost
+    followed : iterable of Term
         Terms with a trace.
-    groups : sequence of HiddenGroup
+    groups : iterable of HiddenGroup
     """
     diagnostics = diagnostics_of(WeightOperations.of(scan))
     excluded = [
-        Excluded(
-            path=path,
-            reason=_untraced(reached, why),
-            node=term.node,
-            source=term.source,
-        )
-        for term, reached, why in lost
-        for path in term.paths
-    ]
-    excluded += [
-        Excluded(
-            path=path,
-            reason=f"reaches hidden group {group.index}, but no loss sees what it does there",
-            node=term.node,
-            source=term.source,
-        )
-        for term, group in unseen
-        for path in term.paths
+        Excluded(path=path, reason=_untraced(each), node=each.term.node, source=each.term.source)
+        for each in lost
+        for path in each.term.paths
     ]
     smooth = {leaf.path for leaf in scan.states.params if leaf.value.aval.is_inexact}
     counted = dict.fromkeys(leaf.path for leaf in scan.states.params if leaf.path not in smooth)
@@ -245,8 +237,8 @@ def _path(dropped: Blocked) -> str:
     return f"{format_paths(dropped.from_paths)} -> {format_paths(dropped.to_paths)} through {kind}"
 
 
-def _untraced(groups: Sequence[HiddenGroup], why: Untraced) -> str:
-    return f"reaches hidden group {', '.join(str(group.index) for group in groups)} {_UNTRACED[why]}"
+def _untraced(lost: Lost) -> str:
+    return f"reaches hidden group {', '.join(str(group.index) for group in lost.groups)}{_UNTRACED[lost.why]}"
 
 
 def _reason(found: Diagnostic) -> str:

@@ -8,14 +8,14 @@ from typing import Literal
 
 from ...ir.model import StatePath
 from ...ir.node import Node
-from ...ir.ops import Cond, ConvGeneralDilated, DotGeneral, DynamicSlice, Gather, Scan, While
+from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
 from ..bit_sets import union
 from ..facts import Facts
 from ..inline import inline_calls
 from ..slicing import extract
-from ..weights.scan import Meeting, WeightScan
+from ..weights.scan import Meeting, WeightScan, moves, scales
 from .linear_rules import product_behind_rule
 
 __all__ = ["Form", "Term", "find_terms"]
@@ -114,10 +114,7 @@ class _Finder:
                 return before if self._maps_rows(before) and self._belong_together(before, meeting) else None
             node = self.scan.function.nodes[index]
             data = [operand for operand in node.inputs if self.scan.is_data(operand)]
-            scales = node.op in ("mul", "neg", "convert_element_type", "copy") or (
-                node.op == "div" and node.inputs[0] in data
-            )
-            if not scales or len(data) != 1:
+            if len(data) != 1 or not _keeps_rows(node, data[0]):
                 return None
             (name,) = data
         return None
@@ -129,15 +126,15 @@ class _Finder:
         for meeting in scan.meetings:
             weights = [name for name in meeting.weights if scan.leaves.get(name) and self._is_inexact(name)]
             product = self.products.get(meeting.index)
-            if not weights or isinstance(meeting.node, Cond | Scan | While):
+            if not weights or meeting.how == "control_flow":
                 continue
-            if meeting.blocking and product is not None:
+            if product is not None:
                 if product not in done:
                     done.add(product)
                     yield self._product(product)
                 continue
             for weight in weights:
-                if meeting.blocking:
+                if meeting.how == "product":
                     yield from self._single(meeting, weight)
                 elif meeting.total is not None:
                     yield self._sum(meeting, meeting.total, weight)
@@ -286,8 +283,13 @@ class _Finder:
     def _maps_rows(self, meeting: Meeting) -> bool:
         """Whether a product takes each row of the data, along its last axis, to a row of the result."""
         node = meeting.node
-        if not isinstance(node, DotGeneral) or not meeting.blocking or node.inputs[0] != meeting.data[0]:
+        if not isinstance(node, DotGeneral) or meeting.how != "product" or node.inputs[0] != meeting.data[0]:
             return False
         (left, _), (batch, _) = node.dimension_numbers
         kinds = [self.scan.function.type_of(operand) for operand in node.inputs]
         return left == (kinds[0].ndim - 1,) and not batch and kinds[1].ndim == 2
+
+
+def _keeps_rows(node: Node, operand: str) -> bool:
+    """Whether a node scales or converts its operand, and moves no element."""
+    return scales(node, operand) or (moves(node) and not node.traits.structural)

@@ -69,7 +69,6 @@ class VariationFlow(ForwardAnalysis[Slope]):
     def __init__(self, program: Program, *, derivatives: bool = True) -> None:
         super().__init__(program)
         self.shares = not derivatives
-        self._open: set[str] = set()
         self._alike: dict[tuple[int, ...], tuple[list[Variation], Slope]] = {}
 
     def run(self, function: Function, inputs: Mapping[str, Slope]) -> dict[str, Slope]:
@@ -143,15 +142,15 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     def custom_rule(self, site: Site, facts: list[Slope]) -> list[Slope]:
         """See :meth:`ForwardAnalysis.custom_rule`."""
-        node, operands = site.node, [fact.value for fact in facts]
-        bare = [Slope(value) for value in operands]
+        node, bare, mine = site.node, [Slope(fact.value) for fact in facts], [fact.slopes for fact in facts]
         values = [fact.value for fact in super().custom_rule(site, bare)]
-        mine = [fact.slopes for fact in facts]
         if not any(mine):
             return [Slope(value) for value in values]
         if isinstance(node, CustomJvp):
-            return self._paired(site, values, self._custom_jvp(node, operands, mine, site.operands))
-        return self._paired(site, values, self._custom_vjp(node, operands, mine, site.operands))  # type: ignore[arg-type]  # the other kind
+            slopes = self._custom_jvp(node, site, bare, mine)
+        else:
+            slopes = self._custom_vjp(node, site, bare, mine)  # type: ignore[arg-type]  # the other kind
+        return self._paired(site, values, slopes or self._combined(node, [fact.value for fact in facts], mine))
 
     def _paired(self, site: Site, values: list[Variation], found: Sequence[Derivatives]) -> list[Slope]:
         rows = zip(values, found, site.results, strict=True)
@@ -227,47 +226,31 @@ class VariationFlow(ForwardAnalysis[Slope]):
         shapes = [TensorType.parse(kind).shape for kind in node.types]
         return [{source: Variation.of(shape, flags) for source, flags in found.items()} for shape in shapes]
 
-    def _differentiate(
-        self, name: str, operands: Sequence[Variation], mine: Sequence[Derivatives]
-    ) -> list[Derivatives]:
-        return [fact.slopes for fact in self.enter(name, list(map(Slope, operands, mine)))]
-
     def _custom_jvp(
-        self, node: CustomJvp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
-    ) -> list[Derivatives]:
-        if node.jvp in self._open:
-            return self._combined(node, operands, mine)
-        inexact = [index for index, kind in enumerate(kinds) if kind.is_inexact]
-        tangents = [Variation.of(kinds[index].shape, TIME) for index in inexact]
-        starts = [*[_NONE] * len(operands), *[mine[index] for index in inexact]]
-        self._open.add(node.jvp)
-        rule = iter(self._differentiate(node.jvp, [*operands, *tangents], starts)[len(node.outputs) :])
-        self._open.remove(node.jvp)
-        return [next(rule) if TensorType.parse(kind).is_inexact else _NONE for kind in node.types]
+        self, node: CustomJvp, site: Site, operands: list[Slope], mine: Sequence[Derivatives]
+    ) -> list[Derivatives] | None:
+        """Return derivatives of the results by the rule; None where nobody knows what it says."""
+        moving = [Variation.of(kind.shape, TIME) for kind in site.operands]
+        found = self.tangents_of(node, site, operands, map(Slope, moving, mine))
+        return None if found is None else [fact.slopes for fact in found]
 
     def _custom_vjp(
-        self, node: CustomVjp, operands: list[Variation], mine: Sequence[Derivatives], kinds: Sequence[TensorType]
-    ) -> list[Derivatives]:
-        results = [TensorType.parse(kind) for kind in node.types]
-        inexact = [index for index, kind in enumerate(results) if kind.is_inexact]
-        inputs = [index for index, kind in enumerate(kinds) if kind.is_inexact]
-        fits = {results[index].shape for index in inexact} | {kinds[index].shape for index in inputs if mine[index]}
-        if node.bwd in self._open or len(fits) != 1:
-            return self._combined(node, operands, mine)
-        residuals = [fact.value for fact in self.enter(node.fwd, list(map(Slope, operands)))[len(results) :]]
-        cotangents = [Variation.of(results[index].shape, TIME) for index in inexact]
-        starts: list[Derivatives] = [_NONE] * len(residuals)
-        starts += [{index: ONE} for index in inexact]
-        self._open.add(node.bwd)
-        rule = self._differentiate(node.bwd, [*residuals, *cotangents], starts)
-        self._open.remove(node.bwd)
-        found: list[Derivatives] = [_NONE] * len(results)
-        for index in inexact:
-            parts: dict[int, list[Variation]] = {}
-            for place, partials in zip(inputs, rule, strict=True):
-                # A derivative that is diagonal is its own transpose.
-                if index in partials:
-                    for source, slope in mine[place].items():
-                        parts.setdefault(source, []).append(partials[index].times(slope))
-            found[index] = {source: total(several) for source, several in parts.items()}
-        return found
+        self, node: CustomVjp, site: Site, operands: list[Slope], mine: Sequence[Derivatives]
+    ) -> list[Derivatives] | None:
+        """Return derivatives of the results by the rule; None where nobody knows what it says."""
+        fits = {kind.shape for kind in site.results if kind.is_inexact}
+        fits |= {kind.shape for kind, slopes in zip(site.operands, mine, strict=True) if slopes and kind.is_inexact}
+        if len(fits) != 1:
+            return None
+        residuals = [Slope(fact.value) for fact in self.enter(node.fwd, operands)[len(site.results) :]]
+        starts = [Slope(Variation.of(kind.shape, TIME), {place: ONE}) for place, kind in enumerate(site.results)]
+        found = self.cotangents_of(node, site, residuals, starts)
+        if found is None:
+            return None
+        parts: list[dict[int, list[Variation]]] = [{} for _ in site.results]
+        for (_, partials), slopes in zip(found, mine, strict=True):
+            # A derivative that is diagonal is its own transpose.
+            for place, partial in partials.items():
+                for source, slope in slopes.items():
+                    parts[place].setdefault(source, []).append(partial.times(slope))
+        return [{source: total(several) for source, several in each.items()} for each in parts]

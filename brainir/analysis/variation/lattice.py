@@ -24,7 +24,7 @@ NONZERO = 1
 TIME = 2
 PARAMETERS = 4
 _UNKNOWN = 8
-_AXIS = 16
+_AXIS = 16  # the bit of the first axis; those of the others follow
 _FLAGS = _AXIS - 1
 _MAX_KNOWN = 1 << 16
 _NO_NUMBER: Array = np.zeros((), np.float32)
@@ -134,9 +134,8 @@ class Variation(NamedTuple):
             code, number = np.array(self.flags | NONZERO | _UNKNOWN), _NO_NUMBER
         else:
             code, number = self.code, self.number
-        axes = code >> 4
-        first = axes & 1 if step is None else 0
-        return Variation(np.where(first, _UNKNOWN, 0) | code & _FLAGS | axes >> 1 << 4, np.asarray(number))
+        first = code & _AXIS if step is None else 0
+        return Variation(np.where(first, _UNKNOWN, 0) | code & _FLAGS | code >> 1 & ~_FLAGS, np.asarray(number))
 
     @staticmethod
     def stacked(items: Sequence[Variation], shape: tuple[int, ...]) -> Variation:
@@ -144,18 +143,16 @@ class Variation(NamedTuple):
         first = items[0]
         if len(items) == 1 and shape[0] != 1:
             flags = first.flags
-            axes = along([0]) | (flags & ~_FLAGS) << 1
-            return _unknown(flags & _FLAGS | NONZERO | _UNKNOWN | axes)
+            return _unknown(NONZERO | _UNKNOWN | _AXIS | _inside(flags))
         if all(each.equals(first) and each.code.ndim == each.number.ndim == 0 for each in items):
             # Items of which the same is known are not the same, unless that is their number.
-            axes = first.axes << 1 | (0 if first.is_known else along([0]) & _every_axis(shape))
-            return Variation(_code(first.flags & _FLAGS | axes), first.number)
+            differs = 0 if first.is_known or shape[0] == 1 else _AXIS
+            return Variation(_code(_inside(first.flags) | differs), first.number)
         codes, numbers = (
             np.stack([np.broadcast_to(each, shape[1:]) for each in arrays])
             for arrays in ([each.code for each in items], [each.number for each in items])
         )
-        codes = np.where(codes, codes & _FLAGS | codes >> 4 << 5 | along([0]), 0)
-        return Variation(codes, numbers)
+        return Variation(np.where(codes, _inside(codes) | _AXIS, 0), numbers)
 
     def times(self, other: Variation) -> Variation:
         """Return the variation of the products of elements."""
@@ -167,6 +164,11 @@ class Variation(NamedTuple):
                 return _unknown(flags)
             return Variation(_code(flags), number * factor)
         return Variation(np.where(first & second & NONZERO, first | second, 0), np.asarray(self.number * other.number))
+
+
+def _inside(code: Any) -> Any:
+    """Return a code of elements, or several, for elements of an array with one more axis in front."""
+    return code & _FLAGS | (code & ~_FLAGS) << 1
 
 
 @functools.lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...ir.interface import Argument, Interface, LeafTree, SequenceTree, State
+from ...ir.kept import kept
 from ...ir.model import StatePath
 from ...ir.ops import Call, Scan
 from ...ir.printer import format_node, format_path
@@ -15,9 +16,10 @@ from ..dataflow.reachability import nodes_behind, reached
 from ..facts import Facts
 from ..fresh_names import fresh_name
 from ..slicing import identifiers
-from ..states import HiddenLeaf, ParamLeaf, StepStates
+from ..states import HiddenLeaf, ParamLeaf
+from .scan import WeightScan
 
-__all__ = ["Descent", "descend"]
+__all__ = ["Descent", "descents_of"]
 
 
 class Descent(Facts):
@@ -46,44 +48,40 @@ class Descent(Facts):
     substep: Program
 
 
-def descend(
-    node: Scan, program: Program, function: Function, states: StepStates, leaves: Mapping[str, int]
-) -> Descent | str:
-    """Take one round of a scan as a step of its own.
+def descents_of(scan: WeightScan) -> dict[int, Descent | str]:
+    """Return, for each scan with weights inside, by its place, one round as a step of its own.
 
-    Parameters
-    ----------
-    node : Scan
-        A node of `function`.
-    program : Program
-    function : Function
-        The flat entry.
-    states : StepStates
-    leaves : mapping of str to int
-        The values made of parameters and constants only.
-
-    Returns
-    -------
-    Descent or str
-        The reason, where the scan does not carry hidden states from their old to their new values.
+    Or the reason, where it does not carry hidden states from their old to their new values. Found once, and kept.
     """
-    carried = _carried(node, function, states)
+    return kept(
+        scan,
+        "_descents",
+        lambda: {
+            meeting.index: _descend(scan, meeting.node)
+            for meeting in scan.meetings
+            if isinstance(meeting.node, Scan) and meeting.how == "control_flow"
+        },
+    )
+
+
+def _descend(scan: WeightScan, node: Scan) -> Descent | str:
+    carried = _carried(scan, node)
     if not carried:
         return "it does not carry a hidden state from its old to its new value"
-    outside = reached(function, dict.fromkeys(node.outputs, 1))
-    for hidden in states.hidden:
+    outside = reached(scan.function, dict.fromkeys(node.outputs, 1))
+    for hidden in scan.states.hidden:
         if hidden not in carried.values() and hidden.new in outside:
             return f"{format_path(hidden.path)}, which it does not carry, depends on its results"
-    return _Substep(node, program, function, states, leaves, carried).build()
+    return _Substep(scan, node, carried).build()
 
 
-def _carried(node: Scan, function: Function, states: StepStates) -> dict[int, HiddenLeaf]:
+def _carried(scan: WeightScan, node: Scan) -> dict[int, HiddenLeaf]:
     """Return the hidden states that a scan carries from old to new value, by the place of the result."""
     found: dict[int, HiddenLeaf] = {}
     for place in range(node.num_carry):
-        start = _origin(function, node.inputs[node.num_consts + place])
-        for hidden in states.hidden:
-            if hidden.old == start and _origin(function, hidden.new) == node.outputs[place]:
+        start = _origin(scan.function, node.inputs[node.num_consts + place])
+        for hidden in scan.states.hidden:
+            if hidden.old == start and _origin(scan.function, hidden.new) == node.outputs[place]:
                 found[place] = hidden
     return found
 
@@ -96,23 +94,15 @@ def _origin(function: Function, name: str) -> str:
 
 
 class _Substep:
-    def __init__(
-        self,
-        node: Scan,
-        program: Program,
-        function: Function,
-        states: StepStates,
-        leaves: Mapping[str, int],
-        carried: Mapping[int, HiddenLeaf],
-    ) -> None:
+    def __init__(self, scan: WeightScan, node: Scan, carried: Mapping[int, HiddenLeaf]) -> None:
         self.node = node
-        self.program = program
-        self.function = function
-        self.states = states
-        self.leaves = leaves
+        self.program = scan.program
+        self.function = scan.function
+        self.states = scan.states
+        self.leaves = scan.leaves
         self.carried = carried
-        self.body = program.function(node.body)
-        self.taken = set(function.value_types)
+        self.body = scan.program.function(node.body)
+        self.taken = set(scan.function.value_types)
 
     def build(self) -> Descent:
         """Return the descent."""

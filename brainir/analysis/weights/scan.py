@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 from ...ir.calls import calling
 from ...ir.kept import kept
 from ...ir.node import Node
-from ...ir.ops import Cond, ConvertElementType, Scan, While
+from ...ir.ops import Cond, Scan, While
 from ...ir.program import Function, Program
 from ...ir.types import is_literal
 from ..bit_sets import bits, numbered, union
@@ -23,10 +23,11 @@ from ..inline import inline_calls
 from ..jacobian import value_variations
 from ..states import ParamLeaf, StepStates
 from ..variation.flow import Slope
-from .descents import Descent, descend
 from .opening import OpenedProgram, open_control_flow
 
-__all__ = ["Meeting", "WeightScan"]
+__all__ = ["Meeting", "WeightScan", "moves", "scales"]
+
+How = Literal["elementwise", "product", "sum", "control_flow", "frozen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,26 @@ class Meeting:
         Operands made of parameters and constants only.
     data : tuple of str
         Operands that depend on inputs or states.
-    blocking : bool
-        Whether the node mixes positions, so that no trace passes it.
+    how : str
+        ``elementwise``: positions stay apart; ``product``: the node mixes them; ``sum``: it makes products of elements,
+        which a node of their own sums (over axes, or by a scatter at places known beforehand), and both together are
+        the weight operation; ``control_flow``: the weights go into a ``cond``, ``scan`` or ``while``; ``frozen``: they
+        have no derivative, as all parameters are behind a ``stop_gradient``.
     total : Node or None
-        Where products of elements are summed by a node of their own (a sum over axes, or a scatter at places known
-        beforehand): that node. Both together are the weight operation, and the sum mixes positions.
+        The node that sums.
     """
 
     index: int
     node: Node
     weights: tuple[str, ...]
     data: tuple[str, ...]
-    blocking: bool
+    how: How
     total: Node | None = None
+
+    @property
+    def mixes(self) -> bool:
+        """Whether positions mix where weights with a derivative meet data, so that no trace passes."""
+        return self.how in ("product", "sum", "control_flow")
 
 
 class WeightScan:
@@ -99,7 +107,7 @@ class WeightScan:
         self.frozen: dict[str, int] = {}
         self.fixed = fixed_values(self.function)
         self.reused = reused(self.function)
-        meetings: list[Meeting] = []
+        met: list[tuple[int, Node, tuple[str, ...], tuple[str, ...]]] = []
         leaves, frozen = self.leaves, self.frozen
         for index, node in enumerate(self.function.nodes):
             if leaves.keys().isdisjoint(node.inputs):
@@ -108,7 +116,7 @@ class WeightScan:
             weights = tuple(name for name in operands if name in leaves)
             seen = tuple(name for name in operands if self.is_data(name))
             if seen:
-                meetings.append(Meeting(index, node, weights, seen, self._blocks(node)))
+                met.append((index, node, weights, seen))
                 continue
             mine, stopped = union(leaves, weights), union(frozen, weights)
             if node.traits.blocks_gradient:
@@ -116,40 +124,49 @@ class WeightScan:
             for name in node.outputs:
                 leaves[name] = mine
                 frozen[name] = stopped & ~mine
-        self.meetings = [meeting if meeting.blocking else self._summed(meeting) for meeting in meetings]
+        self.meetings = [self._meeting(*each) for each in met]
 
     @staticmethod
     def of(program: Program) -> WeightScan:
         """Return the scan of a program, made once and kept with it, as several analyses ask for it."""
         return kept(program, "_weight_scan", lambda: WeightScan(program))
 
-    def _summed(self, meeting: Meeting) -> Meeting:
+    def _meeting(self, index: int, node: Node, weights: tuple[str, ...], data: tuple[str, ...]) -> Meeting:
+        how: How = "elementwise"
+        total: Node | None = None
+        if not union(self.leaves, weights):
+            how = "frozen"
+        elif isinstance(node, Cond | Scan | While):
+            how = "control_flow"
+        elif self._mixes(node):
+            how = "product"
+        elif (total := self._sum_of(node, data)) is not None:
+            how = "sum"
+        return Meeting(index, node, weights, data, how, total)
+
+    def _sum_of(self, node: Node, data: tuple[str, ...]) -> Node | None:
         """Look for the sum that products of weights and data, written out element by element, go into."""
-        node = meeting.node
-        if node.op not in ("mul", "select_n") or len(meeting.data) != 1 or not union(self.leaves, meeting.weights):
-            return meeting
-        if node.op == "select_n" and meeting.data[0] != node.inputs[0]:
-            return meeting
+        if len(data) != 1 or not (node.op == "mul" or (node.op == "select_n" and node.inputs[0] == data[0])):
+            return None
         name = node.outputs[0]
         while name not in self.reused and name in self.function.users:
             (user,) = self.function.users[name]
             if user.op == "reduce_sum" and not self._keeps_elements(user):
-                return dataclasses.replace(meeting, total=user)
+                return user
             # With parameters where it adds to, it is a weight operation of theirs, with the products as its data.
             given = user.inputs[:2]
             known = not any(map(self.is_data, given)) and not union(self.leaves, given)
             if user.op == "scatter_add" and user.inputs[2] == name and known:
-                return dataclasses.replace(meeting, total=user)
-            moves = user.traits.structural and len(user.inputs) == 1
-            if not (moves or isinstance(user, ConvertElementType) or user.op == "copy") or len(user.outputs) != 1:
+                return user
+            if not moves(user) or len(user.outputs) != 1:
                 break
             name = user.outputs[0]
-        return meeting
+        return None
 
     def _keeps_elements(self, node: Node) -> bool:
         return self.function.type_of(node.inputs[0]).size == self.function.type_of(node.outputs[0]).size
 
-    def _blocks(self, node: Node) -> bool:
+    def _mixes(self, node: Node) -> bool:
         if node.traits.structural:
             return False
         return not acts_elementwise(node, [self.function.type_of(operand) for operand in node.inputs], self.program)
@@ -157,11 +174,7 @@ class WeightScan:
     @functools.cached_property
     def blocking(self) -> frozenset[str]:
         """First results of the weight operations that mix positions."""
-        ends = (
-            meeting.total or meeting.node
-            for meeting in self.meetings
-            if (meeting.blocking or meeting.total is not None) and union(self.leaves, meeting.weights)
-        )
+        ends = (meeting.total or meeting.node for meeting in self.meetings if meeting.mixes)
         return frozenset(node.outputs[0] for node in ends if node.outputs)
 
     @functools.cached_property
@@ -179,16 +192,6 @@ class WeightScan:
     def cut(self) -> frozenset[str]:
         """First results of the nodes that no derivative is followed through."""
         return self.blocking.union([node.outputs[0] for node in self.stops])
-
-    @functools.cached_property
-    def descents(self) -> dict[int, Descent | str]:
-        """For each scan with weights inside, by its place: one round as a step, or why there is none."""
-        found: dict[int, Descent | str] = {}
-        for meeting in self.meetings:
-            if isinstance(meeting.node, Scan) and union(self.leaves, meeting.weights):
-                step = descend(meeting.node, self.program, self.function, self.states, self.leaves)
-                found[meeting.index] = step
-        return found
 
     @functools.cached_property
     def dependence(self) -> tuple[DependenceFlow, dict[str, Dependence]]:
@@ -238,6 +241,16 @@ class WeightScan:
         """Return the nodes on all paths from a parameter leaf to a value made of parameters, in order."""
         number = self.leaf_number[leaf.value.name]
         return nodes_behind(self.function, [end], lambda operand: self.leaves.get(operand, 0) >> number & 1)
+
+
+def moves(node: Node) -> bool:
+    """Whether a node gives the elements of its only operand, moved or converted."""
+    return (node.traits.structural and len(node.inputs) == 1) or node.op in ("convert_element_type", "copy")
+
+
+def scales(node: Node, operand: str) -> bool:
+    """Whether a node multiplies the elements of an operand, which is its only data, each by a number of its own."""
+    return node.op in ("mul", "neg") or (node.op == "div" and node.inputs[0] == operand)
 
 
 def _ends_derivatives(function: Function) -> bool:

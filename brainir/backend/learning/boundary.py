@@ -18,7 +18,7 @@ from ..callable import checked_leaf
 from ..trees import Origins, TreeBuilder
 from ..values import stored_value
 
-__all__ = ["LearnerBoundary"]
+__all__ = ["LearnerBoundary", "loss_value"]
 
 
 class LearnerBoundary:
@@ -187,6 +187,27 @@ class LearnerBoundary:
                 f"theirs are {found or 'missing'}"
             )
         return int(shapes[0][0])
+
+
+def loss_value(value: Any) -> Any:
+    """Return what a loss returned as a number without a unit.
+
+    Raises
+    ------
+    EmissionError
+        If it is anything but one floating point number.
+    """
+    mantissa = getattr(value, "mantissa", None)
+    if mantissa is not None:
+        if not value.unit.is_unitless:
+            raise EmissionError(f"the loss must be a plain number, not in {value.unit}; divide it by its unit")
+        value = mantissa
+    if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise EmissionError(
+            "the loss must be one floating point number, not "
+            f"{jax.typeof(value) if hasattr(value, 'shape') else type(value).__name__}; take a sum or a mean"
+        )
+    return value
 
 
 def _zeros(kind: TensorType) -> Any:

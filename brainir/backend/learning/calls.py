@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from operator import add
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ...ir.errors import EmissionError
-from .boundary import LearnerBoundary
+from .boundary import LearnerBoundary, loss_value
 from .chunks import ChunkedRule, chunk_length
 from .rules import LeafLoss, OnlineRule, PieceState, StepResult, Steps, array_types
 from .windows import window_gradient
@@ -108,7 +109,7 @@ class LearnerCall:
     def _one(self, state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         carried, traces, total = state
         carried, traces, value, gradients = self._stepped(carried, traces, *given)
-        return (carried, traces, [one + two for one, two in zip(total, gradients, strict=True)]), value
+        return (carried, traces, jax.tree.map(add, total, gradients)), value
 
     def _leaves(self, params: list[Any], carried: Sequence[Any], x: Any) -> list[Any]:
         return self._boundary.all_leaves(params, carried, self._boundary.input_leaves(x))
@@ -117,18 +118,7 @@ class LearnerCall:
         return functools.partial(self._leaf_loss, target=target)
 
     def _leaf_loss(self, results: Any, *, target: Any) -> Any:
-        value = self._loss(self._boundary.result(list(results)), target)
-        mantissa = getattr(value, "mantissa", None)
-        if mantissa is not None:
-            if not value.unit.is_unitless:
-                raise EmissionError(f"the loss must be a plain number, not in {value.unit}; divide it by its unit")
-            value = mantissa
-        if not hasattr(value, "shape") or value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-            raise EmissionError(
-                "the loss must be one floating point number, not "
-                f"{jax.typeof(value) if hasattr(value, 'shape') else type(value).__name__}; take a sum or a mean"
-            )
-        return value
+        return loss_value(self._loss(self._boundary.result(list(results)), target))
 
 
 def _in_pieces(

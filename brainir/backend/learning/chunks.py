@@ -19,20 +19,26 @@ no such traces to save; its outer products are summed over the chunk in one matr
 
 from __future__ import annotations
 
-import functools
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial, reduce
+from operator import add
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from jax import lax
 from jax import numpy as jnp
 
-from .derivatives import Entries
+from .base import TraceUse
+from .derivatives import Entries, SlotValues
+from .host import Environment
 from .low_rank import LowRankTrace, without_steps
 from .rules import OnlineRule, PieceState, Steps, by_slot
-from .traces import EligibilityTrace, TraceUse
+from .traces import EligibilityTrace
 
 __all__ = ["ChunkedRule", "chunk_length"]
+
+_Signals: TypeAlias = tuple[SlotValues, SlotValues]
 
 _LONGEST = 64
 _SHORTEST = 8
@@ -46,25 +52,51 @@ def chunk_length(steps: int) -> int:
     return best if best >= min(_SHORTEST, steps) else min(steps, _LONGEST)
 
 
-class ChunkedRule:
-    """Takes the steps of a rule in chunks.
+class _Chunk(NamedTuple):
+    """A chunk whose steps are taken.
+
+    Parameters
+    ----------
+    traces : mapping
+        Before it.
+    rolled : dict
+        What went from step to step, after the last one.
+    seen : Any
+        What the steps left, with a leading axis of steps.
+    env : mapping
+        Holds the parameters.
+    steps : int
+        How many there were.
+    """
+
+    traces: Mapping[str, Any]
+    rolled: dict[str, Any]
+    seen: Any
+    env: Environment
+    steps: int
+
+
+class ChunkedRule(ABC):
+    """Takes the steps of a rule in chunks; made by :meth:`of`.
 
     Parameters
     ----------
     rule : OnlineRule
-        Each of whose traces is one that chunks are known for; see :meth:`fits`.
     """
 
     def __init__(self, rule: OnlineRule) -> None:
         self.rule = rule
-        self.full = {name: trace for name, trace in rule.traces.items() if isinstance(trace, EligibilityTrace)}
-        self.low_rank = {name: trace for name, trace in rule.traces.items() if isinstance(trace, LowRankTrace)}
 
     @staticmethod
-    def fits(rule: OnlineRule) -> bool:
-        """Whether all traces of a rule are outer products of data, and follow the recursions above."""
-        known = EligibilityTrace, LowRankTrace
-        return all(type(trace) in known and trace.is_outer for trace in rule.traces.values())
+    def of(rule: OnlineRule) -> ChunkedRule | None:
+        """Return what takes the steps of a rule in chunks, if its traces are outer products of data and known here."""
+        traces = rule.traces
+        whole = {name: trace for name, trace in traces.items() if type(trace) is EligibilityTrace and trace.is_outer}
+        low_rank = {name: trace for name, trace in traces.items() if type(trace) is LowRankTrace and trace.is_outer}
+        # Where there are none, the first does nothing.
+        if len(low_rank) == len(traces):
+            return _LowRankTraces(rule, low_rank)
+        return _WholeTraces(rule, whole) if len(whole) == len(traces) else None
 
     def run(self, steps: Steps, state: PieceState, given: tuple[Any, Any]) -> tuple[PieceState, Any]:
         """Take the steps of one chunk.
@@ -88,95 +120,125 @@ class ChunkedRule:
         names = [name for name, _ in rule.params]
         ordinary = rule.plan.exit_form.params
         start = [jnp.zeros_like(params[names.index(name)]) for name in ordinary]
-        # How many steps there were before is known without a loop.
-        filtered = {name: without_steps(traces[name]) for name in self.low_rank if name not in rule.owners}
-        first = (list(carried), filtered, start)
-        (carried, new, sums), (losses, seen) = lax.scan(functools.partial(self._forward, steps), first, given)
+        first = (list(carried), self.start(traces), start)
+        (carried, rolled, sums), (losses, seen) = lax.scan(partial(self._step, steps), first, given)
         gradients = dict(zip(ordinary, sums, strict=True))
         env = dict(zip(names, params, strict=True))
-        new.update(self._add_full(gradients, traces, seen, env, len(losses)))
-        self._add_low_rank(gradients, traces, seen, env, len(losses))
-        for name in filtered:
-            new[name] = {**new[name], "steps": traces[name]["steps"] + len(losses)}
-        found = rule.in_order(gradients)
-        return (carried, new, [one + two for one, two in zip(total, found, strict=True)]), losses
+        new = self.finish(_Chunk(traces, rolled, seen, env, len(losses)), gradients)
+        return (carried, new, jax.tree.map(add, total, rule.in_order(gradients))), losses
 
-    def _forward(self, steps: Steps, now: Any, each: tuple[Any, Any]) -> tuple[Any, tuple[Any, _Seen]]:
-        """Take one step; ordinary gradients are summed up, and the traces of ES-D-RTRL carried on."""
-        rule, ordinary = self.rule, self.rule.plan.exit_form.params
-        states, before, sums = now
+    def _step(self, steps: Steps, now: Any, each: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+        """Take one step; ordinary gradients are summed up."""
+        rule = self.rule
+        states, rolled, sums = now
         x, target = each
         leaves = steps.leaves_of(steps.params, states, x)
         env = rule.forward(leaves)
         value, gradients, exits, entries = rule.signals(leaves, steps.loss_of(target))
-        sums = [one + gradients[name] for one, name in zip(sums, ordinary, strict=True)]
+        sums = [one + gradients[name] for one, name in zip(sums, rule.plan.exit_form.params, strict=True)]
         signals = [(by_slot(plan, exits), by_slot(plan, entries)) for plan in rule.plan.groups]
-        jacobians = rule.jacobian_arrays(env)
+        jacobians = [jacobian.arrays(env) for jacobian in rule.jacobians]
+        rolled, seen = self.see(env, jacobians, signals, rolled)
+        return (rule.new_states(env), rolled, sums), (value, seen)
+
+    @abstractmethod
+    def start(self, traces: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what goes from step to step within a chunk, from the traces before it."""
+
+    @abstractmethod
+    def see(
+        self, env: Environment, jacobians: Sequence[Entries], signals: Sequence[_Signals], rolled: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any]:
+        """Look at one step.
+
+        Parameters
+        ----------
+        env : mapping
+        jacobians : sequence of dicts
+            For each group, the entries of its Jacobian that are no numbers.
+        signals : sequence of pairs of dicts
+            For each group, at exits and entries.
+        rolled : dict
+            From :meth:`start`, or the step before.
+
+        Returns
+        -------
+        rolled : dict
+        seen : Any
+            What the step leaves for :meth:`finish`.
+        """
+
+    @abstractmethod
+    def finish(self, chunk: _Chunk, gradients: dict[str, Any]) -> dict[str, Any]:
+        """Add the gradients of a chunk to those of the parameter leaves, and return the traces after it."""
+
+
+class _WholeTraces(ChunkedRule):
+    """For D-RTRL."""
+
+    def __init__(self, rule: OnlineRule, traces: Mapping[str, EligibilityTrace]) -> None:
+        super().__init__(rule)
+        self.traces = traces
+
+    def start(self, traces: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def see(
+        self, env: Environment, jacobians: Sequence[Entries], signals: Sequence[_Signals], rolled: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any]:
         uses = {
             name: [(use.direct.arrays(env), [env[each] for each in use.rule.operands]) for use in trace.uses]
-            for name, trace in self.full.items()
+            for name, trace in self.traces.items()
         }
-        factors, advanced = {}, {}
-        for name in before:
-            trace, place = self.low_rank[name], rule.groups[name]
-            jacobian = {**rule.jacobian_numbers[place], **jacobians[place]}
-            new = trace.roll(before[name], env, jacobian)
-            factors[name] = trace.factors(before[name], new, *signals[place], env)
-            advanced[name] = trace.keep(new)
-        blocks = (jacobians, signals) if self.full else ([], [])
-        return (rule.new_states(env), advanced, sums), (value, _Seen(*blocks, uses, factors))
+        return rolled, (jacobians, signals, uses)
 
-    def _add_full(
-        self, gradients: dict[str, Any], traces: Mapping[str, Any], seen: _Seen, env: Mapping[str, Any], count: int
-    ) -> dict[str, Any]:
-        """Add the gradients that the traces of D-RTRL before the chunk give; return those after it."""
+    def finish(self, chunk: _Chunk, gradients: dict[str, Any]) -> dict[str, Any]:
+        jacobians, signals, seen = chunk.seen
         backward = [
-            _Backward(self.rule, place, jacobian, signals, count)
-            for place, (jacobian, signals) in enumerate(zip(seen.jacobians, seen.signals, strict=True))
+            _Backward(self.rule, place, *each, chunk.steps)
+            for place, each in enumerate(zip(jacobians, signals, strict=True))
         ]
         new = {}
-        for name, trace in self.full.items():
-            uses = [
-                _SeenUse(use, count, arrays, operands)
-                for use, (arrays, operands) in zip(trace.uses, seen.uses[name], strict=True)
-            ]
-            weights, after = self.rule.chains[name].weights(env), backward[self.rule.groups[name]]
-            self.rule.add(gradients, name, _gradient(trace, traces[name], uses, weights, after), env)
-            new[name] = _roll(trace, traces[name], uses, after)
+        for name, trace in self.traces.items():
+            uses = [_SeenUse(use, chunk.steps, *each) for use, each in zip(trace.uses, seen[name], strict=True)]
+            weights, after = trace.chain.weights(chunk.env), backward[trace.group]
+            self.rule.add(gradients, name, _gradient(trace, chunk.traces[name], uses, weights, after), chunk.env)
+            new[name] = _roll(trace, chunk.traces[name], uses, after)
         return new
 
-    def _add_low_rank(
-        self, gradients: dict[str, Any], traces: Mapping[str, Any], seen: _Seen, env: Mapping[str, Any], count: int
-    ) -> None:
-        """Add the gradients that the traces of ES-D-RTRL give."""
-        for name, trace in self.low_rank.items():
+
+class _LowRankTraces(ChunkedRule):
+    """For ES-D-RTRL."""
+
+    def __init__(self, rule: OnlineRule, traces: Mapping[str, LowRankTrace]) -> None:
+        super().__init__(rule)
+        self.traces = traces
+
+    def start(self, traces: Mapping[str, Any]) -> dict[str, Any]:
+        # How many steps there were before is known without a loop.
+        return {name: without_steps(traces[name]) for name in self.traces if name not in self.rule.owners}
+
+    def see(
+        self, env: Environment, jacobians: Sequence[Entries], signals: Sequence[_Signals], rolled: dict[str, Any]
+    ) -> tuple[dict[str, Any], Any]:
+        after, factors = {}, {}
+        for name, before in rolled.items():
+            trace = self.traces[name]
+            new = trace.roll(before, env, {**self.rule.jacobians[trace.group].numbers, **jacobians[trace.group]})
+            factors[name] = trace.factors(before, new, *signals[trace.group], env)
+            after[name] = trace.keep(new)
+        return after, factors
+
+    def finish(self, chunk: _Chunk, gradients: dict[str, Any]) -> dict[str, Any]:
+        for name, trace in self.traces.items():
             owner = self.rule.owners.get(name, name)
-            weights, before = self.rule.chains[name].weights(env), traces[owner]["steps"]
-            for ahead, (operands, pairs) in seen.factors[owner].items():
-                counts = before + ahead + jnp.arange(count, dtype=before.dtype)
+            weights, before = trace.chain.weights(chunk.env), chunk.traces[owner]["steps"]
+            for ahead, (operands, pairs) in chunk.seen[owner].items():
+                counts = before + ahead + jnp.arange(chunk.steps, dtype=before.dtype)
                 corrected = jax.vmap(trace.corrected)(pairs, counts)
-                self.rule.add(gradients, name, trace.rule.over_steps(weights, operands, corrected), env)
-
-
-class _Seen(NamedTuple):
-    """What the steps of a chunk leave for the gradient; all has a leading axis of steps.
-
-    Parameters
-    ----------
-    jacobians : list of dicts
-        For each group, the entries of its Jacobian that are no numbers.
-    signals : list of pairs of dicts
-        For each group, at exits and entries.
-    uses : dict
-        For each trace of D-RTRL, derivatives and data of each of its uses.
-    factors : dict
-        For each trace of ES-D-RTRL, the factors of its gradient.
-    """
-
-    jacobians: Any
-    signals: Any
-    uses: Any
-    factors: Any
+                self.rule.add(gradients, name, trace.rule.over_steps(weights, operands, corrected), chunk.env)
+        steps = {name: chunk.traces[name]["steps"] + chunk.steps for name in chunk.rolled}
+        return {name: {**each, "steps": steps[name]} for name, each in chunk.rolled.items()}
 
 
 class _Backward:
@@ -211,8 +273,8 @@ class _Backward:
         signals: tuple[dict[int, Any], dict[int, Any]],
         length: int,
     ) -> None:
-        self._numbers = rule.jacobian_numbers[place]
-        self._slots, self._kept = sorted(rule.rows[place]), sorted(rule.columns[place])
+        blocks = rule.jacobians[place]
+        self._numbers, self._slots, self._kept = blocks.numbers, blocks.rows, blocks.columns
         exits, entries = ({slot: found[slot] for slot in found if slot in self._slots} for found in signals)
         plan = rule.plan.groups[place]
         # One element type for all slots: the widest, as each goes into the adjoints and products of others.
@@ -240,7 +302,7 @@ class _Backward:
         earlier = {}
         for a, b in products:
             terms = [products[a, c] * blocks[c, b] for c in self._kept if (a, c) in products and (c, b) in blocks]
-            earlier[a, b] = sum(terms[1:], terms[0]) if terms else jnp.zeros_like(products[a, b])
+            earlier[a, b] = reduce(add, terms) if terms else jnp.zeros_like(products[a, b])
         return (before, earlier), (here, products)
 
 
@@ -289,13 +351,13 @@ def _gradient(
     for seen in uses:
         terms = [each * jax.vmap(trace.pair)(adjoint[slot]) for slot, each in seen.direct.items() if slot in adjoint]
         if terms:
-            added = seen.use.rule.over_steps(weights, seen.operands, sum(terms[1:], terms[0]))
-            found = [one + two for one, two in zip(found, added, strict=True)]
+            added = seen.use.rule.over_steps(weights, seen.operands, reduce(add, terms))
+            found = jax.tree.map(add, found, added)
     traces = trace.by_slot(old)
     before = {slot: first[slot] for slot in trace.kept if slot in first}
     if before:
         earlier = trace.weigh([trace.spread(signal) * traces[slot] for slot, signal in before.items()], weights)
-        found = [one + two for one, two in zip(found, earlier, strict=True)]
+        found = jax.tree.map(add, found, earlier)
     return found
 
 
@@ -311,6 +373,6 @@ def _roll(
         for seen in uses:
             passed = [jax.vmap(trace.pair)(products[a, b]) * seen.direct[b] for b in seen.direct if (a, b) in products]
             if passed:
-                terms.append(trace.outer(seen.data, sum(passed[1:], passed[0]), number=number))
+                terms.append(trace.outer(seen.data, reduce(add, passed), number=number))
         new[a] = trace.total(a, terms)
     return trace.keep(new)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +12,11 @@ from jax import numpy as jnp
 
 from ...analysis.learning.plan import Forward, GroupPlan, LearningPlan, TracePlan
 from ...ir.errors import EmissionError
-from .host import PlanFunctions, Run, goes_forward
+from .host import Environment, PlanFunctions, Run, goes_forward
+from .pairs import Pairs
 
 __all__ = ["DirectDerivative", "Entries", "ForwardStep", "GroupJacobian", "Signals", "SlotValues"]
 
-Environment = Mapping[str, Any]
 SlotValues = dict[int, Any]
 Entries = dict[tuple[int, int], Any]
 
@@ -42,35 +41,49 @@ class GroupJacobian:
     """The diagonal blocks of the Jacobian of a hidden group.
 
     An entry is an array of positions; one that is a number is known beforehand, and has an axis of length one for each
-    axis of the positions.
+    axis of the positions. Those that are zero by structure are left out.
+
+    Parameters
+    ----------
+    plan : GroupPlan
+    rows, columns : collection of int
+        The slots that signals meet a trace at, and those whose traces are kept: the entries that are needed.
+    functions : PlanFunctions
+
+    Attributes
+    ----------
+    numbers : dict
+        The entries that are numbers.
     """
 
-    def __init__(self, plan: GroupPlan, functions: PlanFunctions) -> None:
+    def __init__(
+        self, plan: GroupPlan, rows: Collection[int], columns: Collection[int], functions: PlanFunctions
+    ) -> None:
+        self.rows, self.columns = sorted(rows), sorted(columns)
         self._run = functions.of_part(plan.group.transition)
         self._push = _push if goes_forward(plan.group.transition) else _push_by_pullback
         self._names = [value.name for value in plan.group.transition_invars]
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._plan = plan
-
-    def numbers(self, rows: Collection[int], columns: Collection[int]) -> Entries:
-        """Return the entries in some rows and columns that are numbers."""
-        plan = self._plan
-        found: Entries = {}
-        for row in rows:
+        self.numbers: Entries = {}
+        for row in self.rows:
             kind = plan.group.hidden_invars[plan.slots[row][0]].dtype
-            for column in columns:
+            for column in self.columns:
                 entry = plan.jacobian[row][column]
                 if not isinstance(entry, str):
-                    found[row, column] = one_number(entry, kind, len(plan.group.varshape))
-        return found
+                    self.numbers[row, column] = one_number(entry, kind, len(plan.group.varshape))
 
-    def arrays(self, env: Environment, rows: Collection[int], columns: Collection[int]) -> Entries:
-        """Return the other entries in some rows and columns; those that are zero by structure are left out."""
+    def __call__(self, env: Environment) -> Entries:
+        """Return all entries."""
+        return {**self.numbers, **self.arrays(env)}
+
+    def arrays(self, env: Environment) -> Entries:
+        """Return the entries that are no numbers."""
         plan = self._plan
         operands = [env[name] for name in self._names]
         found: Entries = {}
-        for column in sorted(columns):
-            varying = [row for row in sorted(rows) if plan.jacobian[row][column] in ("uniform", "any")]
+        for column in self.columns:
+            varying = [row for row in self.rows if plan.jacobian[row][column] in ("uniform", "any")]
             if not varying:
                 continue
             member, component = plan.slots[column]
@@ -90,15 +103,14 @@ class DirectDerivative:
     with the change of y.
     """
 
-    def __init__(self, plan: GroupPlan, trace: TracePlan, functions: PlanFunctions) -> None:
+    def __init__(self, plan: GroupPlan, trace: TracePlan, pairs: Pairs, functions: PlanFunctions) -> None:
         tail = trace.tail
         self._run = functions.of_part(tail.program)
         self._push = _push if goes_forward(tail.program) else _push_by_pullback
         self._names = [value.name for value in tail.invars]
-        self._plan, self._trace, self._tail = plan, trace, tail
+        self._plan, self._trace, self._pairs = plan, trace, pairs
         self._grouped = [state.num_state > 1 for state in plan.group.hidden_states]
         self._place = {member: place for place, member in enumerate(tail.members)}
-        self._rank = len(plan.group.varshape if tail.pairing == "by_position" else tail.invars[0].shape)
 
     def __call__(self, env: Environment) -> SlotValues:
         """Return one array of pairs, or number, for each slot that the term reaches."""
@@ -108,7 +120,7 @@ class DirectDerivative:
         """Return the derivatives that are numbers."""
         plan = self._plan
         return {
-            slot: one_number(found, plan.group.hidden_invars[plan.slots[slot][0]].dtype, self._rank)
+            slot: one_number(found, plan.group.hidden_invars[plan.slots[slot][0]].dtype, len(self._pairs.shape))
             for slot, found in enumerate(self._trace.direct)
             if not isinstance(found, str)
         }
@@ -119,7 +131,7 @@ class DirectDerivative:
         slots = [slot for slot, found in enumerate(self._trace.direct) if found in ("uniform", "any")]
         if not slots:
             return {}
-        if self._tail.pairing == "by_result":
+        if self._pairs.pairing == "by_result":
             return {slot: self._pull(operands, slot) for slot in slots}
         one = jnp.ones_like(operands[0])
         tangents = self._push(self._run, operands, 0, one)
@@ -131,7 +143,7 @@ class DirectDerivative:
             tangent = tangents[place]
             if turned and not jnp.iscomplexobj(tangent):
                 tangent = lax.complex(tangent, -turned[place])
-            found[slot] = self.pair(tangent[..., component] if self._grouped[member] else tangent, operands[0].shape)
+            found[slot] = self._pairs.of_positions(tangent[..., component] if self._grouped[member] else tangent)
         return found
 
     def _pull(self, operands: list[Any], slot: int) -> Any:
@@ -142,16 +154,6 @@ class DirectDerivative:
 
         new, pull = jax.vjp(reached, operands[0])
         return pull(_unit(new, component, self._grouped[member]))[0]
-
-    def pair(self, positions: Any, result: tuple[int, ...]) -> Any:
-        """Take a value for each position to one for each pair, and one number to one number."""
-        if self._tail.pairing != "by_position" and math.prod(positions.shape) == 1:
-            return positions.reshape((1,) * len(result))
-        if self._tail.pairing == "same":
-            return positions.reshape(result)
-        if self._tail.pairing == "by_position":
-            return positions
-        return positions.reshape(-1)[np.maximum(np.asarray(self._tail.places), 0)].reshape(result)
 
 
 class Signals:

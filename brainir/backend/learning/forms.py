@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
-import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from ...analysis.learning.tails import Tail, takes_data
+from ...analysis.learning.tails import takes_data
 from ...analysis.learning.terms import Term
 from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
-from .host import PlanFunctions, goes_forward
+from .host import Environment, PlanFunctions, goes_forward
+from .pairs import Pairs
 
 __all__ = ["ElementwiseForm", "Form", "form_of"]
-
-Environment = Mapping[str, Any]
 
 
 class Form(Protocol):
@@ -243,12 +241,9 @@ class _ProductForm:
 class ElementwiseForm:
     """The weight meets data element by element: the space is that of the pairs."""
 
-    def __init__(self, tail: Tail, positions: tuple[int, ...], weight: tuple[int, ...], dtype: str) -> None:
-        at_positions = tail.pairing == "by_position"
-        self.space = positions if at_positions else weight
-        self.vector = (1,) * len(self.space)
-        self._places = np.asarray(tail.places) if at_positions else None
-        self._weight, self._dtype = weight, dtype
+    def __init__(self, pairs: Pairs, dtype: str) -> None:
+        self.space, self.vector = pairs.shape, (1,) * len(pairs.shape)
+        self._pairs, self._dtype = pairs, dtype
 
     def data(self, env: Environment) -> Any:
         """Return one."""
@@ -260,31 +255,18 @@ class ElementwiseForm:
 
     def fold(self, gradient: Any, env: Environment) -> list[Any]:
         """Sum the gradients of all positions that see one element of the weight."""
-        if self._places is None:
-            return [gradient]
-        size = math.prod(self._weight)
-        if self._places.size % max(size, 1) == 0 and np.array_equal(
-            self._places, np.tile(np.arange(size), self._places.size // max(size, 1))
-        ):
-            return [gradient.reshape(-1, size).sum(axis=0).reshape(self._weight)]
-        flat = jnp.where(jnp.asarray(self._places >= 0), gradient.reshape(-1), 0)
-        summed = jnp.zeros(size, gradient.dtype).at[np.maximum(self._places, 0)].add(flat)
-        return [summed.reshape(self._weight)]
+        return [self._pairs.summed(gradient)]
 
 
 class _JacobianForm:
     """Anything else: the derivative of each element of the result with respect to each of the weight."""
 
-    def __init__(self, term: Term, tail: Tail, positions: tuple[int, ...], run: Any, forward: bool) -> None:
-        at_positions = tail.pairing == "by_position"
-        pairs = positions if at_positions else term.y.shape
-        weight = term.weights[0].shape
-        self.space = self.vector = (*pairs, *weight)
-        self._pairs, self._weight = pairs, weight
-        self._places = np.asarray(tail.places) if at_positions else None
+    def __init__(self, term: Term, pairs: Pairs, run: Any, forward: bool) -> None:
+        self._pairs, self._weight = pairs, term.weights[0].shape
+        self.space = self.vector = (*pairs.shape, *self._weight)
         self._run = run
         self._names = [value.name for value in term.operation_invars]
-        few = math.prod(weight) < math.prod(pairs)
+        few = math.prod(self._weight) < math.prod(pairs.shape)
         jacobian = jax.jacfwd if few and forward else jax.jacrev
         self._jacobian = functools.partial(jacobian, holomorphic=term.y.aval.is_complex)
 
@@ -294,26 +276,22 @@ class _JacobianForm:
         def result(changed: Any) -> Any:
             return self._run(changed, *others)[0]
 
-        found = self._jacobian(result)(weight)
-        if self._places is None:
-            return found
-        rows = found.reshape(-1, *self._weight)[np.maximum(self._places, 0)]
-        return rows.reshape(self.space)
+        return self._pairs.of_elements(self._jacobian(result)(weight))
 
     def spread(self, pairs: Any) -> Any:
-        return pairs.reshape(*self._pairs, *(1,) * len(self._weight))
+        return pairs.reshape(*self._pairs.shape, *(1,) * len(self._weight))
 
     def fold(self, gradient: Any, env: Environment) -> list[Any]:
-        return [gradient.sum(axis=tuple(range(len(self._pairs))))]
+        return [gradient.sum(axis=tuple(range(len(self._pairs.shape))))]
 
 
-def form_of(term: Term, tail: Tail, positions: tuple[int, ...], functions: PlanFunctions) -> Form:
-    """Return how a term acts in a tail."""
+def form_of(term: Term, pairs: Pairs, functions: PlanFunctions) -> Form:
+    """Return how a term acts in the tail with these pairs."""
     if term.form == "elementwise" or term.operation is None:
-        return ElementwiseForm(tail, positions, term.weights[0].shape, term.weights[0].dtype)
+        return ElementwiseForm(pairs, term.weights[0].dtype)
     run = functions.of_part(term.operation)
     node = term.main_node
-    if takes_data(term.form, tail.pairing):
+    if takes_data(term.form, pairs.pairing):
         if term.form == "dot" and isinstance(node, DotGeneral):
             return _DotForm(term, node)
         if term.form == "embedding" and isinstance(node, Gather | DynamicSlice):
@@ -322,9 +300,9 @@ def form_of(term: Term, tail: Tail, positions: tuple[int, ...], functions: PlanF
             return _ConvolutionForm(term, node)
         if term.form == "product":
             return _ProductForm(term, run)
-    if term.form == "sum" and tail.pairing != "by_position":
+    if term.form == "sum" and pairs.pairing != "by_position":
         return _SumForm(term, run)
-    return _JacobianForm(term, tail, positions, run, goes_forward(term.operation))
+    return _JacobianForm(term, pairs, run, goes_forward(term.operation))
 
 
 def _shape(term: Term) -> tuple[int, ...]:

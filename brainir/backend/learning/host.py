@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...analysis.passes.rewriting import rewrite_functions
 from ...ir.effects import effectful_functions, runs_effects
@@ -13,9 +13,12 @@ from ...ir.printer import format_node
 from ...ir.program import Function, Program
 from ..evaluate import Evaluator
 
-__all__ = ["PlanFunctions", "goes_forward"]
+__all__ = ["Environment", "PlanFunctions", "Run", "goes_forward"]
 
-Run = Callable[..., tuple[Any, ...]]
+Environment: TypeAlias = Mapping[str, Any]
+"""Values of a step, by name."""
+
+Run: TypeAlias = Callable[..., tuple[Any, ...]]
 
 
 class PlanFunctions:

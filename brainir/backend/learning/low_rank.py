@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from typing import Any
 
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.terms import Term
-from .derivatives import SlotValues
+from .base import TermTrace, TraceUse
+from .derivatives import Entries, SlotValues
 from .element_types import as_type
-from .host import PlanFunctions
+from .host import Environment, PlanFunctions
 from .settling import settled
-from .traces import TraceUse, trace_dtype
 
 __all__ = ["LowRankTrace", "without_steps"]
 
-Environment = Mapping[str, Any]
 
-
-class LowRankTrace:
+class LowRankTrace(TermTrace):
     """The trace of one term in one hidden group.
 
     ``x <- decay x + x_t`` and ``f <- decay D f + (1 - decay) F``. The gradient is the operation's rule, applied
@@ -42,16 +42,11 @@ class LowRankTrace:
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float, functions: PlanFunctions) -> None:
-        self.term, self.decay = term, decay
+        super().__init__(plan, trace, term, functions)
+        self.decay = decay
         self._tail, self._roles = trace.tail, trace.roles
         use = TraceUse(plan, trace, term, functions)
-        self.direct, self.form, self.rule = use.direct, use.form, use.rule
-        self.weight_names = tuple(weight.name for weight in term.weights)
-        self.kept = trace.slots("vector", "full")
-        self.wanted = trace.slots("passing", "vector", "full")
-        self._numbers = trace.slots("vector")
-        self._dtype = trace_dtype(plan, term)
-        self._pairs = plan.group.varshape if trace.tail.pairing == "by_position" else term.y.shape
+        self._pairs, self.direct, self.form, self.rule = use.pairs, use.direct, use.form, use.rule
         self.is_outer = term.x is None or term.x.aval.is_inexact
 
     def has_factors_of(self, other: LowRankTrace) -> bool:
@@ -60,11 +55,11 @@ class LowRankTrace:
         If both reach the states in no other way, the derivatives of the new states with respect to both are the same,
         and so is their trace; a bias has no data.
         """
-        if self.term.x is not None or self._pairs != other._pairs or self._roles != other._roles:
+        if self.term.x is not None or self._pairs.shape != other._pairs.shape or self._roles != other._roles:
             return False
         tail, function = self._tail, self._tail.program.entry_function
         bias, users = function.inputs[0], function.users.get(function.inputs[0], ())
-        if tail.pairing != other._tail.pairing or len(users) != 1 or users[0].op != "add":
+        if self._pairs.pairing != other._pairs.pairing or len(users) != 1 or users[0].op != "add":
             return False
         stands_for = dict(zip(function.inputs, (value.name for value in tail.invars), strict=True))
         result = next((stands_for.get(operand) for operand in users[0].inputs if operand != bias), None)
@@ -75,55 +70,50 @@ class LowRankTrace:
         return name == result and len(followed.users.get(name, ())) == 1
 
     def init(self) -> dict[str, Any]:
-        """Return traces of zero: ``x``, ``steps``, and ``f`` by slot."""
-        one = (1,) * len(self._pairs)
-        found = {str(a): jnp.zeros(one if a in self._numbers else self._pairs, self._dtype) for a in self.kept}
+        """See :meth:`TermTrace.init`; ``x``, ``steps``, and ``f`` by slot."""
+        found = {str(a): jnp.zeros(self._shape(a), self._dtype) for a in self.kept}
         found["steps"] = jnp.zeros((), jnp.int32)
         if self.term.x is not None:
             shape = self.term.x.shape if self.is_outer else self.form.vector
             found["x"] = jnp.zeros(shape, self._dtype)
         return found
 
-    def advance(
-        self, old: Mapping[str, Any], env: Environment, jacobian: Mapping[tuple[int, int], Any]
-    ) -> dict[Any, Any]:
-        """Return the new traces: those of the derivatives by slot, and ``x`` and ``steps``."""
+    def advance(self, old: Environment, env: Environment, jacobian: Entries) -> dict[Any, Any]:
+        """See :meth:`TermTrace.advance`; ``x`` and ``steps``, too."""
         return {**self.roll(old, env, jacobian), "steps": old["steps"] + 1}
 
-    def roll(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
+    def roll(self, old: Environment, env: Environment, jacobian: Entries) -> dict[Any, Any]:
         """Return the new traces without the number of steps."""
         direct = self.direct(env)
         new: dict[Any, Any] = {}
         for a in self.wanted:
-            number = a in self._numbers
+            number = a in self.vectors
             terms = [
-                self.decay * self._alike(self.direct.pair(jacobian[a, b], self.term.y.shape), number) * old[str(b)]
+                self.decay * self._alike(self._pairs.of_positions(jacobian[a, b]), number) * old[str(b)]
                 for b in self.kept
                 if (a, b) in jacobian
             ]
             if a in direct:
                 terms.append((1 - self.decay) * self._alike(direct[a], number))
-            shape = (1,) * len(self._pairs) if number else self._pairs
-            new[a] = jnp.broadcast_to(sum(terms[1:], terms[0]).astype(self._dtype), shape)
+            new[a] = jnp.broadcast_to(reduce(add, terms).astype(self._dtype), self._shape(a))
         if self.term.x is not None:
             data = env[self.term.x.name] if self.is_outer else self.form.data(env)
             new["x"] = (self.decay * old["x"] + data).astype(self._dtype)
         return new
 
+    def _shape(self, slot: int) -> tuple[int, ...]:
+        """Return the shape of the trace of the derivatives: of a vector, that of one number."""
+        return (1,) * len(self._pairs.shape) if slot in self.vectors else self._pairs.shape
+
     def _alike(self, pairs: Any, number: bool) -> Any:
         """Return the one number that all pairs have, if they are alike."""
-        return pairs.reshape(-1)[:1].reshape((1,) * len(self._pairs)) if number else pairs
+        return pairs.reshape(-1)[:1].reshape((1,) * len(self._pairs.shape)) if number else pairs
 
     def gradient(
-        self,
-        old: Mapping[str, Any],
-        new: Mapping[Any, Any],
-        exits: SlotValues,
-        entries: SlotValues,
-        env: Environment,
+        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
     ) -> list[Any]:
-        """Return the gradient of each weight: of the exit with the new traces, of the entry with the old ones."""
-        weights = [env[weight.name] for weight in self.term.weights]
+        """See :meth:`TermTrace.gradient`."""
+        weights = [env[name] for name in self.weight_names]
         found = [jnp.zeros_like(weight) for weight in weights]
         for after, (operands, uncorrected) in self.factors(old, new, exits, entries, env).items():
             total = self.corrected(uncorrected, old["steps"] + after)
@@ -143,8 +133,8 @@ class LowRankTrace:
 
         The key 1 is for the traces after the step, 0 for those before. The gradient is not corrected yet.
         """
-        now = [self._pair(exits[a]) * new[a] for a in self.wanted if a in exits]
-        before = [self._pair(entries[b]) * old[str(b)] for b in self.kept if b in entries]
+        now = [self._pairs.of_positions(exits[a]) * new[a] for a in self.wanted if a in exits]
+        before = [self._pairs.of_positions(entries[b]) * old[str(b)] for b in self.kept if b in entries]
         found = ((1, now, new), (0, before, old))
         return {after: self._factor(terms, at, env) for after, terms, at in found if terms}
 
@@ -155,17 +145,14 @@ class LowRankTrace:
         return total / jnp.where(steps > 0, correction, 1)
 
     def _factor(self, terms: list[Any], at: Mapping[Any, Any], env: Environment) -> tuple[list[Any], Any]:
-        total = sum(terms[1:], terms[0])
+        total = reduce(add, terms)
         if self.term.x is None:
             return [], total
         operands = [env[name] for name in self.rule.operands]
         return [as_type(at["x"], operands[0].dtype) if self.is_outer else at["x"], *operands[1:]], total
 
-    def _pair(self, positions: Any) -> Any:
-        return self.direct.pair(positions, self.term.y.shape)
-
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return what goes on to the next step."""
+        """See :meth:`TermTrace.keep`."""
         return {str(key): value for key, value in new.items() if key in self.kept or not isinstance(key, int)}
 
 

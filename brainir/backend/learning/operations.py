@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax import numpy as jnp
 
-from ...analysis.learning.tails import Tail
 from ...analysis.learning.terms import Term
 from .element_types import as_type
 from .forms import ElementwiseForm, Form
 from .host import PlanFunctions
+from .pairs import Pairs
 
 __all__ = ["OperationRule"]
-
-Environment = Mapping[str, Any]
 
 
 class OperationRule:
@@ -26,19 +22,19 @@ class OperationRule:
     Parameters
     ----------
     term : Term
-    tail : Tail
+    pairs : Pairs
     form : Form
     functions : PlanFunctions
     """
 
-    def __init__(self, term: Term, tail: Tail, form: Form, functions: PlanFunctions) -> None:
+    def __init__(self, term: Term, pairs: Pairs, form: Form, functions: PlanFunctions) -> None:
         self._form = form
         self._result = term.y
         self._weights = [weight.name for weight in term.weights]
         self._run: Callable[..., Any] | None = None
         if term.operation is not None:
             self._run = functions.of_part(term.operation)
-        self._places = np.asarray(tail.places) if tail.pairing == "by_position" else None
+        self._pairs = pairs
         self.operands = [value.name for value in term.operation_invars[len(term.weights) :]]
         """What the rule needs of each step: the data first."""
 
@@ -71,9 +67,4 @@ class OperationRule:
         return [as_type(part, weight.dtype) for part, weight in zip(parts, weights, strict=True)]
 
     def _cotangent(self, pairs: Any) -> Any:
-        if self._places is None:
-            return as_type(pairs.reshape(self._result.shape), self._result.dtype)
-        flat = jnp.where(jnp.asarray(self._places >= 0), as_type(pairs.reshape(-1), self._result.dtype), 0)
-        size = self._result.aval.size
-        summed = jnp.zeros(size, self._result.dtype).at[np.maximum(self._places, 0)].add(flat)
-        return summed.reshape(self._result.shape)
+        return self._pairs.summed(as_type(pairs, self._result.dtype))

@@ -5,22 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, LearningPlan
 from ...ir.types import is_literal, literal_array
-from .derivatives import Entries, ForwardStep, GroupJacobian, Signals, SlotValues
-from .host import PlanFunctions
+from .base import TermTrace
+from .derivatives import ForwardStep, GroupJacobian, Signals, SlotValues
+from .host import Environment, PlanFunctions
 from .low_rank import LowRankTrace
 from .traces import EligibilityTrace
-from .weights import WeightChain
 
-__all__ = ["LeafLoss", "OnlineRule", "PieceState", "StepResult", "Steps", "Trace", "array_types", "by_slot"]
+__all__ = ["LeafLoss", "OnlineRule", "PieceState", "StepResult", "Steps", "array_types", "by_slot"]
 
-Environment = Mapping[str, Any]
 LeafLoss = Callable[[Sequence[Any]], Any]
 """From the leaves of the step's result to the loss."""
 
@@ -51,33 +50,6 @@ class Steps:
     params: list[Any]
 
 
-class Trace(Protocol):
-    """What a rule asks of the trace of a term in a group; slots are counted within the group."""
-
-    kept: tuple[int, ...]
-    wanted: tuple[int, ...]
-    weight_names: tuple[str, ...]
-    is_outer: bool
-
-    def init(self) -> dict[str, Any]:
-        """Return the traces before the first step."""
-        ...
-
-    def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
-        """Return the traces after a step."""
-        ...
-
-    def gradient(
-        self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
-    ) -> list[Any]:
-        """Return the gradient of each weight of the term."""
-        ...
-
-    def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return what goes on to the next step."""
-        ...
-
-
 class OnlineRule:
     """D-RTRL or ES-D-RTRL of one program.
 
@@ -93,16 +65,12 @@ class OnlineRule:
     forward : ForwardStep
         With the effects of the step; see `forward_again`.
     signals : Signals
-    traces, chains : dict
-        The trace of each term in each group, and the operations between the parameters and its weights.
-    groups : dict
-        The place of the group of each trace.
+    traces : dict
+        The trace of each term in each group.
     owners : dict
         For each trace that is the same as that of another term, and not kept itself, the name of the other.
-    rows, columns : list of sets of int
-        For each group, the slots that signals meet a trace at, and those whose traces are kept.
-    jacobian_numbers : list of dicts
-        For each group, the entries of the Jacobian that are numbers, known beforehand.
+    jacobians : list of GroupJacobian
+        For each group.
     params : list of pairs
         Name and type of each parameter leaf.
     hidden_places : dict
@@ -116,8 +84,7 @@ class OnlineRule:
         self.forward = ForwardStep(plan.forward, functions.of_step(plan.forward.program))
         self.signals = Signals(plan, functions)
         self._functions = functions
-        self.traces: dict[str, Trace] = {}
-        self.chains: dict[str, WeightChain] = {}
+        self.traces: dict[str, TermTrace] = {}
         for trace in plan.traces:
             group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
             self.traces[trace.name] = (
@@ -125,18 +92,15 @@ class OnlineRule:
                 if plan.algorithm == "d_rtrl"
                 else LowRankTrace(group, trace, term, decay, functions)
             )
-            self.chains[trace.name] = WeightChain(term, functions)
-        self.groups = {trace.name: trace.tail.group for trace in plan.traces}
         self.owners = self._owners()
-        self._jacobians = [GroupJacobian(group, functions) for group in plan.groups]
-        self.rows: list[set[int]] = [set() for _ in plan.groups]
-        self.columns: list[set[int]] = [set() for _ in plan.groups]
-        for name, kept in self.traces.items():
-            self.rows[self.groups[name]].update(kept.wanted)
-            self.columns[self.groups[name]].update(kept.kept)
-        self.jacobian_numbers = [
-            run.numbers(rows, columns)
-            for run, rows, columns in zip(self._jacobians, self.rows, self.columns, strict=True)
+        self.jacobians = [
+            GroupJacobian(
+                group,
+                {slot for trace in self.traces.values() if trace.group == place for slot in trace.wanted},
+                {slot for trace in self.traces.values() if trace.group == place for slot in trace.kept},
+                functions,
+            )
+            for place, group in enumerate(plan.groups)
         ]
         states = list(program.state_inputs())
         params = {value.name for state, values in states if state.role == "param" for value in values}
@@ -153,7 +117,7 @@ class OnlineRule:
         low_rank = {name: trace for name, trace in self.traces.items() if isinstance(trace, LowRankTrace)}
         for name, trace in low_rank.items():
             for owner, other in low_rank.items():
-                if self.groups[owner] == self.groups[name] and trace.has_factors_of(other):
+                if other.group == trace.group and trace.has_factors_of(other):
                     found.setdefault(name, owner)
         return found
 
@@ -188,24 +152,12 @@ class OnlineRule:
         """Return the leaves of the step's result."""
         return [_value(name, env) for name in self._results]
 
-    def jacobians(self, env: Environment) -> list[Entries]:
-        """Return the entries of the Jacobian of each group that its traces need."""
-        arrays = self.jacobian_arrays(env)
-        return [{**numbers, **found} for numbers, found in zip(self.jacobian_numbers, arrays, strict=True)]
-
-    def jacobian_arrays(self, env: Environment) -> list[Entries]:
-        """Return those of them that are no numbers, which are known beforehand."""
-        return [
-            run.arrays(env, rows, columns)
-            for run, rows, columns in zip(self._jacobians, self.rows, self.columns, strict=True)
-        ]
-
     def advance(self, old: Mapping[str, Environment], env: Environment) -> dict[str, dict[Any, Any]]:
         """Return the new traces."""
-        jacobians = self.jacobians(env)
+        jacobians = [jacobian(env) for jacobian in self.jacobians]
         return self.completed(
             {
-                name: trace.advance(old[name], env, jacobians[self.groups[name]])
+                name: trace.advance(old[name], env, jacobians[trace.group])
                 for name, trace in self.traces.items()
                 if name not in self.owners
             }
@@ -221,14 +173,14 @@ class OnlineRule:
         value, gradients, exits, entries = self.signals(leaves, loss)
         old, new = self.completed(old), self.advance(old, env)
         for name, trace in self.traces.items():
-            group = self.plan.groups[self.groups[name]]
+            group = self.plan.groups[trace.group]
             weights = trace.gradient(old[name], new[name], by_slot(group, exits), by_slot(group, entries), env)
             self.add(gradients, name, weights, env)
         return self.new_states(env), self.keep(new), value, self.in_order(gradients)
 
     def add(self, gradients: dict[str, Any], name: str, weights: Sequence[Any], env: Environment) -> None:
         """Add gradients of the weights of a trace to those of the parameter leaves behind them."""
-        for leaf, part in self.chains[name].gradient(weights, env).items():
+        for leaf, part in self.traces[name].chain.gradient(weights, env).items():
             gradients[leaf] = gradients[leaf] + part if leaf in gradients else part
 
     def in_order(self, gradients: Mapping[str, Any]) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax
@@ -13,45 +15,16 @@ from jax import numpy as jnp
 from ...analysis.learning.plan import GroupPlan, TracePlan
 from ...analysis.learning.tails import takes_data
 from ...analysis.learning.terms import Term
-from .derivatives import DirectDerivative, SlotValues
+from .base import TermTrace, TraceUse
+from .derivatives import Entries, SlotValues
 from .element_types import as_type, real_if
-from .forms import form_of
-from .host import PlanFunctions
-from .operations import OperationRule
+from .host import Environment, PlanFunctions
 from .settling import settled
 
-__all__ = ["EligibilityTrace", "TraceUse", "trace_dtype"]
-
-Environment = Mapping[str, Any]
+__all__ = ["EligibilityTrace"]
 
 
-class TraceUse:
-    """One use of a weight: what it adds to a trace.
-
-    Attributes
-    ----------
-    direct : DirectDerivative
-    form : Form
-    rule : OperationRule
-    """
-
-    def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, functions: PlanFunctions) -> None:
-        self.direct = DirectDerivative(plan, trace, functions)
-        self.form = form_of(term, trace.tail, plan.group.varshape, functions)
-        self.rule = OperationRule(term, trace.tail, self.form, functions)
-
-    def data(self, operands: Sequence[Any]) -> Any:
-        """Return what each weight multiplies, from the operands of the operation's rule; for outer products."""
-        return self.form.data(dict(zip(self.rule.operands, operands, strict=True)))
-
-
-def trace_dtype(plan: GroupPlan, term: Term) -> Any:
-    """Return the element type of the trace of a term in a group."""
-    members = {member: plan.group.hidden_invars[member].dtype for member, _ in plan.slots}
-    return jnp.result_type(*(weight.dtype for weight in term.weights), *members.values())
-
-
-class EligibilityTrace:
+class EligibilityTrace(TermTrace):
     """The trace of one term in one hidden group, or the sum of those of several uses of one weight.
 
     ``e[i, k, a] <- sum_b D[k, a, b] e[i, k, b] + x[i] F[k, a]``, with one array for each slot a that is kept, or
@@ -74,55 +47,47 @@ class EligibilityTrace:
     ----------
     uses : tuple of TraceUse
         The uses of the weight.
-    kept, wanted, vectors : tuple of int
-        Slots that go on to the next step, slots that are computed, and slots whose trace is a vector.
     is_large : bool
         Whether the trace has more elements than there are positions.
-    pairs : tuple of pairs of int
+    twins : tuple of pairs of int
         Slots that share an array.
-    is_outer : bool
-        Whether each step adds an outer product with data.
     """
 
     def __init__(self, plan: GroupPlan, trace: TracePlan, terms: Sequence[Term], functions: PlanFunctions) -> None:
-        self.term = term = terms[trace.tail.term]
+        term = terms[trace.tail.term]
+        super().__init__(plan, trace, term, functions)
         self.uses = tuple(TraceUse(plan, each, terms[each.tail.term], functions) for each in (trace, *trace.others))
-        self._pairing, self.form = self.uses[0].direct, self.uses[0].form
-        self.weight_names = tuple(weight.name for weight in term.weights)
-        self.kept = trace.slots("vector", "full")
-        self.wanted = trace.slots("passing", "vector", "full")
-        self.vectors = trace.slots("vector")
+        self._pairs, self.form = self.uses[0].pairs, self.uses[0].form
         self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
-        self._dtype = trace_dtype(plan, term)
         self.is_large = self.form.space != plan.group.varshape
         has_complex = self._dtype in (jnp.float32, jnp.float64)
-        self.pairs = tuple(_pairs(plan, trace.slots("full"))) if self.is_large and has_complex else ()
+        self.twins = tuple(_twins(plan, trace.slots("full"))) if self.is_large and has_complex else ()
 
     def init(self) -> dict[str, Any]:
-        """Return traces of zero."""
+        """See :meth:`TermTrace.init`."""
         vector, space = self.form.vector, self.form.space
         return self.keep({a: jnp.zeros(vector if a in self.vectors else space, self._dtype) for a in self.kept})
 
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return what goes on to the next step, by slot or pair of slots."""
-        paired = {slot for pair in self.pairs for slot in pair}
-        found = {_key(pair): lax.complex(new[pair[0]], new[pair[1]]) for pair in self.pairs}
+        """See :meth:`TermTrace.keep`; by slot, or pair of slots."""
+        paired = {slot for pair in self.twins for slot in pair}
+        found = {_key(pair): lax.complex(new[pair[0]], new[pair[1]]) for pair in self.twins}
         return {**found, **{str(a): new[a] for a in self.kept if a not in paired}}
 
     def by_slot(self, kept: Environment) -> dict[int, Any]:
         """Return the traces that :meth:`keep` put together."""
         paired = [
             (slot, part(kept[_key(pair)]))
-            for pair in self.pairs
+            for pair in self.twins
             for slot, part in zip(pair, (lax.real, lax.imag), strict=True)
         ]
         return {**dict(paired), **{a: kept[str(a)] for a in self.kept if str(a) in kept}}
 
-    def advance(self, old: Environment, env: Environment, jacobian: Mapping[tuple[int, int], Any]) -> dict[Any, Any]:
-        """Return the new traces by slot, those included that are not kept."""
+    def advance(self, old: Environment, env: Environment, jacobian: Entries) -> dict[Any, Any]:
+        """See :meth:`TermTrace.advance`."""
         given, before = [(use.direct(env), use.form.data(env)) for use in self.uses], self.by_slot(old)
         if self.is_large:
-            given, jacobian = jax.tree.map(settled, (given, dict(jacobian)))
+            given, jacobian = jax.tree.map(settled, (given, jacobian))
         new: dict[Any, Any] = {}
         for a in self.wanted:
             number = a in self.vectors
@@ -138,16 +103,16 @@ class EligibilityTrace:
     def gradient(
         self, old: Environment, new: Mapping[Any, Any], exits: SlotValues, entries: SlotValues, env: Environment
     ) -> list[Any]:
-        """Return the gradient of each weight: signals at the exit times new traces, at the entry times old ones."""
+        """See :meth:`TermTrace.gradient`."""
         if self.is_large:
-            exits, entries = jax.tree.map(settled, (dict(exits), dict(entries)))
+            exits, entries = jax.tree.map(settled, (exits, entries))
         now = {**self.keep(new), **{str(a): new[a] for a in self.wanted if a not in self.kept}} if exits else {}
-        weights = [env[weight.name] for weight in self.term.weights]
+        weights = [env[name] for name in self.weight_names]
         return self.weigh([*self._terms(now, exits), *self._terms(old, entries)], weights)
 
     def _terms(self, traces: Environment, signals: SlotValues) -> Iterator[Any]:
         """Yield signals times traces."""
-        for pair in self.pairs:
+        for pair in self.twins:
             found = [self.spread(signals[slot]) if slot in signals else None for slot in pair]
             if found != [None, None]:
                 zero = jnp.zeros((), self._dtype)
@@ -162,14 +127,14 @@ class EligibilityTrace:
         """Sum signals times traces into a gradient for each weight."""
         if not terms:
             return [jnp.zeros_like(weight) for weight in weights]
-        total = jnp.broadcast_to(sum(terms[1:], terms[0]), self.form.space)
+        total = jnp.broadcast_to(reduce(add, terms), self.form.space)
         total = real_if(not any(map(jnp.iscomplexobj, weights)), total)
-        env = dict(zip((weight.name for weight in self.term.weights), weights, strict=True))
+        env = dict(zip(self.weight_names, weights, strict=True))
         return [as_type(part, weight.dtype) for part, weight in zip(self.form.fold(total, env), weights, strict=True)]
 
     def pair(self, positions: Any) -> Any:
         """Take a value for each position to one for each pair of result and position."""
-        return self._pairing.pair(positions, self.term.y.shape)
+        return self._pairs.of_positions(positions)
 
     def spread(self, positions: Any, *, number: bool = False) -> Any:
         """Give a value for each position the axes of the trace; with `number`, the one that they all have."""
@@ -184,7 +149,7 @@ class EligibilityTrace:
     def total(self, slot: int, terms: Sequence[Any]) -> Any:
         """Sum the parts of the new trace of a slot."""
         shape = self.form.vector if slot in self.vectors else self.form.space
-        return jnp.broadcast_to(sum(terms[1:], terms[0]).astype(self._dtype), shape)
+        return jnp.broadcast_to(reduce(add, terms).astype(self._dtype), shape)
 
     def outer(self, data: Any, pairs: Any, *, number: bool) -> Any:
         """Return the sum over a leading axis of steps of the outer products of data and values for each pair."""
@@ -205,7 +170,7 @@ class EligibilityTrace:
         return found.reshape([size if axis in last else 1 for axis, size in enumerate(self.form.space)])
 
 
-def _pairs(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _twins(plan: GroupPlan, slots: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Pair slots of which one is computed from the other."""
     left = [*slots]
     while left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add
 from typing import Any
 
 import jax
@@ -68,8 +69,8 @@ def window_gradient(
     entries = dict(zip(hidden, at_entry, strict=True))
     env = dict(zip(names, params, strict=True))
     for name, trace in rule.traces.items():
-        group = rule.plan.groups[rule.groups[name]]
-        weights = dict(zip(trace.weight_names, rule.chains[name].weights(env), strict=True))
+        group = rule.plan.groups[trace.group]
+        weights = dict(zip(trace.weight_names, trace.chain.weights(env), strict=True))
         parts = trace.gradient(traces[name], {}, {}, by_slot(group, entries), {**env, **weights})
         rule.add(gradients, name, parts, env)
 
@@ -83,4 +84,4 @@ def window_gradient(
     start_traces = {name: dict(before) for name, before in traces.items()}
     (_, rolled), _ = lax.scan(roll, (list(carried), start_traces), given[0])
     found = rule.in_order(gradients)
-    return (last, rolled, [one + two for one, two in zip(total, found, strict=True)]), losses
+    return (last, rolled, jax.tree.map(add, total, found)), losses

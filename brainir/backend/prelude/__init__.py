@@ -18,9 +18,6 @@ __all__ = ["prelude", "prelude_code"]
 
 _MODULES = (interface, given, control, derivatives, operations, quantities)
 
-_ERRORS = {"EmissionError": "RuntimeError", "NotStoredError": "NotImplementedError"}
-"""What a module raises, which has no errors of brainir."""
-
 prelude = SimpleNamespace(
     **{
         name.removeprefix("_"): value
@@ -40,8 +37,6 @@ def prelude_code() -> dict[str, str]:
 
 def _definitions(module: ModuleType) -> Iterator[tuple[str, str]]:
     source = inspect.getsource(module)
-    for error, other in _ERRORS.items():
-        source = source.replace(error, other)
     lines = source.splitlines()
     for part in ast.parse(source).body:
         match part:

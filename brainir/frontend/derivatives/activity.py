@@ -6,6 +6,7 @@ constant of the program, a result that nothing uses. What is found may hold more
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ..jax_compat import OpenJaxpr
 from ..jax_scans import scan_arity
 from ..jaxprs import body_of
 
-__all__ = ["Activity", "LazyActivity"]
+__all__ = ["Activity", "LazyActivity", "Roots"]
 
 Flags = tuple[bool, ...]
 
@@ -185,6 +186,42 @@ class LazyActivity:
     def linear(self) -> Activity:
         """What comes from tangents."""
         return Activity(self.jaxpr, [place in self.tangents for place in range(len(self.jaxpr.invars))])
+
+
+class Roots:
+    """What is differentiated by itself while it is lowered: the outermost jaxpr and, in it, derivative rules.
+
+    Parameters
+    ----------
+    around : Roots, optional
+        Those that are open where something is lowered apart.
+    """
+
+    def __init__(self, around: Roots | None = None) -> None:
+        self._open: list[LazyActivity] = [] if around is None else [*around._open]
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextlib.contextmanager
+    def opened(self, root: LazyActivity) -> Iterator[None]:
+        """Let a root be the innermost one."""
+        self._open.append(root)
+        try:
+            yield
+        finally:
+            self._open.pop()
+
+    def activity(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""
+        met = (root.activity.of(equation) for root in reversed(self._open))
+        return next((found for found in met if found is not None), None)
+
+    def linear_operands(self, equation: Any) -> tuple[int, ...]:
+        """Return the operands of an equation of a JVP rule that come from tangents, in which the rule is linear."""
+        root = self._open[-1]
+        found = root.linear.of(equation) if root.tangents else None
+        return () if found is None else found[0]
 
 
 def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:

@@ -10,8 +10,11 @@ from typing import Any
 import jax
 
 from ...ir.ops import JvpCase, VjpCase
-from .. import jax_rules, jaxprs
+from .. import jaxprs
 from ..rules import Attributes, UnsupportedError
+from .jax_jvp_rules import trace_custom_jvp, trace_jvp_case, trace_transposed_jvp
+from .jax_rules import num_closed_over, rule_operands
+from .jax_vjp_rules import trace_vjp_case, trace_vjp_rules
 
 __all__ = [
     "UNTRACEABLE",
@@ -103,7 +106,7 @@ def jvp_rules(equation: Any) -> TracedRules:
 
     One that linearizes a function with ``custom_vjp`` becomes the rules of a ``custom_vjp``.
     """
-    jvp = _whole(equation, jax_rules.trace_custom_jvp)
+    jvp = _whole(equation, trace_custom_jvp)
     shapes = [var.aval.shape for var in equation.outvars]
     if [kind.shape for kind in jvp.out_avals[: len(shapes)]] != shapes:
         # In a jaxpr, the batch axis of a function and of its rule may be different ones; that of the rule is lost.
@@ -111,18 +114,18 @@ def jvp_rules(equation: Any) -> TracedRules:
     if jaxprs.uses_named(jvp, "custom_lin"):
         if equation.params["symbolic_zeros"]:
             raise RuntimeError("its rule asks for symbolic zeros and linearizes a function with custom_vjp")
-        fwd, bwd = jax_rules.trace_transposed_jvp(equation, jvp)
+        fwd, bwd = trace_transposed_jvp(equation, jvp)
         return TracedRules({"fwd": fwd, "bwd": bwd})
     rules = TracedRules({"jvp": jvp}, operands=len(equation.invars))
     if not equation.params["symbolic_zeros"]:
         return rules
-    own = jax_rules.num_closed_over(equation)
-    inexact, _ = jax_rules.rule_operands(equation, own)
+    own = num_closed_over(equation)
+    inexact, _ = rule_operands(equation, own)
     _check_number(len(inexact))
     cases, jvps = [], []
     for perturbed in _subsets(inexact):
         try:
-            closed, moved = jax_rules.trace_jvp_case(equation, perturbed)
+            closed, moved = trace_jvp_case(equation, perturbed)
         except _REFUSALS:
             continue
         cases.append(JvpCase(perturbed=perturbed, moved=moved))
@@ -132,17 +135,17 @@ def jvp_rules(equation: Any) -> TracedRules:
 
 def vjp_rules(equation: Any) -> TracedRules:
     """Trace the rules of a ``custom_vjp_call``, for each case if they ask for symbolic zeros."""
-    own = _whole(equation, jax_rules.num_closed_over)
-    fwd, bwd = _whole(equation, lambda equation: jax_rules.trace_vjp_rules(equation, own))
+    own = _whole(equation, num_closed_over)
+    fwd, bwd = _whole(equation, lambda equation: trace_vjp_rules(equation, own))
     rules = TracedRules({"fwd": fwd, "bwd": bwd})
     if not equation.params["symbolic_zeros"]:
         return rules
-    inexact, results = jax_rules.rule_operands(equation, own)
+    inexact, results = rule_operands(equation, own)
     _check_number(len(inexact) + len(results))
     cases, fwds, bwds = [], [], []
     for perturbed, asked in itertools.product(_subsets(inexact), _subsets(results)):
         try:
-            fwd, bwd, returned = jax_rules.trace_vjp_case(equation, own, perturbed, asked)
+            fwd, bwd, returned = trace_vjp_case(equation, own, perturbed, asked)
         except _REFUSALS:
             continue
         cases.append(VjpCase(perturbed=perturbed, asked=asked, returned=returned))

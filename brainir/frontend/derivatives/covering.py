@@ -14,10 +14,12 @@ import jax
 from jax import numpy as jnp
 
 from ...ir.ops import JvpCase, VjpCase
-from .. import jax_rules
 from ..jax_compat import moves, spec_of
 from ..tracing import evaluated, make_jaxpr
 from .cases import TracedRules
+from .jax_jvp_rules import trace_jvp_case
+from .jax_rules import avals, num_closed_over
+from .jax_vjp_rules import trace_vjp_case
 
 __all__ = ["covering_jvp", "covering_rule", "covering_vjp"]
 
@@ -26,14 +28,14 @@ TraceCase: TypeAlias = Callable[[Any, Sequence[int]], tuple[Any, tuple[int, ...]
 
 def covering_jvp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
     """Trace the rule of a ``custom_jvp_call`` for the tangents of these operands, whatever is asked."""
-    return covering_rule(equation, perturbed, jax_rules.trace_jvp_case, jax_rules.num_closed_over(equation, perturbed))
+    return covering_rule(equation, perturbed, trace_jvp_case, num_closed_over(equation, perturbed))
 
 
 def covering_rule(equation: Any, perturbed: Sequence[int], trace: TraceCase, own: int = 0) -> TracedRules:
     """Trace the JVP rule of an equation for the tangents of these operands; it does not see the first `own` ones."""
     seen = tuple(place - own for place in perturbed if place >= own)
     closed, moved = trace(equation, seen)
-    kinds, results = jax_rules.avals(equation)
+    kinds, results = avals(equation)
     inexact = [place for place, kind in enumerate(kinds) if moves(kind)]
 
     def whole(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
@@ -50,10 +52,10 @@ def covering_rule(equation: Any, perturbed: Sequence[int], trace: TraceCase, own
 
 def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) -> TracedRules:
     """Trace the rules of a ``custom_vjp_call`` for the cotangents of these results, to those of these operands."""
-    own = jax_rules.num_closed_over(equation, perturbed)
-    kinds, results = jax_rules.avals(equation)
+    own = num_closed_over(equation, perturbed)
+    kinds, results = avals(equation)
     seen = tuple(place - own for place in perturbed if place >= own)
-    forward, backward, returned = jax_rules.trace_vjp_case(equation, own, seen, asked)
+    forward, backward, returned = trace_vjp_case(equation, own, seen, asked)
     inexact = [place for place, kind in enumerate(results) if moves(kind)]
     residuals = forward.out_avals[len(results) :]
 

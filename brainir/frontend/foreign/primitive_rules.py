@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..derivatives.jax_rules import operand_specs
 from ..jax_compat import Equation, bind, moves
-from ..jax_rules import operand_specs
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
 from .implementations import implementation

@@ -15,7 +15,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ from jax.extend.linear_util import WrappedFun
 from .. import jax_compat
 from ..foreign.implementations import primitive_functions
 from ..sources import source_of
-from .key import Key, Only, Same
+from .key import Only, Same
 from .objects import (
     attributes,
     global_paths,
@@ -35,6 +35,7 @@ from .objects import (
     is_of_pure_module,
     members,
 )
+from .walk import Walk
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,
@@ -59,39 +60,11 @@ _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 _CHANGING = frozenset((list, dict, set, types.MappingProxyType))
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
-_MOST_DEEP = 100
-_MOST_FUNCTIONS = 1000
 _MOST_EQUATIONS = 1000
 
 
-V = TypeVar("V")
-
-
-class FunctionKeys:
-    """Makes keys, and remembers those of functions and objects for as long as it lives."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Key | UnknownBehaviourError]] = {}
-        self._met: dict[int, tuple[int, Any]] = {}
-        self._variables: dict[Any, int] = {}
-        self._depth = 0
-        self._changes = False
-        self._parts = set[Hashable]()
-
-    def of(self, value: Any) -> Key:
-        """Return the key of a function, or of a value that it uses; jaxprs and objects in it are parts.
-
-        Raises
-        ------
-        UnknownBehaviourError
-            If its behaviour can change without the key.
-        """
-        self._changes, self._parts = False, set()
-        return Key(self._of(value), not self._changes, frozenset(self._parts))
-
-    def _part(self, key: Hashable) -> Hashable:
-        self._parts.add(key)
-        return key
+class FunctionKeys(Walk):
+    """Makes keys of functions, and of what these use."""
 
     def _of(self, value: Any) -> Hashable:
         kind = type(value)
@@ -99,58 +72,20 @@ class FunctionKeys:
             return kind, value
         self._changes |= kind in _CHANGING
         read = _READERS.get(kind)
-        return self._object(value, kind) if read is None else read(self, value)
+        return self._object(value) if read is None else read(self, value)
 
-    def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, functools.partial):
-            return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
-        if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None):
-            return kind, value.__name__, self._of(value.__self__)
-        if isinstance(value, (np.dtype, jax.sharding.Mesh)):
-            return kind, value
-        if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
-            self._changes = True
-            held = vars(value)
-            return kind.__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
-        if isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer):
-            return self._array(value, kind)
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            return self._of(kind), tuple([self._of(item) for item in value])
-        if isinstance(value, enum.Enum):
-            return Same(kind), value.name
-        if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
-            return self._part(self._jaxpr(value))
-        if isinstance(value, core.Primitive):
-            return self._once(value, self._primitive)
-        if isinstance(value, types.ModuleType) and is_pure(value.__name__):
-            return Same(value)
-        if isinstance(value, core.JaxprEqn):
-            return self._part(self._equation(value, self._variables))
-        around = around_functions(value)
-        if around is not None:
-            return kind.__name__, self._of(around)
-        if kind is object or kind.__name__ == "UnspecifiedValue":
-            return Same(value)  # stands for something by being itself
-        if kind.__name__ == "AxisData":
-            return kind.__name__, tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
-        if is_importable(value) or is_jitted_for_good(value):
-            # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
-            inner = getattr(value, "__wrapped__", None)
-            known = isinstance(inner, types.FunctionType) and not has_pure_code(inner)
-            self._changes |= not is_pure(getattr(value, "__module__", None))
-            return (Same(value), self._of(inner)) if known else Same(value)
-        if is_compared_by_jax(value):
-            return kind, value
-        if isinstance(value, type):
-            return self._once(value, self._class)
-        parts = jitted(value)
-        if parts is not None:
-            return kind.__name__, self._jitted(value, parts)
-        if is_annotation(value):
-            return kind, self._of(typing.get_origin(value)), self._of(typing.get_args(value))
-        if kind.__module__ == "typing":
-            return Same(value)
+    def _object(self, value: Any) -> Hashable:
+        """Return the key of a value of a type that has no reader of its own."""
+        for is_such, read in _KINDS:
+            if is_such(value):
+                return read(self, value)
         return self._of_parts(value)
+
+    def _itself(self, value: Any) -> Hashable:
+        return Same(value)
+
+    def _compared(self, value: Any) -> Hashable:
+        return type(value), value
 
     def _number(self, value: float | complex) -> Hashable:
         return type(value), repr(value)
@@ -167,11 +102,50 @@ class FunctionKeys:
     def _method(self, value: types.MethodType) -> Hashable:
         return type(value), self._of(value.__func__), self._of(value.__self__)
 
-    def _walk(self, function: types.FunctionType) -> Hashable:
-        return self._once(function, self._function)
+    def _builtin_method(self, value: types.BuiltinMethodType) -> Hashable:
+        return type(value), value.__name__, self._of(value.__self__)
 
-    def _type(self, value: Any) -> Hashable:
-        return type(value), value
+    def _partial(self, value: functools.partial[Any]) -> Hashable:
+        return functools.partial, self._of(value.func), self._of(value.args), self._of(value.keywords)
+
+    def _namedtuple(self, value: tuple[Any, ...]) -> Hashable:
+        return self._of(type(value)), tuple([self._of(item) for item in value])
+
+    def _member(self, value: enum.Enum) -> Hashable:
+        return Same(type(value)), value.name
+
+    def _annotation(self, value: Any) -> Hashable:
+        return type(value), self._of(typing.get_origin(value)), self._of(typing.get_args(value))
+
+    def _axis_data(self, value: Any) -> Hashable:
+        fields = dataclasses.fields(value)
+        return type(value).__name__, tuple([self._of(getattr(value, field.name)) for field in fields])
+
+    def _around(self, value: Any) -> Hashable:
+        return type(value).__name__, self._of(around_functions(value))
+
+    def _with_rules(self, value: Any) -> Hashable:
+        """Return the key of a function with derivative rules, which can be given others."""
+        self._changes = True
+        held = vars(value)
+        return type(value).__name__, tuple([(name, self._of(held[name])) for name in _RULE_FIELDS if name in held])
+
+    def _stand_in(self, value: Any) -> Hashable:
+        """Return the key of what stands for something by being itself."""
+        return self._part(Same(value))
+
+    def _for_good(self, value: Any) -> Hashable:
+        """Return the key of what its module has under its name."""
+        # What a function of a model returned before can be forgotten, by jax.clear_caches or by cache_clear.
+        inner = getattr(value, "__wrapped__", None)
+        known = isinstance(inner, types.FunctionType) and not has_pure_code(inner)
+        self._changes |= not is_pure(getattr(value, "__module__", None))
+        return (Same(value), self._of(inner)) if known else Same(value)
+
+    def _walk(self, function: types.FunctionType) -> Hashable:
+        if _is_of_pure_code(function):
+            return Same(function)
+        return self._once(function, self._function)
 
     def _of_parts(self, value: Any) -> Hashable:
         """Return the key of an object that does not compare."""
@@ -179,15 +153,18 @@ class FunctionKeys:
             raise UnknownBehaviourError(type(value).__name__)
         return self._once(value, self._instance)
 
-    def _jitted(self, value: Any, parts: Any) -> Hashable:
+    def _jitted(self, value: Any) -> Hashable:
         """Return the key of what JAX traces once: if it can change, it may be another one now than when JAX did."""
         changed, self._changes = self._changes, False
-        key = self._of(parts)
+        key = self._of(jitted(value))
         one = Only(value) if self._changes else None
         self._changes |= changed
-        return one, key
+        return type(value).__name__, (one, key)
 
     def _class(self, value: type) -> Hashable:
+        return self._for_good(value) if is_importable(value) else self._once(value, self._members)
+
+    def _members(self, value: type) -> Hashable:
         """Return the key of a class that is not there for good, which is what it is made of."""
         self._changes = True
         named = value.__module__, value.__qualname__
@@ -220,64 +197,24 @@ class FunctionKeys:
         ]
         return "wrapped", self._of(value.f), tuple(transforms), self._of(value.params)
 
-    def _array(self, value: Any, kind: type) -> Hashable:
+    def _array(self, value: Any) -> Hashable:
         self._changes |= isinstance(value, np.ndarray)
         if not isinstance(value.dtype, np.dtype) or value.dtype.hasobject or value.nbytes > _MOST_BYTES:
             raise UnknownBehaviourError(f"an array of {value.dtype}{value.shape}")
-        return kind, value.dtype, value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
-
-    def _once(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
-        """Return the key of what can be met again, or lead back to itself.
-
-        Where a walk meets it again, it is a number, in the order of the walk, and so the same for equal functions.
-        """
-        if id(value) in self._met:
-            self._changes = True  # as far as is known here
-            return "again", self._met[id(value)][0]
-        if self._met:
-            return self._content(value, content)
-        # What is in another walk is written otherwise, with the numbers of that.
-        if id(value) not in self._known:
-            self._known[id(value)] = value, self._walked(value, content)
-        _, known = self._known[id(value)]
-        if isinstance(known, UnknownBehaviourError):
-            raise UnknownBehaviourError(*known.args)
-        self._changes |= not known.lasts
-        self._parts |= known.parts
-        return known.content
-
-    def _walked(self, value: V, content: Callable[[V], Hashable]) -> Key | UnknownBehaviourError:
-        """Return the key of where a walk begins, whatever was met before; or why it has none."""
-        outer = self._changes, self._parts
-        self._changes, self._parts = False, set()
-        try:
-            return Key(self._content(value, content), not self._changes, frozenset(self._parts))
-        except UnknownBehaviourError as error:
-            return error.with_traceback(None)
-        except RecursionError:
-            return UnknownBehaviourError("too deep")  # as a list that is linked by attributes
-        finally:
-            self._changes, self._parts = outer
-            self._met.clear()
-            self._variables.clear()
-
-    def _content(self, value: V, content: Callable[[V], Hashable]) -> Hashable:
-        if self._depth > _MOST_DEEP or len(self._met) > _MOST_FUNCTIONS:
-            raise UnknownBehaviourError("too many functions")
-        # It is kept alive, because its id is the key.
-        self._met[id(value)] = len(self._met), value
-        self._depth += 1
-        try:
-            return content(value)
-        finally:
-            self._depth -= 1
+        return type(value), value.dtype, value.shape, getattr(value, "weak_type", False), np.asarray(value).tobytes()
 
     def _primitive(self, primitive: Any) -> Hashable:
+        return self._once(primitive, self._computed)
+
+    def _computed(self, primitive: Any) -> Hashable:
         """Return the key of a primitive, which stands for what it computes and for its rules."""
         self._changes = True
         return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
 
     def _jaxpr(self, jaxpr: Any) -> Hashable:
+        return self._part(self._equations(jaxpr))
+
+    def _equations(self, jaxpr: Any) -> Hashable:
         """Return the key of a jaxpr, whatever its variables are called; of an open one, constants are some of these."""
         is_open = not hasattr(jaxpr, "consts")
         opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr, jaxpr.constvars) if is_open else jaxpr)
@@ -291,6 +228,9 @@ class FunctionKeys:
             tuple([self._equation(equation, numbers) for equation in opened.equations]),
             self._atoms(opened.outvars, numbers),
         )
+
+    def _lone_equation(self, equation: Any) -> Hashable:
+        return self._part(self._equation(equation, self._variables))
 
     def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
         params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
@@ -322,7 +262,7 @@ class FunctionKeys:
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = has_pure_code(function)
         self._changes |= not pure
-        if (pure and "<locals>" not in function.__code__.co_qualname) or is_of_pure_module(function):
+        if is_of_pure_module(function):
             return Same(function)  # it is there for good
         code = function.__code__
         return (
@@ -373,9 +313,69 @@ _READERS: dict[type, Callable[[FunctionKeys, Any], Hashable]] = {
     types.MethodType: FunctionKeys._method,
     WrappedFun: FunctionKeys._wrapped,
     jax.tree_util.PyTreeDef: FunctionKeys._tree,
-    jax.core.ShapedArray: FunctionKeys._type,
+    jax.core.ShapedArray: FunctionKeys._compared,
+    core.Primitive: FunctionKeys._primitive,
+    functools.partial: FunctionKeys._partial,
+    np.ndarray: FunctionKeys._array,
+    type: FunctionKeys._class,
 }
 """How values of exactly these types, which rules are mostly made of, are read."""
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_called(name: str) -> Callable[[Any], bool]:
+    return lambda value: type(value).__name__ == name
+
+
+def _is_of_pure_code(function: types.FunctionType) -> bool:
+    """Whether a function of a pure module is not made where another one runs, and so is there for good."""
+    return has_pure_code(function) and "<locals>" not in function.__code__.co_qualname
+
+
+def _is_method_of_builtin(value: Any) -> bool:
+    return isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer)
+
+
+def _is_namedtuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _is_pure_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and is_pure(value.__name__)
+
+
+_KINDS: tuple[tuple[Callable[[Any], Any], Callable[[FunctionKeys, Any], Hashable]], ...] = (
+    (_is(functools.partial), FunctionKeys._partial),
+    (_is_method_of_builtin, FunctionKeys._builtin_method),
+    (_is(np.dtype, jax.sharding.Mesh), FunctionKeys._compared),
+    (_is(jax.custom_jvp, jax.custom_vjp), FunctionKeys._with_rules),
+    (_is_array, FunctionKeys._array),
+    (_is_namedtuple, FunctionKeys._namedtuple),
+    (_is(enum.Enum), FunctionKeys._member),
+    (_is(core.ClosedJaxpr, core.Jaxpr), FunctionKeys._jaxpr),
+    (_is(core.Primitive), FunctionKeys._primitive),
+    (_is_pure_module, FunctionKeys._itself),
+    (_is(core.JaxprEqn), FunctionKeys._lone_equation),
+    (around_functions, FunctionKeys._around),
+    (lambda value: type(value) is object, FunctionKeys._stand_in),
+    (_is_called("UnspecifiedValue"), FunctionKeys._itself),
+    (_is_called("AxisData"), FunctionKeys._axis_data),
+    (is_importable, FunctionKeys._for_good),
+    (is_jitted_for_good, FunctionKeys._for_good),
+    (is_compared_by_jax, FunctionKeys._compared),
+    (_is(type), FunctionKeys._class),
+    (jitted, FunctionKeys._jitted),
+    (is_annotation, FunctionKeys._annotation),
+    (lambda value: type(value).__module__ == "typing", FunctionKeys._itself),
+)
+"""How values of all other types are read, by the first test that holds; what none holds for is an object of a model."""
 
 _RULE_FIELDS = (
     "fun",

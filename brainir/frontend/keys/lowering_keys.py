@@ -12,7 +12,6 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
-from jax.extend import core
 
 from .function_keys import FunctionKeys
 from .key import Parts, Same
@@ -55,13 +54,10 @@ class LoweringKeys(FunctionKeys):
         except UnknownBehaviourError:
             return self._part(Same(value))
 
-    def _object(self, value: Any, kind: type) -> Hashable:
-        if isinstance(value, core.JaxprEqn):
-            return self._part(self._equation(value, {}))
+    def _object(self, value: Any) -> Hashable:
+        kind = type(value)
         if isinstance(value, type | types.ModuleType):
             return Same(value)
-        if kind is object:
-            return self._part(Same(value))
         if is_compared_by_fields(kind):
             return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
         note = noted_results(value)
@@ -70,7 +66,10 @@ class LoweringKeys(FunctionKeys):
         if not jax.tree_util.all_leaves([value]):
             leaves, tree = jax.tree.flatten(value)
             return self._tree(tree), self._of(leaves)
-        return super()._object(value, kind)
+        return super()._object(value)
+
+    def _lone_equation(self, equation: Any) -> Hashable:
+        return self._part(self._equation(equation, {}))
 
     def _function(self, function: types.FunctionType) -> Hashable:
         if is_importable(function) or set(vars(function)) - {"__wrapped__"}:
@@ -82,6 +81,9 @@ class LoweringKeys(FunctionKeys):
             self._of((function.__defaults__, function.__kwdefaults__)),
             tuple([(name, self._of(held)) for name, held in closure(function)]),
         )
+
+    def _class(self, value: type) -> Hashable:
+        return Same(value)
 
     def _primitive(self, primitive: Any) -> Hashable:
         return Same(primitive)

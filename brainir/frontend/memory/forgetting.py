@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..references import PURE
+from ..discharge import PURE
 from .arrangement import ARRANGEMENTS
 from .functions import FUNCTIONS
 from .jaxprs import LOWERED

@@ -8,8 +8,6 @@ lives: a call of a function that JAX knows costs lowering, like tracing, no more
 from __future__ import annotations
 
 import functools
-import threading
-import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,9 +16,10 @@ import numpy as np
 
 from ...ir.program import Function
 from ...ir.sharing import reachable_functions
+from .alive import WhileAlive
 from .functions import written_form
 
-__all__ = ["LOWERED", "JaxprMemory", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
+__all__ = ["LOWERED", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -132,31 +131,5 @@ class LoweredJaxpr:
     settings: Hashable
 
 
-class JaxprMemory:
-    """What is known of the jaxprs that are alive."""
-
-    def __init__(self) -> None:
-        self._held: weakref.WeakKeyDictionary[Any, LoweredJaxpr | None] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
-
-    def meet(self, jaxpr: Any) -> tuple[bool, LoweredJaxpr | None]:
-        """Return whether a jaxpr was met before, and what it was lowered to last, if that is known."""
-        with self._lock:
-            if jaxpr in self._held:
-                return True, self._held[jaxpr]
-            self._held[jaxpr] = None
-            return False, None
-
-    def keep(self, jaxpr: Any, lowered: LoweredJaxpr) -> None:
-        """Remember what a jaxpr was lowered to."""
-        with self._lock:
-            self._held[jaxpr] = lowered
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-
-
-LOWERED = JaxprMemory()
-"""The memory of this process."""
+LOWERED: WhileAlive[LoweredJaxpr | None] = WhileAlive()
+"""What the jaxprs that were met, and are alive, were lowered to last; None where that is not known."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...ir.program import Function
 from .. import jax_compat
+from ..derivatives.jax_rules import made_of
 from ..table import Table
 from .jaxprs import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
 from .remembering import Remembering
@@ -114,9 +115,11 @@ class NestedFunctions:
         jaxpr = jax_compat.kept_jaxpr(closed)
         if id(jaxpr) in self.met:
             return
-        was_met, known = LOWERED.meet(jaxpr)
-        if not was_met and not is_kept:
-            return
+        if jaxpr not in LOWERED:
+            LOWERED.keep(jaxpr, None)
+            if not is_kept:
+                return
+        known = LOWERED.find(jaxpr)
         taken = known is not None and self._holds(known, wanted) and self._table.take(known)
         self.kept[id(jaxpr)] = not taken
         if known is not None and taken:
@@ -154,7 +157,7 @@ class NestedFunctions:
     def _is_as_it_was(self, known: Rule | Octets) -> bool:
         if isinstance(known, Octets):
             return known.array.tobytes() == known.octets
-        return self._memory.of_rules(known.equation, known.base) == known.behaviour
+        return self._memory.behaviour(known.equation, made_of(known.equation, known.base)) == known.behaviour
 
     def _all_ties(self) -> int:
         return self._ties + self._table.mixed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
@@ -13,31 +13,18 @@ from ...ir.node import Node
 from ...ir.ops import Callback, CustomVmap
 from ...ir.program import Function
 from ...ir.sharing import reachable_functions
-from .. import jax_compat, jax_rules
-from ..externals import ExternalNames
+from .. import jax_compat
 from ..keys.function_keys import FunctionKeys
 from ..keys.key import Key
 from ..keys.wrapped import UnknownBehaviourError
 from ..rules import Attributes
-from ..table import Table
 from .rules import RULES, LoweredRules
 from .settings import settings
 
+if TYPE_CHECKING:
+    from ..lowering import Lowering
+
 __all__ = ["Behaviour", "Remembering"]
-
-
-class _Lowers(Protocol):
-    """What lowers functions into a table, here or apart from the program."""
-
-    table: Table
-    problems: list[str]
-    externals: ExternalNames
-
-    def apart(self) -> Self:
-        """Return another one, with a table of its own."""
-
-
-L = TypeVar("L", bound=_Lowers)
 
 
 class Behaviour(NamedTuple):
@@ -101,19 +88,6 @@ class Remembering:
             return None
         return Behaviour(*self.place(equation), key, self._keep, self.settings)
 
-    def of_rules(self, equation: Any, base: str, active: Any = None) -> Behaviour | None:
-        """Return what the rules of a ``custom_jvp_call`` or ``custom_vjp_call`` depend on, or None as above.
-
-        Parameters
-        ----------
-        equation
-        base : str
-            Name of the function that they belong to.
-        active
-            The operands and results that can move, where the rules depend on them.
-        """
-        return self.behaviour(equation, (base, jax_rules.rule_functions(equation), active))
-
     @staticmethod
     def place(equation: Any) -> tuple[Any, tuple[Any, ...], Hashable]:
         """Return the primitive, the types of operands and results, and the mesh around an equation."""
@@ -121,7 +95,7 @@ class Remembering:
         kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         return equation.primitive, kinds, jax.sharding.get_abstract_mesh()
 
-    def lowered(self, lowering: L, key: Hashable, lower: Callable[[L], Attributes]) -> Attributes:
+    def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
         """Take rules from memory, or lower and remember them.
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
@@ -155,7 +129,7 @@ class Remembering:
 _numbers = itertools.count()
 
 
-def _lowered_rules(attributes: Attributes, lowering: _Lowers) -> LoweredRules:
+def _lowered_rules(attributes: Attributes, lowering: Lowering) -> LoweredRules:
     """Return rules that were lowered apart, under names that no other function has, whatever the program."""
     table, number = lowering.table, next(_numbers)
     roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]

@@ -7,8 +7,6 @@ reference holds, and a loop, branch or call that is given references is given th
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +15,7 @@ from jax.extend import core as jex_core
 
 from .jax_references import is_reference, on_value, without_reference_effects
 from .jax_scans import scan_arity
+from .memory.alive import WhileAlive
 from .weak_types import as_weak_as
 
 __all__ = ["PURE", "makes_references", "without_references"]
@@ -43,38 +42,23 @@ def without_references(closed: Any) -> Any:
         return closed
 
 
-class PureJaxprs:
-    """The pure jaxprs of those that are alive, so that what is remembered of a jaxpr is found again."""
-
-    def __init__(self) -> None:
-        self._held: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
-
-    def pure(self, jaxpr: Any) -> Any:
-        """Return an open jaxpr without references; see :class:`_Rewriting`."""
-        with self._lock:
-            found = self._held.get(jaxpr)
-        if found is None:
-            found = _Rewriting(jaxpr.debug_info).jaxpr(jaxpr)
-            with self._lock:
-                self._held[jaxpr] = found
-        return found
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-
-
-PURE = PureJaxprs()
-"""The memory of this process."""
+PURE: WhileAlive[Any] = WhileAlive()
+"""The pure jaxprs of those that are alive, so that what is remembered of a jaxpr is found again."""
 
 
 def _closed(closed: Any) -> Any:
     """Return a pure jaxpr, closed or open as the given one is."""
     if not hasattr(closed, "jaxpr"):
-        return PURE.pure(closed)
-    return jex_core.ClosedJaxpr(PURE.pure(closed.jaxpr), closed.consts)
+        return _open(closed)
+    return jex_core.ClosedJaxpr(_open(closed.jaxpr), closed.consts)
+
+
+def _open(jaxpr: Any) -> Any:
+    found = PURE.find(jaxpr)
+    if found is None:
+        found = _Rewriting(jaxpr.debug_info).jaxpr(jaxpr)
+        PURE.keep(jaxpr, found)
+    return found
 
 
 class _Rewriting:
