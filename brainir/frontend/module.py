@@ -278,7 +278,7 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
     if unknown:
         known = ", ".join(map(repr, matched))
         raise StateError(
-            f"{format_path(unknown[0])} is not a state of program {program.entry!r}; the paths of its states are {known}"
+            f"{format_path(unknown[0])} is not a state of program {program.entry!r}; its states are {known}"
         )
     missing = [state.path for state in program.interface.states if state.returned and state.path not in states]
     if missing:

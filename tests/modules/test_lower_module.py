@@ -300,7 +300,7 @@ def test_write_states_takes_a_unit_by_any_of_its_names() -> None:
 def test_a_path_that_is_no_state_is_answered_with_those_that_are() -> None:
     cell = Cell(nothing)
     program = brainir.lower_module(cell, X)
-    with pytest.raises(brainir.BrainIRError, match=r"the paths of its states are \('h',\)"):
+    with pytest.raises(brainir.BrainIRError, match=r"its states are \('h',\)"):
         brainir.write_states(cell, program, {"h": X})
 
 
