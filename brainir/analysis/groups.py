@@ -204,7 +204,6 @@ class _GroupFinder:
         self.hidden = scan.states.hidden
         self.flow, self.known = scan.dependence
         self.descents = [each for each in descents_of(scan).values() if isinstance(each, Descent)]
-        self.number = {hidden.path: number for number, hidden in enumerate(self.hidden)}
 
     def members(self) -> tuple[list[list[int]], list[Blocked]]:
         """Return the members of each group, and where states see others, but not at their own positions."""
@@ -217,7 +216,7 @@ class _GroupFinder:
                 components.join(target, number)
         for descent in self.descents:
             for group in find_hidden_groups(descent.substep):
-                numbers = [self.number[path] for path in group.hidden_paths]
+                numbers = [self.scan.states.hidden_at[path].number for path in group.hidden_paths]
                 for number in numbers:
                     components.join(numbers[0], number)
         return components.parts(), blocked

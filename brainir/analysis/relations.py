@@ -280,7 +280,6 @@ class _Builder:
         self.operations = operations
         self.scan = operations.scan
         self.groups = groups
-        self.hidden = {each.path: each for each in self.scan.states.hidden}
         self.group_of = {path: group.index for group in groups for path in group.hidden_paths}
         self.flows: dict[tuple[int, ...], DependenceFlow] = {}
 
@@ -288,7 +287,7 @@ class _Builder:
         scan, function = self.scan, self.scan.function
         how = tuple(self._how(operation))
         connected = tuple(path for path, way in how if way != "through")
-        targets = [self.hidden[path].new for path in connected]
+        targets = [scan.states.hidden_at[path].new for path in connected]
         y_to_hidden, tail_invars = extract(
             f"y_to_hidden_{index}", function, scan.program, [operation.y], targets, cut=scan.cut
         )
@@ -333,7 +332,7 @@ class _Builder:
             yield path, "both" if direct and through else "direct" if direct else "through"
 
     def _tail(self, y_to_hidden: Program, y: Value, connected: tuple[StatePath, ...]) -> Tail:
-        hidden = [self.hidden[path] for path in connected]
+        hidden = [self.scan.states.hidden_at[path] for path in connected]
         if y.shape not in self.flows:
             self.flows[y.shape] = flow_from(self.scan.program, Source(y.shape))
         shapes = [each.kind.shape for each in hidden]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ..ir.errors import AnalysisError
@@ -19,8 +20,9 @@ __all__ = ["HiddenLeaf", "ParamLeaf", "StepStates"]
 
 @dataclass(frozen=True, slots=True)
 class HiddenLeaf:
-    """A hidden state: its record, and the names of its old and new value in the entry."""
+    """A hidden state: its place among them, its record, and the names of its old and new value in the entry."""
 
+    number: int
     state: State
     old: str
     new: str
@@ -61,7 +63,7 @@ class ParamLeaf:
         return self.state.path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepStates:
     """The states of a step by role, in state order.
 
@@ -75,6 +77,11 @@ class StepStates:
     hidden: tuple[HiddenLeaf, ...]
     params: tuple[ParamLeaf, ...]
     others: tuple[tuple[State, tuple[Value, ...], tuple[Value, ...]], ...]
+
+    @functools.cached_property
+    def hidden_at(self) -> dict[StatePath, HiddenLeaf]:
+        """The hidden states by path."""
+        return {leaf.path: leaf for leaf in self.hidden}
 
     @property
     def sources(self) -> list[Source]:
@@ -106,7 +113,7 @@ def _read(program: Program) -> StepStates:
                     "step; a state must keep shape and element type: convert the new value first"
                 )
         if state.role == "hidden":
-            hidden.append(_hidden(state, old, new))
+            hidden.append(_hidden(len(hidden), state, old, new))
         elif state.role == "param":
             if any(before.name != after.name for before, after in zip(old, new, strict=True)):
                 raise AnalysisError(
@@ -120,7 +127,7 @@ def _read(program: Program) -> StepStates:
     return StepStates(tuple(hidden), tuple(params), tuple(others))
 
 
-def _hidden(state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> HiddenLeaf:
+def _hidden(number: int, state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> HiddenLeaf:
     if len(old) != 1:
         raise AnalysisError(
             f"hidden state {format_path(state.path)} has {len(old)} leaves; a hidden state must be one array: "
@@ -132,4 +139,4 @@ def _hidden(state: State, old: tuple[Value, ...], new: tuple[Value, ...]) -> Hid
             f"grouped state {format_path(state.path)} holds {state.num_state} states, "
             f"but its last axis does not: {kind}"
         )
-    return HiddenLeaf(state, old[0].name, new[0].name, kind)
+    return HiddenLeaf(number, state, old[0].name, new[0].name, kind)

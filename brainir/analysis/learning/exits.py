@@ -162,7 +162,6 @@ class _Rewriter:
         self.function: Function = scan.function
         self.nodes: list[Node] = []
         self.added: dict[tuple[str, int], str] = {}
-        self.numbers = {leaf.path: number for number, leaf in enumerate(scan.states.hidden)}
         self.new: dict[str, tuple[int, HiddenLeaf]] = {}
         self.old: dict[str, tuple[int, HiddenLeaf]] = {}
         for place, cluster in enumerate(clusters):
@@ -272,7 +271,7 @@ class _Rewriter:
                 self.nodes.append(Binary(op="add", inputs=inputs, outputs=outputs, types=types))
 
     def _input(self, kind: Literal["exit", "entry"], leaf: HiddenLeaf) -> str:
-        place = kind, self.numbers[leaf.path]
+        place = kind, leaf.number
         if place not in self.added:
             self.added[place] = fresh_name(f"{kind}.{leaf.old}", self.taken)
         return self.added[place]

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 from ...ir.errors import AnalysisError
-from ...ir.model import StatePath
 from ...ir.program import Program
 from ...ir.types import is_literal
 from ..facts import Facts
 from ..groups import HiddenGroup, groups_of
 from ..slicing import flat_interface
-from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
+from .adding import add_apart
 from .backward import check_backward
 from .complex_states import check_complex
 from .exits import ExitForm, exit_form
@@ -161,7 +160,7 @@ def plan_learning(
             f"{program.entry!r} is a plain function: it does not say what its states and parameters are; "
             "lower it with lower_module or lower_step"
         )
-    scan = repeat_weights(WeightScan.of(program))
+    scan = repeat_weights(add_apart(WeightScan.of(program)))
     for role, found in (("hidden state", scan.states.hidden), ("parameter", scan.states.params)):
         if not found:
             raise AnalysisError(f"{program.entry!r} has no {role}, so there is nothing to learn online")
@@ -175,7 +174,6 @@ class _Planner:
         self.window = window
         self.unread = unread
         self.hidden = scan.states.hidden
-        self.numbers = {leaf.path: number for number, leaf in enumerate(self.hidden)}
         self.terms = find_terms(scan)
         self.groups = groups_of(scan)
         self.clusters = clusters_of(scan, self.groups)
@@ -228,7 +226,7 @@ class _Planner:
 
     def _exit_form(self, covered: Collection[tuple[str, int]]) -> ExitForm:
         clusters = [
-            [self._leaf(path) for index in cluster for path in self.groups[index].hidden_paths]
+            [self.scan.states.hidden_at[path] for index in cluster for path in self.groups[index].hidden_paths]
             for cluster in self.clusters
         ]
         products = {index for term in self.terms if term.form == "product" for index in term.node_indices[1:]}
@@ -242,11 +240,8 @@ class _Planner:
         ends = (*(leaf.new for leaf in hidden), *self.scan.results)
         check_backward(self.scan.function, (*learned, *(leaf.old for leaf in hidden)), ends)
 
-    def _leaf(self, path: StatePath) -> HiddenLeaf:
-        return self.hidden[self.numbers[path]]
-
     def _group(self, group: HiddenGroup, form: ExitForm) -> GroupPlan:
-        members = [self._leaf(path) for path in group.hidden_paths]
+        members = [self.scan.states.hidden_at[path] for path in group.hidden_paths]
         slots = tuple(
             (place, component)
             for place, member in enumerate(members)
@@ -256,7 +251,7 @@ class _Planner:
         known = group.jacobian_structure
         rows = [known.number(members[place].path, component) for place, component in slots]
         jacobian = tuple(tuple(derivative_of(known.at(row, column)) for column in rows) for row in rows)
-        numbers = tuple(self.numbers[path] for path in group.hidden_paths)
+        numbers = tuple(member.number for member in members)
         every = tuple(range(len(slots)))
         signal = [
             every if self.window else tuple(slot for slot in every if numbers[slots[slot][0]] in ends)

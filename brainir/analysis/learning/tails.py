@@ -107,7 +107,6 @@ def find_tails(
     terms: Sequence[Term],
 ) -> Iterator[tuple[int, int, tuple[Tail, ...] | Untraced]]:
     """Yield, for each term and cluster that it reaches, its tails, or why no trace can follow it there."""
-    hidden = {leaf.path: leaf for leaf in scan.states.hidden}
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
     for number, term in enumerate(terms):
         for place, cluster in enumerate(clusters):
@@ -115,8 +114,7 @@ def find_tails(
             stop = {*scan.leaves} - news[place]
             stop |= set().union(*(each for other, each in enumerate(news) if other != place))
             stop.discard(term.y.name)
-            members = {index: [hidden[path] for path in groups[index].hidden_paths] for index in cluster}
-            found = [_tail(scan, number, term, groups[index], members[index], stop) for index in cluster]
+            found = [_tail(scan, number, term, groups[index], stop) for index in cluster]
             if "mixing" in found:
                 yield number, place, "mixing"
             elif tails := tuple(each for each in found if isinstance(each, Tail)):
@@ -125,11 +123,9 @@ def find_tails(
                 yield number, place, "flat"
 
 
-def _tail(
-    scan: WeightScan, number: int, term: Term, group: HiddenGroup, members: Sequence[HiddenLeaf], stop: set[str]
-) -> Tail | Untraced | None:
+def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: set[str]) -> Tail | Untraced | None:
     """Return the tail of a term in a group, or why no trace can follow it; None if it does not reach the group."""
-    y = term.y
+    y, members = term.y, [scan.states.hidden_at[path] for path in group.hidden_paths]
     name = f"tail_{number}_{group.index}"
     cut = scan.cut - {y.name}
     whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
