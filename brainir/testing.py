@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
@@ -13,6 +14,7 @@ from .ir.diff import relabel
 from .ir.errors import AnalysisError, BrainIRError
 from .ir.files import file_path, load, save
 from .ir.model import StatePath
+from .ir.ops import SCHEMAS
 from .ir.printer import format_node, format_path
 from .ir.program import Program, require_program
 from .ir.types import TensorType
@@ -46,7 +48,7 @@ def assert_program(
     max_nodes : int, optional
         Most nodes in all functions together.
     no_ops : collection of str, or str
-        Operations that no function may have.
+        Operations that no function may have, by the names that a printed program has for them.
     max_bytes : int, optional
         Most bytes of constants.
     groups : int, or sequence of collections of paths, optional
@@ -59,8 +61,8 @@ def assert_program(
     ProgramCheckError
         Which is an ``AssertionError``; it names each budget that is exceeded, with the nodes behind it.
     AnalysisError
-        If groups or relations are asked for, and a state breaks the rules of a step, or if something else stands where
-        names or paths do.
+        If groups or relations are asked for, and a state breaks the rules of a step, if something else stands where
+        names or paths do, or if no operation has a name in `no_ops`, which would allow everything in silence.
     """
     require_program(program)
     problems = [*_size_problems(program, max_nodes, max_bytes), *_op_problems(program, _each(no_ops))]
@@ -85,6 +87,12 @@ def _size_problems(program: Program, max_nodes: int | None, max_bytes: int | Non
 
 
 def _op_problems(program: Program, no_ops: Collection[str]) -> Iterable[str]:
+    known = [op for schema in SCHEMAS for op in schema.ops()]
+    for name in no_ops:
+        if name not in known:
+            close = ", ".join(difflib.get_close_matches(str(name), known))
+            hint = f"is {close} meant?" if close else "a printed program and docs/primitives.md have their names"
+            raise AnalysisError(f"no_ops: no operation is called {name!r}; {hint}")
     found = [
         f"{function.name}: {format_node(node)}" + (f"  # {node.source}" if node.source else "")
         for function in program.functions

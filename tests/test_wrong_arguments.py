@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import brainir
@@ -111,6 +112,18 @@ def test_one_thing_in_place_of_several_is_refused_with_what_is_expected() -> Non
         brainir.to_callable(PROGRAM, externals=lambda x: x)  # type: ignore[arg-type]
     with pytest.raises(AnalysisError, match="a list of names or of paths was expected, not 3"):
         assert_program(PROGRAM, no_ops=3)  # type: ignore[arg-type]
+
+
+def test_a_budget_for_what_is_no_operation_is_refused() -> None:
+    with pytest.raises(AnalysisError, match=r"no operation is called 'dot_generl'; is dot_general\b.* meant\?"):
+        assert_program(PROGRAM, no_ops=["sort", "dot_generl"])
+
+
+def test_a_value_is_asked_for_by_its_name_or_as_module_info_gives_it() -> None:
+    dependence = brainir.position_dependence(PROGRAM)
+    (value,) = brainir.module_info(PROGRAM).hidden_outvars
+    assert dependence.of(value, "h") == dependence.of(value.name, "h") == "elementwise"
+    np.testing.assert_array_equal(dependence.index_map(value, "h"), dependence.index_map(value.name, "h"))
 
 
 def test_what_is_no_name_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..ir.collector import collector_paused
 from ..ir.model import StatePath
@@ -10,7 +10,7 @@ from ..ir.node import Node
 from ..ir.ops import Scan, While
 from ..ir.printer import format_path
 from ..ir.program import Program, require_program
-from .bit_sets import bits
+from .bit_sets import bits, union
 from .diagnostics import Diagnostic, FindingName, diagnostic
 from .facts import format_paths
 from .routes import has_derivative, reached_by_derivatives, route
@@ -152,19 +152,15 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
     for number, (_, old, _) in enumerate(others, start=1):
         marks.update({value.name: 1 << number for value in old})
     found = reached_by_derivatives(scan.function, marks)
-    ends = {hidden.new for hidden in scan.states.hidden} | {*scan.results}
-    used = 0
-    for name in ends:
-        used |= found.get(name, 0)
-    fed = dict.fromkeys(range(1, len(others) + 1), 0)
-    for number, (_, _, new) in enumerate(others, start=1):
-        for value in new:
-            fed[number] |= found.get(value.name, 0)
-    credit = {number for number, mask in fed.items() if mask & 1}
-    while more := {number for number, mask in fed.items() if number not in credit and credit & {*bits(mask)}}:
-        credit |= more
-    carried = _carried(fed, used)
-    for number in sorted(credit & carried):
+    fed = [
+        (source, number)
+        for number, (_, _, new) in enumerate(others, start=1)
+        for source in bits(union(found, [value.name for value in new]))
+    ]
+    used = bits(union(found, [*(hidden.new for hidden in scan.states.hidden), *scan.results]))
+    credited = _closed([0], fed)
+    carried = _closed(used, [(number, source) for source, number in fed])
+    for number in sorted((credited & carried) - {0}):
         path = others[number - 1][0].path
         message = (
             f"{format_path(path)} is not a hidden state, but its new value depends on hidden states or "
@@ -173,18 +169,12 @@ def _recurrences(scan: WeightScan) -> Iterator[Diagnostic]:
         yield diagnostic("recurrence_through_other_state", message, path=path)
 
 
-def _carried(fed: dict[int, int], used: int) -> set[int]:
-    """Return the states whose old value reaches a hidden state or the result, now or later."""
-    carried = {number for number in fed if used >> number & 1}
-    while more := {
-        source
-        for number, mask in fed.items()
-        if number in carried
-        for source in bits(mask)
-        if source in fed and source not in carried
-    }:
-        carried |= more
-    return carried
+def _closed(start: Iterable[int], steps: Sequence[tuple[int, int]]) -> set[int]:
+    """Return the numbers that any number of steps leads to."""
+    found = set(start)
+    while more := {after for before, after in steps if before in found} - found:
+        found |= more
+    return found
 
 
 def _states(scan: WeightScan) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from ..ir.errors import AnalysisError
 from ..ir.kept import keep
 from ..ir.model import StatePath
 from ..ir.printer import format_path
-from ..ir.program import Function, Program, require_program
+from ..ir.program import Function, Program, Value, require_program
 from ..ir.wording import counted
 from .bit_sets import bits
 from .dependence.flow import DependenceFlow
@@ -83,17 +83,19 @@ class PositionDependence(Facts):
             raise AnalysisError(f"{path!r} is not a hidden state; their paths are {known}")
         return number
 
-    def _check(self, value: str) -> None:
-        if value not in self.program.entry_function.value_types:
-            raise AnalysisError(f"the entry {self.program.entry!r} has no value {value!r}")
+    def _name(self, value: Value | str) -> str:
+        name = value.name if isinstance(value, Value) else value
+        if name not in self.program.entry_function.value_types:
+            raise AnalysisError(f"the entry {self.program.entry!r} has no value {name!r}")
+        return name
 
-    def of(self, value: str, path: StatePath | str) -> Verdict:
+    def of(self, value: Value | str, path: StatePath | str) -> Verdict:
         """Return how a value depends on the old value of a hidden state.
 
         Parameters
         ----------
-        value : str
-            Name of a value of the entry function.
+        value : Value or str
+            A value of the entry function, as :func:`module_info` gives them, or its name.
         path : tuple of str and int, or str
             Path of the hidden state, or how it prints: its keys with dots between them.
 
@@ -109,10 +111,9 @@ class PositionDependence(Facts):
             If there is no such value or hidden state.
         """
         number = self._number(path)
-        self._check(value)
-        return self._flow[2].get(value, NOTHING).verdict(number)
+        return self._flow[2].get(self._name(value), NOTHING).verdict(number)
 
-    def index_map(self, value: str, path: StatePath | str) -> IndexMap | None:
+    def index_map(self, value: Value | str, path: StatePath | str) -> IndexMap | None:
         """Return which position of a hidden state feeds each element of a value.
 
         Returns
@@ -130,7 +131,8 @@ class PositionDependence(Facts):
         if self.of(value, path) != "elementwise":
             return None
         function, flow, known = self._flow
-        (only,) = flow.maps(known[value], self._number(path), function.type_of(value).shape)
+        name = self._name(value)
+        (only,) = flow.maps(known[name], self._number(path), function.type_of(name).shape)
         return only
 
     def __repr__(self) -> str:
@@ -154,8 +156,8 @@ def position_dependence(program: Program) -> PositionDependence:
     """Find how every value of the entry depends on the old value of every hidden state.
 
     Exact for structural operations: a value that is transposed, reshaped, cut and joined again still knows,
-    for each of its elements, the position it came from. Matrix products with a parameter always mix, as does
-    control flow.
+    for each of its elements, the position it came from. Matrix products with a parameter always mix, as does what
+    decides which branch is taken or how often a loop runs.
 
     Parameters
     ----------

@@ -165,22 +165,26 @@ def _role(state: Any) -> Role:
 
 def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exception | None = None) -> None:
     """Check that a state keeps the pytree structure and the units of its value."""
+    if change := _structure_change(path, old, new):
+        raise StateError(
+            f"state {format_path(path)} ({type(state).__name__}) changes {change} in the step; "
+            "give the new value the unit and structure of the old one, or initialise the state with those of the new"
+        ) from cause
+
+
+def _structure_change(path: StatePath, old: Any, new: Any) -> str | None:
+    """Return what differs between two values of a state in pytree structure or unit, if anything does."""
     kept: Any = jax.tree.structure(old)
     if kept == jax.tree.structure(new):
-        return
+        return None
     reader = TreeReader()
     before, after = (reader.read(value, format_path(path)) for value in (old, new))
     if reader.is_same(before, after):
-        return
+        return None
     units = [[leaf.unit or "none" for _, leaf in leaf_paths(tree)] for tree in (before, after)]
     if len(units[0]) == len(units[1]) and units[0] != units[1]:
-        what = f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
-    else:
-        what = f"its structure from {format_tree(before)} to {format_tree(after)}"
-    raise StateError(
-        f"state {format_path(path)} ({type(state).__name__}) changes {what} in the step; "
-        "give the new value the unit and structure of the old one, or initialise the state with those of the new"
-    ) from cause
+        return f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
+    return f"its structure from {format_tree(before)} to {format_tree(after)}"
 
 
 def _states_first(jaxpr: OpenJaxpr, states: Sequence[State], num_inputs: int) -> OpenJaxpr:
@@ -266,24 +270,27 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
     ------
     StateError
         If a path is not a state of the program, a state that the step writes is missing, or a value has another
-        structure, shape or dtype than the program was lowered for. Nothing is written then.
+        structure, unit, shape or dtype than the program was lowered for. Nothing is written then.
     """
     require_program(program)
     matched = _matched(module, program)
     unknown = [path for path in states if path not in matched]
     if unknown:
-        raise StateError(f"{format_path(unknown[0])} is not a state of program {program.entry!r}")
+        known = ", ".join(map(repr, matched))
+        raise StateError(
+            f"{format_path(unknown[0])} is not a state of program {program.entry!r}; its states are {known}"
+        )
     missing = [state.path for state in program.interface.states if state.returned and state.path not in states]
     if missing:
         raise StateError(f"no value is given for state {format_path(missing[0])}")
     for state, leaves in program.state_inputs():
         if state.path in states:
-            _check_value(state, states[state.path], leaves)
+            _check_value(state, states[state.path], leaves, matched[state.path].value)
     for path, value in states.items():
         matched[path].value = value
 
 
-def _check_value(state: State, value: Any, leaves: Sequence[Value]) -> None:
+def _check_value(state: State, value: Any, leaves: Sequence[Value], held: Any) -> None:
     """Refuse a value that the program does not take, which would otherwise be found in a later step."""
     found = [str(tensor_type(leaf)).lstrip("~") for leaf in jax.tree.leaves(jax.eval_shape(lambda: value))]
     wanted = [leaf.type.lstrip("~") for leaf in leaves]
@@ -291,6 +298,10 @@ def _check_value(state: State, value: Any, leaves: Sequence[Value]) -> None:
         raise StateError(
             f"the value for state {format_path(state.path)} is {', '.join(found) or 'empty'}, but the program was "
             f"lowered for {', '.join(wanted) or 'an empty one'}; convert it, or lower the module again"
+        )
+    if change := _structure_change(state.path, held, value):
+        raise StateError(
+            f"the value for state {format_path(state.path)} would change {change}; give it as read_states does"
         )
 
 

@@ -276,6 +276,34 @@ def test_write_states_refuses_what_the_program_does_not_take(value: Any) -> None
     assert cell.h.value is before
 
 
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [(X, "its unit from mV to none"), (X * u.mA, "its unit from mV to mA"), ([X * u.mV], "its structure from")],
+)
+def test_write_states_refuses_another_unit_or_structure_than_the_state_has(value: Any, change: str) -> None:
+    cell = Cell(nothing)
+    cell.h.value = before = X * u.mV
+    program = brainir.lower_module(cell, X)
+    with pytest.raises(brainir.BrainIRError, match=f"the value for state h would change {change}"):
+        brainir.write_states(cell, program, {("h",): value})
+    assert cell.h.value is before
+
+
+def test_write_states_takes_a_unit_by_any_of_its_names() -> None:
+    cell = Cell(nothing)
+    cell.h.value = X * u.pA
+    program = brainir.lower_module(cell, X)
+    brainir.write_states(cell, program, {("h",): 2.0 * X * (u.mV * u.nS)})
+    assert_same_bits(cell.h.value.to_decimal(u.pA), 2.0 * X)
+
+
+def test_a_path_that_is_no_state_is_answered_with_those_that_are() -> None:
+    cell = Cell(nothing)
+    program = brainir.lower_module(cell, X)
+    with pytest.raises(brainir.BrainIRError, match=r"its states are \('h',\)"):
+        brainir.write_states(cell, program, {"h": X})
+
+
 def test_a_state_outside_the_module_graph_gets_a_made_up_path_and_a_clear_error() -> None:
     stranger = brainstate.ShortTermState(jnp.float32(1))
 
