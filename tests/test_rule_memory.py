@@ -14,7 +14,7 @@ from jax.interpreters import ad, mlir
 
 import brainir
 from brainir.frontend.memory.latest import Latest
-from brainir.frontend.memory.rules import RULES
+from brainir.frontend.memory.rules import LOWERED_RULES
 from tests.compare import assert_same_bits
 
 X = jnp.array([-0.7, 0.2, 1.5])
@@ -23,7 +23,7 @@ SLOPE = 0.5
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> None:
-    RULES.clear()
+    LOWERED_RULES.clear()
 
 
 class Settings:
@@ -210,7 +210,7 @@ def test_rule_in_the_gradient_of_a_loop_is_traced_once(capsys: pytest.CaptureFix
 def test_program_is_the_same_whether_its_rules_were_remembered_or_not(fn: Any) -> None:
     first = brainir.lower(fn, X)
     assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(first)
-    RULES.clear()
+    LOWERED_RULES.clear()
     brainir.lower(lambda x: counted(jax.nn.relu(clipped(spike_with(0.3)(x), 1.0))), X)
     assert brainir.dumps(brainir.lower(fn, X)) == brainir.dumps(first)
     assert_same_bits(gradient(first), jax.grad(lambda x: fn(x).sum())(X))
@@ -491,7 +491,7 @@ def test_a_rule_that_calls_the_host_is_traced_once_and_names_it_as_its_program_d
     ]
     fresh = []
     for fn in programs:
-        RULES.clear()
+        LOWERED_RULES.clear()
         fresh.append(brainir.dumps(brainir.lower(fn, X)))
     assert ['"call_1"' in text for text in fresh] == [False, True, True, True]
     brainir.lower(lambda x: calling(2.0)(calling(3.0)(x)), X)

@@ -311,6 +311,21 @@ def test_a_rule_in_a_while_loop_is_stored_for_what_the_loop_can_perturb() -> Non
     assert case.perturbed == (1, 4)
 
 
+def test_a_rule_that_refuses_an_operand_that_nothing_moves_says_so() -> None:
+    @jax.custom_jvp
+    def still(x: Any) -> Any:
+        return jnp.sin(x)
+
+    def rule(primals: Any, tangents: Any) -> tuple[Any, Any]:
+        assert isinstance(tangents[0], SymbolicZero)
+        return still(*primals), tangents[0]
+
+    still.defjvp(rule, symbolic_zeros=True)
+    program = brainir.lower(lambda x: still(jnp.ones(3)) + x, X)
+    (node,) = (node for node in program.entry_function.nodes if node.op == "no_derivative")
+    assert "refuses some operands" in node.reason
+
+
 def test_the_verifier_wants_one_case_that_covers_the_others() -> None:
     program = brainir.lower(pushed, X, Y)
     (node,) = program.entry_function.nodes

@@ -53,6 +53,14 @@ class Lowering:
         What cannot be lowered.
     externals : ExternalNames
         What is called on the host.
+    memory : Remembering
+        What was lowered in other programs.
+    nested : NestedFunctions
+        The functions by the jaxprs that they come from.
+    rules : RuleLowering
+        What equations run by rules.
+    foreign : ForeignPrimitives
+        Primitives of other packages.
     roots : Roots
         What is differentiated by itself, and open.
     in_region : bool

@@ -166,8 +166,8 @@ def traced_rules(
     """
     try:
         rules = trace()
-    except (RecursionError, UnsupportedError):
-        raise  # that Python's stack is full, or what a parameter holds, says nothing of the rule
+    except (RecursionError, UnsupportedError, RefusedError):
+        raise  # that Python's stack is full, or what a parameter holds, says nothing of the rule; the last says it all
     except Exception as error:  # a rule raises whatever it was written to raise
         if covering is not None:
             return traced_rules(function, covering)

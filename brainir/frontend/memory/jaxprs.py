@@ -19,7 +19,7 @@ from ...ir.sharing import reachable_functions
 from .alive import WhileAlive
 from .functions import written_form
 
-__all__ = ["LOWERED", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
+__all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -131,5 +131,5 @@ class LoweredJaxpr:
     settings: Hashable
 
 
-LOWERED: WhileAlive[LoweredJaxpr | None] = WhileAlive()
+LOWERED_JAXPRS: WhileAlive[LoweredJaxpr | None] = WhileAlive()
 """What the jaxprs that were met, and are alive, were lowered to last; None where that is not known."""

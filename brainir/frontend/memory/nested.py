@@ -11,7 +11,7 @@ from ...ir.program import Function
 from .. import jax_compat
 from ..derivatives.jax_rules import made_of
 from ..table import Table
-from .jaxprs import LOWERED, LoweredFunctions, LoweredJaxpr, Octets, Rule
+from .jaxprs import LOWERED_JAXPRS, LoweredFunctions, LoweredJaxpr, Octets, Rule
 from .remembering import Remembering
 
 __all__ = ["NestedFunctions"]
@@ -115,11 +115,11 @@ class NestedFunctions:
         jaxpr = jax_compat.kept_jaxpr(closed)
         if id(jaxpr) in self.met:
             return
-        if jaxpr not in LOWERED:
-            LOWERED.keep(jaxpr, None)
+        if jaxpr not in LOWERED_JAXPRS:
+            LOWERED_JAXPRS.keep(jaxpr, None)
             if not is_kept:
                 return
-        known = LOWERED.find(jaxpr)
+        known = LOWERED_JAXPRS.find(jaxpr)
         taken = known is not None and self._holds(known, wanted) and self._table.take(known)
         self.kept[id(jaxpr)] = not taken
         if known is not None and taken:
@@ -142,7 +142,7 @@ class NestedFunctions:
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in kept], wanted, rules)
         for met in kept if together.can_be_kept() else ():
-            LOWERED.keep(met.jaxpr, LoweredJaxpr(names[met.name], together, met.depends, self._settings()))
+            LOWERED_JAXPRS.keep(met.jaxpr, LoweredJaxpr(names[met.name], together, met.depends, self._settings()))
 
     def _holds(self, known: LoweredJaxpr, wanted: str) -> bool:
         return (

@@ -18,7 +18,7 @@ from ..keys.function_keys import FunctionKeys
 from ..keys.key import Key
 from ..keys.wrapped import UnknownBehaviourError
 from ..rules import Attributes
-from .rules import RULES, LoweredRules
+from .rules import LOWERED_RULES, LoweredRules
 from .settings import settings
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Remembering:
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
         """
-        found = RULES.find(key)
+        found = LOWERED_RULES.find(key)
         if found is None:
             inner = lowering.apart()
             found = _lowered_rules(lower(inner), inner)
@@ -108,7 +108,7 @@ class Remembering:
             if not found.can_be_kept():
                 self._own.add(key)
             elif not inner.problems:
-                RULES.keep(key, found)
+                LOWERED_RULES.keep(key, found)
         if found.externals:
             self._own.add(key)
         called = {name: lowering.externals.named(external) for name, external in found.externals.items()}

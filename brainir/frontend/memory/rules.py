@@ -13,7 +13,7 @@ from ...ir.program import Function
 from ..externals import External
 from .latest import Latest
 
-__all__ = ["RULES", "LoweredRules"]
+__all__ = ["LOWERED_RULES", "LoweredRules"]
 
 _MOST_BYTES = 1 << 20
 
@@ -50,5 +50,5 @@ class LoweredRules:
         )
 
 
-RULES: Latest[LoweredRules] = Latest(1 << 10)
+LOWERED_RULES: Latest[LoweredRules] = Latest(1 << 10)
 """The rules that were used last; see :meth:`LoweredRules.can_be_kept`."""
