@@ -467,6 +467,13 @@ def long_short_term(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"h": new, "c": c}, new
 
 
+def dendrites(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    data = _joined(x, at.cut(jnp.tanh(h["v"])))
+    y = at.weigh("w", _product, data, p["w"]) + at.weigh("b", identity, None, p["b"])
+    v = 0.9 * h["v"] + jnp.tanh(y.reshape(*h["v"].shape, 2)).sum(axis=-1)
+    return {"v": v}, jnp.tanh(v)
+
+
 _W = (N_IN + N, N)
 _CASES = (
     OnlineModel("leaky", leaky, {"w": _W, "b": (N,), "out": (N, 2)}, {"v": (N,)}),
@@ -561,6 +568,10 @@ _CASES = (
     ),
     OnlineModel("gated", gated, {"z": _W, "bz": (N,), "r": _W, "h": _W, "bh": (N,)}, {"v": (N,)}),
     OnlineModel("long_short_term", long_short_term, {"w": (N_IN + N, 4 * N), "b": (4 * N,)}, {"h": (N,), "c": (N,)}),
+    *(
+        OnlineModel(name, dendrites, {"w": (N_IN + N, 2 * N), "b": (2 * N,)}, {"v": (*batch, N)}, (*batch, N_IN))
+        for name, batch in (("dendrites", ()), ("batched_dendrites", (BATCH,)))
+    ),
     OnlineModel(
         "batched_long_short_term",
         long_short_term,

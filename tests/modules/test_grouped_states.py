@@ -35,9 +35,25 @@ class Grouped(brainstate.nn.Module):
         return self.h.value[:, 0]
 
 
+class Compartments(Grouped):
+    """Two compartments of each of four neurons, each with a drive of its own, whose sum a further state sees."""
+
+    def __init__(self, update: Any) -> None:
+        super().__init__(update)
+        self.weight = brainstate.ParamState(array(3, 8, seed=1))
+        self.v = brainstate.HiddenState(jnp.zeros(4))
+
+    def update(self, x: Any) -> Any:
+        """Drive the compartments, and show what they add up to."""
+        self.h.value = self.rule(self.h.value, (x @ self.weight.value).reshape(4, 2))
+        self.v.value = 0.9 * self.v.value + jnp.sum(self.h.value, axis=-1)
+        return jnp.tanh(self.v.value)
+
+
+@pytest.mark.parametrize("kind", [Grouped, Compartments])
 @pytest.mark.parametrize("name", UPDATES)
-def test_coupled_members_are_learned_as_by_backpropagation_through_time(name: str) -> None:
-    module = Grouped(UPDATES[name])
+def test_coupled_members_are_learned_as_by_backpropagation_through_time(name: str, kind: type[Grouped]) -> None:
+    module = kind(UPDATES[name])
     program = brainir.lower_module(module, jnp.ones(3))
     learner = brainir.compile_learner(program, "d_rtrl", loss=lambda out, target: jnp.sum((out - target) ** 2))
     states = brainir.read_states(module, program)

@@ -136,9 +136,7 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     reached = [place for place in reached if members[place].kind.is_inexact]
     if not reached:
         return "flat"
-    if any(found[place] is None for place in reached):
-        return "mixing"
-    pairs = _pairs([(found[place] or (), members[place]) for place in reached], y.aval.size)
+    pairs = _pairs(found, members, reached, y.aval.size) or _together(whole, members, reached, y.aval.size)
     if pairs is None or (term.form == "product" and pairs[0] == "by_position"):
         return "mixing"
     program, invars = extract(
@@ -173,16 +171,18 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
 
 
 def _pairs(
-    found: Sequence[tuple[tuple[IndexMap, ...], HiddenLeaf]], size: int
+    found: Sequence[tuple[IndexMap, ...] | None], members: Sequence[HiddenLeaf], reached: Sequence[int], size: int
 ) -> tuple[Pairing, tuple[int, ...]] | None:
     """Pair elements of a result with positions; None if both sides see several of the other."""
     pairs: set[tuple[int, int]] = set()
-    positions = 0
-    for maps, member in found:
-        positions = member.source.size
+    positions = members[0].source.size
+    for place in reached:
+        maps = found[place]
+        if maps is None:
+            return None
         for each in maps:
             flat = each.reshape(-1)
-            at = np.arange(flat.size) // member.state.num_state
+            at = np.arange(flat.size) // members[place].state.num_state
             pairs.update(zip(flat[flat >= 0].tolist(), at[flat >= 0].tolist(), strict=True))
     elements, places = {j for j, _ in pairs}, {k for _, k in pairs}
     if size == positions and all(j == k for j, k in pairs):
@@ -194,3 +194,23 @@ def _pairs(
         table = {k: j for j, k in pairs}
         return "by_position", tuple(table.get(k, -1) for k in range(positions))
     return None
+
+
+def _together(
+    whole: Program, members: Sequence[HiddenLeaf], reached: Sequence[int], size: int
+) -> tuple[Pairing, tuple[int, ...]] | None:
+    """Pair with positions the elements of a result that lie as the members of a grouped state do.
+
+    Whatever becomes of those of one position, such as their sum, sees no other position.
+    """
+    positions = members[0].source
+    count, rest = divmod(size, positions.size or 1)
+    if rest or count < 2:
+        return None
+    flow = flow_from(whole, Source(positions.shape, count))
+    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
+    pairs = _pairs(found, members, reached, positions.size)
+    if pairs is None or pairs[0] == "by_position":
+        return None
+    places = pairs[1] or range(positions.size)
+    return "by_result", tuple(place for place in places for _ in range(count))
