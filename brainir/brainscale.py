@@ -21,8 +21,9 @@ from .analysis import (
     module_info,
 )
 from .frontend.module import lower_module
-from .ir.errors import BrainIRError
+from .ir.errors import AnalysisError, BrainIRError
 from .ir.model import StatePath
+from .ir.program import Program
 
 __all__ = [
     "ALIF_STPExpCu_Dense_Layer",
@@ -56,9 +57,15 @@ def extract_module_info(model: Any, *args: Any, **kwargs: Any) -> ModuleInfo:
     return module_info(lower_module(model, *args, **kwargs))
 
 
+def _program(minfo: ModuleInfo) -> Program:
+    if not isinstance(minfo, ModuleInfo):
+        raise AnalysisError(f"minfo is what extract_module_info gives, not {type(minfo).__name__}")
+    return minfo.closed_jaxpr
+
+
 def find_hidden_groups_from_minfo(minfo: ModuleInfo) -> Groups:
     """Return the hidden groups, and the group of each hidden state by path."""
-    groups = find_hidden_groups(minfo.closed_jaxpr)
+    groups = find_hidden_groups(_program(minfo))
     return groups, {path: group for group in groups for path in group.hidden_paths}
 
 
@@ -79,7 +86,7 @@ def find_hidden_param_op_relations_from_minfo(
         As :func:`find_hidden_groups_from_minfo` gives it; it follows from `minfo` and need not be given.
     """
     del hid_path_to_group
-    return find_hidden_param_op_relations(minfo.closed_jaxpr)
+    return find_hidden_param_op_relations(_program(minfo))
 
 
 def find_hidden_param_op_relations_from_module(
@@ -91,7 +98,7 @@ def find_hidden_param_op_relations_from_module(
 
 def add_hidden_perturbation_from_minfo(minfo: ModuleInfo) -> HiddenPerturbation:
     """Return the program with a perturbation added to the new value of each hidden state."""
-    return add_hidden_perturbation(minfo.closed_jaxpr)
+    return add_hidden_perturbation(_program(minfo))
 
 
 def add_hidden_perturbation_in_module(model: Any, *args: Any, **kwargs: Any) -> HiddenPerturbation:

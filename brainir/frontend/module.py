@@ -273,6 +273,8 @@ def write_states(module: Any, program: Program, states: Mapping[StatePath, Any])
         structure, unit, shape or dtype than the program was lowered for. Nothing is written then.
     """
     require_program(program)
+    if not isinstance(states, Mapping):
+        raise StateError(f"states is a dict from path to value, as read_states gives it, not {type(states).__name__}")
     matched = _matched(module, program)
     unknown = [path for path in states if path not in matched]
     if unknown:

@@ -33,11 +33,21 @@ class Model(BaseModel):
         A list becomes a tuple.
         """
         copied = super().model_copy(update=_fixed(update) if update else None, deep=deep)
-        fields = type(self).model_fields
-        if update and len(copied.__dict__) > len(fields):
-            for name in copied.__dict__.keys() - fields.keys():
-                del copied.__dict__[name]
+        if update:
+            _leave_fields(copied)
         return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy with the same fields, which never change, and without what was worked out from them."""
+        copied = self.__copy__()
+        _leave_fields(copied)
+        return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return what is pickled: the fields, without what was worked out from them, which is found again."""
+        fields = type(self).model_fields
+        held = {name: value for name, value in self.__dict__.items() if name in fields}
+        return {**super().__getstate__(), "__dict__": held}
 
     @classmethod
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
@@ -66,6 +76,14 @@ class Model(BaseModel):
         """
         record: Self = cls.__pydantic_validator__.validate_python(fields)
         return record
+
+
+def _leave_fields(record: Model) -> None:
+    """Forget what was worked out from the fields of a record."""
+    fields = type(record).model_fields
+    if len(record.__dict__) > len(fields):
+        for name in record.__dict__.keys() - fields.keys():
+            del record.__dict__[name]
 
 
 def _fixed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The analyses of brainstate modules: the guide's results, and the known counts of the models."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import brainir
+from brainir import brainscale
 from brainir.analysis import relation_diagnostics
 from brainir.ir.program import Program
 from tests.models import MODELS, N_IN, N_REC
@@ -142,3 +144,16 @@ def _last_state(program: Program) -> Any:
     info = brainir.module_info(program)
     places = {name: index for index, node in enumerate(program.entry_function.nodes) for name in node.outputs}
     return max(info.hidden_paths, key=lambda path: places.get(info.hidden_path_to_outvar[path].name, -1))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        brainscale.find_hidden_groups_from_minfo,
+        lambda given: brainscale.find_hidden_param_op_relations_from_minfo(given, {}),
+        brainscale.add_hidden_perturbation_from_minfo,
+    ],
+)
+def test_what_is_no_module_information_is_refused(function: Callable[[Any], object]) -> None:
+    with pytest.raises(brainir.BrainIRError, match="minfo is what extract_module_info gives, not int"):
+        function(3)

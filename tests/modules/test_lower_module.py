@@ -304,6 +304,13 @@ def test_a_path_that_is_no_state_is_answered_with_those_that_are() -> None:
         brainir.write_states(cell, program, {"h": X})
 
 
+def test_something_else_than_states_by_path_is_not_written() -> None:
+    cell = Cell(nothing)
+    program = brainir.lower_module(cell, X)
+    with pytest.raises(brainir.BrainIRError, match="a dict from path to value, as read_states gives it, not NoneType"):
+        brainir.write_states(cell, program, None)  # type: ignore[arg-type]
+
+
 def test_a_state_outside_the_module_graph_gets_a_made_up_path_and_a_clear_error() -> None:
     stranger = brainstate.ShortTermState(jnp.float32(1))
 
