@@ -108,13 +108,11 @@ def find_tails(
 ) -> Iterator[tuple[int, int, tuple[Tail, ...] | Untraced]]:
     """Yield, for each term and cluster that it reaches, its tails, or why no trace can follow it there."""
     news = [{new.name for index in cluster for new in groups[index].hidden_outvars} for cluster in clusters]
+    # Other weights are terms of their own, even if they are made of the same parameters.
+    stops = [{*scan.leaves}.union(*news) - mine for mine in news]
     for number, term in enumerate(terms):
         for place, cluster in enumerate(clusters):
-            # Other weights are terms of their own, even if they are made of the same parameters.
-            stop = {*scan.leaves} - news[place]
-            stop |= set().union(*(each for other, each in enumerate(news) if other != place))
-            stop.discard(term.y.name)
-            found = [_tail(scan, number, term, groups[index], stop) for index in cluster]
+            found = [_tail(scan, number, term, groups[index], stops[place]) for index in cluster]
             if "mixing" in found:
                 yield number, place, "mixing"
             elif tails := tuple(each for each in found if isinstance(each, Tail)):
