@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from ..ir.canonical import outline
 from ..ir.program import Function
-from ..ir.sharing import equal_functions, reachable_functions
+from ..ir.sharing import equal_functions, reachable_functions, written_form
 from .memory.arrangement import ARRANGEMENTS, Arrangement
-from .memory.functions import content_key, known_function, written_alike, written_form
+from .memory.functions import content_key, known_function, written_alike
 from .memory.jaxprs import LoweredFunctions, LoweredJaxpr, Reached
 
 __all__ = ["Table", "identifier"]

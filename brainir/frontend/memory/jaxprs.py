@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ir.program import Function
-from ...ir.sharing import reachable_functions
+from ...ir.sharing import reachable_functions, written_form
 from .alive import WhileAlive
-from .functions import written_form
 
 __all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
 
@@ -45,7 +44,7 @@ class Reached:
 
     @functools.cached_property
     def forms(self) -> dict[Hashable, str]:
-        """The names of those that are no rules, by :func:`written_form`."""
+        """The names of those that are no rules, by :func:`~brainir.ir.sharing.written_form`."""
         return {written_form(part): name for name, part in self.functions.items() if name not in self.rules}
 
 
