@@ -217,7 +217,7 @@ def _upgrade(data: dict[str, Any], where: str) -> tuple[dict[str, Any], bool]:
     if written > SCHEMA_VERSION:
         raise FormatError(
             f"{where} was written by a newer brainir: it has version {written}, and this release reads up to "
-            f"{SCHEMA_VERSION}; upgrade with 'pip install -U brainir'"
+            f"{SCHEMA_VERSION}; update brainir to read it"
         )
     for version in range(written, SCHEMA_VERSION):
         try:
