@@ -306,6 +306,7 @@ if __name__ == "__main__":
         "spiking layers": function_workload(spiking_layers, spiking_network()),
         "transformer": function_workload(train_step, transformer()),
         "the guide's network": module_workload("ALIF_STPExpCu"),
+        "a cell of brainstate": module_workload("GRUCell"),
         "calls of jax.lax": function_workload(bare_chain, (jnp.ones(16), jnp.ones(16)), compiles=False),
         "jnp.linalg": function_workload(solutions, (jnp.eye(4), jnp.ones(4))),
         "jax.nn.relu alone": function_workload(jax.nn.relu, (jnp.ones(16),)),
