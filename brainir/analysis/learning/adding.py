@@ -38,9 +38,7 @@ def add_apart(scan: WeightScan) -> WeightScan:
     nodes: list[Node] = []
     for index, node in enumerate(function.nodes):
         nodes += _apart(node, taken) if index in onto else (node,)
-    found = WeightScan(scan.program.with_entry(function.replace(nodes=tuple(nodes))), opening=False)
-    found.rewrites = scan.rewrites
-    return found
+    return scan.rewritten(nodes)
 
 
 def _adds_onto_weight(scan: WeightScan, node: Node) -> bool:

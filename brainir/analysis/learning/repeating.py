@@ -46,9 +46,7 @@ def repeat_weights(scan: WeightScan) -> WeightScan:
         nodes.append(node if tuple(inputs) == node.inputs else node.replace(inputs=tuple(inputs)))
     if not repeated:
         return scan
-    found = WeightScan(scan.program.with_entry(function.replace(nodes=tuple(nodes))), opening=False)
-    found.rewrites = scan.rewrites
-    return found
+    return scan.rewritten(nodes)
 
 
 def _shorter(scan: WeightScan, meeting: Meeting) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -130,6 +131,13 @@ class WeightScan:
     def of(program: Program) -> WeightScan:
         """Return the scan of a program, made once and kept with it, as several analyses ask for it."""
         return kept(program, "_weight_scan", lambda: WeightScan(program))
+
+    def rewritten(self, nodes: Iterable[Node]) -> WeightScan:
+        """Return the scan of the program with other nodes in its flat entry."""
+        entry = self.function.replace(nodes=tuple(nodes))
+        found = WeightScan(self.program.with_entry(entry), opening=False)
+        found.rewrites = self.rewrites
+        return found
 
     def _meeting(self, index: int, node: Node, weights: tuple[str, ...], data: tuple[str, ...]) -> Meeting:
         how: How = "elementwise"
