@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .backend.divergence import first_divergence
     from .backend.source import save_source, to_source
     from .frontend.function import lower, lower_step
-    from .frontend.module import lower_module, read_states, write_states
+    from .frontend.module import lower_module
+    from .frontend.states import read_states, write_states
     from .ir.canonical import fingerprint
     from .ir.diff import relabel
     from .ir.errors import BrainIRError
@@ -60,7 +61,8 @@ _HOMES = {
     ".backend.divergence": ("first_divergence",),
     ".backend.source": ("save_source", "to_source"),
     ".frontend.function": ("lower", "lower_step"),
-    ".frontend.module": ("lower_module", "read_states", "write_states"),
+    ".frontend.module": ("lower_module",),
+    ".frontend.states": ("read_states", "write_states"),
     ".ir.canonical": ("fingerprint",),
     ".ir.diff": ("relabel",),
     ".ir.errors": ("BrainIRError",),

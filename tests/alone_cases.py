@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 import brainir
-from brainir.frontend.state_paths import module_states
+from brainir.frontend.states import module_states
 from tests.alone import Case
 from tests.programs import PROGRAMS_HERE
 

@@ -1,4 +1,4 @@
-"""brainstate modules to programs, and the values of their states."""
+"""brainstate modules to programs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
-from ..ir.printer import format_path, format_tree
-from ..ir.program import Program, Value, require_program
+from ..ir.printer import format_path
+from ..ir.program import Program
 from .entry import bind_arguments, build_program, check_state_types, strong
-from .jax_compat import OpenJaxpr, open_jaxpr, tensor_type
+from .jax_compat import OpenJaxpr, open_jaxpr
 from .jaxprs import has_unused, maps
-from .state_paths import module_states
+from .states import DEFAULT_RANDOM, module_states, structure_change
 from .trees import ResultReader, TreeReader
 
-__all__ = ["lower_module", "read_states", "write_states"]
-
-_DEFAULT_RANDOM: StatePath = ("brainstate", "random", "DEFAULT")
+__all__ = ["lower_module"]
 
 
 @collector_paused()
@@ -41,7 +39,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     -------
     Program
         With ``to_callable`` it becomes ``fn(states, *inputs, **kwargs) -> (new_states, out)``, where `states` is what
-        :func:`read_states` returns.
+        :func:`~brainir.read_states` returns.
 
     Raises
     ------
@@ -134,7 +132,7 @@ def _state_records(
         path = paths.get(id(state))
         reachable = path is not None
         if state is brainstate.random.DEFAULT:
-            path = _DEFAULT_RANDOM
+            path = DEFAULT_RANDOM
         elif path is None:
             path = ("_unreachable", strangers)
             strangers += 1
@@ -165,26 +163,11 @@ def _role(state: Any) -> Role:
 
 def _check_structure(path: StatePath, state: Any, old: Any, new: Any, cause: Exception | None = None) -> None:
     """Check that a state keeps the pytree structure and the units of its value."""
-    if change := _structure_change(path, old, new):
+    if change := structure_change(path, old, new):
         raise StateError(
             f"state {format_path(path)} ({type(state).__name__}) changes {change} in the step; "
             "give the new value the unit and structure of the old one, or initialise the state with those of the new"
         ) from cause
-
-
-def _structure_change(path: StatePath, old: Any, new: Any) -> str | None:
-    """Return what differs between two values of a state in pytree structure or unit, if anything does."""
-    kept: Any = jax.tree.structure(old)
-    if kept == jax.tree.structure(new):
-        return None
-    reader = TreeReader()
-    before, after = (reader.read(value, format_path(path)) for value in (old, new))
-    if reader.is_same(before, after):
-        return None
-    units = [[leaf.unit or "none" for _, leaf in leaf_paths(tree)] for tree in (before, after)]
-    if len(units[0]) == len(units[1]) and units[0] != units[1]:
-        return f"its unit from {', '.join(units[0])} to {', '.join(units[1])}"
-    return f"its structure from {format_tree(before)} to {format_tree(after)}"
 
 
 def _states_first(jaxpr: OpenJaxpr, states: Sequence[State], num_inputs: int) -> OpenJaxpr:
@@ -229,98 +212,3 @@ def _uninitialised(module: Any, error: AttributeError) -> Exception:
         f"{type(owner).__name__}{where} has no state {error.name!r}: its states are not initialised; "
         "call brainstate.nn.init_all_states(module) before lowering"
     )
-
-
-def read_states(module: Any, program: Program) -> dict[StatePath, Any]:
-    """Return the values of a module's states as the program of its step takes them.
-
-    Parameters
-    ----------
-    module : brainstate.nn.Module
-    program : Program
-        From :func:`lower_module`.
-
-    Returns
-    -------
-    dict
-        From path to value as the module holds it, quantities and pytrees included.
-
-    Raises
-    ------
-    StateError
-        If the module has no state under a path of the program.
-    """
-    require_program(program)
-    states = _matched(module, program)
-    return {path: state.value for path, state in states.items()}
-
-
-def write_states(module: Any, program: Program, states: Mapping[StatePath, Any]) -> None:
-    """Put new values into a module's states.
-
-    Parameters
-    ----------
-    module : brainstate.nn.Module
-    program : Program
-        From :func:`lower_module`.
-    states : mapping
-        As :func:`read_states` returns it. Parameters may be left out.
-
-    Raises
-    ------
-    StateError
-        If a path is not a state of the program, a state that the step writes is missing, or a value has another
-        structure, unit, shape or dtype than the program was lowered for. Nothing is written then.
-    """
-    require_program(program)
-    if not isinstance(states, Mapping):
-        raise StateError(f"states is a dict from path to value, as read_states gives it, not {type(states).__name__}")
-    matched = _matched(module, program)
-    unknown = [path for path in states if path not in matched]
-    if unknown:
-        known = ", ".join(map(repr, matched))
-        raise StateError(
-            f"{format_path(unknown[0])} is not a state of program {program.entry!r}; its states are {known}"
-        )
-    missing = [state.path for state in program.interface.states if state.returned and state.path not in states]
-    if missing:
-        raise StateError(f"no value is given for state {format_path(missing[0])}")
-    for state, leaves in program.state_inputs():
-        if state.path in states:
-            _check_value(state, states[state.path], leaves, matched[state.path].value)
-    for path, value in states.items():
-        matched[path].value = value
-
-
-def _check_value(state: State, value: Any, leaves: Sequence[Value], held: Any) -> None:
-    """Refuse a value that the program does not take, which would otherwise be found in a later step."""
-    found = [str(tensor_type(leaf)).lstrip("~") for leaf in jax.tree.leaves(jax.eval_shape(lambda: value))]
-    wanted = [leaf.type.lstrip("~") for leaf in leaves]
-    if found != wanted:
-        raise StateError(
-            f"the value for state {format_path(state.path)} is {', '.join(found) or 'empty'}, but the program was "
-            f"lowered for {', '.join(wanted) or 'an empty one'}; convert it, or lower the module again"
-        )
-    if change := _structure_change(state.path, held, value):
-        raise StateError(
-            f"the value for state {format_path(state.path)} would change {change}; give it as read_states does"
-        )
-
-
-def _matched(module: Any, program: Program) -> dict[StatePath, Any]:
-    if program.interface.kind != "module":
-        raise StateError(f"program {program.entry!r} is a {program.interface.kind}, it has no module states")
-    present = module_states(module)
-    present[_DEFAULT_RANDOM] = brainstate.random.DEFAULT
-    matched = {}
-    for state in program.interface.states:
-        if not state.reachable and state.path not in present:
-            raise StateError(
-                f"the step uses a {state.type} that the module graph does not lead to, so its value cannot be found; "
-                "make it an attribute of the module"
-            )
-        if state.path not in present:
-            listed = ", ".join(format_path(path) for path in present)
-            raise StateError(f"the module has no state {format_path(state.path)}; it has {listed}")
-        matched[state.path] = present[state.path]
-    return matched

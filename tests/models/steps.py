@@ -5,7 +5,7 @@ from typing import Any
 
 import brainstate
 
-from brainir.frontend.state_paths import module_states
+from brainir.frontend.states import module_states
 
 
 def pure_step(module: brainstate.nn.Module, inputs: tuple[Any, ...]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import brainir
-from brainir.frontend.state_paths import module_states
+from brainir.frontend.states import module_states
 from tests.models import MODELS
 from tests.quick_compile import quick_options
 
