@@ -22,6 +22,7 @@ from brainir.ir.node import Node, Traits
 from brainir.ir.ops import SCHEMAS, Binary, Call, Iota, Reduce, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
 from brainir.ir.serialization import dumps
+from brainir.ir.sharing import share_equal_functions
 from brainir.ir.verifier import verify
 
 from .strategies import (
@@ -119,6 +120,33 @@ def test_equal_functions_are_stored_once_also_when_only_their_callees_have_other
     shared = program_of(calls("f", "f"), outer[0], inner[0])
     assert canonicalize(copied) == canonicalize(shared)
     assert [f.name for f in canonicalize(copied).functions] == ["f0", "f1", "f2"]
+
+
+def shared_names(*functions: Function) -> list[str]:
+    """Return the names of the functions that are left when those equal to others are gone; the first is the entry."""
+    table = {each.name: each for each in functions}
+    return [each.name for each in share_equal_functions(table, functions[0].name)]
+
+
+def test_functions_are_shared_whether_they_are_written_alike_or_not() -> None:
+    first, alike = (function(neg("x", "y"), outputs=("y",), name=name) for name in ("h", "k"))
+    assert shared_names(calls("h", "k"), first, alike) == ["main", "h"]
+    assert shared_names(calls("h", "k"), first, function(neg("x", "z"), outputs=("z",), name="k")) == ["main", "h"]
+
+
+def test_functions_that_are_written_alike_but_for_a_hash_or_what_they_call_are_not_shared() -> None:
+    left_out = (Constant(name="c", type=f32((3,)), sha256=letter * 64) for letter in "ab")
+    hashes = (
+        function(neg("c", "y"), outputs=("y",), name=name, constants=(each,))
+        for name, each in zip("hk", left_out, strict=True)
+    )
+    assert shared_names(calls("h", "k"), *hashes) == ["main", "h", "k"]
+    inner = (
+        function(neg("x", "y"), neg(operand, "z"), outputs=("z",), name=name)
+        for name, operand in (("p", "y"), ("q", "x"))
+    )
+    outer = (calls(callee).named(name) for name, callee in (("h", "p"), ("k", "q")))
+    assert shared_names(calls("h", "k"), *outer, *inner) == ["main", "h", "p", "k", "q"]
 
 
 def with_rules(*rules: tuple[str, str], start: str) -> Program:

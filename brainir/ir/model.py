@@ -43,12 +43,6 @@ class Model(BaseModel):
         _leave_fields(copied)
         return copied
 
-    def __getstate__(self) -> dict[Any, Any]:
-        """Return what is pickled: the fields, without what was worked out from them, which is found again."""
-        fields = type(self).model_fields
-        held = {name: value for name, value in self.__dict__.items() if name in fields}
-        return {**super().__getstate__(), "__dict__": held}
-
     @classmethod
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Self:
         """Make a record from its fields, unchecked; a list becomes a tuple."""

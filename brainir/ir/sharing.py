@@ -65,7 +65,7 @@ def equal_functions(
     # To find the keys of functions takes longer than all else in lowering; a function without a like is its own, and
     # most equal ones were written alike.
     known = {function.name: f"the only {function.name}" for function in reached if function.name not in compared}
-    written = _written_alike([function for function in reached if function.name in compared])
+    written = _last_alike([function for function in reached if function.name in compared])
     for names in alike.values():
         if len({written[name] for name in names}) == 1:
             known.update(dict.fromkeys(names, f"the only {names[0]}"))
@@ -82,7 +82,7 @@ def share_equal_functions(functions: Mapping[str, Function], entry: str) -> tupl
     return tuple(function.with_callees(first) for function in reachable_functions(functions, first[entry], first))
 
 
-def _written_alike(functions: Iterable[Function]) -> dict[str, str]:
+def _last_alike(functions: Iterable[Function]) -> dict[str, str]:
     """Return for each function the last one that is written like it, as far as those that they refer to are, too."""
     last: dict[str, str] = {}
     forms: dict[Hashable, str] = {}

@@ -8,7 +8,7 @@ is the learning signal at the exit and at the entry of each group; paths through
 inside the group are not. Weights whose traces cover a path are held on that path, so that the gradient with
 respect to the parameters is what no trace covers.
 
-So a value is computed once for each :class:`Way` from it to the result that makes a difference to it. In
+So a value is computed once for each way (:class:`_Way`) from it to the result that makes a difference to it. In
 
     h' = tanh(h);  v' = h' + x W;  out = v' + h'      h and v in groups of their own, W covered in that of v
 
