@@ -39,8 +39,9 @@ def trace_custom_jvp(equation: Equation) -> Any:
 
 
 def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
-    """Trace the rule of a ``custom_jvp_call`` as rules for reverse mode; signatures as in :func:`trace_vjp_rules`.
+    """Trace the rule of a ``custom_jvp_call`` as rules for reverse mode.
 
+    Their signatures are those of :func:`~.jax_vjp_rules.trace_vjp_rules`.
     A rule that linearizes a function with ``custom_vjp`` can be transposed and nothing else: JAX has no tangents of it.
 
     Parameters
