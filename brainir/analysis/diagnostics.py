@@ -88,7 +88,7 @@ FINDINGS: dict[FindingName, Finding] = {
     "recurrence_through_other_state": Finding(
         "BIR201",
         "a state that is not hidden carries a derivative from step to step",
-        "make it a HiddenState, so that credit flows through it",
+        "make it a HiddenState, so that credit flows through it position by position; of a delay, make each step one",
     ),
     "unreachable_state": Finding(
         "BIR202",
