@@ -209,10 +209,11 @@ class Splicer:
         inputs = tuple(names[operand] for operand in node.inputs)
         outputs = tuple(names[name] for name in node.outputs)
         scope = "/".join(part for part in (call.scope, node.scope) if part)
+        placed = node.placed(inputs, outputs, node.types, scope, node.source or call.source)
         if isinstance(node, self.opened):
-            self.splice(node.placed(inputs, outputs, node.types, scope, node.source))
+            self.splice(placed)
         else:
-            self.nodes.append(node.placed(inputs, outputs, node.types, scope, node.source or call.source))
+            self.nodes.append(placed)
 
     def _constant(self, body: Function, constant: Constant, stem: str) -> str:
         """Add a constant of a body once, however often the body is spliced in."""
