@@ -162,6 +162,17 @@ def test_inlining_reaches_the_bodies_of_loops_and_branches() -> None:
     assert "call" not in ops(brainir.run_passes(program, ["inline"]))
 
 
+def test_nodes_of_bodies_without_lines_get_that_of_the_outermost_call_that_has_one() -> None:
+    program = brainir.lower(lambda x: jax.jit(lambda y: jax.jit(jnp.sin)(y) + 1)(x), jnp.float32(1.0))
+    bodies = (each for each in program.functions if each.name != program.entry)
+    bare = [each.replace(nodes=tuple(node.replace(source="") for node in each.nodes)) for each in bodies]
+    program = program.replace(functions=(program.entry_function, *bare))
+    (line,) = {node.source for node in program.entry_function.nodes}
+    flat = inline.inline_calls(program.entry_function, program)
+    assert [(node.op, node.source) for node in flat.nodes] == [("sin", line), ("add", line)]
+    assert line != ""
+
+
 @pytest.mark.parametrize("analyse", [lambda p: brainir.run_passes(p, ["inline"]), brainir.position_dependence])
 def test_calls_that_unfold_without_bounds_are_refused(analyse: Callable[[Program], object], monkeypatch: Any) -> None:
     def double(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
