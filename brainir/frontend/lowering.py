@@ -17,7 +17,7 @@ from . import control, equations, jax_compat, mesh_regions, parallel
 from .body import Body
 from .derivatives import custom
 from .derivatives.activity import LazyActivity, Roots
-from .derivatives.cases import NoRuleError
+from .derivatives.refusals import NoRuleError
 from .derivatives.rule_lowering import RuleBody, RuleLowering
 from .externals import CALLBACKS, ExternalNames, callback, custom_call
 from .foreign import equinox
@@ -28,8 +28,9 @@ from .keys.lowering_keys import LoweringKeys
 from .memory.functions import known_function
 from .memory.nested import NestedFunctions
 from .memory.remembering import Remembering
+from .memory.rules import NodeByRules
 from .refused import refusal
-from .rules import OTHER_OPS, RULES, Attributes, UnsupportedError, node_attributes
+from .rules import OTHER_OPS, RULES, Attributes, Operation, UnsupportedError, operation_of
 from .table import Table, identifier
 
 __all__ = ["Lowering", "lowered_ops", "lowered_primitives"]
@@ -197,9 +198,9 @@ class Lowering:
             self.nested.recall(closed, wanted, is_kept)
         return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
 
-    def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], Attributes]) -> Attributes:
-        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
-        return self.rules.lowered(self, self.rules.ruled(equation, name, made_of), lower).attributes
+    def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], NodeByRules]) -> Attributes:
+        """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""
+        return self.rules.lowered(self, self.rules.key(equation, name, made_of), lower).node.attributes
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
@@ -225,19 +226,19 @@ class Lowering:
                 pass  # said below
         self._open_sources.append(source)
         try:
-            return _node(*self._operation(equation, name))
+            return _node(self._operation(equation, name))
         except NoRuleError as error:
             self.nested.tie()
-            return _node("no_derivative", {"function": error.function, "reason": str(error)})
+            return _node(Operation("no_derivative", {"function": error.function, "reason": str(error)}))
         except UnsupportedError as error:
             # Inside a function of a framework, the line is that of the call.
             where = next(filter(None, reversed(self._open_sources)), "")
             self.problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
-            return _node("stop_gradient", {})
+            return _node(Operation("stop_gradient", {}))
         finally:
             self._open_sources.pop()
 
-    def _operation(self, equation: Any, name: str) -> tuple[str, Attributes]:
+    def _operation(self, equation: Any, name: str) -> Operation:
         marks = jax_compat.marks(equation)
         if marks:
             raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
@@ -246,20 +247,19 @@ class Lowering:
         if name in self.keep:
             return custom_call(equation)
         if name in _PLAIN:
-            return node_attributes(name, equation.params)
+            return operation_of(name, equation.params)
         if name in CALLBACKS:
             return callback(equation, self.externals)
         if name in _HARD:
             op, rule = _HARD[name]
-            attributes = rule(self, equation)
-            return attributes.pop("op", op), attributes
+            return Operation.of(op, rule(self, equation))
         reason = refusal(name)
         if reason is not None:
             raise UnsupportedError(reason)
         return self.foreign.lower(self, equation)
 
 
-_HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes]]] = {
+_HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes | Operation]]] = {
     **control.RULES,
     **parallel.RULES,
     **mesh_regions.RULES,
@@ -282,21 +282,21 @@ _ALONE = frozenset(_HARD) - {
 """Primitives that nothing around them matters to, but for what their derivative rules depend on."""
 
 
-def _node(op: str, attributes: Attributes) -> Node:
-    blank = dict(op=op, inputs=(), outputs=(), types=(), scope="", source="")
-    return schema_of(op).checked({**blank, **attributes})
+def _node(made: Operation) -> Node:
+    blank = dict(op=made.op, inputs=(), outputs=(), types=(), scope="", source="")
+    return schema_of(made.op).checked({**blank, **made.attributes})
 
 
 def _plain_node(primitive: str, params: dict[str, Any]) -> Node:
     try:
         return _remembered_node(primitive, tuple(params.items()))
     except TypeError:  # a parameter cannot be hashed
-        return _node(*node_attributes(primitive, params))
+        return _node(operation_of(primitive, params))
 
 
 @functools.lru_cache(maxsize=1 << 12)
 def _remembered_node(primitive: str, params: tuple[tuple[str, Any], ...]) -> Node:
-    return _node(*node_attributes(primitive, dict(params)))
+    return _node(operation_of(primitive, dict(params)))
 
 
 def lowered_ops() -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...ir.program import Function
 from ...ir.sharing import reachable_functions, written_form
 from .alive import WhileAlive
 
-__all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
+__all__ = ["LOWERED_JAXPRS", "ArrayDependency", "Dependency", "LoweredFunctions", "LoweredJaxpr", "RulesDependency"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -93,7 +93,7 @@ class LoweredFunctions:
         return sum(len(function.nodes) for function in functions) <= _MOST_NODES and held <= _MOST_BYTES
 
 
-class Rule(NamedTuple):
+class RulesDependency(NamedTuple):
     """An equation with derivative rules, and what these depended on when they were lowered."""
 
     equation: Any
@@ -101,11 +101,15 @@ class Rule(NamedTuple):
     behaviour: Hashable
 
 
-class Octets(NamedTuple):
+class ArrayDependency(NamedTuple):
     """An array of numpy in a jaxpr, which can be changed in place, and the bytes that it had."""
 
     array: np.ndarray[Any, Any]
     octets: bytes
+
+
+Dependency: TypeAlias = RulesDependency | ArrayDependency
+"""What can be another one in the next program that has the same jaxpr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class LoweredJaxpr:
         Name of its function among `functions`.
     functions : LoweredFunctions
         Of the program in which it was met.
-    depends : tuple of Rule or Octets
+    depends : tuple of Dependency
         It holds while these are what they were.
     settings : hashable
         Under which it holds.
@@ -126,7 +130,7 @@ class LoweredJaxpr:
 
     name: str
     functions: LoweredFunctions
-    depends: tuple[Rule | Octets, ...]
+    depends: tuple[Dependency, ...]
     settings: Hashable
 
 

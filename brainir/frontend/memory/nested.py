@@ -11,7 +11,7 @@ from ...ir.program import Function
 from .. import jax_compat
 from ..derivatives.jax_rules import made_of
 from ..table import Table
-from .jaxprs import LOWERED_JAXPRS, LoweredFunctions, LoweredJaxpr, Octets, Rule
+from .jaxprs import LOWERED_JAXPRS, ArrayDependency, Dependency, LoweredFunctions, LoweredJaxpr, RulesDependency
 from .remembering import Remembering
 
 __all__ = ["NestedFunctions"]
@@ -32,14 +32,14 @@ class _Met(NamedTuple):
         The name that was asked for.
     alone : bool
         Whether the function depends on nothing but the jaxpr and `depends`.
-    depends : tuple of Rule or Octets
+    depends : tuple of Dependency
     """
 
     jaxpr: Any
     name: str
     wanted: str
     alone: bool
-    depends: tuple[Rule | Octets, ...]
+    depends: tuple[Dependency, ...]
 
 
 class NestedFunctions:
@@ -68,23 +68,23 @@ class NestedFunctions:
         self._keep = keep
         self.met: dict[int, _Met] = {}
         self.kept: dict[int, bool] = {}
-        self._depends: list[Rule | Octets] = []
+        self._depends: list[Dependency] = []
         self._ties = 0
 
     def tie(self) -> None:
         """Note that what is being lowered depends on more than its jaxpr."""
         self._ties += 1
 
-    def depend(self, rule: Rule) -> None:
+    def depend(self, rules: RulesDependency) -> None:
         """Note the derivative rules that what is being lowered depends on."""
-        self._depends.append(rule)
+        self._depends.append(rules)
 
     def read(self, array: np.ndarray[Any, Any]) -> None:
         """Note an array of numpy that is part of what is being lowered."""
         if array.nbytes > _MOST_BYTES:
             self.tie()
         else:
-            self._depends.append(Octets(array, array.tobytes()))
+            self._depends.append(ArrayDependency(array, array.tobytes()))
 
     def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
         """Return the name of the function of a jaxpr, lowered if it was not met before."""
@@ -154,8 +154,8 @@ class NestedFunctions:
     def _settings(self) -> Hashable:
         return self._keep, self._memory.settings
 
-    def _is_as_it_was(self, known: Rule | Octets) -> bool:
-        if isinstance(known, Octets):
+    def _is_as_it_was(self, known: Dependency) -> bool:
+        if isinstance(known, ArrayDependency):
             return known.array.tobytes() == known.octets
         return self._memory.behaviour(known.equation, made_of(known.equation, known.base)) == known.behaviour
 
