@@ -194,6 +194,17 @@ def test_function_that_is_written_as_before_is_the_one_of_before(name: str) -> N
     assert all(map(operator.is_, again, before))
 
 
+def test_long_function_that_is_written_as_before_is_the_one_of_before() -> None:
+    def long(x: Any) -> Any:
+        for _ in range(300):
+            x = jnp.sin(x)
+        return x
+
+    before, again = (brainir.lower(lambda x: jax.jit(lambda x: long(x))(x), X) for _ in range(2))
+    assert len(again.functions[1].nodes) == 300
+    assert before.functions[1] is again.functions[1]
+
+
 def test_function_of_a_nested_jit_is_lowered_once_as_it_is_traced_once() -> None:
     first, again = (brainir.lower(lambda x: clip(x) + jnp.where(x > 0, x, 0.0), X) for _ in range(2))
     assert len(first.functions) > 2

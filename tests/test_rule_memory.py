@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import operator
 import weakref
 from typing import Any
 
@@ -498,6 +499,9 @@ def test_a_rule_that_calls_the_host_is_traced_once_and_names_it_as_its_program_d
     capsys.readouterr()
     assert [brainir.dumps(brainir.lower(fn, X)) for fn in programs] == fresh
     assert capsys.readouterr().out == ""
+    before, again = (brainir.lower(programs[1], X).functions[1:] for _ in range(2))
+    assert "call_1" in {node.name for function in again for node in function.nodes if node.op == "pure_callback"}
+    assert all(map(operator.is_, before, again))
     back = brainir.to_callable(brainir.loads(fresh[3]), externals={"call": lambda x: 2 * x, "call_1": lambda x: 3 * x})
     assert_same_bits(jax.jvp(back, (X,), (X,)), jax.jvp(programs[3], (X,), (X,)))
 

@@ -69,7 +69,7 @@ def inline_calls(
     wanted = {id(node) for node in chosen}
     for node in function.nodes:
         if id(node) in wanted:
-            flat.splice(node, node.inputs, node.outputs)
+            flat.splice(node)
         else:
             flat.nodes.append(node)
     return flat.finish()
@@ -119,83 +119,69 @@ class Splicer:
             outputs=function.outputs if outputs is None else tuple(outputs),
         )
 
-    def splice(self, node: Node, operands: Sequence[str], results: Sequence[str]) -> None:
-        """Append the body of the function that a node runs, under the names that the results shall have.
+    def splice(self, call: Node) -> None:
+        """Append the body of the function that a node runs: its first callee, whose values are named after its results.
 
-        Parameters
-        ----------
-        node : Node
-            Its first callee is spliced in; its results name the values inside.
-        operands, results : sequence of str
+        How a call lays out operands and results on a mesh, sharding constraints say.
         """
-        callee = self.table[next(iter(node.callees()))]
-        self._expand(node, callee, operands, results, node.types, _stem(results, callee), node.scope)
+        body = self.table[next(iter(call.callees()))]
+        stem = _stem(call.outputs, body)
+        taken, given = _shardings(call, body)
+        operands = [
+            operand if sharding is None else self._lay_out(call, operand, sharding, self.fresh(f"{stem}.laid"), kind)
+            for operand, sharding, kind in zip(call.inputs, taken, body.types, strict=True)
+        ]
+        free = [
+            result if sharding is None else self.fresh(f"{stem}.free")
+            for result, sharding in zip(call.outputs, given, strict=True)
+        ]
+        inner = self._append_body(call, body, operands, free, stem)
+        for name, wanted, kind in zip(body.outputs, free, call.types, strict=True):
+            value = name if is_literal(name) else inner[name]
+            if value != wanted:
+                self.copy(value, wanted, kind, call)
+        for wanted, result, sharding, kind in zip(free, call.outputs, given, call.types, strict=True):
+            if sharding is not None:
+                self._lay_out(call, wanted, sharding, result, kind)
 
-    def splice_body(self, node: Node, callee: str, operands: Iterable[str], stem: str) -> tuple[str, ...]:
+    def splice_body(self, call: Node, body: Function, operands: Iterable[str], stem: str) -> tuple[str, ...]:
         """Append the body of a function, and return the names or literals that its results are.
 
         Parameters
         ----------
-        node : Node
+        call : Node
             The node that it stands for; values without a line of their own get its source line.
-        callee : str
-            Name of the function.
+        body : Function
+            One of the table, or a part of one, under its name.
         operands : iterable of str
         stem : str
             What the names of values inside begin with.
         """
-        body = self.table[callee]
-        inner = self._append_body(node, body, operands, (), stem, node.scope)
+        inner = self._append_body(call, body, operands, (), stem)
         return tuple(name if is_literal(name) else inner[name] for name in body.outputs)
 
-    def copy(self, value: str, result: str, kind: str, like: Node, scope: str | None = None) -> None:
-        """Append a copy of a value or literal under another name."""
-        scope = like.scope if scope is None else scope
+    def copy(self, value: str, result: str, kind: str, like: Node) -> None:
+        """Append a copy of a value or literal under another name, in the scope and line of a node."""
         self.nodes.append(
-            Unary(op="copy", inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=like.source)
+            Unary(op="copy", inputs=(value,), outputs=(result,), types=(kind,), scope=like.scope, source=like.source)
         )
 
-    def _expand(
-        self,
-        call: Node,
-        body: Function,
-        operands: Iterable[str],
-        results: Sequence[str],
-        kinds: Sequence[str],
-        stem: str,
-        scope: str,
-    ) -> None:
-        taken, given = _shardings(call, body)
-        placed = [
-            operand
-            if sharding is None
-            else self._lay_out(operand, sharding, self.fresh(f"{stem}.laid"), kind, call, scope)
-            for operand, sharding, kind in zip(operands, taken, body.types, strict=True)
-        ]
-        free = [
-            result if sharding is None else self.fresh(f"{stem}.free")
-            for result, sharding in zip(results, given, strict=True)
-        ]
-        inner = self._append_body(call, body, placed, free, stem, scope)
-        for name, wanted, kind in zip(body.outputs, free, kinds, strict=True):
-            value = name if is_literal(name) else inner[name]
-            if value != wanted:
-                self.copy(value, wanted, kind, call, scope)
-        for wanted, result, sharding, kind in zip(free, results, given, kinds, strict=True):
-            if sharding is not None:
-                self._lay_out(wanted, sharding, result, kind, call, scope)
-
-    def _lay_out(self, value: str, sharding: Sharding, result: str, kind: str, like: Node, scope: str) -> str:
+    def _lay_out(self, call: Node, value: str, sharding: Sharding, result: str, kind: str) -> str:
         """Append a value laid out on a mesh as a call has it; return its name."""
         self.nodes.append(
             ShardingConstraint(
-                sharding=sharding, inputs=(value,), outputs=(result,), types=(kind,), scope=scope, source=like.source
+                sharding=sharding,
+                inputs=(value,),
+                outputs=(result,),
+                types=(kind,),
+                scope=call.scope,
+                source=call.source,
             )
         )
         return result
 
     def _append_body(
-        self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str, scope: str
+        self, call: Node, body: Function, operands: Iterable[str], results: Sequence[str], stem: str
     ) -> dict[str, str]:
         """Append the nodes of a body; return the new names of its values. It takes `results` where it can."""
         self._spliced += 1 + len(body.nodes)
@@ -214,19 +200,19 @@ class Splicer:
         for node in body.nodes:
             new = (name for name in node.outputs if name not in inner)
             inner.update({name: self.fresh(f"{stem}.{name[-_LONGEST_STEM:]}") for name in new})
-            self._append(node, inner, call, scope)
+            self._append(node, inner, call)
         return inner
 
-    def _append(self, node: Node, names: dict[str, str], call: Node, scope: str) -> None:
+    def _append(self, node: Node, names: dict[str, str], call: Node) -> None:
         names |= {operand: operand for operand in node.inputs if is_literal(operand)}
         inputs = tuple(names[operand] for operand in node.inputs)
         outputs = tuple(names[name] for name in node.outputs)
-        inner_scope = "/".join(part for part in (scope, node.scope) if part)
+        scope = "/".join(part for part in (call.scope, node.scope) if part)
+        placed = node.placed(inputs, outputs, node.types, scope, node.source or call.source)
         if isinstance(node, self.opened):
-            callee = self.table[next(iter(node.callees()))]
-            self._expand(node, callee, inputs, outputs, node.types, _stem(outputs, callee), inner_scope)
-            return
-        self.nodes.append(node.placed(inputs, outputs, node.types, inner_scope, node.source or call.source))
+            self.splice(placed)
+        else:
+            self.nodes.append(placed)
 
     def _constant(self, body: Function, constant: Constant, stem: str) -> str:
         """Add a constant of a body once, however often the body is spliced in."""

@@ -15,8 +15,9 @@ from ..ir.program import Function, Program, Value
 from ..ir.types import TensorType, is_literal
 from .facts import Facts
 from .states import StepStates
+from .variation.codes import NONZERO, PARAMETERS, TIME
 from .variation.flow import Slope, VariationFlow
-from .variation.lattice import NONZERO, PARAMETERS, TIME, Variation, along
+from .variation.lattice import Variation
 
 __all__ = [
     "InputVariation",
@@ -148,13 +149,13 @@ def value_variations(program: Program, function: Function, states: StepStates) -
 
 def input_variations(values: Sequence[Value], known: Mapping[str, Slope]) -> tuple[InputVariation, ...]:
     """Return how some values vary, as records."""
-    return tuple([_input_variation(known[value.name].value.flags, value.aval.ndim) for value in values])
+    found = [known[value.name].value for value in values]
+    return tuple([_input_variation(not each.origin & TIME, each.axes) for each in found])
 
 
 @functools.lru_cache(maxsize=4096)
-def _input_variation(flags: int, rank: int) -> InputVariation:
-    axes = tuple(axis for axis in range(rank) if flags & along([axis]))
-    return InputVariation(constant=not flags & TIME, axes=axes)
+def _input_variation(constant: bool, axes: tuple[int, ...]) -> InputVariation:
+    return InputVariation(constant=constant, axes=axes)
 
 
 def structure_of(
@@ -178,7 +179,7 @@ def structure_of(
     """
     function = program.entry_function
     inputs = {
-        name: Variation.of(TensorType.parse(kind).shape, PARAMETERS if each.constant else TIME, along(each.axes))
+        name: Variation.of(TensorType.parse(kind).shape, PARAMETERS if each.constant else TIME, each.axes)
         for name, kind, each in zip(function.inputs, function.types, variations, strict=True)
     }
     starts: dict[str, dict[int, Variation]] = {}
@@ -197,11 +198,11 @@ def structure_of(
     names: list[tuple[StatePath, int]] = []
     for state, output in zip(rows, function.outputs, strict=True):
         found = {} if is_literal(output) else known[output].slopes
-        axes = along([function.type_of(output).ndim - 1]) if state.num_state > 1 else 0
+        last = function.type_of(output).ndim - 1 if state.num_state > 1 else None
         for place in range(state.num_state):
             for column in sorted(found):
                 slope = found[column]
-                entry = _entry(len(names), column, _member(slope, place) if axes else slope, axes)
+                entry = _entry(len(names), column, slope if last is None else _member(slope, place), last)
                 if entry is not None:
                     entries.append(entry)
             names.append((state.path, place))
@@ -219,17 +220,16 @@ def _member(slope: Variation, place: int) -> Variation:
     return Variation(*(each[..., place] if each.ndim else each for each in (slope.code, slope.number)))
 
 
-def _entry(row: int, column: int, slope: Variation, ignored: int) -> JacobianEntry | None:
-    """Return one entry of the structure; `ignored` are bits of axes that are no positions."""
-    flags, number = slope.flags, slope.number
-    if not flags & NONZERO:
+def _entry(row: int, column: int, slope: Variation, ignored: int | None) -> JacobianEntry | None:
+    """Return one entry of the structure; `ignored` is an axis that does not count positions."""
+    if slope.is_zero:
         return None
-    value: float | None = None
+    number, value = slope.number, None
     if slope.is_known:
         uniform = bool((number == number.reshape(-1)[0]).all())
         if uniform and np.isrealobj(number):
             value = float(number.reshape(-1)[0])
     else:
         everywhere = bool((slope.code & NONZERO).all())
-        uniform = everywhere and not slope.axes & ~ignored
-    return JacobianEntry(row=row, column=column, constant=not flags & TIME, uniform=uniform, value=value)
+        uniform = everywhere and not {*slope.axes} - {ignored}
+    return JacobianEntry(row=row, column=column, constant=not slope.origin & TIME, uniform=uniform, value=value)

@@ -46,7 +46,7 @@ class _Inlining(Replacement[Call]):
 
     def replace(self, node: Call, flat: Splicer) -> None:
         """See :meth:`Replacement.replace`."""
-        flat.splice(node, node.inputs, node.outputs)
+        flat.splice(node)
 
 
 def _can_go(node: Call) -> bool:

@@ -16,9 +16,11 @@ from ...ir.types import TensorType, literal_array
 from ..dataflow import ForwardAnalysis
 from ..dataflow.sites import Site
 from ..rearrange import Known
-from .lattice import TIME, Variation, moved, total
+from .codes import TIME
+from .lattice import Variation, total
+from .moves import moved
 from .partials import ONE, partial_of, rounded
-from .values import computed, time_of, variations_of
+from .values import computed, origin_of, variations_of
 
 __all__ = ["Derivatives", "Slope", "VariationFlow"]
 
@@ -109,8 +111,8 @@ class VariationFlow(ForwardAnalysis[Slope]):
 
     def chosen(self, fact: Slope, index: Slope, kind: TensorType) -> Slope:
         """See :meth:`ForwardAnalysis.chosen`."""
-        flags = time_of([index.value.flags])
-        return Slope(fact.value.plus(flags), {source: each.plus(flags) for source, each in fact.slopes.items()})
+        origin = index.value.origin
+        return Slope(fact.value.chosen(origin), {source: each.chosen(origin) for source, each in fact.slopes.items()})
 
     def item(self, fact: Slope, kind: TensorType, step: int | None) -> Slope:
         """See :meth:`ForwardAnalysis.item`."""
@@ -198,7 +200,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
                 product = here if partial is ONE else partial.times(here)
                 if converts:
                     product = rounded(node, product, site.results[0])
-                if product.flags:
+                if not product.is_zero:
                     found[source] = total((found[source], product)) if source in found else product
         return found
 
@@ -211,7 +213,7 @@ class VariationFlow(ForwardAnalysis[Slope]):
             if found is None:
                 return None
             for result, each in zip(results, found, strict=True):
-                if each.flags:
+                if not each.is_zero:
                     result[source] = each
         return list(results)
 
@@ -220,11 +222,11 @@ class VariationFlow(ForwardAnalysis[Slope]):
         found: dict[int, int] = {}
         for index, slopes in enumerate(mine):
             linear = index in node.traits.linear
-            others = [each.flags for place, each in enumerate(operands) if not linear or place != index]
+            others = [each for place, each in enumerate(operands) if not linear or place != index]
             for source, slope in slopes.items():
-                found[source] = found.get(source, 0) | time_of([slope.flags, *others])
+                found[source] = found.get(source, 0) | origin_of([slope, *others])
         shapes = [TensorType.parse(kind).shape for kind in node.types]
-        return [{source: Variation.of(shape, flags) for source, flags in found.items()} for shape in shapes]
+        return [{source: Variation.of(shape, origin) for source, origin in found.items()} for shape in shapes]
 
     def _custom_jvp(
         self, node: CustomJvp, site: Site, operands: list[Slope], mine: Sequence[Derivatives]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,9 +14,10 @@ from ...ir.node import Node
 from ...ir.ops import ArgReduce, Binary, ConvertElementType, DotGeneral, IntegerPow, Iota, Reduce, SelectN
 from ...ir.types import TensorType
 from ..dataflow.sites import Site
-from .lattice import PARAMETERS, TIME, Variation, along, moved
+from .lattice import Variation
+from .moves import moved
 
-__all__ = ["computed", "mixture", "time_of", "variations_of"]
+__all__ = ["computed", "mixture", "origin_of", "variations_of"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -57,20 +58,20 @@ def variations_of(site: Site, operands: list[Variation]) -> list[Variation]:
     node, kinds, constants = site.node, site.operands, site.constants
     shapes = [kind.shape for kind in site.results]
     if isinstance(node, Iota):
-        return [Variation.of(node.shape, 0, along([node.dimension]))]
+        return [Variation.of(node.shape, 0, [node.dimension])]
     if node.traits.structural or node.op in ("gather", "scatter"):
         results = moved(node, operands, kinds, constants)
         if results is not None:
-            flags = [each.flags for each in operands[1:]] if node.op in ("gather", "scatter") else []
-            return [each.plus(time_of(flags)) for each in results]
-    mask = time_of([each.flags for each in operands])
+            choosing = operands[1:] if node.op in ("gather", "scatter") else []
+            return [each.chosen(origin_of(choosing)) for each in results]
+    origin = origin_of(operands)
     if isinstance(node, Reduce | ArgReduce):
         kept = [axis for axis in range(kinds[0].ndim) if axis not in node.axes]
-        axes = along(new for new, axis in enumerate(kept) if operands[0].axes & along([axis]))
-        return [Variation.of(shape, mask, axes) for shape in shapes]
+        axes = [new for new, axis in enumerate(kept) if axis in operands[0].axes]
+        return [Variation.of(shape, origin, axes) for shape in shapes]
     if isinstance(node, DotGeneral):
-        return [Variation.of(shapes[0], mask, _product_axes(node, operands, kinds))]
-    return [Variation.of(shape, mask) for shape in shapes]
+        return [Variation.of(shapes[0], origin, _product_axes(node, operands, kinds))]
+    return [Variation.of(shape, origin) for shape in shapes]
 
 
 def computed(node: Node, operands: list[Variation]) -> Variation:
@@ -95,12 +96,9 @@ def mixture(operands: Sequence[Variation]) -> Variation:
     return Variation(code, operands[0].number).unknown()
 
 
-def time_of(flags: Sequence[int]) -> int:
-    """Return the bits that say what numbers depend on, without those that say which elements differ."""
-    mask = 0
-    for each in flags:
-        mask |= each
-    return mask & (TIME | PARAMETERS)
+def origin_of(operands: Iterable[Variation]) -> int:
+    """Return the origin of elements that are made of those of all operands."""
+    return functools.reduce(operator.or_, (each.origin for each in operands), 0)
 
 
 def _number(node: Node, numbers: list[Array], kind: TensorType) -> Array | None:
@@ -120,17 +118,11 @@ def _number(node: Node, numbers: list[Array], kind: TensorType) -> Array | None:
             return None
 
 
-def _product_axes(node: DotGeneral, operands: list[Variation], kinds: Sequence[TensorType]) -> int:
-    """Return the bits of the axes of a product along which it may vary."""
-    (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
+def _product_axes(node: DotGeneral, operands: list[Variation], kinds: Sequence[TensorType]) -> list[int]:
+    """Return the axes of a product along which it may vary."""
     left, right = operands[0].axes, operands[1].axes
-    after = [
-        bool((left & along([first])) or (right & along([second])))
-        for first, second in zip(left_batch, right_batch, strict=True)
-    ]
-    for flags, kind, gone in (
-        (left, kinds[0], (*left_sum, *left_batch)),
-        (right, kinds[1], (*right_sum, *right_batch)),
-    ):
-        after += [bool(flags & along([axis])) for axis in range(kind.ndim) if axis not in gone]
-    return along(axis for axis, varies in enumerate(after) if varies)
+    summed, batch = node.dimension_numbers
+    varies = [one in left or two in right for one, two in zip(*batch, strict=True)]
+    for axes, kind, *gone in zip((left, right), kinds, summed, batch, strict=True):
+        varies += [axis in axes for axis in range(kind.ndim) if not any(axis in several for several in gone)]
+    return [axis for axis, each in enumerate(varies) if each]

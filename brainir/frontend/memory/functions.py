@@ -15,7 +15,6 @@ from .latest import Latest
 
 __all__ = ["FUNCTIONS", "content_key", "known_function", "written_alike"]
 
-_MOST_NODES = 1 << 8
 _MOST_BYTES = 1 << 12
 
 
@@ -34,14 +33,12 @@ def content_key(function: Function) -> str:
     return kept(function, "_content_key", lambda: structural_key(function, {name: name for name in function.callees}))
 
 
-FUNCTIONS: Latest[Function] = Latest(1 << 10)
-"""The small functions that were lowered last, by name and :func:`~brainir.ir.sharing.written_form`."""
+FUNCTIONS: Latest[Function] = Latest(1 << 16, lambda function: len(function.nodes))
+"""The functions that were lowered last, up to so many nodes, by name and :func:`~brainir.ir.sharing.written_form`."""
 
 
 def known_function(function: Function) -> Function:
     """Return the function of an earlier program that is written as one is, or that one itself."""
-    if len(function.nodes) > _MOST_NODES:
-        return function
     key = function.name, written_form(function)
     known = FUNCTIONS.find(key)
     if known is not None and written_alike(known, function):

@@ -18,6 +18,7 @@ from .. import jax_compat
 from ..keys.function_keys import FunctionKeys
 from ..keys.key import Key
 from ..keys.wrapped import UnknownBehaviourError
+from .functions import known_function
 from .rules import LOWERED_RULES, LoweredRules, NodeByRules
 from .settings import settings
 
@@ -115,7 +116,7 @@ class Remembering:
         called = {name: lowering.session.externals.named(external) for name, external in found.externals.items()}
         functions = found.functions
         if any(name != new for name, new in called.items()):
-            functions = {name: _calling(function, called) for name, function in functions.items()}
+            functions = {name: known_function(_calling(function, called)) for name, function in functions.items()}
         lowering.session.table.add(functions, found.wanted, found.rules)
         return found.node
 
