@@ -46,7 +46,7 @@ from .wrapped import (
     is_lifted_with_another,
     is_pure,
     jitted,
-    traced_rule,
+    unwrapped_rule,
     without_notes,
 )
 
@@ -233,7 +233,7 @@ class FunctionKeys(JaxprWalk):
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, rule, avals, kept = traced_rule(value)
+        value, rule, avals, kept = unwrapped_rule(value)
         if rule is not None:
             return "rule", self._of(rule), self._of(avals), kept
         transforms = [
