@@ -19,24 +19,24 @@ from .rules.shardings import sharding_record
 from .tracing import evaluated, make_jaxpr, without_source
 from .weak_types import as_weak_as
 
-__all__ = ["RULES", "FunctionTable"]
+__all__ = ["RULES", "FunctionLowering"]
 
 
-class FunctionTable(Protocol):
-    """What a rule needs of the program that is being lowered."""
+class FunctionLowering(Protocol):
+    """What a rule needs that lowers functions: the part of :class:`~.lowering.Lowering` that rules see."""
 
     @property
     def in_region(self) -> bool:
         """Whether what is lowered runs under a mesh with axes of other kinds than the program around it."""
 
-    def shared(self, closed: Any, name: str) -> str:
-        """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
+    def shared(self, closed: Any, name: str, *, is_kept: bool = False) -> str:
+        """Lower a nested jaxpr, or find the equal function lowered before; return its name.
 
-    def jitted(self, closed: Any, name: str) -> str:
-        """Lower the function of a nested jit; it may come from an earlier program."""
+        One that JAX keeps, as of a nested jit, can come from an earlier program though this one meets it first.
+        """
 
     def by_rule(
-        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionTable], NodeByRules]
+        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionLowering], NodeByRules]
     ) -> Attributes:
         """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""
 
@@ -47,15 +47,14 @@ class FunctionTable(Protocol):
         """Return the name of a Python function that a file cannot hold, always the same for one function."""
 
 
-def _call(table: FunctionTable, equation: Any) -> Attributes:
+def _call(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     unusual = jax_compat.unusual_jit_params(params)
     if unusual:
         raise UnsupportedError(f"a nested jit with {', '.join(unusual)}")
     body = _for_operands(equation, params["jaxpr"])
-    lower = table.jitted if body is params["jaxpr"] else table.shared
     return dict(
-        function=lower(body, params["name"]),
+        function=lowering.shared(body, params["name"], is_kept=body is params["jaxpr"]),
         inline=jax_compat.jit_inlines(params["inline"]),
         keep_unused=bool(params["keep_unused"]),
         donated=tuple(index for index, donated in enumerate(params["donated_invars"]) if donated),
@@ -70,13 +69,13 @@ def _shardings(given: Any) -> tuple[Sharding | None, ...]:
     return found if any(found) else ()
 
 
-def _plain_call(table: FunctionTable, equation: Any) -> Attributes:
+def _plain_call(lowering: FunctionLowering, equation: Any) -> Attributes:
     """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
     params = equation.params
     # What is closed_call before JAX 0.12, is eval_jaxpr since.
     name = "closed_call" if equation.primitive.name == "eval_jaxpr" else equation.primitive.name
     body = _for_operands(equation, jax_compat.as_closed(body_of(params)))
-    return dict(function=table.shared(body, str(params.get("name", name))))
+    return dict(function=lowering.shared(body, str(params.get("name", name))))
 
 
 def _for_operands(equation: Any, closed: Any) -> Any:
@@ -96,11 +95,11 @@ def _for_operands(equation: Any, closed: Any) -> Any:
     return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
 
 
-def _composite(table: FunctionTable, equation: Any) -> Attributes:
+def _composite(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
     return dict(
-        function=table.shared(jax_compat.as_closed(body_of(params)), params["name"]),
+        function=lowering.shared(jax_compat.as_closed(body_of(params)), params["name"]),
         name=str(params["name"]),
         version=int(params["version"]),
         params=tuple([(name, _composite_attribute(name, value)) for name, value in given]),
@@ -114,29 +113,29 @@ def _composite_attribute(name: str, value: Any) -> Any:
     return literal(value, f"attribute {name}")
 
 
-def _custom_vmap(table: FunctionTable, equation: Any) -> Attributes:
+def _custom_vmap(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     rule = jax_compat.batching_rule(params["rule"])
     return dict(
-        function=table.shared(params["call"], jax_compat.open_jaxpr(params["call"]).function_name),
+        function=lowering.shared(params["call"], jax_compat.open_jaxpr(params["call"]).function_name),
         sequential=jax_compat.is_sequential(params["rule"]),
-        rule="" if rule is None else table.external(rule),
+        rule="" if rule is None else lowering.external(rule),
     )
 
 
-def _cond(table: FunctionTable, equation: Any) -> Attributes:
+def _cond(lowering: FunctionLowering, equation: Any) -> Attributes:
     branches = equation.params["branches"]
     return dict(
-        branches=tuple(table.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)),
+        branches=tuple(lowering.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)),
         platforms=platform_names(equation.params.get("branches_platforms") or ()),
     )
 
 
-def _scan(table: FunctionTable, equation: Any) -> Attributes:
+def _scan(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     num_consts, num_carry = scan_arity(params)
     return dict(
-        body=table.shared(params["jaxpr"], "body"),
+        body=lowering.shared(params["jaxpr"], "body"),
         length=int(params["length"]),
         num_consts=num_consts,
         num_carry=num_carry,
@@ -146,51 +145,51 @@ def _scan(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-def _while(table: FunctionTable, equation: Any) -> Attributes:
+def _while(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     return dict(
-        cond=table.shared(params["cond_jaxpr"], "cond"),
-        body=table.shared(params["body_jaxpr"], "body"),
+        cond=lowering.shared(params["cond_jaxpr"], "cond"),
+        body=lowering.shared(params["body_jaxpr"], "body"),
         cond_nconsts=int(params["cond_nconsts"]),
         body_nconsts=int(params["body_nconsts"]),
     )
 
 
-def _checkpoint(table: FunctionTable, equation: Any) -> Attributes:
+def _checkpoint(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     prevent_cse = params["prevent_cse"]
     if not isinstance(prevent_cse, bool):
         raise UnsupportedError(f"jax.checkpoint with prevent_cse={prevent_cse!r}")
     closed = jax_compat.as_closed(params["jaxpr"])
     return dict(
-        function=table.shared(closed, jax_compat.open_jaxpr(closed).function_name),
+        function=lowering.shared(closed, jax_compat.open_jaxpr(closed).function_name),
         policy=remat_policy(params["policy"]),
         prevent_cse=prevent_cse,
         differentiated=bool(params["differentiated"]),
     )
 
 
-def _custom_linear_solve(table: FunctionTable, equation: Any) -> Attributes:
+def _custom_linear_solve(lowering: FunctionLowering, equation: Any) -> Attributes:
     jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
     parts = ("matvec", "vecmat", "solve", "transpose_solve")
     given = {part: getattr(jaxprs, part) for part in parts}
-    functions = {part: table.shared(closed, part) for part, closed in given.items() if closed is not None}
+    functions = {part: lowering.shared(closed, part) for part, closed in given.items() if closed is not None}
     return dict(functions, const_lengths=tuple(int(getattr(lengths, part)) for part in parts))
 
 
-def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
+def _linear_call(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = equation.params
     made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
-        table.by_rule(equation, "linear", made_of, lambda apart: _transpose(apart, equation)),
-        function=table.shared(params["callee"], "linear"),
+        lowering.by_rule(equation, "linear", made_of, lambda apart: _transpose(apart, equation)),
+        function=lowering.shared(params["callee"], "linear"),
         num_fixed=int(params["num_callee_consts"] + params["num_res"]),
         num_residuals=int(params["num_res"]),
     )
 
 
-def _transpose(table: FunctionTable, equation: Any) -> NodeByRules:
-    return NodeByRules("linear_call", {"transpose": table.shared(_traced_transpose(equation), "transpose")})
+def _transpose(lowering: FunctionLowering, equation: Any) -> NodeByRules:
+    return NodeByRules("linear_call", {"transpose": lowering.shared(_traced_transpose(equation), "transpose")})
 
 
 def _traced_transpose(equation: Any) -> Any:

@@ -12,20 +12,20 @@ import numpy as np
 
 from ..ir.types import scalar_text
 from . import jax_compat
-from .control import FunctionTable
+from .control import FunctionLowering
 from .rules import Attributes, Operation, UnsupportedError, operation_of
 
 __all__ = ["RULES"]
 
 
-def _top_k(table: FunctionTable, equation: Any) -> Attributes:
+def _top_k(lowering: FunctionLowering, equation: Any) -> Attributes:
     _, attributes = operation_of("top_k", equation.params)
     if attributes["axis"] is None:
         attributes["axis"] = equation.invars[0].aval.ndim - 1
     return attributes
 
 
-def _gather(table: FunctionTable, equation: Any) -> Attributes:
+def _gather(lowering: FunctionLowering, equation: Any) -> Attributes:
     _, attributes = operation_of("gather", equation.params)
     fill = equation.params["fill_value"]
     if fill is not None:
@@ -35,7 +35,7 @@ def _gather(table: FunctionTable, equation: Any) -> Attributes:
     return attributes
 
 
-def _scatter(table: FunctionTable, equation: Any) -> Operation:
+def _scatter(lowering: FunctionLowering, equation: Any) -> Operation:
     params = equation.params
     plain = operation_of("scatter", params)
     jaxpr = params["update_jaxpr"]
@@ -43,29 +43,29 @@ def _scatter(table: FunctionTable, equation: Any) -> Operation:
         return plain
     if params["update_consts"]:
         raise UnsupportedError("a function that closes over arrays")
-    update = table.shared(jax_compat.as_closed(jaxpr), "update")
+    update = lowering.shared(jax_compat.as_closed(jaxpr), "update")
     return Operation("scatter_apply", {"update": update, **plain.attributes})
 
 
-def _reduce(table: FunctionTable, equation: Any) -> Attributes:
+def _reduce(lowering: FunctionLowering, equation: Any) -> Attributes:
     _, attributes = operation_of("reduce", equation.params)
-    return {"computation": table.shared(equation.params["jaxpr"], "combine"), **attributes}
+    return {"computation": lowering.shared(equation.params["jaxpr"], "combine"), **attributes}
 
 
-def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
+def _reduce_window(lowering: FunctionLowering, equation: Any) -> Attributes:
     params = dict(equation.params)
     jaxpr, consts = params.pop("jaxpr"), params.pop("consts")
     _, attributes = operation_of("reduce_window_sum", params)
-    return {"computation": table.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
+    return {"computation": lowering.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
 
 
-def _drawn(table: FunctionTable, equation: Any) -> Attributes:
+def _drawn(lowering: FunctionLowering, equation: Any) -> Attributes:
     """Lower what draws from a key: the bits of a Threefry key depend on a setting, which an equation keeps aside."""
     _, attributes = operation_of(equation.primitive.name, equation.params)
     return {**attributes, "partitionable": jax_compat.threefry_partitionable(equation)}
 
 
-RULES: dict[str, tuple[str, Callable[[FunctionTable, Any], Attributes | Operation]]] = {
+RULES: dict[str, tuple[str, Callable[[FunctionLowering, Any], Attributes | Operation]]] = {
     "gather": ("gather", _gather),
     "random_bits": ("random_bits", _drawn),
     "random_gamma": ("random_gamma", _drawn),

@@ -131,24 +131,18 @@ class Lowering:
         """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
         return self.session.tried(lambda: self.function(jaxpr, name))
 
-    def shared(self, closed: Any, name: str | None = None) -> str:
-        """Lower a nested jaxpr, or find the equal function lowered before.
+    def shared(self, closed: Any, name: str | None = None, *, is_kept: bool = False) -> str:
+        """Lower a nested jaxpr, or find the equal function lowered before; return its name.
 
-        It is named after the Python function that was traced, where no name is given.
+        Parameters
+        ----------
+        closed
+        name : str, optional
+            By default it is named after the Python function that was traced.
+        is_kept : bool
+            Whether JAX keeps the jaxpr in any case, as that of a nested jit, which it traces once for all programs.
         """
-        return self._shared(closed, jax_compat.function_name(closed) if name is None else name, False)
-
-    def jitted(self, closed: Any, name: str) -> str:
-        """Lower the function of a nested jit, which JAX traces once for all programs, or find it as above."""
-        return self._shared(closed, name, True)
-
-    def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
-        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
-        with jax.sharding.use_abstract_mesh(mesh):
-            return self.session.table.stored(self._with(in_region=True).function(jaxpr, "on_mesh"))
-
-    def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
-        nested, wanted = self.session.nested, identifier(name)
+        nested, wanted = self.session.nested, identifier(jax_compat.function_name(closed) if name is None else name)
         if len(self.roots) == 1 and not self.session.is_apart:
             nested.recall(closed, wanted, is_kept)
 
@@ -156,6 +150,11 @@ class Lowering:
             return self._with(dependencies=depends).function(jax_compat.open_jaxpr(closed), wanted)
 
         return nested.lowered(closed, wanted, self.dependencies, lower)
+
+    def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
+        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
+        with jax.sharding.use_abstract_mesh(mesh):
+            return self.session.table.stored(self._with(in_region=True).function(jaxpr, "on_mesh"))
 
     def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], NodeByRules]) -> Attributes:
         """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.extend.core import Primitive
 
-from .control import FunctionTable
+from .control import FunctionLowering
 from .jax_compat import Equation, OpenJaxpr, is_literal, mesh_around, without_scopes
 from .rules import Attributes
 from .rules.shardings import is_explicit, mesh_shape
@@ -19,9 +19,9 @@ __all__ = ["RULES", "equations_here"]
 _USE_MESH = Primitive("use_mesh")
 
 
-def _use_mesh(table: FunctionTable, equation: Equation) -> Attributes:
+def _use_mesh(lowering: FunctionLowering, equation: Equation) -> Attributes:
     jaxpr, mesh = equation.params["jaxpr"], equation.params["mesh"]
-    return {"function": table.region(jaxpr, mesh), "mesh": mesh_shape(mesh)}
+    return {"function": lowering.region(jaxpr, mesh), "mesh": mesh_shape(mesh)}
 
 
 RULES = {_USE_MESH.name: ("use_mesh", _use_mesh)}

@@ -9,7 +9,7 @@ import jax
 
 from ..ir.ops import Reshard
 from . import jax_compat
-from .control import FunctionTable
+from .control import FunctionLowering
 from .rules import Attributes, Operation
 from .rules.shardings import has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
 from .tracing import manual_axes, within_shard_map
@@ -17,7 +17,7 @@ from .tracing import manual_axes, within_shard_map
 __all__ = ["RULES", "laid_out", "settled"]
 
 
-def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
+def _shard_map(lowering: FunctionLowering, equation: Any) -> Attributes:
     params: Mapping[str, Any] = equation.params
     mesh = mesh_shape(params["mesh"])
     manual = manual_axes(params)
@@ -25,7 +25,7 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     name = jax_compat.function_name(closed)
     return dict(
         # Derivative rules in it can be traced among the axes of the mesh only.
-        function=within_shard_map(params, lambda: table.shared(closed, name)),
+        function=within_shard_map(params, lambda: lowering.shared(closed, name)),
         mesh=mesh,
         in_specs=tuple(map(partition_spec, params["in_specs"])),
         out_specs=tuple(map(partition_spec, params["out_specs"])),
@@ -34,9 +34,9 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-def _reshard(table: FunctionTable, equation: Any) -> Attributes | Operation:
+def _reshard(lowering: FunctionLowering, equation: Any) -> Attributes | Operation:
     wanted, (operand,) = equation.params["dst_sharding"], equation.invars
-    if not (table.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
+    if not (lowering.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
         return Operation("copy", {})
     named = equation.params.get("concrete_mesh") is not None
     return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}

@@ -9,7 +9,7 @@ import jax
 from jax import lax
 from jax.extend.core import Primitive
 
-from ..control import FunctionTable
+from ..control import FunctionLowering
 from ..jax_compat import is_literal, spec_of
 from ..rules import Attributes, UnsupportedError
 from ..tracing import make_jaxpr
@@ -21,7 +21,7 @@ _IS_VMAPPED = Primitive("is_vmapped")
 _IS_VMAPPED.def_abstract_eval(lambda x: jax.core.ShapedArray((), bool))
 
 
-def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
+def _select_if_vmap(lowering: FunctionLowering, equation: Any) -> Attributes:
     """Lower Equinox's choice in a loop, which a batch makes for each example; for one, the first array is taken."""
     kind = equation.outvars[0].aval
 
@@ -31,7 +31,7 @@ def _select_if_vmap(table: FunctionTable, equation: Any) -> Attributes:
         return as_weak_as(found, kind)
 
     traced = make_jaxpr(select_if_vmap)(*(spec_of(atom.aval) for atom in equation.invars))
-    return {"function": table.shared(traced, "select_if_vmap")}
+    return {"function": lowering.shared(traced, "select_if_vmap")}
 
 
 def operands_of(equation: Any) -> Sequence[Any]:
@@ -40,7 +40,7 @@ def operands_of(equation: Any) -> Sequence[Any]:
     return operands[1:] if equation.primitive.name == "noinline" else operands
 
 
-def _noinline(table: FunctionTable, equation: Any) -> Attributes:
+def _noinline(lowering: FunctionLowering, equation: Any) -> Attributes:
     """Lower a call of what ``equinox.internal.noinline`` was given, or of a derivative, transpose or batch of it.
 
     Its derivatives and batches are those of the function, so it needs no rule.
@@ -54,7 +54,7 @@ def _noinline(table: FunctionTable, equation: Any) -> Attributes:
         return [as_weak_as(result, var.aval) for result, var in zip(results, equation.outvars, strict=True)]
 
     traced = make_jaxpr(run)(*(spec_of(atom.aval) for atom in operands_of(equation)))
-    return {"function": table.shared(traced, "noinline")}
+    return {"function": lowering.shared(traced, "noinline")}
 
 
 RULES = {
