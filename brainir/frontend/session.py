@@ -15,7 +15,7 @@ from .foreign.primitives import ForeignPrimitives
 from .keys.function_keys import FunctionKeys
 from .keys.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
-from .memory.remembering import RuleMemory
+from .memory.rule_memory import RuleMemory
 from .table import Table
 
 __all__ = ["Session"]

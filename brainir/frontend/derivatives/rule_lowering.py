@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..keys.key import Key, Parts
 from ..keys.lowering_keys import LoweringKeys, is_too_high
-from ..memory.remembering import Behaviour, RuleMemory
+from ..memory.rule_memory import Behaviour, RuleMemory
 from ..memory.rules import NodeByRules
 from ..rules import Attributes
 from ..table import Table, identifier

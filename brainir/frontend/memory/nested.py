@@ -11,7 +11,7 @@ from ..derivatives.jax_rules import made_of
 from ..table import Table
 from .dependencies import ArrayDependency, Dependencies, Dependency
 from .jaxprs import LOWERED_JAXPRS, LoweredFunctions, LoweredJaxpr
-from .remembering import RuleMemory
+from .rule_memory import RuleMemory
 
 __all__ = ["NestedFunctions"]
 
