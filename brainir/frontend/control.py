@@ -12,6 +12,7 @@ from . import jax_compat
 from .jax_scans import scan_arity
 from .jaxprs import body_of
 from .literals import literal
+from .memory.rules import NodeByRules
 from .policies import remat_policy
 from .rules import Attributes, UnsupportedError, platform_names
 from .rules.shardings import sharding_record
@@ -22,15 +23,11 @@ __all__ = ["RULES", "FunctionTable"]
 
 
 class FunctionTable(Protocol):
-    """What a rule needs of the program that is being lowered.
+    """What a rule needs of the program that is being lowered."""
 
-    Attributes
-    ----------
-    in_region : bool
-        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
-    """
-
-    in_region: bool
+    @property
+    def in_region(self) -> bool:
+        """Whether what is lowered runs under a mesh with axes of other kinds than the program around it."""
 
     def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before; return its name."""
@@ -39,9 +36,9 @@ class FunctionTable(Protocol):
         """Lower the function of a nested jit; it may come from an earlier program."""
 
     def by_rule(
-        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionTable], Attributes]
+        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionTable], NodeByRules]
     ) -> Attributes:
-        """Lower what an equation runs by a rule apart from the program, or find what was lowered before."""
+        """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""
 
     def region(self, jaxpr: Any, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
@@ -192,8 +189,8 @@ def _linear_call(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-def _transpose(table: FunctionTable, equation: Any) -> Attributes:
-    return {"transpose": table.shared(_traced_transpose(equation), "transpose")}
+def _transpose(table: FunctionTable, equation: Any) -> NodeByRules:
+    return NodeByRules("linear_call", {"transpose": table.shared(_traced_transpose(equation), "transpose")})
 
 
 def _traced_transpose(equation: Any) -> Any:

@@ -5,6 +5,7 @@ Their rules see the whole equation, and can lower functions in it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,20 @@ import numpy as np
 from ..ir.types import scalar_text
 from . import jax_compat
 from .control import FunctionTable
-from .rules import Attributes, UnsupportedError, node_attributes
+from .rules import Attributes, Operation, UnsupportedError, operation_of
 
 __all__ = ["RULES"]
 
 
 def _top_k(table: FunctionTable, equation: Any) -> Attributes:
-    _, attributes = node_attributes("top_k", equation.params)
+    _, attributes = operation_of("top_k", equation.params)
     if attributes["axis"] is None:
         attributes["axis"] = equation.invars[0].aval.ndim - 1
     return attributes
 
 
 def _gather(table: FunctionTable, equation: Any) -> Attributes:
-    _, attributes = node_attributes("gather", equation.params)
+    _, attributes = operation_of("gather", equation.params)
     fill = equation.params["fill_value"]
     if fill is not None:
         # Of keys, it is that of their words.
@@ -34,36 +35,37 @@ def _gather(table: FunctionTable, equation: Any) -> Attributes:
     return attributes
 
 
-def _scatter(table: FunctionTable, equation: Any) -> Attributes:
+def _scatter(table: FunctionTable, equation: Any) -> Operation:
     params = equation.params
-    op, attributes = node_attributes("scatter", params)
+    plain = operation_of("scatter", params)
     jaxpr = params["update_jaxpr"]
     if jaxpr is None or (not jaxpr.eqns and jaxpr.outvars[0] is jaxpr.invars[1]):
-        return {"op": op, **attributes}
+        return plain
     if params["update_consts"]:
         raise UnsupportedError("a function that closes over arrays")
-    return {"op": "scatter_apply", "update": table.shared(jax_compat.as_closed(jaxpr), "update"), **attributes}
+    update = table.shared(jax_compat.as_closed(jaxpr), "update")
+    return Operation("scatter_apply", {"update": update, **plain.attributes})
 
 
 def _reduce(table: FunctionTable, equation: Any) -> Attributes:
-    _, attributes = node_attributes("reduce", equation.params)
+    _, attributes = operation_of("reduce", equation.params)
     return {"computation": table.shared(equation.params["jaxpr"], "combine"), **attributes}
 
 
 def _reduce_window(table: FunctionTable, equation: Any) -> Attributes:
     params = dict(equation.params)
     jaxpr, consts = params.pop("jaxpr"), params.pop("consts")
-    _, attributes = node_attributes("reduce_window_sum", params)
+    _, attributes = operation_of("reduce_window_sum", params)
     return {"computation": table.shared(jax_compat.as_closed(jaxpr, consts), "combine"), **attributes}
 
 
 def _drawn(table: FunctionTable, equation: Any) -> Attributes:
     """Lower what draws from a key: the bits of a Threefry key depend on a setting, which an equation keeps aside."""
-    _, attributes = node_attributes(equation.primitive.name, equation.params)
+    _, attributes = operation_of(equation.primitive.name, equation.params)
     return {**attributes, "partitionable": jax_compat.threefry_partitionable(equation)}
 
 
-RULES = {
+RULES: dict[str, tuple[str, Callable[[FunctionTable, Any], Attributes | Operation]]] = {
     "gather": ("gather", _gather),
     "random_bits": ("random_bits", _drawn),
     "random_gamma": ("random_gamma", _drawn),

@@ -15,7 +15,7 @@ from .keys.function_keys import FunctionKeys
 from .keys.lowering_keys import LoweringKeys
 from .keys.wrapped import UnknownBehaviourError
 from .literals import literal
-from .rules import Attributes, UnsupportedError
+from .rules import Operation, UnsupportedError
 from .trees import TreeReader
 
 __all__ = ["CALLBACKS", "External", "ExternalNames", "callback", "custom_call"]
@@ -100,15 +100,15 @@ class ExternalNames:
         return self._named[name]
 
 
-def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
-    """Return operation and attributes of a host callback."""
+def callback(equation: Any, names: ExternalNames) -> Operation:
+    """Return what a host callback does."""
     params = dict(equation.params)
     primitive = equation.primitive.name
     function, tree, text = jax_compat.callback_parts(equation)
     if params.get("sharding") is not None:
         raise UnsupportedError(f"a callback with sharding={params['sharding']!r}")
     args, kwargs = jax.tree.unflatten(tree, [0] * tree.num_leaves)
-    return CALLBACKS[primitive], dict(
+    attributes = dict(
         name=names.of(function, pure=primitive == "pure_callback"),
         arguments=SequenceTree(kind="tuple", children=tuple(map(_tree, args))),
         keywords=tuple((name, _tree(kwargs[name])) for name in sorted(kwargs)),
@@ -117,6 +117,7 @@ def callback(equation: Any, names: ExternalNames) -> tuple[str, Attributes]:
         partitioned=bool(params.get("partitioned", False)),
         text=text,
     )
+    return Operation(CALLBACKS[primitive], attributes)
 
 
 def _tree(value: Any) -> Tree:
@@ -133,12 +134,9 @@ def _tree(value: Any) -> Tree:
     return tree
 
 
-def custom_call(equation: Any) -> tuple[str, Attributes]:
-    """Return operation and attributes of a primitive that is left as it is."""
+def custom_call(equation: Any) -> Operation:
+    """Return what a primitive does that is left as it is."""
     if equation.effects:
         raise UnsupportedError("a primitive with effects cannot be left as it is")
-    params = sorted(equation.params.items())
-    return "custom_call", dict(
-        name=equation.primitive.name,
-        params=tuple((name, literal(value, f"parameter {name}")) for name, value in params),
-    )
+    params = [(name, literal(value, f"parameter {name}")) for name, value in sorted(equation.params.items())]
+    return Operation("custom_call", {"name": equation.primitive.name, "params": tuple(params)})

@@ -10,7 +10,7 @@ import jax
 from ..ir.ops import Reshard
 from . import jax_compat
 from .control import FunctionTable
-from .rules import Attributes
+from .rules import Attributes, Operation
 from .rules.shardings import has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
 from .tracing import manual_axes, within_shard_map
 
@@ -34,10 +34,10 @@ def _shard_map(table: FunctionTable, equation: Any) -> Attributes:
     )
 
 
-def _reshard(table: FunctionTable, equation: Any) -> Attributes:
+def _reshard(table: FunctionTable, equation: Any) -> Attributes | Operation:
     wanted, (operand,) = equation.params["dst_sharding"], equation.invars
     if not (table.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
-        return {"op": "copy"}
+        return Operation("copy", {})
     named = equation.params.get("concrete_mesh") is not None
     return {"sharding": sharding_record(wanted), "devices": named and jax.sharding.get_abstract_mesh().empty}
 

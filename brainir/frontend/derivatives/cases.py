@@ -15,13 +15,10 @@ from ..rules import Attributes, UnsupportedError
 from .jax_jvp_rules import trace_custom_jvp, trace_jvp_case, trace_transposed_jvp
 from .jax_rules import num_closed_over, rule_operands
 from .jax_vjp_rules import trace_vjp_case, trace_vjp_rules
+from .refusals import NoRuleError, RefusedError
 
 __all__ = [
     "UNTRACEABLE",
-    "HigherOrderError",
-    "NoRuleError",
-    "Refusal",
-    "RefusedError",
     "TracedRules",
     "jvp_rules",
     "traced_rules",
@@ -31,44 +28,9 @@ __all__ = [
 UNTRACEABLE = (jax.errors.JAXTypeError, NotImplementedError, TypeError, ValueError)
 """What JAX raises for a function that it cannot trace."""
 
-
 _MOST_CASES = 64
 # What a rule raises that was not written for a case. JAX raises it too, when the case occurs.
 _REFUSALS = (*UNTRACEABLE, AttributeError, AssertionError)
-
-
-class NoRuleError(Exception):
-    """The derivative rule of a function of the program cannot be stored; the text says why."""
-
-    def __init__(self, function: str, reason: str) -> None:
-        super().__init__(reason)
-        self.function = function
-
-
-class RefusedError(NoRuleError):
-    """The rule refuses some operands, and where the function is called is not known which can be perturbed."""
-
-    def __init__(self, function: str) -> None:
-        super().__init__(function, "its derivative rule refuses some operands, and which move here is not known")
-
-
-class HigherOrderError(NoRuleError):
-    """The rule is another one for every order of derivative, and orders as high as this are not stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a rule cannot be stored: it fails where these operands are perturbed.
-
-    Parameters
-    ----------
-    reason : str
-    asserted : bool
-        Whether the rule was not written for that, and may be for fewer operands.
-    """
-
-    reason: str
-    asserted: bool = False
 
 
 @dataclass

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import jax_compat
-from ..memory.jaxprs import Rule
-from ..rules import Attributes
+from ..memory.dependencies import RulesDependency
+from ..memory.rules import NodeByRules
+from ..rules import Operation
 from ..table import identifier
-from .cases import NoRuleError, Refusal, RefusedError, TracedRules, jvp_rules, traced_rules, vjp_rules
+from .cases import TracedRules, jvp_rules, traced_rules, vjp_rules
 from .covering import covering_jvp, covering_vjp
 from .jax_rules import made_of, with_own_rules
+from .refusals import NoRuleError, Refusal, RefusedError
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
@@ -24,13 +26,12 @@ _TRACING = threading.RLock()
 """What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
 
-def _custom_jvp(lowering: Lowering, equation: Any) -> Attributes:
-    """Lower ``custom_jvp_call`` with its rule; ``op`` says so where that is only for reverse mode."""
-    attributes = _with_rules(lowering, equation, jvp_rules, covering_jvp)
-    return {"op": "custom_vjp", **attributes} if "fwd" in attributes else attributes
+def _custom_jvp(lowering: Lowering, equation: Any) -> Operation:
+    """Lower ``custom_jvp_call`` with its rule, as a ``custom_vjp`` where that is only for reverse mode."""
+    return _with_rules(lowering, equation, jvp_rules, covering_jvp)
 
 
-def _custom_vjp(lowering: Lowering, equation: Any) -> Attributes:
+def _custom_vjp(lowering: Lowering, equation: Any) -> Operation:
     return _with_rules(lowering, equation, vjp_rules, covering_vjp)
 
 
@@ -39,7 +40,7 @@ def _with_rules(
     equation: Any,
     trace: Callable[[Any], TracedRules],
     trace_covering: Callable[..., TracedRules],
-) -> Attributes:
+) -> Operation:
     """Lower a node with derivative rules, or find equal rules that were lowered before.
 
     Raises
@@ -52,31 +53,32 @@ def _with_rules(
     zeros = bool(equation.params["symbolic_zeros"])
     active = lowering.roots.activity(equation) if zeros else None
     equation = with_own_rules(equation)
-    ruled = lowering.rules.ruled(equation, base, made_of(equation, base, active))
+    session = lowering.session
+    key = session.rules.key(equation, base, made_of(equation, base, active))
 
     def covering() -> TracedRules:
         if active is None:
             raise RefusedError(base)
         return trace_covering(equation, *active)
 
-    def lower(chosen: Lowering) -> Attributes:
-        chosen.rules.check_order(ruled, function, by_size=True)
+    def lower(chosen: Lowering) -> NodeByRules:
+        chosen.session.rules.check_order(key, function, by_size=True)
         try:
             with _TRACING:
                 rules = traced_rules(base, functools.partial(trace, equation), covering if zeros else None)
         except NoRuleError as error:
-            return {"refusal": Refusal(str(error))}
-        return chosen.rules.stored(chosen, ruled, rules)
+            return NodeByRules("no_derivative", {}, Refusal(str(error)))
+        return chosen.session.rules.stored(chosen, key, rules)
 
-    attributes, first = lowering.rules.lowered(lowering, ruled, lower)
-    if "refusal" in attributes:
-        raise NoRuleError(function, attributes["refusal"].reason)
-    behaviour = ruled.behaviour
-    if behaviour is None or first != behaviour or zeros or lowering.memory.is_of_this_program(behaviour):
-        lowering.nested.tie()
+    node, first = session.rules.lowered(lowering, key, lower)
+    if node.refusal is not None:
+        raise NoRuleError(function, node.refusal.reason)
+    behaviour = key.behaviour
+    if behaviour is None or first != behaviour or zeros or session.memory.is_of_this_program(behaviour):
+        lowering.dependencies.tie()
     elif not behaviour.key.lasts:
-        lowering.nested.depend(Rule(equation, base, behaviour))
-    return {"function": function, **attributes}
+        lowering.dependencies.add(RulesDependency(equation, base, behaviour))
+    return Operation(node.op, {"function": function, **node.attributes})
 
 
 RULES = {

@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..keys.key import Key, Parts
 from ..keys.lowering_keys import LoweringKeys, is_too_high
 from ..memory.remembering import Behaviour, Remembering
+from ..memory.rules import NodeByRules
 from ..rules import Attributes
 from ..table import Table, identifier
-from .cases import HigherOrderError, TracedRules
+from .cases import TracedRules
+from .refusals import HigherOrderError
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
 
-__all__ = ["RuleBody", "RuleLowering", "Ruled"]
+__all__ = ["RuleBody", "RuleKey", "RuleLowering"]
 
 _MOST_LARGER = 2
 """How often a function may meet itself in its derivative rule, with larger operands each time."""
 
 
-class Ruled:
-    """An equation that runs functions by rules; it equals others whose rules are the same in this program.
+class RuleKey:
+    """The key of an equation that runs functions by rules, which equals those of others with the same rules.
 
     What they depend on can change from program to program, or is made anew each time, as on another line; not while
     this program is lowered. What tells them from others then is found where others are like them: it takes as long as
@@ -72,17 +74,17 @@ class Ruled:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Ruled) or self._hash != other._hash or self._by_behaviour != other._by_behaviour:
+        if not isinstance(other, RuleKey) or self._hash != other._hash or self._by_behaviour != other._by_behaviour:
             return False
         if self._by_behaviour:
             return self.behaviour == other.behaviour
         return self._place == other._place and self._key.content == other._key.content
 
 
-class Lowered(NamedTuple):
-    """What rules were lowered to, and what they depend on where they were met first."""
+class KnownRules(NamedTuple):
+    """What rules were lowered to in this program, and what they depend on where they were met first."""
 
-    attributes: Attributes
+    node: NodeByRules
     behaviour: Behaviour | None
 
 
@@ -104,27 +106,27 @@ class RuleLowering:
     def __init__(self, memory: Remembering, keys: LoweringKeys) -> None:
         self._memory = memory
         self._keys = keys
-        self._open: list[Ruled] = []
-        self.known: dict[Ruled, Lowered] = {}
+        self._open: list[RuleKey] = []
+        self.known: dict[RuleKey, KnownRules] = {}
 
-    def ruled(self, equation: Any, base: str, made_of: Any) -> Ruled:
+    def key(self, equation: Any, base: str, made_of: Any) -> RuleKey:
         """Return what tells an equation from others with other rules."""
-        return Ruled(equation, base, made_of, self._memory, self._keys)
+        return RuleKey(equation, base, made_of, self._memory, self._keys)
 
-    def lowered(self, lowering: Lowering, ruled: Ruled, lower: Callable[[Lowering], Attributes]) -> Lowered:
+    def lowered(self, lowering: Lowering, key: RuleKey, lower: Callable[[Lowering], NodeByRules]) -> KnownRules:
         """Return what refers to rules, lowered apart from the program if it can be told what they depend on."""
-        if ruled not in self.known:
-            apart = ruled.behaviour is not None and not lowering.only_rules
-            attributes = self._memory.lowered(lowering, ruled.behaviour, lower) if apart else lower(lowering)
-            self.known[ruled] = Lowered(attributes, ruled.behaviour)
-        return self.known[ruled]
+        if key not in self.known:
+            apart = key.behaviour is not None and not lowering.session.is_apart
+            node = self._memory.lowered(lowering, key.behaviour, lower) if apart else lower(lowering)
+            self.known[key] = KnownRules(node, key.behaviour)
+        return self.known[key]
 
-    def check_order(self, ruled: Ruled, function: str, *, by_size: bool = False) -> None:
+    def check_order(self, key: RuleKey, function: str, *, by_size: bool = False) -> None:
         """Refuse a function that its own rules lead to too often, each time with other rules.
 
         Parameters
         ----------
-        ruled : Ruled
+        key : RuleKey
         function : str
         by_size : bool
             Whether one with larger operands each time is refused sooner, as that of an adjoint equation.
@@ -134,27 +136,29 @@ class RuleLowering:
         HigherOrderError
             With the name of the `function`.
         """
-        around = [each for each in self._open if each.base == ruled.base]
-        smaller = [each for each in around if by_size and each.elements < ruled.elements]
-        if len(smaller) >= _MOST_LARGER or is_too_high(ruled.parts, [each.parts for each in around]):
+        around = [each for each in self._open if each.base == key.base]
+        smaller = [each for each in around if by_size and each.elements < key.elements]
+        if len(smaller) >= _MOST_LARGER or is_too_high(key.parts, [each.parts for each in around]):
             raise HigherOrderError(function, f"derivatives of order {len(around) + 1} and above are not stored")
 
-    def stored(self, lowering: Lowering, ruled: Ruled, rules: TracedRules, **others: str) -> Attributes:
-        """Lower derivative rules; return the attributes that refer to them, and the `others` of the node.
+    def stored(self, lowering: Lowering, key: RuleKey, rules: TracedRules, **others: str) -> NodeByRules:
+        """Lower derivative rules; return what refers to them, with `others` of its attributes.
 
         A rule may call the function that it belongs to, and so on for every order of derivative. Where the call inside
         has the same key, it has the same rule, which refers to itself. Else it has a rule of its own; and where those
         are equal after all, :func:`~brainir.ir.sharing.equal_functions` makes them one. Functions whose rules have
         another key in every order end after a few; see :meth:`check_order`.
         """
-        attributes, bodies = _named(lowering.table, identifier(ruled.base), rules)
-        self.known[ruled] = Lowered({**others, **attributes}, ruled.behaviour)
-        self._open.append(ruled)
+        attributes, bodies = _named(lowering.session.table, identifier(key.base), rules)
+        op = "custom_vjp" if "fwd" in rules.single else "custom_jvp"
+        node = NodeByRules(op, {**others, **attributes})
+        self.known[key] = KnownRules(node, key.behaviour)
+        self._open.append(key)
         try:
             lowering.store_rules(bodies)
         finally:
             self._open.pop()
-        return self.known[ruled].attributes
+        return node
 
 
 class RuleBody(NamedTuple):

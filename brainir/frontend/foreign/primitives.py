@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...ir.program import Function
 from .. import jax_compat, jaxprs
-from ..derivatives.cases import UNTRACEABLE, NoRuleError, Refusal, RefusedError, TracedRules
+from ..derivatives.cases import UNTRACEABLE, TracedRules
 from ..derivatives.covering import covering_rule
-from ..derivatives.rule_lowering import Ruled, RuleLowering
+from ..derivatives.refusals import NoRuleError, Refusal, RefusedError
+from ..derivatives.rule_lowering import RuleKey, RuleLowering
 from ..externals import custom_call
 from ..memory.functions import content_key
-from ..rules import Attributes, UnsupportedError
+from ..memory.rules import NodeByRules
+from ..rules import Operation, UnsupportedError
 from . import primitive_rules
 from .implementations import implementation, is_brainevent
 from .transposes import transposed
@@ -31,7 +34,7 @@ class _Use(NamedTuple):
     Parameters
     ----------
     equation
-    ruled : Ruled
+    key : RuleKey
         What tells this use from others.
     perturbed : tuple of int, optional
         The operands that can have a tangent, where the rule is only for those.
@@ -40,7 +43,7 @@ class _Use(NamedTuple):
     """
 
     equation: Any
-    ruled: Ruled
+    key: RuleKey
     perturbed: Places | None
     linear: Places
 
@@ -71,105 +74,111 @@ class ForeignPrimitives:
     """
 
     def __init__(self, rules: RuleLowering) -> None:
-        self.functions: dict[Ruled, _Function] = {}
-        self._traced: dict[Ruled, Any] = {}
+        self.functions: dict[RuleKey, _Function] = {}
+        self._traced: dict[RuleKey, Any] = {}
         self._rules = rules
         self._depth = 0
 
-    def lower(self, lowering: Lowering, equation: Any) -> tuple[str, Attributes]:
+    def lower(self, lowering: Lowering, equation: Any) -> Operation:
         """Lower a primitive that another package defines, from its implementation and its JVP rule.
 
         A rule that cannot be traced with all operands perturbed is traced with those that can be in the program.
         """
-        attributes = self._attributes(lowering, equation)
-        if "refusal" in attributes:
+        node = self._node(lowering, equation)
+        if node.refusal is not None:
             active = lowering.roots.activity(equation)
+            if active is None and node.refusal.asserted:
+                raise RefusedError(node.attributes["function"])
             if active is not None:
-                attributes = self._attributes(lowering, equation, active[0])
-            elif attributes["refusal"].asserted:
-                raise RefusedError(attributes["function"])
-        if "refusal" in attributes:
-            raise NoRuleError(attributes["function"], attributes["refusal"].reason)
-        if not attributes:
+                node = self._node(lowering, equation, active[0])
+        if node.refusal is not None:
+            raise NoRuleError(node.attributes["function"], node.refusal.reason)
+        if node == _BY_NAME:
             try:
                 return custom_call(equation)
             except UnsupportedError as error:
                 raise UnsupportedError(f"what computes it cannot be traced, nor can it go by name: {error}") from None
-        return "custom_jvp" if "jvp" in attributes else "call", attributes
+        return Operation(node.op, node.attributes)
 
-    def _attributes(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> Attributes:
-        """Return the attributes of the call of a primitive's function; none if that cannot be traced."""
+    def _node(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> NodeByRules:
+        """Return what runs a primitive's function; `_BY_NAME` if that cannot be traced."""
         use = self._use(equation, perturbed, lowering.roots.linear_operands(equation))
-        return self._rules.lowered(lowering, use.ruled, lambda inner: inner.foreign._lowered(inner, use)).attributes
+        return self._rules.lowered(lowering, use.key, lambda inner: inner.session.foreign._lowered(inner, use)).node
 
     def _use(self, equation: Any, perturbed: Places | None = None, linear: Places = ()) -> _Use:
         primitive, params = equation.primitive, sorted(equation.params.items())
-        ruled = self._rules.ruled(equation, primitive.name, (primitive, tuple(params), perturbed, linear))
-        return _Use(equation, ruled, perturbed, linear)
+        key = self._rules.key(equation, primitive.name, (primitive, tuple(params), perturbed, linear))
+        return _Use(equation, key, perturbed, linear)
 
-    def _lowered(self, lowering: Lowering, use: _Use) -> Attributes:
+    def _lowered(self, lowering: Lowering, use: _Use) -> NodeByRules:
         if self._computation(use.equation) is None:
-            return {}
+            return _BY_NAME
         if not use.linear:
             return self._with_rule(lowering, use)
         # Tangents run another function, which JAX transposes by the rule of the primitive; it is differentiated alike.
         function = self._function(lowering, use)
         plain = self._use(use.equation, use.perturbed)
-        ruled, _ = self._rules.lowered(lowering, plain.ruled, lambda inner: inner.foreign._with_rule(inner, plain))
-        return {**ruled, "function": function.called if ruled.keys() == {"function"} else function.with_rule}
+        node, _ = self._rules.lowered(lowering, plain.key, lambda inner: inner.session.foreign._with_rule(inner, plain))
+        called = function.called if node.op == "call" else function.with_rule
+        return dataclasses.replace(node, attributes={**node.attributes, "function": called})
 
     def _computation(self, equation: Any) -> Any:
         """Trace what computes a primitive, once; None if it has code of its own, which cannot be traced."""
-        ruled = self._use(equation).ruled
-        if ruled not in self._traced:
+        key = self._use(equation).key
+        if key not in self._traced:
             traced = _implementation(equation)
             # One that runs the primitive in the same way says nothing; nor does one that may do so without end.
             inner = [] if traced is None else jaxprs.uses(traced, equation.primitive)
-            again = [self._use(each).ruled for each in inner]
-            is_open = any(each == ruled or not each.parts <= ruled.parts for each in again)
-            self._traced[ruled] = None if is_open else traced
-        return self._traced[ruled]
+            again = [self._use(each).key for each in inner]
+            is_open = any(each == key or not each.parts <= key.parts for each in again)
+            self._traced[key] = None if is_open else traced
+        return self._traced[key]
 
     def _function(self, lowering: Lowering, use: _Use) -> _Function:
         """Lower what computes a primitive, once; for tangents, in which it is linear, with its transpose."""
-        if use.ruled not in self.functions:
+        if use.key not in self.functions:
             closed = self._computation(use.equation)
             still = set() if use.perturbed is None else set(range(len(use.equation.invars))) - {*use.perturbed}
             if use.linear:
                 closed = transposed(use.equation, closed, use.linear)
             called = with_rule = lowering.own(closed, use.name, still)
-            if lowering.table.functions[called].constants:
+            if lowering.session.table.functions[called].constants:
                 # JAX makes the constants of a function with a rule operands of its node, and, where that is in the body
                 # of a scan or in a branch, of the scan or cond around it: the regenerated program would be another one.
                 # Those of a nested jit stay where they are.
                 with_rule = lowering.own(jaxprs.within_jit(closed, use.name), use.name, still)
-            self.functions[use.ruled] = _Function(called, with_rule)
-        return self.functions[use.ruled]
+            self.functions[use.key] = _Function(called, with_rule)
+        return self.functions[use.key]
 
-    def _with_rule(self, lowering: Lowering, use: _Use) -> Attributes:
-        """Lower the rule of a primitive, and return the attributes of its node."""
+    def _with_rule(self, lowering: Lowering, use: _Use) -> NodeByRules:
+        """Lower the rule of a primitive, and return its node."""
         function = self._function(lowering, use)
+        called = NodeByRules("call", {"function": function.called})
         if not any(jax_compat.moves(atom.aval) for atom in use.equation.invars):
-            return {"function": function.called}  # nobody asks for the derivative of what has no tangents
-        self._rules.check_order(use.ruled, function.with_rule)
+            return called  # nobody asks for the derivative of what has no tangents
+        self._rules.check_order(use.key, function.with_rule)
         rules = _traced_rules(use)
         if rules is None:
-            return {"function": function.called}
+            return called
         if isinstance(rules, Refusal):
-            return {"function": function.with_rule, "refusal": rules}
-        table = lowering.table
+            return NodeByRules("no_derivative", {"function": function.with_rule}, rules)
+        table = lowering.session.table
         before = set(table.functions)
         self._depth += 1
         try:
-            attributes = self._rules.stored(lowering, use.ruled, rules, function=function.with_rule)
+            node = self._rules.stored(lowering, use.key, rules, function=function.with_rule)
         finally:
             self._depth -= 1
-        if use.perturbed is None and _is_derivative(lowering, table.functions[str(attributes["jvp"])], use.equation):
-            attributes = {"function": function.called}
+        if use.perturbed is None and _is_derivative(lowering, table.functions[node.attributes["jvp"]], use.equation):
+            node = called
         if not self._depth:
             # Of what was lowered to compare, and of a rule that needs not be stored, nothing may name other functions.
             table.leave_out(table.functions.keys() - before)
-        return attributes
+        return node
+
+
+_BY_NAME = NodeByRules("custom_call", {})
+"""What becomes of a primitive that cannot be traced; its parameters are those of the equation."""
 
 
 def _traced_rules(use: _Use) -> TracedRules | Refusal | None:

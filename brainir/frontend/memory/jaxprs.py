@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from ...ir.program import Function
 from ...ir.sharing import reachable_functions, written_form
 from .alive import WhileAlive
+from .dependencies import Dependency
 
-__all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr", "Octets", "Rule"]
+__all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -93,21 +91,6 @@ class LoweredFunctions:
         return sum(len(function.nodes) for function in functions) <= _MOST_NODES and held <= _MOST_BYTES
 
 
-class Rule(NamedTuple):
-    """An equation with derivative rules, and what these depended on when they were lowered."""
-
-    equation: Any
-    base: str
-    behaviour: Hashable
-
-
-class Octets(NamedTuple):
-    """An array of numpy in a jaxpr, which can be changed in place, and the bytes that it had."""
-
-    array: np.ndarray[Any, Any]
-    octets: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class LoweredJaxpr:
     """What a jaxpr was lowered to.
@@ -118,7 +101,7 @@ class LoweredJaxpr:
         Name of its function among `functions`.
     functions : LoweredFunctions
         Of the program in which it was met.
-    depends : tuple of Rule or Octets
+    depends : tuple of Dependency
         It holds while these are what they were.
     settings : hashable
         Under which it holds.
@@ -126,7 +109,7 @@ class LoweredJaxpr:
 
     name: str
     functions: LoweredFunctions
-    depends: tuple[Rule | Octets, ...]
+    depends: tuple[Dependency, ...]
     settings: Hashable
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -17,13 +18,13 @@ from .. import jax_compat
 from ..keys.function_keys import FunctionKeys
 from ..keys.key import Key
 from ..keys.wrapped import UnknownBehaviourError
-from ..rules import Attributes
 from .functions import known_function
-from .rules import LOWERED_RULES, LoweredRules
+from .rules import LOWERED_RULES, LoweredRules, NodeByRules
 from .settings import settings
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
+    from ..session import Session
 
 __all__ = ["Behaviour", "Remembering"]
 
@@ -96,7 +97,7 @@ class Remembering:
         kinds = tuple([(jax_compat.type_text(aval), jax_compat.varying(aval)) for aval in avals])
         return equation.primitive, kinds, jax.sharding.get_abstract_mesh()
 
-    def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], Attributes]) -> Attributes:
+    def lowered(self, lowering: Lowering, key: Hashable, lower: Callable[[Lowering], NodeByRules]) -> NodeByRules:
         """Take rules from memory, or lower and remember them.
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
@@ -104,20 +105,20 @@ class Remembering:
         found = LOWERED_RULES.find(key)
         if found is None:
             inner = lowering.apart()
-            found = _lowered_rules(lower(inner), inner)
-            lowering.problems.extend(inner.problems)
+            found = _lowered_rules(lower(inner), inner.session)
+            lowering.session.problems.extend(inner.session.problems)
             if not found.can_be_kept():
                 self._own.add(key)
-            elif not inner.problems:
+            elif not inner.session.problems:
                 LOWERED_RULES.keep(key, found)
         if found.externals:
             self._own.add(key)
-        called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
+        called = {name: lowering.session.externals.named(external) for name, external in found.externals.items()}
         functions = found.functions
         if any(name != new for name, new in called.items()):
             functions = {name: known_function(_calling(function, called)) for name, function in functions.items()}
-        lowering.table.add(functions, found.wanted, found.rules)
-        return found.attributes
+        lowering.session.table.add(functions, found.wanted, found.rules)
+        return found.node
 
     def is_of_this_program(self, key: Hashable) -> bool:
         """Whether the rules that were lowered for a key can be other ones in another program, or are too large.
@@ -130,19 +131,20 @@ class Remembering:
 _numbers = itertools.count()
 
 
-def _lowered_rules(attributes: Attributes, lowering: Lowering) -> LoweredRules:
+def _lowered_rules(node: NodeByRules, session: Session) -> LoweredRules:
     """Return rules that were lowered apart, under names that no other function has, whatever the program."""
-    table, number = lowering.table, next(_numbers)
-    roots = [name for value in attributes.values() for name in _names(value) if name in table.functions]
+    table, number = session.table, next(_numbers)
+    roots = [name for value in node.attributes.values() for name in _names(value) if name in table.functions]
     reached = {part.name: part for root in roots for part in reachable_functions(table.functions, root)}
     names = {name: f"{name}@{number}" for name in reached}
     functions = {names[name]: part.renamed(names) for name, part in reached.items()}
+    attributes = {attribute: _renamed(value, names) for attribute, value in node.attributes.items()}
     return LoweredRules(
-        {attribute: _renamed(value, names) for attribute, value in attributes.items()},
+        dataclasses.replace(node, attributes=attributes),
         functions,
         {new: table.wanted[name] for name, new in names.items()},
         frozenset([names[name] for name in table.rules if name in names]),
-        {name: lowering.externals.behind(name) for name in _called(functions.values())},
+        {name: session.externals.behind(name) for name in _called(functions.values())},
     )
 
 

@@ -7,25 +7,44 @@ memory holds what they were lowered to, which is data and keeps no function and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...ir.program import Function
+from ..derivatives.refusals import Refusal
 from ..externals import External
+from ..rules import Attributes
 from .latest import Latest
 
-__all__ = ["LOWERED_RULES", "LoweredRules"]
+__all__ = ["LOWERED_RULES", "LoweredRules", "NodeByRules"]
 
 _MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class LoweredRules:
-    """Rules, and the functions that they need.
+class NodeByRules:
+    """What the rules of an equation make of it.
 
     Parameters
     ----------
+    op : str
+        The operation of its node.
     attributes : dict
-        Those of a node with these rules, their names among them.
+        Those that the rules give; each text among them is the name of a function that was lowered for the node.
+    refusal : Refusal, optional
+        Why a derivative rule is not among them.
+    """
+
+    op: str
+    attributes: Attributes
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoweredRules:
+    """What the rules of an equation were lowered to apart from a program.
+
+    Parameters
+    ----------
+    node : NodeByRules
     functions : dict of str to Function
         By name, which no function of any program has.
     wanted : dict of str to str
@@ -36,7 +55,7 @@ class LoweredRules:
         What they call on the host, by name, in the order in which it is met.
     """
 
-    attributes: dict[str, Any]
+    node: NodeByRules
     functions: dict[str, Function]
     wanted: dict[str, str]
     rules: frozenset[str]

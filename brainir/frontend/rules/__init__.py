@@ -21,13 +21,21 @@ from . import (  # noqa: F401  # they enter their rules
     structure,
     windows,
 )
-from .registry import OTHER_OPS, RULES, Attributes, UnsupportedError, platform_names
+from .registry import OTHER_OPS, RULES, Attributes, Operation, UnsupportedError, platform_names
 
-__all__ = ["OTHER_OPS", "RULES", "Attributes", "UnsupportedError", "node_attributes", "platform_names"]
+__all__ = [
+    "OTHER_OPS",
+    "RULES",
+    "Attributes",
+    "Operation",
+    "UnsupportedError",
+    "operation_of",
+    "platform_names",
+]
 
 
-def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Attributes]:
-    """Return operation and attributes for a primitive; a rule can name another operation under ``op``.
+def operation_of(primitive: str, params: Mapping[str, Any]) -> Operation:
+    """Return operation and attributes for a primitive.
 
     Raises
     ------
@@ -38,8 +46,8 @@ def node_attributes(primitive: str, params: Mapping[str, Any]) -> tuple[str, Att
     """
     op, rule = RULES[primitive]
     try:
-        attributes = rule(**params)
+        made = rule(**params)
     except TypeError as error:
         known = ", ".join(f"{name}={value!r}" for name, value in params.items())
         raise UnsupportedError(f"parameters ({known}) do not fit the rule: {error}") from error
-    return attributes.pop("op", op), attributes
+    return Operation.of(op, made)

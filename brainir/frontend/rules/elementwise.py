@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy, Unvmap
-from .registry import Attributes, UnsupportedError, absent, dtype_name, rule
+from .registry import Attributes, Operation, UnsupportedError, absent, dtype_name, rule
 from .shardings import layout
 
 
@@ -33,11 +33,11 @@ def _without_attributes() -> Attributes:
 
 
 @rule("mul", others=MulOutDtype.ops())
-def _mul(*, out_dtype: Any = None) -> Attributes:
+def _mul(*, out_dtype: Any = None) -> Attributes | Operation:
     if out_dtype is None:
         return {}
     # JAX leaves a type of 64 bits as it was asked for, though the product is one of 32 where they are off.
-    return {"op": "mul_out_dtype", "out_dtype": dtype_name(jax.dtypes.canonicalize_dtype(out_dtype))}
+    return Operation("mul_out_dtype", {"out_dtype": dtype_name(jax.dtypes.canonicalize_dtype(out_dtype))})
 
 
 @rule("polynomial")

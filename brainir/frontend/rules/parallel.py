@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ...ir.ops import Device, Sharding
-from .registry import Attributes, UnsupportedError, ints, rule
+from .registry import Attributes, Operation, UnsupportedError, ints, rule
 from .shardings import axis_names, mesh_shape, sharding_record
 
 
@@ -18,13 +18,13 @@ def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
 @rule("sharding_constraint")
 def _sharding_constraint(
     *, sharding: Any, layout: Any, context_mesh: Any, unconstrained_dims: Any = frozenset()
-) -> Attributes:
+) -> Attributes | Operation:
     del unconstrained_dims  # they follow from the sharding
     if layout is not None:
         raise UnsupportedError(f"a sharding constraint with layout={layout!r}")
     place = _place(sharding)
     if isinstance(place, Device):  # as of numpy functions that are told a device
-        return {"op": "device_put", "copy_semantics": ("REUSE_INPUT",), "targets": (place,)}
+        return Operation("device_put", {"copy_semantics": ("REUSE_INPUT",), "targets": (place,)})
     around = mesh_shape(context_mesh)
     if isinstance(place, Sharding) and "manual" in around.types:
         # A mesh with devices says of its axes what they are outside of the shard_map.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "OTHER_OPS",
     "RULES",
     "Attributes",
+    "Operation",
     "UnsupportedError",
     "absent",
     "dtype_name",
@@ -26,8 +27,23 @@ __all__ = [
     "rule",
 ]
 
-Attributes = dict[str, Any]
-Rule = Callable[..., Attributes]
+Attributes: TypeAlias = dict[str, Any]
+
+
+class Operation(NamedTuple):
+    """What a node does: its operation and attributes."""
+
+    op: str
+    attributes: Attributes
+
+    @classmethod
+    def of(cls, op: str, made: Operation | Attributes) -> Operation:
+        """Return what a rule made: the attributes of the operation in its table, or another operation."""
+        return made if isinstance(made, Operation) else cls(op, made)
+
+
+Rule = Callable[..., Attributes | Operation]
+AnyRule = TypeVar("AnyRule", bound=Rule)
 
 
 class UnsupportedError(Exception):
@@ -38,16 +54,16 @@ RULES: dict[str, tuple[str, Rule]] = {}
 """Primitive name to operation and attribute rule."""
 
 OTHER_OPS: set[str] = set()
-"""The operations that rules name themselves."""
+"""The operations that rules return themselves."""
 
 
-def rule(*primitives: str, op: str | None = None, others: Iterable[str] = ()) -> Callable[[Rule], Rule]:
+def rule(*primitives: str, op: str | None = None, others: Iterable[str] = ()) -> Callable[[AnyRule], AnyRule]:
     """Enter the decorated function as the rule of these primitives, whose operation is `op` or has the same name.
 
-    Depending on the parameters, the rule can name one of the `others` as the operation instead.
+    Depending on the parameters, the rule can return one of the `others` as :class:`Operation` instead.
     """
 
-    def register(function: Rule) -> Rule:
+    def register(function: AnyRule) -> AnyRule:
         OTHER_OPS.update(others)
         for primitive in primitives:
             RULES[primitive] = (op or primitive, function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, UnsupportedError, absent, dtype_name, ints, platform_names, rule
+from .registry import Attributes, Operation, UnsupportedError, absent, dtype_name, ints, platform_names, rule
 from .shardings import has_layout, layout, sharding_record
 
 
@@ -14,16 +14,20 @@ def _bitcast_convert_type(*, new_dtype: Any) -> Attributes:
 
 
 @rule("broadcast_in_dim", others=("copy", "reshard"))
-def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = None) -> Attributes:
+def _broadcast_in_dim(*, shape: Any, broadcast_dimensions: Any, sharding: Any = None) -> Attributes | Operation:
     if sharding is not None and not shape:  # how JAX before 0.9 writes the ``reshard`` of a scalar
-        return {"op": "reshard", "sharding": sharding_record(sharding)} if has_layout(sharding) else {"op": "copy"}
+        if not has_layout(sharding):
+            return Operation("copy", {})
+        return Operation("reshard", {"sharding": sharding_record(sharding)})
     return {"shape": ints(shape), "broadcast_dimensions": ints(broadcast_dimensions), **layout(sharding)}
 
 
 @rule("reshape", others=("reshape_dimensions",))
-def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) -> Attributes:
+def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) -> Attributes | Operation:
     given = {"new_sizes": ints(new_sizes), **layout(sharding)}
-    return given if dimensions is None else {"op": "reshape_dimensions", "dimensions": ints(dimensions), **given}
+    if dimensions is None:
+        return given
+    return Operation("reshape_dimensions", {"dimensions": ints(dimensions), **given})
 
 
 @rule("squeeze", "rev")

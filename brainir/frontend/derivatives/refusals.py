@@ -1,0 +1,41 @@
+"""Why the derivative rule of a function is not stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HigherOrderError", "NoRuleError", "Refusal", "RefusedError"]
+
+
+class NoRuleError(Exception):
+    """The derivative rule of a function of the program cannot be stored; the text says why."""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(reason)
+        self.function = function
+
+
+class RefusedError(NoRuleError):
+    """The rule refuses some operands, and where the function is called is not known which can be perturbed."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(function, "its derivative rule refuses some operands, and which move here is not known")
+
+
+class HigherOrderError(NoRuleError):
+    """The rule is another one for every order of derivative, and orders as high as this are not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a rule cannot be stored: it fails where these operands are perturbed. Unlike an error, it is remembered.
+
+    Parameters
+    ----------
+    reason : str
+    asserted : bool
+        Whether the rule was not written for that, and may be for fewer operands.
+    """
+
+    reason: str
+    asserted: bool = False
