@@ -123,6 +123,7 @@ NOT_JOINED = {
     "cumulative": jnp.cumsum,
     "contraction": lambda b: b @ np.ones((N, N), np.float32),
     "control_flow": lambda b: jax.lax.fori_loop(0, 100, lambda i, c: jnp.cumsum(c), b),
+    "dynamic_index": lambda b: b[jnp.argsort(b)],
     "stop_gradient": jax.lax.stop_gradient,
 }
 

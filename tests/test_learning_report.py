@@ -150,7 +150,7 @@ def test_each_parameter_is_in_the_report_and_integers_get_no_gradient() -> None:
     assert [each.paths for each in report.learned] == [(("w",),)]
     reasons = {each.path[-1]: each.reason for each in report.excluded}
     assert "no derivative: its gradient is zero" in reasons.pop("order")
-    assert "no loss sees what it does there" in reasons.pop("u")
+    assert "only paths that no trace carries lead to a loss" in reasons.pop("u")
     assert not reasons
 
     def grads(*given: Any) -> Any:
@@ -231,7 +231,8 @@ def test_a_state_that_is_not_hidden_but_carries_a_derivative_is_among_the_paths_
     lines = str(report).splitlines()
     assert lines[-2:] == [
         "paths that no trace carries from step to step:",
-        "  through before: make it a HiddenState, so that credit flows through it",
+        "  through before: make it a HiddenState, so that credit flows through it position by position; "
+        "of a delay, make each step one",
     ]
     assert "before is not a hidden state" in report._repr_html_()
     assert lines[0] == "d_rtrl of delayed"

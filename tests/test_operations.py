@@ -3,7 +3,7 @@
 import functools
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from brainir.backend.values import abstract
 from brainir.frontend.lowering import lowered_ops
 from brainir.ir import type_rules
 from brainir.ir.errors import EmissionError
+from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS, AnyNode, Callback, CustomCall
 from brainir.ir.program import SCHEMA_VERSION, Program
 from brainir.ir.schema import json_schema, schema_change, schema_text
@@ -26,7 +27,7 @@ from tests.alone import along, is_inexact
 from tests.compare import JAX, assert_same_bits, assert_same_function, optimized_hlo, stablehlo
 from tests.compare import lowered as lowered_by_jax
 from tests.programs import PROGRAMS, PROGRAMS_HERE, SINCE
-from tests.versions import DIFFERENCES, HASHES, differs, digest, without_lines
+from tests.versions import DIFFERENCES, HASHES, WRITTEN_UNDER, differs, digest, without_lines
 
 ROOT = Path(__file__).parents[1]
 PARALLEL = [schema for schema in SCHEMAS if schema.__module__ == "brainir.ir.ops.parallel"]
@@ -52,6 +53,12 @@ def ops_of(name: str) -> set[str]:
     return {node.op for function in lowered(name).functions for node in function.nodes}
 
 
+def descendants(cls: type[Node]) -> Iterator[type[Node]]:
+    for each in cls.__subclasses__():
+        yield each
+        yield from descendants(each)
+
+
 def missing() -> dict[str, list[str]]:
     """Return what each operation lacks to be one that brainir takes from JAX, stores, checks and gives back."""
     parts = {
@@ -72,7 +79,12 @@ def missing() -> dict[str, list[str]]:
 
 
 def test_every_operation_has_a_rule_in_each_layer_and_a_program() -> None:
-    assert missing() == {}
+    assert missing() == {}, "CONTRIBUTING.md, Adding an operation, says what goes there"
+
+
+def test_every_class_of_an_operation_is_in_the_union_of_schemas() -> None:
+    classes = {each for each in descendants(Node) if each.__module__.startswith("brainir.ir.ops.")}
+    assert classes - {*SCHEMAS} == set(), "name it in _AnySchema, and in __all__, of brainir/ir/ops/__init__.py"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +204,11 @@ VERSIONS = json.loads(HASHES.read_text())
 def test_every_jax_version_writes_the_same_bytes_unless_it_traces_another_program(name: str) -> None:
     same = digest(without_lines(lowered(name))) == VERSIONS[name]
     assert same != bool(differs(name)), "python -m tests.versions, with the JAX of .venv, writes the file anew"
+
+
+def test_every_program_has_a_hash_of_what_is_written_for_it() -> None:
+    programs = {name for name, case in PROGRAMS.items() if case.since <= WRITTEN_UNDER}
+    assert programs == VERSIONS.keys(), "python -m tests.versions, with the JAX of .venv, writes the file anew"
 
 
 def test_the_programs_that_every_jax_version_writes_alike_are_many_enough() -> None:

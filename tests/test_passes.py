@@ -1,7 +1,9 @@
 """Every pass keeps values and derivatives of every program, and does to it what it is for."""
 
 import functools
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ from tests.compare import assert_same_bits
 from tests.programs import PROGRAMS
 from tests.strategies import chain
 
+ROOT = Path(__file__).parents[1]
 EVERY = [UnrollScans(max_length=40) if cls is UnrollScans else cls() for cls in PASSES.values()]
 
 
@@ -29,6 +32,13 @@ SUITE = (
     "calls", "choice of four with operands of its own", "choice of two", "copies", "counting", "gathers", "JVP rule",
     "loop over a sequence", "loop until", "loops in loops", "loop in a batch", "sums of cotangents", "VJP rule",
 )  # fmt: skip
+
+
+def test_the_page_of_passes_says_of_every_pass_what_it_does_and_what_it_keeps() -> None:
+    page = (ROOT / "docs/passes.md").read_text().partition("## The built-in passes")[2].partition("## Write")[0]
+    tables = [re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for part in page.split("What they keep")]
+    for rows in tables:
+        assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == {*PASSES}, "of docs/passes.md"
 
 
 @functools.cache
@@ -110,7 +120,7 @@ def changes_some(each: Pass) -> list[str]:
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)
 def test_a_pass_keeps_values_to_the_bit_operation_by_operation(each: Pass) -> None:
     names = changes_some(each)
-    assert names
+    assert names, f"SUITE has no program in which {each.name} has something to do; name one of tests/programs.py"
     for name in names:
         after = brainir.run_passes(lowered(name), [each])
         found = one_by_one(brainir.to_callable(after), *PROGRAMS[name].args)
@@ -278,20 +288,6 @@ def test_a_scan_longer_than_the_limit_stays_and_is_named() -> None:
     assert not result.modified
     assert "max_length = 16" in result.caveats[0].message
     assert UnrollScans(max_length=40).run(program).modified
-
-
-def test_unrolling_computes_once_what_is_the_same_in_all_steps() -> None:
-    def fn(w: Any, x: Any) -> Any:
-        def advance(value: Any, _: Any) -> Any:
-            jax.debug.print("step")
-            return jnp.tanh(value) * jnp.exp(w), jnp.sin(w)
-
-        return jax.lax.scan(advance, x, length=5)
-
-    after = brainir.run_passes(brainir.lower(fn, 0.5, 2.0), ["unroll_scans"])
-    ops = [node.op for node in after.entry_function.nodes]
-    assert [ops.count(op) for op in ("exp", "sin", "tanh", "debug_callback")] == [1, 1, 5, 5]
-    assert_same_bits(one_by_one(brainir.to_callable(after, {"debug_print": str}), 0.5, 2.0), one_by_one(fn, 0.5, 2.0))
 
 
 def test_select_chooses_the_nodes_to_rewrite() -> None:

@@ -15,7 +15,11 @@ ROOT = Path(__file__).parent.parent
 def test_every_primitive_has_a_rule_or_a_reason_and_only_one() -> None:
     names = harness.primitives()
     assert len(names) > 250
-    assert {name: found for name in names if len(found := harness.classes(name)) != 1} == {}
+    doubtful = {name: found for name in names if len(found := harness.classes(name)) != 1}
+    assert doubtful == {}, (
+        "what nothing is known of gets a rule (CONTRIBUTING.md, Adding an operation), a reason in"
+        " brainir/frontend/refused.py, or, where public JAX puts it into no program, one in tests/harness/primitives.py"
+    )
 
 
 def test_a_primitive_that_nothing_is_known_of_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from tests.compare import JAX
 
 HASHES = Path(__file__).with_name("versions.json")
 Versions = tuple[int, int]
+WRITTEN_UNDER: Versions = (0, 10)
+"""The JAX of ``.venv``, which writes the files."""
 
 
 def before(*version: int) -> Callable[[Versions], bool]:

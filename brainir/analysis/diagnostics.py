@@ -88,7 +88,7 @@ FINDINGS: dict[FindingName, Finding] = {
     "recurrence_through_other_state": Finding(
         "BIR201",
         "a state that is not hidden carries a derivative from step to step",
-        "make it a HiddenState, so that credit flows through it",
+        "make it a HiddenState, so that credit flows through it position by position; of a delay, make each step one",
     ),
     "unreachable_state": Finding(
         "BIR202",
@@ -183,7 +183,7 @@ FINDINGS: dict[FindingName, Finding] = {
     "scan_unrolled": Finding(
         "BIR411",
         "a scan with weights inside became copies of its body",
-        "nothing to do: a weight operation that differs between rounds has a relation in each, whose gradients add",
+        "nothing to do: each copy has relations of its own, whose gradients add",
     ),
     "scan_descended": Finding(
         "BIR412",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Literal
 
 from ..ir.collector import collector_paused
@@ -11,11 +11,12 @@ from ..ir.interface import State
 from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.node import Node
-from ..ir.ops import Cumulative, DynamicSlice, DynamicUpdateSlice
+from ..ir.ops import Cumulative, DynamicSlice, DynamicUpdateSlice, Gather, Scatter
 from ..ir.printer import format_node, format_path
 from ..ir.program import Program, Value, require_program
 from ..ir.wording import counted
 from .bit_sets import bits, numbered
+from .constants import fixed_values
 from .dataflow.reachability import reaching
 from .dependence.index_maps import agrees
 from .dependence.lattice import NOTHING
@@ -257,6 +258,7 @@ class _GroupFinder:
         places = self.function.places
         mixing = {places[name] for name, seen in self.known.items() if seen.mixing and name in places}
         reach = reaching(self.function, numbered(hidden.new for hidden in self.hidden)) if mixing else {}
+        fixed = fixed_values(self.function)
         for node in [self.function.nodes[place] for place in sorted(mixing)]:
             mixed = lost = to = 0
             for name in node.outputs:
@@ -274,7 +276,7 @@ class _GroupFinder:
             new = (mixed & ~before) | (lost & seen)
             if new:
                 blocking = node.outputs[0] in self.scan.blocking
-                yield self._blocked("weight" if blocking else _mixing_kind(node), node, new, to)
+                yield self._blocked("weight" if blocking else _mixing_kind(node, fixed), node, new, to)
 
     def _stopped(self) -> Iterator[Blocked]:
         """Yield the ``stop_gradient`` nodes that keep states apart which the values alone would join."""
@@ -327,8 +329,9 @@ class _GroupFinder:
         )
 
 
-def _mixing_kind(node: Node) -> BlockedKind:
+def _mixing_kind(node: Node, fixed: Container[str]) -> BlockedKind:
     """Name the reason why a node's results do not depend element by element on its operands."""
+    indexed = isinstance(node, Gather | Scatter) and node.inputs[1] not in fixed
     traits = node.traits
     named: dict[BlockedKind, bool] = {
         "control_flow": traits.control,
@@ -336,6 +339,6 @@ def _mixing_kind(node: Node) -> BlockedKind:
         "reduction": traits.reduction,
         "cumulative": isinstance(node, Cumulative),
         "random": traits.random,
-        "dynamic_index": isinstance(node, DynamicSlice | DynamicUpdateSlice),
+        "dynamic_index": indexed or isinstance(node, DynamicSlice | DynamicUpdateSlice),
     }
     return next((kind for kind, holds in named.items() if holds), "unknown")

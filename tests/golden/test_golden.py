@@ -100,7 +100,9 @@ def test_an_edit_is_found_in_the_history_even_if_its_checksum_was_edited_too(tmp
 def test_every_schema_is_in_a_golden_file() -> None:
     programs = map(brainir.load, FILES)
     found = {type(node) for program in programs for function in program.functions for node in function.nodes}
-    assert [schema.__name__ for schema in SCHEMAS if schema not in found] == []
+    assert [schema.__name__ for schema in SCHEMAS if schema not in found] == [], (
+        "name a program that has it in tests/golden/operations.py, then run: python -m tests.golden.write"
+    )
 
 
 def test_every_supported_jax_version_has_golden_files_of_what_it_traces_in_its_own_way() -> None:

@@ -66,7 +66,10 @@ class _Explainer:
         states = self.scan.states.hidden
         paths = tuple(each.path for each in states if self.operations.reaches(operation, each.new)[0])
         y = self.function.value(operation.y)
-        message = f"is learned online, as a {operation.kind} weight with y = {y} that reaches {format_paths(paths)}"
+        article = "an" if operation.kind[0] in "aeiou" else "a"
+        message = (
+            f"is learned online, as {article} {operation.kind} weight with y = {y} that reaches {format_paths(paths)}"
+        )
         return diagnostic("learned_online", message, path=self.path, node=self._node_of(operation))
 
     def _left_out(self, answer: Diagnostic) -> Explanation:

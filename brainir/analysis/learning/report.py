@@ -34,7 +34,7 @@ _REASONS = {
 _UNTRACED: dict[Untraced, str] = {
     "mixing": " through an operation that mixes positions, which no trace follows",
     "flat": " only in integers or booleans, which have no derivative",
-    "unseen": ", but no loss sees what it does there",
+    "unseen": ", from where only paths that no trace carries lead to a loss, if any do",
 }
 
 _SHOWN = 3
@@ -232,7 +232,13 @@ def _place(found: Learned | Excluded | Blocked | Diagnostic) -> str:
 
 
 def _path(dropped: Blocked) -> str:
-    through = {"weight": "a weight", "moved": "a move of positions", "different_shape": "other positions"}
+    through = {
+        "weight": "a weight",
+        "moved": "a move of positions",
+        "different_shape": "a change of positions",
+        "dynamic_index": "an index that is not known beforehand",
+        "unknown": "an operation that mixes positions",
+    }
     kind = through.get(dropped.kind, dropped.kind.replace("_", " "))
     return f"{format_paths(dropped.from_paths)} -> {format_paths(dropped.to_paths)} through {kind}"
 

@@ -116,7 +116,7 @@ class RuleLowering:
     def lowered(self, lowering: Lowering, key: RuleKey, lower: Callable[[Lowering], NodeByRules]) -> KnownRules:
         """Return what refers to rules, lowered apart from the program if it can be told what they depend on."""
         if key not in self.known:
-            apart = key.behaviour is not None and not lowering.only_rules
+            apart = key.behaviour is not None and not lowering.session.is_apart
             node = self._memory.lowered(lowering, key.behaviour, lower) if apart else lower(lowering)
             self.known[key] = KnownRules(node, key.behaviour)
         return self.known[key]
@@ -149,7 +149,7 @@ class RuleLowering:
         are equal after all, :func:`~brainir.ir.sharing.equal_functions` makes them one. Functions whose rules have
         another key in every order end after a few; see :meth:`check_order`.
         """
-        attributes, bodies = _named(lowering.table, identifier(key.base), rules)
+        attributes, bodies = _named(lowering.session.table, identifier(key.base), rules)
         op = "custom_vjp" if "fwd" in rules.single else "custom_jvp"
         node = NodeByRules(op, {**others, **attributes})
         self.known[key] = KnownRules(node, key.behaviour)
