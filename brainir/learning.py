@@ -12,7 +12,8 @@ from jax import numpy as jnp
 from .analysis.bit_sets import numbered
 from .analysis.dataflow.reachability import reached
 from .analysis.learning.options import LearningOptions
-from .analysis.learning.plan import LearningPlan, plan_learning
+from .analysis.learning.plan import LearningPlan
+from .analysis.learning.planning import plan_learning
 from .analysis.learning.report import LearningReport
 from .backend.learning.boundary import LearnerBoundary, loss_value
 from .backend.learning.calls import Carry, LearnerCall

@@ -62,7 +62,7 @@ class Body:
         while f"c{count}" in self._taken:
             count += 1
         name = self._name(f"c{count}")
-        self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.octets(value, array)))
+        self._constants.append(Constant(name=name, type=str(kind), data=self._lowering.session.arrays.of(value, array)))
         return self._on_mesh(name, aval)
 
     def _on_mesh(self, constant: str, aval: Any) -> str:
@@ -78,7 +78,7 @@ class Body:
     def _note(self, value: Any) -> None:
         array = jax_compat.numpy_array(value)
         if array is not None:
-            self._lowering.nested.read(array)
+            self._lowering.dependencies.read(array)
 
     def function(self, name: str) -> Function:
         """Return the lowered function."""
@@ -140,7 +140,7 @@ class Body:
 
     def _node(self, equation: Any) -> Node:
         source = source_of(equation) if self._keeps_sources else ""
-        node = self._lowering.lower_equation(equation, source)
+        node = self._lowering.equation(equation, source)
         inputs, results = self._operands_of(operands_of(equation)), equation.outvars
         types = jax_compat.type_texts(results)
         return node.placed(inputs, self._results_of(results), types, jax_compat.name_stack(equation), source)

@@ -23,15 +23,11 @@ __all__ = ["RULES", "FunctionTable"]
 
 
 class FunctionTable(Protocol):
-    """What a rule needs of the program that is being lowered.
+    """What a rule needs of the program that is being lowered."""
 
-    Attributes
-    ----------
-    in_region : bool
-        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
-    """
-
-    in_region: bool
+    @property
+    def in_region(self) -> bool:
+        """Whether what is lowered runs under a mesh with axes of other kinds than the program around it."""
 
     def shared(self, closed: Any, name: str) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before; return its name."""

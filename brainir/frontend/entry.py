@@ -20,7 +20,7 @@ from ..ir.program import Program
 from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr
-from .lowering import Lowering
+from .lowering import lower_jaxpr
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
@@ -190,7 +190,7 @@ def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Colle
     inputs = input_names(interface.states, interface.arguments)
     states = [state for state in interface.states for _ in leaf_paths(state.tree)]
     new_names = [f"{name}_new" for name, state in zip(inputs, states, strict=False) if state.returned]
-    functions = Lowering(keep).program(jaxpr, identifier(name), inputs, dict(enumerate(new_names)))
+    functions = lower_jaxpr(jaxpr, identifier(name), inputs, dict(enumerate(new_names)), keep)
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     ensure_verified(program)
     return program

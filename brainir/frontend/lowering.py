@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from ..ir.errors import LoweringError
 from ..ir.node import Node
@@ -18,131 +19,107 @@ from .body import Body
 from .derivatives import custom
 from .derivatives.activity import LazyActivity, Roots
 from .derivatives.refusals import NoRuleError
-from .derivatives.rule_lowering import RuleBody, RuleLowering
-from .externals import CALLBACKS, ExternalNames, callback, custom_call
+from .derivatives.rule_lowering import RuleBody
+from .externals import CALLBACKS, callback, custom_call
 from .foreign import equinox
-from .foreign.primitives import ForeignPrimitives
 from .jax_compat import OpenJaxpr
-from .keys.function_keys import FunctionKeys
-from .keys.lowering_keys import LoweringKeys
+from .memory.dependencies import Dependencies
 from .memory.functions import known_function
-from .memory.nested import NestedFunctions
-from .memory.remembering import Remembering
 from .memory.rules import NodeByRules
 from .refused import refusal
 from .rules import OTHER_OPS, RULES, Attributes, Operation, UnsupportedError, operation_of
-from .table import Table, identifier
+from .session import Session
+from .table import identifier
 
-__all__ = ["Lowering", "lowered_ops", "lowered_primitives"]
+__all__ = ["Lowering", "lower_jaxpr", "lowered_ops", "lowered_primitives"]
 
 
-class Lowering:
-    """Lowers one program, and gathers everything that cannot be lowered.
+def lower_jaxpr(
+    jaxpr: OpenJaxpr, name: str, inputs: Sequence[str], outputs: dict[int, str], keep: Collection[str] = ()
+) -> tuple[Function, ...]:
+    """Lower the jaxpr of a program and everything in it.
 
     Parameters
     ----------
+    jaxpr : OpenJaxpr
+    name : str
+        Name of the entry function.
+    inputs : sequence of str
+        Names of its inputs.
+    outputs : dict of int to str
+        Names for results by position, where a node defines them.
     keep : collection of str
         Names of primitives that are left as they are.
-    only_rules : bool
-        Whether this lowers nothing but rules, apart from a program.
 
-    Attributes
+    Returns
+    -------
+    tuple of Function
+        The entry first; then the functions that it needs in order of first reference, equal ones once.
+
+    Raises
+    ------
+    LoweringError
+        Listing everything that cannot be lowered.
+    """
+    session = Session(keep)
+    table, problems = session.table, session.problems
+    name = table.new_name(name)
+    lowering = Lowering(session, Roots(LazyActivity(jaxpr)), Dependencies())
+    try:
+        table.define(name, known_function(lowering.function(jaxpr, name, inputs, outputs)))
+    except UnsupportedError as error:
+        problems.append(f"{name}: {error}")
+    if problems:
+        listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(problems), 1))
+        raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
+    return session.nested.finished(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """Lowers what is at one place of a program; it does not change, and what is further in is lowered by another one.
+
+    Parameters
     ----------
-    table : Table
-        The functions so far.
-    problems : list of str
-        What cannot be lowered.
-    externals : ExternalNames
-        What is called on the host.
-    memory : Remembering
-        What was lowered in other programs.
-    nested : NestedFunctions
-        The functions by the jaxprs that they come from.
-    rules : RuleLowering
-        What equations run by rules.
-    foreign : ForeignPrimitives
-        Primitives of other packages.
+    session : Session
+        What is the same all over the program.
     roots : Roots
-        What is differentiated by itself, and open.
+        What is differentiated by itself, and open here.
+    dependencies : Dependencies
+        What the function around depends on.
     in_region : bool
-        Whether what is lowered runs under a mesh with axes of other kinds than the program around it.
+        Whether the place is under a mesh with axes of other kinds than the program around it.
+    source : str
+        The innermost line of the model around: inside a function of a framework, that of the call.
     """
 
-    def __init__(self, keep: Collection[str] = (), only_rules: bool = False) -> None:
-        self.keep = frozenset(keep)
-        self.only_rules = only_rules
-        self.table = Table()
-        self.problems: list[str] = []
-        lasting, within = FunctionKeys(), LoweringKeys()
-        self.externals = ExternalNames(lasting, within)
-        self.memory = Remembering(self.keep, lasting)
-        self.nested = NestedFunctions(self.table, self.memory, self.keep)
-        self.rules = RuleLowering(self.memory, within)
-        self.foreign = ForeignPrimitives(self.rules)
-        self.in_region = False
-        self.roots = Roots()
-        self._open_sources: list[str] = []
-        self._octets: dict[int, tuple[Any, bytes]] = {}
+    session: Session
+    roots: Roots
+    dependencies: Dependencies
+    in_region: bool = False
+    source: str = ""
 
     def apart(self) -> Lowering:
-        """Return what lowers rules apart from this program."""
-        inner = Lowering(self.keep, only_rules=True)
-        inner.in_region = self.in_region
-        inner._open_sources = [*self._open_sources]
-        inner.roots = Roots(self.roots)
-        inner._octets = self._octets
-        return inner
+        """Return what lowers rules that are met here apart from this program."""
+        return self._with(session=Session(self.session.keep, around=self.session), dependencies=Dependencies())
 
-    def program(
-        self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str], outputs: dict[int, str]
-    ) -> tuple[Function, ...]:
-        """Lower the outermost jaxpr and everything in it.
-
-        Parameters
-        ----------
-        jaxpr : OpenJaxpr
-        name : str
-            Name of the entry function.
-        inputs : sequence of str
-            Names of its inputs.
-        outputs : dict of int to str
-            Names for results by position, where a node defines them.
-
-        Returns
-        -------
-        tuple of Function
-            The entry first; then the functions that it needs in order of first reference, equal ones once.
-
-        Raises
-        ------
-        LoweringError
-            Listing everything that cannot be lowered.
-        """
-        name = self.table.new_name(name)
-        try:
-            with self.roots.opened(LazyActivity(jaxpr)):
-                self.table.functions[name] = known_function(self.function(jaxpr, name, inputs, outputs))
-        except UnsupportedError as error:
-            self.problems.append(f"{name}: {error}")
-        if self.problems:
-            listed = "\n".join(f"  {index}. {text}" for index, text in enumerate(dict.fromkeys(self.problems), 1))
-            raise LoweringError(f"the program has parts that brainir cannot lower:\n{listed}")
-        return self.nested.finished(name)
+    def _with(self, **changes: Any) -> Lowering:
+        return dataclasses.replace(self, **changes)
 
     def store_rules(self, bodies: Mapping[str, RuleBody]) -> None:
         """Lower derivative rules, and store each under its name, whatever equals it."""
         for name, body in bodies.items():
             root = LazyActivity(jax_compat.open_jaxpr(body.closed), body.still, body.tangents)
-            with self.roots.opened(root):
-                self.table.functions[name] = self.function(root.jaxpr, name)
+            inner = self._with(roots=self.roots.opened(root))
+            self.session.table.define(name, inner.function(root.jaxpr, name))
 
     def own(self, closed: Any, name: str, still: Collection[int] = ()) -> str:
         """Lower a jaxpr apart from the rule that it is met in, as one that is not a rule, and store the function.
 
         Some of its inputs may never be perturbed.
         """
-        with self.roots.opened(LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still))):
-            return self.shared(closed, name)
+        root = LazyActivity(jax_compat.open_jaxpr(closed), frozenset(still))
+        return self._with(roots=self.roots.opened(root)).shared(closed, name)
 
     def function(
         self, jaxpr: OpenJaxpr, name: str, inputs: Sequence[str] = (), outputs: dict[int, str] | None = None
@@ -152,25 +129,7 @@ class Lowering:
 
     def tried(self, jaxpr: OpenJaxpr, name: str) -> Function | None:
         """Lower a jaxpr that is not part of the program; None, as if it had not been tried, if that cannot be done."""
-        noted: tuple[dict[Any, Any], ...] = (
-            self.nested.met,
-            self.nested.kept,
-            self.rules.known,
-            self.foreign.functions,
-        )
-        before, problems = [each.copy() for each in noted], len(self.problems)
-        whole = False
-        try:
-            function = self.function(jaxpr, name)
-            whole = len(self.problems) == problems
-        finally:
-            if not whole:
-                # Where the program holds a part of it, too, that is still to be said.
-                del self.problems[problems:]
-                for each, held in zip(noted, before, strict=True):
-                    each.clear()
-                    each.update(held)
-        return function if whole else None
+        return self.session.tried(lambda: self.function(jaxpr, name))
 
     def shared(self, closed: Any, name: str | None = None) -> str:
         """Lower a nested jaxpr, or find the equal function lowered before.
@@ -185,78 +144,66 @@ class Lowering:
 
     def region(self, jaxpr: OpenJaxpr, mesh: Any) -> str:
         """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
-        outer, self.in_region = self.in_region, True
-        try:
-            with jax.sharding.use_abstract_mesh(mesh):
-                return self.table.stored(self.function(jaxpr, "on_mesh"))
-        finally:
-            self.in_region = outer
+        with jax.sharding.use_abstract_mesh(mesh):
+            return self.session.table.stored(self._with(in_region=True).function(jaxpr, "on_mesh"))
 
     def _shared(self, closed: Any, name: str, is_kept: bool) -> str:
-        wanted = identifier(name)
-        if len(self.roots) == 1 and not self.only_rules:
-            self.nested.recall(closed, wanted, is_kept)
-        return self.nested.lowered(closed, wanted, lambda: self.function(jax_compat.open_jaxpr(closed), wanted))
+        nested, wanted = self.session.nested, identifier(name)
+        if len(self.roots) == 1 and not self.session.is_apart:
+            nested.recall(closed, wanted, is_kept)
+
+        def lower(depends: Dependencies) -> Function:
+            return self._with(dependencies=depends).function(jax_compat.open_jaxpr(closed), wanted)
+
+        return nested.lowered(closed, wanted, self.dependencies, lower)
 
     def by_rule(self, equation: Any, name: str, made_of: Any, lower: Callable[[Lowering], NodeByRules]) -> Attributes:
         """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""
-        return self.rules.lowered(self, self.rules.key(equation, name, made_of), lower).node.attributes
+        rules = self.session.rules
+        return rules.lowered(self, rules.key(equation, name, made_of), lower).node.attributes
 
     def external(self, function: Any) -> str:
         """Return the name by which a Python function that a file cannot hold is given at emission."""
-        return self.externals.of(function)
+        return self.session.externals.of(function)
 
-    def octets(self, value: Any, array: np.ndarray[Any, Any]) -> bytes:
-        """Return the bytes of an array that is a value of JAX, the same object wherever it is the same value."""
-        known = self._octets.get(id(value))
-        if known is None:
-            # The value is kept alive, because its id is the key. One of numpy can change while rules are traced.
-            known = value, np.ascontiguousarray(array).tobytes()
-            if isinstance(value, jax.Array):
-                self._octets[id(value)] = known
-        return known[1]
-
-    def lower_equation(self, equation: Any, source: str) -> Node:
+    def equation(self, equation: Any, source: str) -> Node:
         """Lower an equation to a node without operands; note it and return a stand-in if that cannot be done."""
         name = equation.primitive.name
-        if name in _PLAIN and name not in self.keep and not jax_compat.marks(equation):
+        if name in _PLAIN and name not in self.session.keep and not jax_compat.marks(equation):
             try:
                 return _plain_node(name, equation.params)
             except UnsupportedError:
                 pass  # said below
-        self._open_sources.append(source)
+        here = self._with(source=source) if source else self
         try:
-            return _node(self._operation(equation, name))
+            return _node(here._operation(equation, name))
         except NoRuleError as error:
-            self.nested.tie()
+            self.dependencies.tie()
             return _node(Operation("no_derivative", {"function": error.function, "reason": str(error)}))
         except UnsupportedError as error:
-            # Inside a function of a framework, the line is that of the call.
-            where = next(filter(None, reversed(self._open_sources)), "")
-            self.problems.append(f"{name}: {error}" + (f", at {where}" if where else ""))
+            where = f", at {here.source}" if here.source else ""
+            self.session.problems.append(f"{name}: {error}{where}")
             return _node(Operation("stop_gradient", {}))
-        finally:
-            self._open_sources.pop()
 
     def _operation(self, equation: Any, name: str) -> Operation:
         marks = jax_compat.marks(equation)
         if marks:
             raise UnsupportedError(f"within {', '.join(marks)}, which tells the compiler something; leave it out")
         if name not in _ALONE:
-            self.nested.tie()
-        if name in self.keep:
+            self.dependencies.tie()
+        if name in self.session.keep:
             return custom_call(equation)
         if name in _PLAIN:
             return operation_of(name, equation.params)
         if name in CALLBACKS:
-            return callback(equation, self.externals)
+            return callback(equation, self.session.externals)
         if name in _HARD:
             op, rule = _HARD[name]
             return Operation.of(op, rule(self, equation))
         reason = refusal(name)
         if reason is not None:
             raise UnsupportedError(reason)
-        return self.foreign.lower(self, equation)
+        return self.session.foreign.lower(self, equation)
 
 
 _HARD: dict[str, tuple[str, Callable[[Lowering, Any], Attributes | Operation]]] = {

@@ -82,6 +82,10 @@ class Table:
         self.rules.add(name)
         return name
 
+    def define(self, name: str, function: Function) -> None:
+        """Store a function under a name that was made for it, whatever equals it."""
+        self.functions[name] = function
+
     def stored(self, function: Function) -> str:
         """Store a function, unless an equal one is; return its name."""
         written = written_form(function)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...ir.effects import effectful_functions, runs_effects
-from ...ir.ops import BroadcastInDim, Concatenate, OptimizationBarrier, Scan, Slice, Squeeze
+from ...ir.ops import BroadcastInDim, Concatenate, Scan, Slice, Squeeze
 from ...ir.program import Function, Program
-from ...ir.types import TensorType, is_literal
+from ...ir.types import TensorType
 from ..inline import Splicer
 from .base import Pass, PassResult
 from .replacing import Replacement
@@ -22,7 +21,7 @@ class UnrollScans(Pass):
     """Replace ``scan`` by as many copies of its body as it has steps.
 
     Slices of what it scans over become ``slice`` and ``squeeze``, stacked results ``broadcast_in_dim`` and
-    ``concatenate``. What is the same in all steps, such as a function of parameters, is computed once.
+    ``concatenate``. What is the same in all steps is copied, too: a weight is then used once in each.
 
     Parameters
     ----------
@@ -75,8 +74,6 @@ def _unroll(flat: Splicer, node: Scan) -> None:
     consts, carry, scanned = node.inputs[: node.num_consts], node.inputs[node.num_consts : first], node.inputs[first:]
     stem = node.outputs[0] if node.outputs else "scan"
     body = flat.table[node.body]
-    same, rest = _parted(body, node.num_consts, effectful_functions(flat.table))
-    once = flat.splice_body(node, same, consts, stem) if node.length else ()
     item_kinds = [TensorType.parse(kind) for kind in body.types[first:]]
     stacked: list[list[str]] = [[] for _ in node.outputs[node.num_carry :]]
     for step in reversed(range(node.length)) if node.reverse else range(node.length):
@@ -84,7 +81,7 @@ def _unroll(flat: Splicer, node: Scan) -> None:
             _item(flat, node, array, step, kind, f"{stem}.{step}.x{number}")
             for number, (array, kind) in enumerate(zip(scanned, item_kinds, strict=True))
         ]
-        results = flat.splice_body(node, rest, (*consts, *carry, *items, *once), f"{stem}.{step}")
+        results = flat.splice_body(node, node.body, (*consts, *carry, *items), f"{stem}.{step}")
         carry = results[: node.num_carry]
         for rows, value in zip(stacked, results[node.num_carry :], strict=True):
             rows.append(value)
@@ -92,28 +89,6 @@ def _unroll(flat: Splicer, node: Scan) -> None:
         flat.copy(value, result, kind, node)
     for rows, result, kind in zip(stacked, node.outputs[node.num_carry :], node.types[node.num_carry :], strict=True):
         _stack(flat, node, rows[::-1] if node.reverse else rows, result, kind)
-
-
-def _parted(body: Function, num_consts: int, effects: set[str]) -> tuple[Function, Function]:
-    """Part a body into what is the same in all steps, and the rest, which takes the results of the former."""
-    known = {*body.inputs[:num_consts], *(constant.name for constant in body.constants)}
-    same, rest = [], []
-    for node in body.nodes:
-        if (
-            all(is_literal(operand) or operand in known for operand in node.inputs)
-            and not runs_effects(node, effects)
-            and not isinstance(node, OptimizationBarrier)
-        ):
-            same.append(node)
-            known.update(node.outputs)
-        else:
-            rest.append(node)
-    made = tuple(name for node in same for name in node.outputs)
-    kinds = tuple(kind for node in same for kind in node.types)
-    return (
-        body.replace(inputs=body.inputs[:num_consts], types=body.types[:num_consts], nodes=tuple(same), outputs=made),
-        body.replace(inputs=(*body.inputs, *made), types=(*body.types, *kinds), nodes=tuple(rest)),
-    )
 
 
 def _item(flat: Splicer, node: Scan, array: str, step: int, kind: TensorType, stem: str) -> str:

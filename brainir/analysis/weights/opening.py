@@ -49,11 +49,10 @@ def open_control_flow(program: Program) -> OpenedProgram:
     """Replace control flow in which parameters or hidden states are mixed by what it does.
 
     A ``cond`` becomes a selection among all of its branches, a ``scan`` of at most :data:`UNROLLED_LENGTH` steps as
-    many copies of its body, but for what is the same in all of them. Only nodes on a way to the new value of a
-    hidden state are opened, and of these only those into which a parameter goes, or which mix the positions of
-    hidden states. Values stay the same; gradients stay the same up to rounding, but see the caveats.
-    :func:`find_hidden_groups` and :func:`find_hidden_param_op_relations` do this first; doing it again changes
-    nothing.
+    many copies of its body. Only nodes on a way to the new value of a hidden state are opened, and of these only
+    those into which a parameter goes, or which mix the positions of hidden states. Values stay the same; gradients
+    stay the same up to rounding, but see the caveats. :func:`find_hidden_groups` and
+    :func:`find_hidden_param_op_relations` do this first; doing it again changes nothing.
 
     Parameters
     ----------
@@ -95,9 +94,7 @@ def _opened_once(program: Program) -> tuple[Program, list[Diagnostic]]:
     done = [node for key, node in chosen.items() if key not in left]
     for node in done:
         if isinstance(node, Scan):
-            message = (
-                f"{place_of(node)} became {node.length} copies of its body, but for what is the same in all of them"
-            )
+            message = f"{place_of(node)} became {node.length} copies of its body, each with weights of its own"
             notes.append(diagnostic("scan_unrolled", message, node=node))
     return opened if done else program, notes
 

@@ -17,7 +17,7 @@ from ...analysis import (
 from ...analysis import cost as find_cost
 from ...analysis import why as explain
 from ...analysis.learning.options import LearningOptions
-from ...analysis.learning.plan import plan_learning
+from ...analysis.learning.planning import plan_learning
 from ..output import AsJson, nothing_in, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 

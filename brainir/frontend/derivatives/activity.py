@@ -6,7 +6,6 @@ constant of the program, a result that nothing uses. What is found may hold more
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -193,24 +192,19 @@ class Roots:
 
     Parameters
     ----------
-    around : Roots, optional
-        Those that are open where something is lowered apart.
+    *roots : LazyActivity
+        From the outermost one.
     """
 
-    def __init__(self, around: Roots | None = None) -> None:
-        self._open: list[LazyActivity] = [] if around is None else [*around._open]
+    def __init__(self, *roots: LazyActivity) -> None:
+        self._open = roots
 
     def __len__(self) -> int:
         return len(self._open)
 
-    @contextlib.contextmanager
-    def opened(self, root: LazyActivity) -> Iterator[None]:
-        """Let a root be the innermost one."""
-        self._open.append(root)
-        try:
-            yield
-        finally:
-            self._open.pop()
+    def opened(self, root: LazyActivity) -> Roots:
+        """Return these with another root, the innermost one."""
+        return Roots(*self._open, root)
 
     def activity(self, equation: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Return the operands that can have a tangent and the results that can have a cotangent; None if unknown."""

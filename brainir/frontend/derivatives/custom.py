@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import jax_compat
-from ..memory.jaxprs import RulesDependency
+from ..memory.dependencies import RulesDependency
 from ..memory.rules import NodeByRules
 from ..rules import Operation
 from ..table import identifier
@@ -53,7 +53,8 @@ def _with_rules(
     zeros = bool(equation.params["symbolic_zeros"])
     active = lowering.roots.activity(equation) if zeros else None
     equation = with_own_rules(equation)
-    key = lowering.rules.key(equation, base, made_of(equation, base, active))
+    session = lowering.session
+    key = session.rules.key(equation, base, made_of(equation, base, active))
 
     def covering() -> TracedRules:
         if active is None:
@@ -61,22 +62,22 @@ def _with_rules(
         return trace_covering(equation, *active)
 
     def lower(chosen: Lowering) -> NodeByRules:
-        chosen.rules.check_order(key, function, by_size=True)
+        chosen.session.rules.check_order(key, function, by_size=True)
         try:
             with _TRACING:
                 rules = traced_rules(base, functools.partial(trace, equation), covering if zeros else None)
         except NoRuleError as error:
             return NodeByRules("no_derivative", {}, Refusal(str(error)))
-        return chosen.rules.stored(chosen, key, rules)
+        return chosen.session.rules.stored(chosen, key, rules)
 
-    node, first = lowering.rules.lowered(lowering, key, lower)
+    node, first = session.rules.lowered(lowering, key, lower)
     if node.refusal is not None:
         raise NoRuleError(function, node.refusal.reason)
     behaviour = key.behaviour
-    if behaviour is None or first != behaviour or zeros or lowering.memory.is_of_this_program(behaviour):
-        lowering.nested.tie()
+    if behaviour is None or first != behaviour or zeros or session.memory.is_of_this_program(behaviour):
+        lowering.dependencies.tie()
     elif not behaviour.key.lasts:
-        lowering.nested.depend(RulesDependency(equation, base, behaviour))
+        lowering.dependencies.add(RulesDependency(equation, base, behaviour))
     return Operation(node.op, {"function": function, **node.attributes})
 
 

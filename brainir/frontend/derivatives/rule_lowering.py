@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..keys.key import Key, Parts
 from ..keys.lowering_keys import LoweringKeys, is_too_high
-from ..memory.remembering import Behaviour, Remembering
+from ..memory.remembering import Behaviour, RuleMemory
 from ..memory.rules import NodeByRules
 from ..rules import Attributes
 from ..table import Table, identifier
@@ -39,13 +39,13 @@ class RuleKey:
         The name of its function.
     made_of
         The functions that its rules are traced from, and what else these depend on.
-    memory : Remembering
+    memory : RuleMemory
         Finds what they depend on, as far as it can be told.
     keys : LoweringKeys
         Find the key of what they are made of.
     """
 
-    def __init__(self, equation: Any, base: str, made_of: Any, memory: Remembering, keys: LoweringKeys) -> None:
+    def __init__(self, equation: Any, base: str, made_of: Any, memory: RuleMemory, keys: LoweringKeys) -> None:
         self.base = base
         self.behaviour: Behaviour | None = memory.behaviour(equation, made_of)
         self._equation = equation
@@ -93,7 +93,7 @@ class RuleLowering:
 
     Parameters
     ----------
-    memory : Remembering
+    memory : RuleMemory
         Has those that were lowered in other programs.
     keys : LoweringKeys
 
@@ -103,7 +103,7 @@ class RuleLowering:
         What was lowered, or why it cannot be.
     """
 
-    def __init__(self, memory: Remembering, keys: LoweringKeys) -> None:
+    def __init__(self, memory: RuleMemory, keys: LoweringKeys) -> None:
         self._memory = memory
         self._keys = keys
         self._open: list[RuleKey] = []
@@ -116,7 +116,7 @@ class RuleLowering:
     def lowered(self, lowering: Lowering, key: RuleKey, lower: Callable[[Lowering], NodeByRules]) -> KnownRules:
         """Return what refers to rules, lowered apart from the program if it can be told what they depend on."""
         if key not in self.known:
-            apart = key.behaviour is not None and not lowering.only_rules
+            apart = key.behaviour is not None and not lowering.session.is_apart
             node = self._memory.lowered(lowering, key.behaviour, lower) if apart else lower(lowering)
             self.known[key] = KnownRules(node, key.behaviour)
         return self.known[key]
@@ -149,7 +149,7 @@ class RuleLowering:
         are equal after all, :func:`~brainir.ir.sharing.equal_functions` makes them one. Functions whose rules have
         another key in every order end after a few; see :meth:`check_order`.
         """
-        attributes, bodies = _named(lowering.table, identifier(key.base), rules)
+        attributes, bodies = _named(lowering.session.table, identifier(key.base), rules)
         op = "custom_vjp" if "fwd" in rules.single else "custom_jvp"
         node = NodeByRules(op, {**others, **attributes})
         self.known[key] = KnownRules(node, key.behaviour)

@@ -103,7 +103,7 @@ class ForeignPrimitives:
     def _node(self, lowering: Lowering, equation: Any, perturbed: Places | None = None) -> NodeByRules:
         """Return what runs a primitive's function; `_BY_NAME` if that cannot be traced."""
         use = self._use(equation, perturbed, lowering.roots.linear_operands(equation))
-        return self._rules.lowered(lowering, use.key, lambda inner: inner.foreign._lowered(inner, use)).node
+        return self._rules.lowered(lowering, use.key, lambda inner: inner.session.foreign._lowered(inner, use)).node
 
     def _use(self, equation: Any, perturbed: Places | None = None, linear: Places = ()) -> _Use:
         primitive, params = equation.primitive, sorted(equation.params.items())
@@ -118,7 +118,7 @@ class ForeignPrimitives:
         # Tangents run another function, which JAX transposes by the rule of the primitive; it is differentiated alike.
         function = self._function(lowering, use)
         plain = self._use(use.equation, use.perturbed)
-        node, _ = self._rules.lowered(lowering, plain.key, lambda inner: inner.foreign._with_rule(inner, plain))
+        node, _ = self._rules.lowered(lowering, plain.key, lambda inner: inner.session.foreign._with_rule(inner, plain))
         called = function.called if node.op == "call" else function.with_rule
         return dataclasses.replace(node, attributes={**node.attributes, "function": called})
 
@@ -142,7 +142,7 @@ class ForeignPrimitives:
             if use.linear:
                 closed = transposed(use.equation, closed, use.linear)
             called = with_rule = lowering.own(closed, use.name, still)
-            if lowering.table.functions[called].constants:
+            if lowering.session.table.functions[called].constants:
                 # JAX makes the constants of a function with a rule operands of its node, and, where that is in the body
                 # of a scan or in a branch, of the scan or cond around it: the regenerated program would be another one.
                 # Those of a nested jit stay where they are.
@@ -162,7 +162,7 @@ class ForeignPrimitives:
             return called
         if isinstance(rules, Refusal):
             return NodeByRules("no_derivative", {"function": function.with_rule}, rules)
-        table = lowering.table
+        table = lowering.session.table
         before = set(table.functions)
         self._depth += 1
         try:

@@ -10,15 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
 
 from ...ir.program import Function
 from ...ir.sharing import reachable_functions, written_form
 from .alive import WhileAlive
+from .dependencies import Dependency
 
-__all__ = ["LOWERED_JAXPRS", "ArrayDependency", "Dependency", "LoweredFunctions", "LoweredJaxpr", "RulesDependency"]
+__all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr"]
 
 _MOST_NODES = 1 << 15
 _MOST_BYTES = 1 << 20
@@ -91,25 +89,6 @@ class LoweredFunctions:
         functions = self.functions.values()
         held = sum(len(constant.data or b"") for function in functions for constant in function.constants)
         return sum(len(function.nodes) for function in functions) <= _MOST_NODES and held <= _MOST_BYTES
-
-
-class RulesDependency(NamedTuple):
-    """An equation with derivative rules, and what these depended on when they were lowered."""
-
-    equation: Any
-    base: str
-    behaviour: Hashable
-
-
-class ArrayDependency(NamedTuple):
-    """An array of numpy in a jaxpr, which can be changed in place, and the bytes that it had."""
-
-    array: np.ndarray[Any, Any]
-    octets: bytes
-
-
-Dependency: TypeAlias = RulesDependency | ArrayDependency
-"""What can be another one in the next program that has the same jaxpr."""
 
 
 @dataclass(frozen=True, slots=True)

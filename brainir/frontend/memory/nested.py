@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ...ir.program import Function
 from .. import jax_compat
 from ..derivatives.jax_rules import made_of
 from ..table import Table
-from .jaxprs import LOWERED_JAXPRS, ArrayDependency, Dependency, LoweredFunctions, LoweredJaxpr, RulesDependency
-from .remembering import Remembering
+from .dependencies import ArrayDependency, Dependencies, Dependency
+from .jaxprs import LOWERED_JAXPRS, LoweredFunctions, LoweredJaxpr
+from .remembering import RuleMemory
 
 __all__ = ["NestedFunctions"]
-
-_MOST_BYTES = 1 << 12
 
 
 class _Met(NamedTuple):
@@ -30,16 +27,14 @@ class _Met(NamedTuple):
         Of the function in the table.
     wanted : str
         The name that was asked for.
-    alone : bool
-        Whether the function depends on nothing but the jaxpr and `depends`.
-    depends : tuple of Dependency
+    depends : Dependencies
+        What the function depends on.
     """
 
     jaxpr: Any
     name: str
     wanted: str
-    alone: bool
-    depends: tuple[Dependency, ...]
+    depends: Dependencies
 
 
 class NestedFunctions:
@@ -49,7 +44,7 @@ class NestedFunctions:
     ----------
     table : Table
         Where the functions are.
-    memory : Remembering
+    memory : RuleMemory
         Says what derivative rules depend on.
     keep : frozenset of str
         Names of primitives that are left as they are.
@@ -62,43 +57,37 @@ class NestedFunctions:
         Which of them JAX keeps, as far as is known; whether they were lowered for this program.
     """
 
-    def __init__(self, table: Table, memory: Remembering, keep: frozenset[str]) -> None:
+    def __init__(self, table: Table, memory: RuleMemory, keep: frozenset[str]) -> None:
         self._table = table
         self._memory = memory
         self._keep = keep
         self.met: dict[int, _Met] = {}
         self.kept: dict[int, bool] = {}
-        self._depends: list[Dependency] = []
-        self._ties = 0
 
-    def tie(self) -> None:
-        """Note that what is being lowered depends on more than its jaxpr."""
-        self._ties += 1
+    def lowered(self, closed: Any, wanted: str, around: Dependencies, lower: Callable[[Dependencies], Function]) -> str:
+        """Return the name of the function of a jaxpr, lowered if it was not met before.
 
-    def depend(self, rules: RulesDependency) -> None:
-        """Note the derivative rules that what is being lowered depends on."""
-        self._depends.append(rules)
-
-    def read(self, array: np.ndarray[Any, Any]) -> None:
-        """Note an array of numpy that is part of what is being lowered."""
-        if array.nbytes > _MOST_BYTES:
-            self.tie()
-        else:
-            self._depends.append(ArrayDependency(array, array.tobytes()))
-
-    def lowered(self, closed: Any, wanted: str, lower: Callable[[], Function]) -> str:
-        """Return the name of the function of a jaxpr, lowered if it was not met before."""
+        Parameters
+        ----------
+        closed
+        wanted : str
+            Name that its function is to have.
+        around : Dependencies
+            Of the function that calls it.
+        lower : callable
+            Lowers it, and notes what it depends on.
+        """
         jaxpr = jax_compat.kept_jaxpr(closed)
         met = self.met.get(id(jaxpr))
         if met is None:
-            first, ties = len(self._depends), self._all_ties()
-            name = self._table.stored(lower())
-            alone = self._all_ties() == ties
-            depends = {id(each): each for each in self._depends[first:]}
-            met = self.met[id(jaxpr)] = _Met(jaxpr, name, wanted, alone, tuple(depends.values()))
-        else:
-            self._ties += not met.alone or met.wanted != wanted
-            self._depends += met.depends
+            depends, mixed = Dependencies(), self._table.mixed
+            name = self._table.stored(lower(depends))
+            if self._table.mixed != mixed:
+                depends.tie()
+            met = self.met[id(jaxpr)] = _Met(jaxpr, name, wanted, depends)
+        elif met.wanted != wanted:
+            around.tie()
+        around.include(met.depends)
         return met.name
 
     def recall(self, closed: Any, wanted: str, is_kept: bool) -> None:
@@ -123,7 +112,7 @@ class NestedFunctions:
         taken = known is not None and self._holds(known, wanted) and self._table.take(known)
         self.kept[id(jaxpr)] = not taken
         if known is not None and taken:
-            self.met[id(jaxpr)] = _Met(jaxpr, known.name, wanted, True, known.depends)
+            self.met[id(jaxpr)] = _Met(jaxpr, known.name, wanted, Dependencies(known.depends))
 
     def finished(self, entry: str) -> tuple[Function, ...]:
         """Return the functions that the entry leads to, as :meth:`Table.finished` does, and remember those to keep."""
@@ -135,14 +124,14 @@ class NestedFunctions:
 
     def _remember(self, functions: Sequence[Function], names: Mapping[str, str]) -> None:
         table = self._table
-        kept = [met for met in map(self.met.__getitem__, self.kept) if met.alone and met.name in names]
+        kept = [met for met in map(self.met.__getitem__, self.kept) if met.depends.alone and met.name in names]
         if not kept:
             return
         wanted = {new: table.wanted[old] for old, new in names.items()}
         rules = frozenset([names[name] for name in table.rules if name in names])
         together = LoweredFunctions(functions, [names[met.name] for met in kept], wanted, rules)
         for met in kept if together.can_be_kept() else ():
-            LOWERED_JAXPRS.keep(met.jaxpr, LoweredJaxpr(names[met.name], together, met.depends, self._settings()))
+            LOWERED_JAXPRS.keep(met.jaxpr, LoweredJaxpr(names[met.name], together, met.depends.found, self._settings()))
 
     def _holds(self, known: LoweredJaxpr, wanted: str) -> bool:
         return (
@@ -158,6 +147,3 @@ class NestedFunctions:
         if isinstance(known, ArrayDependency):
             return known.array.tobytes() == known.octets
         return self._memory.behaviour(known.equation, made_of(known.equation, known.base)) == known.behaviour
-
-    def _all_ties(self) -> int:
-        return self._ties + self._table.mixed

@@ -24,8 +24,9 @@ from .settings import settings
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
+    from ..session import Session
 
-__all__ = ["Behaviour", "Remembering"]
+__all__ = ["Behaviour", "RuleMemory"]
 
 
 class Behaviour(NamedTuple):
@@ -54,7 +55,7 @@ class Behaviour(NamedTuple):
     settings: Hashable
 
 
-class Remembering:
+class RuleMemory:
     """Takes rules from the memory of the process into one program.
 
     Parameters
@@ -101,22 +102,23 @@ class Remembering:
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
         """
+        session = lowering.session
         found = LOWERED_RULES.find(key)
         if found is None:
             inner = lowering.apart()
-            found = _lowered_rules(lower(inner), inner)
-            lowering.problems.extend(inner.problems)
+            found = _lowered_rules(lower(inner), inner.session)
+            session.problems.extend(inner.session.problems)
             if not found.can_be_kept():
                 self._own.add(key)
-            elif not inner.problems:
+            elif not inner.session.problems:
                 LOWERED_RULES.keep(key, found)
         if found.externals:
             self._own.add(key)
-        called = {name: lowering.externals.named(external) for name, external in found.externals.items()}
+        called = {name: session.externals.named(external) for name, external in found.externals.items()}
         functions = found.functions
         if any(name != new for name, new in called.items()):
             functions = {name: known_function(_calling(function, called)) for name, function in functions.items()}
-        lowering.table.add(functions, found.wanted, found.rules)
+        session.table.add(functions, found.wanted, found.rules)
         return found.node
 
     def is_of_this_program(self, key: Hashable) -> bool:
@@ -130,9 +132,9 @@ class Remembering:
 _numbers = itertools.count()
 
 
-def _lowered_rules(node: NodeByRules, lowering: Lowering) -> LoweredRules:
+def _lowered_rules(node: NodeByRules, session: Session) -> LoweredRules:
     """Return rules that were lowered apart, under names that no other function has, whatever the program."""
-    table, number = lowering.table, next(_numbers)
+    table, number = session.table, next(_numbers)
     roots = [name for value in node.attributes.values() for name in _names(value) if name in table.functions]
     reached = {part.name: part for root in roots for part in reachable_functions(table.functions, root)}
     names = {name: f"{name}@{number}" for name in reached}
@@ -143,7 +145,7 @@ def _lowered_rules(node: NodeByRules, lowering: Lowering) -> LoweredRules:
         functions,
         {new: table.wanted[name] for name, new in names.items()},
         frozenset([names[name] for name in table.rules if name in names]),
-        {name: lowering.externals.behind(name) for name in _called(functions.values())},
+        {name: session.externals.behind(name) for name in _called(functions.values())},
     )
 
 
