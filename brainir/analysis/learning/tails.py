@@ -92,8 +92,7 @@ def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[
             program, _ = extract(
                 "reach", scan.function, scan.program, [member.name], [new.name for _, new in others], cut=scan.cut
             )
-            flow = flow_from(program, Source(member.shape))
-            found = input_maps(program.entry_function, flow, [new.shape for _, new in others])
+            found = input_maps(program.entry_function, flow_from(program, Source(member.shape)))
             for (index, _), maps in zip(others, found, strict=True):
                 if maps:
                     clusters.join(one.index, index)
@@ -127,8 +126,7 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     name = f"tail_{number}_{group.index}"
     cut = scan.cut - {y.name}
     whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
-    flow = flow_from(whole, Source(y.shape))
-    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
+    found = input_maps(whole.entry_function, flow_from(whole, Source(y.shape)))
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
         return None
@@ -207,8 +205,7 @@ def _together(
     count, rest = divmod(size, positions.size or 1)
     if rest or count < 2:
         return None
-    flow = flow_from(whole, Source(positions.shape, count))
-    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
+    found = input_maps(whole.entry_function, flow_from(whole, Source(positions.shape, count)))
     pairs = _pairs(found, members, reached, positions.size)
     if pairs is None or pairs[0] == "by_position":
         return None
