@@ -238,6 +238,8 @@ def test_a_host_callback_is_an_external_that_runs_when_it_is_bound() -> None:
 def test_passes_remove_a_check_of_what_is_constant_and_its_call_of_the_host() -> None:
     case = MODELS["dropout_RNN"]
     program = brainir.lower_module(case.build(), *case.inputs(0))
+    with pytest.raises(brainir.BrainIRError, match=r"calls '_check_p' .* run_passes\(program\) removes"):
+        brainir.to_callable(program)
     simplified = brainir.run_passes(program)
     assert not any(node.traits.effectful for function in simplified.functions for node in function.nodes)
     states = brainir.read_states(case.build(), program)
