@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -135,32 +136,28 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     if not reached:
         return "flat"
     pairs = _pairs(found, members, reached, y.aval.size) or _together(whole, members, reached, y.aval.size)
-    if pairs is None or (term.form == "product" and pairs[0] == "by_position"):
+    if pairs is None:
         return "mixing"
+    pairing, places = pairs
+    if term.form == "product" and pairing == "by_position":
+        return "mixing"
+    ends = [members[place] for place in reached]
     program, invars = extract(
-        name,
-        scan.function,
-        scan.program,
-        [y.name],
-        [members[place].new for place in reached],
-        cut=cut,
-        stop=stop,
+        name, scan.function, scan.program, [y.name], [each.new for each in ends], cut=cut, stop=stop
     )
     unknown: Derivative = "any"
-    structure = tuple((unknown,) * members[place].state.num_state for place in reached)
+    structure = tuple((unknown,) * each.state.num_state for each in ends)
     # What is known of a derivative is of a real or a complex one; that of real states by a complex result is neither.
-    is_mixed = y.aval.is_complex and not all(members[place].kind.is_complex for place in reached)
-    if pairs[0] != "by_result" and not is_mixed:
-        rows = [members[place].state for place in reached]
-        known = structure_of(program, input_variations(invars, scan.variations), [None], rows)
-        found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
-        ends = np.cumsum([state.num_state for state in rows]).tolist()
-        structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))
+    is_mixed = y.aval.is_complex and not all(each.kind.is_complex for each in ends)
+    if pairing != "by_result" and not is_mixed:
+        known = structure_of(program, input_variations(invars, scan.variations), [None], [each.state for each in ends])
+        derivatives = (derivative_of(known.at(row, 0)) for row in range(len(known.states)))
+        structure = tuple(tuple(islice(derivatives, each.state.num_state)) for each in ends)
     return Tail(
         term=number,
         group=group.index,
-        pairing=pairs[0],
-        places=pairs[1],
+        pairing=pairing,
+        places=places,
         program=program,
         invars=invars,
         members=tuple(reached),
