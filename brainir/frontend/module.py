@@ -62,7 +62,8 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
-    present, attributes = module_states(module), array_attributes(module)
+    leaves = [*brainstate.graph.iter_leaf(module)]
+    present, attributes = module_states(module, leaves), array_attributes(module, leaves)
     traced = _traced(module, present, positional, keywords)
     key = traced.get_arg_cache_key(*positional, **keywords)
     closed = traced.get_jaxpr_by_cache(key)
