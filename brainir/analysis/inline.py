@@ -144,20 +144,19 @@ class Splicer:
             if sharding is not None:
                 self._lay_out(call, wanted, sharding, result, kind)
 
-    def splice_body(self, call: Node, callee: str, operands: Iterable[str], stem: str) -> tuple[str, ...]:
+    def splice_body(self, call: Node, body: Function, operands: Iterable[str], stem: str) -> tuple[str, ...]:
         """Append the body of a function, and return the names or literals that its results are.
 
         Parameters
         ----------
         call : Node
             The node that it stands for; values without a line of their own get its source line.
-        callee : str
-            Name of the function.
+        body : Function
+            One of the table, or a part of one, under its name.
         operands : iterable of str
         stem : str
             What the names of values inside begin with.
         """
-        body = self.table[callee]
         inner = self._append_body(call, body, operands, (), stem)
         return tuple(name if is_literal(name) else inner[name] for name in body.outputs)
 

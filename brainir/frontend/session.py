@@ -15,7 +15,7 @@ from .foreign.primitives import ForeignPrimitives
 from .keys.function_keys import FunctionKeys
 from .keys.lowering_keys import LoweringKeys
 from .memory.nested import NestedFunctions
-from .memory.remembering import Remembering
+from .memory.remembering import RuleMemory
 from .table import Table
 
 __all__ = ["Session"]
@@ -59,7 +59,7 @@ class Session:
     arrays : ArrayBytes
     externals : ExternalNames
         What is called on the host.
-    memory : Remembering
+    memory : RuleMemory
         What was lowered in other programs.
     nested : NestedFunctions
         The functions by the jaxprs that they come from.
@@ -77,7 +77,7 @@ class Session:
         self.problems: list[str] = []
         self.arrays: ArrayBytes = ArrayBytes() if around is None else around.arrays
         self.externals = ExternalNames(lasting, within)
-        self.memory = Remembering(self.keep, lasting)
+        self.memory = RuleMemory(self.keep, lasting)
         self.nested = NestedFunctions(self.table, self.memory, self.keep)
         self.rules = RuleLowering(self.memory, within)
         self.foreign = ForeignPrimitives(self.rules)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import brainstate
 import jax
@@ -19,43 +19,56 @@ from .trees import TreeReader
 
 __all__ = ["DEFAULT_RANDOM", "module_states", "read_states", "structure_change", "write_states"]
 
+GraphPath: TypeAlias = tuple[Hashable, ...]
+"""A path as brainstate has it, whose keys can be of any kind."""
+
 DEFAULT_RANDOM: StatePath = ("brainstate", "random", "DEFAULT")
 """Where programs have brainstate's random state, which no module holds."""
 
 
-def module_states(module: Any) -> dict[StatePath, Any]:
+def module_states(module: Any, leaves: Iterable[tuple[GraphPath, Any]] | None = None) -> dict[StatePath, Any]:
     """Return the states of a brainstate module by path, in the order of its graph.
 
     brainpy keeps the synapses of ``align_pre`` under keys that are neither text nor whole numbers. Such a key becomes
     text: what it reads as if it consists of plain values, else the class of what is kept under it.
+
+    Parameters
+    ----------
+    module : brainstate.nn.Module
+    leaves : iterable, optional
+        Paths and leaves of the graph of the module, where they are known.
     """
-    states = {tuple(path): state for path, state in module.states().items()}
+    leaves = brainstate.graph.iter_leaf(module) if leaves is None else leaves
+    states = {tuple(path): leaf for path, leaf in leaves if isinstance(leaf, brainstate.State)}
     if all(_is_path_key(key) for path in states for key in path):
         return states
     held = {tuple(path): node for path, node in module.nodes().items()} | states
-    named: dict[tuple[Hashable, ...], StatePath] = {(): ()}
-    taken: set[StatePath] = set()
-    for path in states:
-        for length, key in enumerate(path, start=1):
-            prefix = path[:length]
-            if prefix in named:
-                continue
-            around = named[path[: length - 1]]
-            text = key if _is_path_key(key) else _text(key, held.get(prefix))
-            place, count = (*around, text), 0
-            while place in taken:
-                count += 1
-                place = (*around, f"{text}_{count}")
-            taken.add(place)
-            named[prefix] = place
-    return {named[path]: state for path, state in states.items()}
+    stored = _stored_paths(states, held)
+    return {stored[path]: state for path, state in states.items()}
 
 
-def _is_path_key(key: Hashable) -> bool:
+def _stored_paths(paths: Iterable[GraphPath], held: Mapping[GraphPath, Any]) -> dict[GraphPath, StatePath]:
+    """Return paths of text and whole numbers, no two of them the same, for these and for all that they begin with."""
+    stored: dict[GraphPath, StatePath] = {(): ()}
+    taken = set[StatePath]()
+    for prefix in dict.fromkeys(path[:length] for path in paths for length in range(1, len(path) + 1)):
+        around, key = stored[prefix[:-1]], _stored_key(prefix[-1], held.get(prefix))
+        place, count = (*around, key), 0
+        while place in taken:
+            count += 1
+            place = (*around, f"{key}_{count}")
+        taken.add(place)
+        stored[prefix] = place
+    return stored
+
+
+def _is_path_key(key: Hashable) -> TypeGuard[PathKey]:
     return type(key) in (str, int)
 
 
-def _text(key: Hashable, held: Any) -> PathKey:
+def _stored_key(key: Hashable, held: Any) -> PathKey:
+    if _is_path_key(key):
+        return key
     if isinstance(key, np.integer):
         return int(key)
     return str(key) if _is_plain(key) else type(held).__name__

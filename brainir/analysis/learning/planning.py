@@ -143,13 +143,11 @@ class _Planner:
         jacobian = tuple(tuple(derivative_of(known.at(row, column)) for column in rows) for row in rows)
         numbers = tuple(member.number for member in members)
         every = tuple(range(len(slots)))
-        signal = [
+        exits, entries = (
             every if self.window else tuple(slot for slot in every if numbers[slots[slot][0]] in ends)
             for ends in (form.exits, form.entries)
-        ]
-        return GroupPlan(
-            group=group, numbers=numbers, slots=slots, jacobian=jacobian, exits=signal[0], entries=signal[1]
         )
+        return GroupPlan(group=group, numbers=numbers, slots=slots, jacobian=jacobian, exits=exits, entries=entries)
 
     def _trace(self, plan: GroupPlan, tail: Tail) -> TracePlan:
         term = self.terms[tail.term]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from .plan import GroupPlan, Role
 from .tails import Derivative
@@ -17,30 +17,33 @@ def roles_of(plan: GroupPlan, direct: Sequence[Derivative], *, factor: bool) -> 
     to step if it feeds one in the next step, or meets the signal at the next entry. It is zero unless the term
     reaches it, directly or through others. It is equal at all positions, and so a vector over the inputs, if all
     that it is made from is: its row of the Jacobian, its direct derivative, and the traces that feed it.
+
+    Parameters
+    ----------
+    plan : GroupPlan
+    direct : sequence
+        For each slot, the derivative of its new value with respect to the result of the term.
+    factor : bool
+        Whether the trace has its data apart, so that it can be a vector.
     """
-    jacobian = plan.jacobian
-    slots = range(len(direct))
-    reached = {slot for slot in slots if direct[slot] != "zero"}
-    while more := {a for a in slots if a not in reached and any(jacobian[a][b] != "zero" for b in reached)}:
+    jacobian, slots = plan.jacobian, range(len(direct))
+    feeding = [{b for b in slots if jacobian[a][b] != "zero"} for a in slots]
+    reached = {a for a in slots if direct[a] != "zero"}
+    while more := {a for a in slots if feeding[a] & reached} - reached:
         reached |= more
-    wanted = {*plan.exits, *plan.entries} & reached
+    met = {*plan.exits, *plan.entries} & reached
     kept = {*plan.entries} & reached
-    while more := set(_feeding(jacobian, wanted, reached)) - kept:
+    while more := {b for a in met | kept for b in feeding[a] & reached} - kept:
         kept |= more
-        wanted |= more
     equal = {a for a in reached if factor and direct[a] != "any"}
-    while bad := {a for a in equal if any(not _is_equal(jacobian[a][b], b in equal) for b in reached)}:
+    while bad := {a for a in equal if any(jacobian[a][b] == "any" or b not in equal for b in feeding[a] & reached)}:
         equal -= bad
-    return tuple(
-        "none" if a not in wanted else "passing" if a not in kept else "vector" if a in equal else "full" for a in slots
-    )
 
+    def role(slot: int) -> Role:
+        if slot not in met | kept:
+            return "none"
+        if slot not in kept:
+            return "passing"
+        return "vector" if slot in equal else "full"
 
-def _feeding(jacobian: Sequence[Sequence[Derivative]], wanted: set[int], reached: set[int]) -> Iterator[int]:
-    for b in reached:
-        if any(jacobian[a][b] != "zero" for a in wanted):
-            yield b
-
-
-def _is_equal(entry: Derivative, before: bool) -> bool:
-    return entry == "zero" or (entry != "any" and before)
+    return tuple(map(role, slots))

@@ -104,7 +104,8 @@ def _is_steep(node: Node) -> bool:
 def _replace(flat: Splicer, node: Cond) -> None:
     stem = node.outputs[0] if node.outputs else "cond"
     cases = [
-        flat.splice_body(node, name, node.inputs[1:], f"{stem}.{number}") for number, name in enumerate(node.branches)
+        flat.splice_body(node, flat.table[name], node.inputs[1:], f"{stem}.{number}")
+        for number, name in enumerate(node.branches)
     ]
     index = _predicate(flat.function, node) or _index(flat, node, stem)
     for result, kind, *values in zip(node.outputs, node.types, *cases, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 from jax.interpreters import ad
 
 from ..jax_compat import Equation, moves, spec_of
-from ..keys.wrapped import traced_rule
+from ..keys.wrapped import unwrapped_rule
 
 __all__ = [
     "avals",
@@ -75,7 +75,7 @@ def with_own_rules(equation: Equation) -> Equation:
     """
     params = equation.params
     name = "fwd_jaxpr_thunk" if "fwd_jaxpr_thunk" in params else "jvp_jaxpr_fun"
-    found = traced_rule(params[name])
+    found = unwrapped_rule(params[name])
     if found.thunk is params[name]:
         return equation
     return equation.replace(params={**params, name: found.thunk, "num_consts": params["num_consts"] + found.kept})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..keys.key import Key, Parts
 from ..keys.lowering_keys import LoweringKeys, is_too_high
-from ..memory.remembering import Behaviour, Remembering
+from ..memory.remembering import Behaviour, RuleMemory
 from ..memory.rules import NodeByRules
 from ..rules import Attributes
 from ..table import Table, identifier
@@ -39,13 +39,13 @@ class RuleKey:
         The name of its function.
     made_of
         The functions that its rules are traced from, and what else these depend on.
-    memory : Remembering
+    memory : RuleMemory
         Finds what they depend on, as far as it can be told.
     keys : LoweringKeys
         Find the key of what they are made of.
     """
 
-    def __init__(self, equation: Any, base: str, made_of: Any, memory: Remembering, keys: LoweringKeys) -> None:
+    def __init__(self, equation: Any, base: str, made_of: Any, memory: RuleMemory, keys: LoweringKeys) -> None:
         self.base = base
         self.behaviour: Behaviour | None = memory.behaviour(equation, made_of)
         self._equation = equation
@@ -93,7 +93,7 @@ class RuleLowering:
 
     Parameters
     ----------
-    memory : Remembering
+    memory : RuleMemory
         Has those that were lowered in other programs.
     keys : LoweringKeys
 
@@ -103,7 +103,7 @@ class RuleLowering:
         What was lowered, or why it cannot be.
     """
 
-    def __init__(self, memory: Remembering, keys: LoweringKeys) -> None:
+    def __init__(self, memory: RuleMemory, keys: LoweringKeys) -> None:
         self._memory = memory
         self._keys = keys
         self._open: list[RuleKey] = []

@@ -14,17 +14,16 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Set
+from typing import Any, ClassVar, TypeAlias
 
 import jax
 import numpy as np
 from jax.extend import core
 from jax.extend.linear_util import WrappedFun
 
-from .. import jax_compat
 from ..foreign.implementations import primitive_functions
-from ..sources import source_of
+from .jaxprs import JaxprWalk
 from .key import Only, Same
 from .objects import (
     attributes,
@@ -35,7 +34,6 @@ from .objects import (
     is_of_pure_module,
     members,
 )
-from .walk import Walk
 from .wrapped import (
     EXACT,
     UnknownBehaviourError,
@@ -48,11 +46,17 @@ from .wrapped import (
     is_lifted_with_another,
     is_pure,
     jitted,
-    traced_rule,
+    unwrapped_rule,
     without_notes,
 )
 
-__all__ = ["FunctionKeys"]
+__all__ = ["FunctionKeys", "Kinds", "Reader"]
+
+Reader: TypeAlias = Callable[[Any, Any], Hashable]
+"""Returns, with what makes keys, the key of a value of one type."""
+
+Kinds: TypeAlias = tuple[tuple[Callable[[Any], Any], Reader], ...]
+"""Tests of values, and how to read those for which a test holds."""
 
 _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 """Builtins that depend on more than their arguments."""
@@ -60,10 +64,55 @@ _READING = frozenset(("__import__", "eval", "exec", "globals", "input", "open"))
 _CHANGING = frozenset((list, dict, set, types.MappingProxyType))
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
 _MOST_BYTES = 1 << 12
-_MOST_EQUATIONS = 1000
 
 
-class FunctionKeys(Walk):
+_RULE_FIELDS = (
+    "fun",
+    "jvp",
+    "fwd",
+    "bwd",
+    "nondiff_argnums",
+    "nondiff_argnames",
+    "symbolic_zeros",
+    "optimize_remat",
+    "with_accums",
+    "with_logs",
+    "generic_batching",
+    "remat_rules",
+)
+"""What a function with its own rules is made of, in one JAX version or another."""
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _is_called(name: str) -> Callable[[Any], bool]:
+    return lambda value: type(value).__name__ == name
+
+
+def _is_of_pure_code(function: types.FunctionType) -> bool:
+    """Whether a function of a pure module is not made where another one runs, and so is there for good."""
+    return has_pure_code(function) and "<locals>" not in function.__code__.co_qualname
+
+
+def _is_method_of_builtin(value: Any) -> bool:
+    return isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer)
+
+
+def _is_namedtuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _is_pure_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and is_pure(value.__name__)
+
+
+class FunctionKeys(JaxprWalk):
     """Makes keys of functions, and of what these use."""
 
     def _of(self, value: Any) -> Hashable:
@@ -71,15 +120,12 @@ class FunctionKeys(Walk):
         if kind in EXACT:
             return kind, value
         self._changes |= kind in _CHANGING
-        read = _READERS.get(kind)
+        read = self._readers.get(kind)
         return self._object(value) if read is None else read(self, value)
 
     def _object(self, value: Any) -> Hashable:
         """Return the key of a value of a type that has no reader of its own."""
-        for is_such, read in _KINDS:
-            if is_such(value):
-                return read(self, value)
-        return self._of_parts(value)
+        return next(read for is_such, read in self._kinds if is_such(value))(self, value)
 
     def _itself(self, value: Any) -> Hashable:
         return Same(value)
@@ -187,7 +233,7 @@ class FunctionKeys(Walk):
 
     def _wrapped(self, value: Any) -> Hashable:
         """Return the key of a function that JAX transforms when it traces it."""
-        value, rule, avals, kept = traced_rule(value)
+        value, rule, avals, kept = unwrapped_rule(value)
         if rule is not None:
             return "rule", self._of(rule), self._of(avals), kept
         transforms = [
@@ -210,54 +256,6 @@ class FunctionKeys(Walk):
         """Return the key of a primitive, which stands for what it computes and for its rules."""
         self._changes = True
         return Same(primitive), tuple(map(self._of, primitive_functions(primitive)))
-
-    def _jaxpr(self, jaxpr: Any) -> Hashable:
-        return self._part(self._equations(jaxpr))
-
-    def _equations(self, jaxpr: Any) -> Hashable:
-        """Return the key of a jaxpr, whatever its variables are called; of an open one, constants are some of these."""
-        is_open = not hasattr(jaxpr, "consts")
-        opened = jax_compat.open_jaxpr(jax_compat.as_closed(jaxpr, jaxpr.constvars) if is_open else jaxpr)
-        if len(opened.equations) > _MOST_EQUATIONS:
-            raise UnknownBehaviourError(f"a jaxpr of {len(opened.equations)} equations")
-        numbers: dict[Any, int] = {}
-        return (
-            (opened.function_name, opened.function_file),
-            self._atoms((*opened.constvars, *opened.invars), numbers),
-            tuple([self._data(const) for const in opened.consts if not is_open]),
-            tuple([self._equation(equation, numbers) for equation in opened.equations]),
-            self._atoms(opened.outvars, numbers),
-        )
-
-    def _lone_equation(self, equation: Any) -> Hashable:
-        return self._part(self._equation(equation, self._variables))
-
-    def _equation(self, equation: Any, numbers: dict[Any, int]) -> Hashable:
-        params = tuple([(name, self._of(value)) for name, value in sorted(equation.params.items())])
-        context = jax_compat.marks(equation), jax_compat.threefry_partitionable(equation), self._place(equation)
-        operands, results = self._atoms(equation.invars, numbers), self._atoms(equation.outvars, numbers)
-        return self._of(equation.primitive), params, context, operands, results
-
-    @staticmethod
-    def _place(equation: Any) -> Hashable:
-        """Return the scope and the model's line of an equation, which nodes are lowered with."""
-        return jax_compat.name_stack(equation), source_of(equation)
-
-    def _atoms(self, atoms: Sequence[Any], numbers: dict[Any, int]) -> Hashable:
-        """Return the key of operands or results, of which variables have numbers in the order in which they are met."""
-        return tuple([(atom.aval, self._atom(atom, numbers)) for atom in atoms])
-
-    def _atom(self, atom: Any, numbers: dict[Any, int]) -> Hashable:
-        if not jax_compat.is_literal(atom):
-            return numbers.setdefault(atom, len(numbers))
-        return self._data(atom.val)
-
-    def _data(self, value: Any) -> Hashable:
-        """Return the key of a constant or literal: a number, an array, or a record of JAX around one of numpy."""
-        if isinstance(value, int | float | complex):
-            return self._of(np.asarray(value))
-        held = jax_compat.numpy_array(value)
-        return self._of(value if held is None else held)
 
     def _function(self, function: types.FunctionType) -> Hashable:
         pure = has_pure_code(function)
@@ -299,96 +297,50 @@ class FunctionKeys(Walk):
             value = getattr(value, attributes.pop(0), None)
         return path, self._of(value)
 
+    _readers: ClassVar[dict[type, Reader]] = {
+        float: _number,
+        complex: _number,
+        tuple: _sequence,
+        list: _sequence,
+        dict: _dict,
+        types.MappingProxyType: _dict,
+        frozenset: _set,
+        set: _set,
+        types.FunctionType: _walk,
+        types.MethodType: _method,
+        WrappedFun: _wrapped,
+        jax.tree_util.PyTreeDef: _tree,
+        jax.core.ShapedArray: _compared,
+        core.Primitive: _primitive,
+        functools.partial: _partial,
+        np.ndarray: _array,
+        type: _class,
+    }
+    """How values of exactly these types, which rules are mostly made of, are read."""
 
-_READERS: dict[type, Callable[[FunctionKeys, Any], Hashable]] = {
-    float: FunctionKeys._number,
-    complex: FunctionKeys._number,
-    tuple: FunctionKeys._sequence,
-    list: FunctionKeys._sequence,
-    dict: FunctionKeys._dict,
-    types.MappingProxyType: FunctionKeys._dict,
-    frozenset: FunctionKeys._set,
-    set: FunctionKeys._set,
-    types.FunctionType: FunctionKeys._walk,
-    types.MethodType: FunctionKeys._method,
-    WrappedFun: FunctionKeys._wrapped,
-    jax.tree_util.PyTreeDef: FunctionKeys._tree,
-    jax.core.ShapedArray: FunctionKeys._compared,
-    core.Primitive: FunctionKeys._primitive,
-    functools.partial: FunctionKeys._partial,
-    np.ndarray: FunctionKeys._array,
-    type: FunctionKeys._class,
-}
-"""How values of exactly these types, which rules are mostly made of, are read."""
-
-
-def _is(*kinds: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kinds)
-
-
-def _is_called(name: str) -> Callable[[Any], bool]:
-    return lambda value: type(value).__name__ == name
-
-
-def _is_of_pure_code(function: types.FunctionType) -> bool:
-    """Whether a function of a pure module is not made where another one runs, and so is there for good."""
-    return has_pure_code(function) and "<locals>" not in function.__code__.co_qualname
-
-
-def _is_method_of_builtin(value: Any) -> bool:
-    return isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None)
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, _ARRAYS) and not isinstance(value, jax.core.Tracer)
-
-
-def _is_namedtuple(value: Any) -> bool:
-    return isinstance(value, tuple) and hasattr(value, "_fields")
-
-
-def _is_pure_module(value: Any) -> bool:
-    return isinstance(value, types.ModuleType) and is_pure(value.__name__)
-
-
-_KINDS: tuple[tuple[Callable[[Any], Any], Callable[[FunctionKeys, Any], Hashable]], ...] = (
-    (_is(functools.partial), FunctionKeys._partial),
-    (_is_method_of_builtin, FunctionKeys._builtin_method),
-    (_is(np.dtype, jax.sharding.Mesh), FunctionKeys._compared),
-    (_is(jax.custom_jvp, jax.custom_vjp), FunctionKeys._with_rules),
-    (_is_array, FunctionKeys._array),
-    (_is_namedtuple, FunctionKeys._namedtuple),
-    (_is(enum.Enum), FunctionKeys._member),
-    (_is(core.ClosedJaxpr, core.Jaxpr), FunctionKeys._jaxpr),
-    (_is(core.Primitive), FunctionKeys._primitive),
-    (_is_pure_module, FunctionKeys._itself),
-    (_is(core.JaxprEqn), FunctionKeys._lone_equation),
-    (around_functions, FunctionKeys._around),
-    (lambda value: type(value) is object, FunctionKeys._stand_in),
-    (_is_called("UnspecifiedValue"), FunctionKeys._itself),
-    (_is_called("AxisData"), FunctionKeys._axis_data),
-    (is_importable, FunctionKeys._for_good),
-    (is_jitted_for_good, FunctionKeys._for_good),
-    (is_compared_by_jax, FunctionKeys._compared),
-    (_is(type), FunctionKeys._class),
-    (jitted, FunctionKeys._jitted),
-    (is_annotation, FunctionKeys._annotation),
-    (lambda value: type(value).__module__ == "typing", FunctionKeys._itself),
-)
-"""How values of all other types are read, by the first test that holds; what none holds for is an object of a model."""
-
-_RULE_FIELDS = (
-    "fun",
-    "jvp",
-    "fwd",
-    "bwd",
-    "nondiff_argnums",
-    "nondiff_argnames",
-    "symbolic_zeros",
-    "optimize_remat",
-    "with_accums",
-    "with_logs",
-    "generic_batching",
-    "remat_rules",
-)
-"""What a function with its own rules is made of, in one JAX version or another."""
+    _kinds: ClassVar[Kinds] = (
+        (_is(functools.partial), _partial),
+        (_is_method_of_builtin, _builtin_method),
+        (_is(np.dtype, jax.sharding.Mesh), _compared),
+        (_is(jax.custom_jvp, jax.custom_vjp), _with_rules),
+        (_is_array, _array),
+        (_is_namedtuple, _namedtuple),
+        (_is(enum.Enum), _member),
+        (_is(core.ClosedJaxpr, core.Jaxpr), JaxprWalk._jaxpr),
+        (_is(core.Primitive), _primitive),
+        (_is_pure_module, _itself),
+        (_is(core.JaxprEqn), JaxprWalk._lone_equation),
+        (around_functions, _around),
+        (lambda value: type(value) is object, _stand_in),
+        (_is_called("UnspecifiedValue"), _itself),
+        (_is_called("AxisData"), _axis_data),
+        (is_importable, _for_good),
+        (is_jitted_for_good, _for_good),
+        (is_compared_by_jax, _compared),
+        (_is(type), _class),
+        (jitted, _jitted),
+        (is_annotation, _annotation),
+        (lambda value: type(value).__module__ == "typing", _itself),
+        (lambda value: True, _of_parts),
+    )
+    """How values of all other types are read, by the first test that holds; the last is for objects of a model."""

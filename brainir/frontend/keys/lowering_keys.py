@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
+from jax.extend import core
 
-from .function_keys import FunctionKeys
+from .function_keys import FunctionKeys, Kinds, Reader
 from .key import Parts, Same
 from .objects import is_compared_by_fields, is_importable, noted_results
 from .wrapped import UnknownBehaviourError, closure
@@ -54,23 +55,6 @@ class LoweringKeys(FunctionKeys):
         except UnknownBehaviourError:
             return self._part(Same(value))
 
-    def _object(self, value: Any) -> Hashable:
-        kind = type(value)
-        if isinstance(value, type | types.ModuleType):
-            return Same(value)
-        if is_compared_by_fields(kind):
-            return Same(kind), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
-        note = noted_results(value)
-        if note is not None:
-            return Same(kind), self._of(note)
-        if not jax.tree_util.all_leaves([value]):
-            leaves, tree = jax.tree.flatten(value)
-            return self._tree(tree), self._of(leaves)
-        return super()._object(value)
-
-    def _lone_equation(self, equation: Any) -> Hashable:
-        return self._part(self._equation(equation, {}))
-
     def _function(self, function: types.FunctionType) -> Hashable:
         if is_importable(function) or set(vars(function)) - {"__wrapped__"}:
             return Same(function)
@@ -82,15 +66,39 @@ class LoweringKeys(FunctionKeys):
             tuple([(name, self._of(held)) for name, held in closure(function)]),
         )
 
-    def _class(self, value: type) -> Hashable:
-        return Same(value)
-
-    def _primitive(self, primitive: Any) -> Hashable:
-        return Same(primitive)
-
-    def _of_parts(self, value: Any) -> Hashable:
-        raise UnknownBehaviourError(type(value).__name__)
-
     @staticmethod
     def _place(equation: Any) -> Hashable:
         return None  # a jaxpr is the same wherever it was written
+
+    def _equation_alone(self, equation: Any) -> Hashable:
+        return self._part(self._equation(equation, {}))
+
+    def _fields(self, value: Any) -> Hashable:
+        return Same(type(value)), tuple([self._of(getattr(value, field.name)) for field in dataclasses.fields(value)])
+
+    def _noted(self, value: Any) -> Hashable:
+        return Same(type(value)), self._of(noted_results(value))
+
+    def _container(self, value: Any) -> Hashable:
+        leaves, tree = jax.tree.flatten(value)
+        return self._tree(tree), self._of(leaves)
+
+    def _unknown(self, value: Any) -> Hashable:
+        raise UnknownBehaviourError(type(value).__name__)
+
+    _readers: ClassVar[dict[type, Reader]] = {
+        **FunctionKeys._readers,
+        type: FunctionKeys._itself,
+        core.Primitive: FunctionKeys._itself,
+    }
+
+    _kinds: ClassVar[Kinds] = (
+        (lambda value: isinstance(value, type | types.ModuleType), FunctionKeys._itself),
+        (lambda value: is_compared_by_fields(type(value)), _fields),
+        (lambda value: noted_results(value) is not None, _noted),
+        (lambda value: not jax.tree_util.all_leaves([value]), _container),
+        (lambda value: isinstance(value, core.Primitive), FunctionKeys._itself),
+        (lambda value: isinstance(value, core.JaxprEqn), _equation_alone),
+        *FunctionKeys._kinds[:-1],
+        (lambda value: True, _unknown),
+    )

@@ -21,7 +21,7 @@ __all__ = [
     "is_lifted_with_another",
     "is_pure",
     "jitted",
-    "traced_rule",
+    "unwrapped_rule",
     "without_notes",
 ]
 
@@ -102,7 +102,7 @@ def _is_note(value: Any) -> bool:
     return name in ("DebugInfo", "TraceTag") or name.endswith("Trace")
 
 
-class TracedRule(NamedTuple):
+class UnwrappedRule(NamedTuple):
     """What traces a rule for an equation, without what JAX wraps around it each time that it meets it in another rule.
 
     Parameters
@@ -121,19 +121,19 @@ class TracedRule(NamedTuple):
     kept: int
 
 
-def traced_rule(thunk: Any) -> TracedRule:
+def unwrapped_rule(thunk: Any) -> UnwrappedRule:
     """Return which rule a function under transformations traces, if it does."""
     kept = 0
     while True:
         fn = None if thunk.transforms or thunk.params else _held(thunk.f, "fn")
         rule, avals = _held(fn, "jvp", "fwd"), _held(fn, "in_avals")
         if not isinstance(rule, WrappedFun) or avals is None:
-            return TracedRule(thunk, None, None, kept)
+            return UnwrappedRule(thunk, None, None, kept)
         inner, count = None, 0
         if not rule.transforms and getattr(rule.f, "__qualname__", "") in _LIFTS:
             inner, count = _held(rule.f, "jvp_jaxpr_fun", "fwd_jaxpr_thunk"), _held(rule.f, "num_consts")
         if not isinstance(inner, WrappedFun) or not isinstance(count, int):
-            return TracedRule(thunk, rule, tuple(avals), kept)
+            return UnwrappedRule(thunk, rule, tuple(avals), kept)
         thunk, kept = inner, kept + count
 
 
@@ -152,7 +152,7 @@ def _held(function: Any, *names: str) -> Any:
 
 
 def is_lifted_with_another(change: Any) -> bool:
-    """Whether a transformation of a backward rule belongs to what :func:`traced_rule` takes from the forward rule.
+    """Whether a transformation of a backward rule belongs to what :func:`unwrapped_rule` takes from the forward rule.
 
     It returns zeros for what the function closes over.
     """

@@ -11,7 +11,7 @@ from ..derivatives.jax_rules import made_of
 from ..table import Table
 from .dependencies import ArrayDependency, Dependencies, Dependency
 from .jaxprs import LOWERED_JAXPRS, LoweredFunctions, LoweredJaxpr
-from .remembering import Remembering
+from .remembering import RuleMemory
 
 __all__ = ["NestedFunctions"]
 
@@ -44,7 +44,7 @@ class NestedFunctions:
     ----------
     table : Table
         Where the functions are.
-    memory : Remembering
+    memory : RuleMemory
         Says what derivative rules depend on.
     keep : frozenset of str
         Names of primitives that are left as they are.
@@ -57,7 +57,7 @@ class NestedFunctions:
         Which of them JAX keeps, as far as is known; whether they were lowered for this program.
     """
 
-    def __init__(self, table: Table, memory: Remembering, keep: frozenset[str]) -> None:
+    def __init__(self, table: Table, memory: RuleMemory, keep: frozenset[str]) -> None:
         self._table = table
         self._memory = memory
         self._keep = keep

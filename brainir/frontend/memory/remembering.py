@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..lowering import Lowering
     from ..session import Session
 
-__all__ = ["Behaviour", "Remembering"]
+__all__ = ["Behaviour", "RuleMemory"]
 
 
 class Behaviour(NamedTuple):
@@ -55,7 +55,7 @@ class Behaviour(NamedTuple):
     settings: Hashable
 
 
-class Remembering:
+class RuleMemory:
     """Takes rules from the memory of the process into one program.
 
     Parameters
@@ -102,22 +102,23 @@ class Remembering:
 
         They are lowered apart from the program, so that what is remembered does not depend on it.
         """
+        session = lowering.session
         found = LOWERED_RULES.find(key)
         if found is None:
             inner = lowering.apart()
             found = _lowered_rules(lower(inner), inner.session)
-            lowering.session.problems.extend(inner.session.problems)
+            session.problems.extend(inner.session.problems)
             if not found.can_be_kept():
                 self._own.add(key)
             elif not inner.session.problems:
                 LOWERED_RULES.keep(key, found)
         if found.externals:
             self._own.add(key)
-        called = {name: lowering.session.externals.named(external) for name, external in found.externals.items()}
+        called = {name: session.externals.named(external) for name, external in found.externals.items()}
         functions = found.functions
         if any(name != new for name, new in called.items()):
             functions = {name: known_function(_calling(function, called)) for name, function in functions.items()}
-        lowering.session.table.add(functions, found.wanted, found.rules)
+        session.table.add(functions, found.wanted, found.rules)
         return found.node
 
     def is_of_this_program(self, key: Hashable) -> bool:
