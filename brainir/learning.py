@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 from jax import numpy as jnp
@@ -12,7 +12,8 @@ from jax import numpy as jnp
 from .analysis.bit_sets import numbered
 from .analysis.dataflow.reachability import reached
 from .analysis.learning.options import LearningOptions
-from .analysis.learning.plan import LearningPlan, plan_learning
+from .analysis.learning.plan import Algorithm, LearningPlan
+from .analysis.learning.planning import plan_learning
 from .analysis.learning.report import LearningReport
 from .backend.learning.boundary import LearnerBoundary, loss_value
 from .backend.learning.calls import Carry, LearnerCall
@@ -30,7 +31,7 @@ __all__ = ["Learner", "compile_learner"]
 
 def compile_learner(
     program: Program,
-    algorithm: Literal["d_rtrl", "es_d_rtrl"] = "d_rtrl",
+    algorithm: Algorithm = "d_rtrl",
     *,
     loss: Callable[[Any, Any], Any],
     decay: float | int | None = None,

@@ -4,6 +4,7 @@ import functools
 import subprocess
 import sys
 import textwrap
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -368,28 +369,33 @@ def test_names_that_python_does_not_write_as_keywords_are_given_in_a_dict() -> N
     assert seen == [dict(zip(names, range(5), strict=True))] * 2
 
 
+Pair = namedtuple("Pair", ["value", "offset"])
+
+
 @jax.tree_util.register_pytree_node_class
-class Reading:
+class Reading(list[Any]):
     """A pytree of its own kind, which a file cannot hold."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
     def tree_flatten(self) -> Any:
-        return (self.value,), None
+        return tuple(self), None
 
     @classmethod
     def tree_unflatten(cls, _: Any, children: Any) -> Any:
-        return cls(*children)
+        return cls(children)
 
 
-def test_an_argument_that_a_file_cannot_hold_is_given_as_the_list_of_its_leaves() -> None:
-    def doubled(reading: Any, offset: Any) -> Any:
-        (value,) = reading if isinstance(reading, list) else (reading.value,)
-        return 2 * np.asarray(value) + np.asarray(offset)
+@pytest.mark.parametrize(
+    "made", [lambda *x: Reading(x), Pair, lambda *x: {"in a dict": Pair(*x)}, lambda x, y: OrderedDict(b=x, a=y)]
+)
+def test_an_argument_with_a_class_of_its_own_is_given_as_the_list_of_its_leaves(made: Callable[..., Any]) -> None:
+    def doubled(reading: Any, more: Any) -> Any:
+        value, offset = jax.tree.leaves(reading)
+        return 2 * np.asarray(value) + np.asarray(offset) * more["more"]
 
     def fn(x: Any) -> Any:
-        return jax.pure_callback(doubled, x, Reading(x), x[::-1])
+        return jax.pure_callback(doubled, x, made(x, x[::-1]), {"more": x})
 
-    back = brainir.to_callable(stored(fn, X), externals={"doubled": doubled})
+    program = stored(fn, X)
+    back = brainir.to_callable(program, externals={"doubled": doubled})
     assert_same_bits(jax.jit(back)(X), jax.jit(fn)(X))
+    assert brainir.fingerprint(brainir.lower(back, X)) == brainir.fingerprint(program)

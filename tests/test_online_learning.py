@@ -456,14 +456,9 @@ def test_control_flow_that_was_opened_is_reported() -> None:
     assert "run in every step" in str(_learned(ONLINE_MODELS["branches"], jnp.float32)[0].report())
 
 
-@pytest.mark.parametrize(("grows", "uses"), [(0.0, "learned with a trace"), (0.01, "17 uses")])
-def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled(grows: float, uses: str) -> None:
+def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled() -> None:
     def step(params: Any, hidden: Any, x: Any) -> Any:
-        def advance(i: Any, v: Any) -> Any:
-            data = x + grows * i if grows else x
-            return 0.9 * v + 0.1 * data @ params["w"]
-
-        v = jax.lax.fori_loop(0, 17, advance, hidden["v"])
+        v, _ = jax.lax.scan(lambda v, _: (0.9 * v + 0.1 * x @ params["w"], None), hidden["v"], None, length=17)
         return {"v": v}, jnp.tanh(v)
 
     params, hidden = {"w": jnp.ones((3, 4))}, {"v": jnp.zeros(4)}
@@ -474,8 +469,7 @@ def test_a_weight_in_a_long_scan_is_learned_once_the_scan_is_unrolled(grows: flo
     assert "unroll it first" in str(report)
     unrolled = brainir.run_passes(program, [UnrollScans(max_length=17)])
     learner = brainir.compile_learner(unrolled, loss=loss)
-    assert uses in str(learner.report())
-    assert ("uses" in str(learner.report())) == (grows > 0)
+    assert "17 uses" in str(learner.report())
 
     def backward(params: Any) -> Any:
         def body(hidden: Any, given: Any) -> Any:

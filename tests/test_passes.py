@@ -290,20 +290,6 @@ def test_a_scan_longer_than_the_limit_stays_and_is_named() -> None:
     assert UnrollScans(max_length=40).run(program).modified
 
 
-def test_unrolling_computes_once_what_is_the_same_in_all_steps() -> None:
-    def fn(w: Any, x: Any) -> Any:
-        def advance(value: Any, _: Any) -> Any:
-            jax.debug.print("step")
-            return jnp.tanh(value) * jnp.exp(w), jnp.sin(w)
-
-        return jax.lax.scan(advance, x, length=5)
-
-    after = brainir.run_passes(brainir.lower(fn, 0.5, 2.0), ["unroll_scans"])
-    ops = [node.op for node in after.entry_function.nodes]
-    assert [ops.count(op) for op in ("exp", "sin", "tanh", "debug_callback")] == [1, 1, 5, 5]
-    assert_same_bits(one_by_one(brainir.to_callable(after, {"debug_print": str}), 0.5, 2.0), one_by_one(fn, 0.5, 2.0))
-
-
 def test_select_chooses_the_nodes_to_rewrite() -> None:
     def fn(x: Any) -> Any:
         for length in (2, 3):

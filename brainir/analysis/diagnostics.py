@@ -183,7 +183,7 @@ FINDINGS: dict[FindingName, Finding] = {
     "scan_unrolled": Finding(
         "BIR411",
         "a scan with weights inside became copies of its body",
-        "nothing to do: a weight operation that differs between rounds has a relation in each, whose gradients add",
+        "nothing to do: each copy has relations of its own, whose gradients add",
     ),
     "scan_descended": Finding(
         "BIR412",

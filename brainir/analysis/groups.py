@@ -241,13 +241,12 @@ class _GroupFinder:
         fitting = 0
         for source, alike in self.flow.alike.items():
             fitting |= alike if source.shape == hidden.varshape else 0
-        # Aligned with a value of this size, and of the same positions: the state's own map.
-        joined, moved = dependence.aligned & fitting, 0
-        for number, maps in dependence.maps.items():
-            if fitting >> number & 1:
-                fits = [agrees(each, hidden.own_map) for each in maps]
-                joined |= any(fits) << number
-                moved |= (not all(fits)) << number
+        joined = moved = 0
+        for mask, each in self.flow.layouts(dependence, hidden.kind.shape):
+            if agrees(each, hidden.own_map):
+                joined |= mask & fitting
+            else:
+                moved |= mask & fitting
         reshaped = dependence.mapped & ~fitting
         place = self.function.places.get(hidden.new)
         node = None if place is None else self.function.nodes[place]

@@ -186,9 +186,7 @@ class HiddenParamOpRelation(Facts):
 
     @property
     def _maps(self) -> list[tuple[IndexMap, ...] | None]:
-        tails = self.y_to_hidden.entry_function
-        flow = flow_from(self.y_to_hidden, Source(self.y.shape))
-        return input_maps(tails, flow, [tails.type_of(output).shape for output in tails.outputs])
+        return input_maps(self.y_to_hidden.entry_function, flow_from(self.y_to_hidden, Source(self.y.shape)))
 
     def __repr__(self) -> str:
         lines = [f"relation of {format_path(self.path)} ({self.kind}): y = {self.y}, x = {self.x or 'none'}"]
@@ -335,8 +333,7 @@ class _Builder:
         hidden = [self.scan.states.hidden_at[path] for path in connected]
         if y.shape not in self.flows:
             self.flows[y.shape] = flow_from(self.scan.program, Source(y.shape))
-        shapes = [each.kind.shape for each in hidden]
-        seen = input_maps(y_to_hidden.entry_function, self.flows[y.shape], shapes)
+        seen = input_maps(y_to_hidden.entry_function, self.flows[y.shape])
         tails = [_tail_of(each, maps, y.aval.size) for each, maps in zip(hidden, seen, strict=True)]
         return max(tails, key=get_args(Tail).index, default="aligned")
 

@@ -18,7 +18,8 @@ from .dependence.element_maps import acts_elementwise, local_maps
 from .dependence.flow import DependenceFlow
 from .dependence.index_maps import IndexMap, agrees, canonical, merge, nowhere
 from .dependence.lattice import NOTHING, Dependence
-from .rearrange import rearrange, unpooled, writes_in_place
+from .pooling import unpooled
+from .rearrange import rearrange, writes_in_place
 from .slicing import Cutting
 from .states import HiddenLeaf
 from .weights.scan import WeightScan

@@ -101,7 +101,8 @@ class Bindings:
         unregistered = [name for name in primitives if name not in _REGISTERED]
         if missing:
             problems.append(
-                f"it calls {_listed(missing)} on the host; give the functions: externals={{name: function}}"
+                f"it calls {_listed(missing)} on the host; give the functions: externals={{name: function}}; "
+                "run_passes(program) removes calls that never happen"
             )
         if unusable:
             problems.append(f"the externals {_listed(unusable)} are no functions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -171,27 +171,14 @@ class _Lockstep:
     def _inside_while(
         self, before: While, after: While, first: list[Any], second: list[Any], trail: tuple[str, ...]
     ) -> Divergence | None:
-        states = [
-            (node, run, operands[: node.cond_nconsts], operands[node.cond_nconsts :][: node.body_nconsts])
-            for node, run, operands in ((before, self._runs[0], first), (after, self._runs[1], second))
-        ]
-        carries = [
-            operands[node.cond_nconsts + node.body_nconsts :] for node, operands in ((before, first), (after, second))
-        ]
-        count = 0
-        while True:
-            conds = [[*consts, *carry] for (_, _, consts, _), carry in zip(states, carries, strict=True)]
-            goes = [bool(run.run(node.cond, given)[0]) for (node, run, _, _), given in zip(states, conds, strict=True)]
+        rounds = zip(self._runs[0].rounds(before, first), self._runs[1].rounds(after, second), strict=False)
+        for count, (mine, other) in enumerate(rounds):
             inner = (*trail, f"iteration {count}")
-            if goes[0] != goes[1]:
-                return self._inside_function(before.cond, after.cond, conds[0], conds[1], inner)
-            if not goes[0]:
-                return None
-            bodies = [[*consts, *carry] for (_, _, _, consts), carry in zip(states, carries, strict=True)]
-            carries = [run.run(node.body, given) for (node, run, _, _), given in zip(states, bodies, strict=True)]
-            if any(map(self._differ, *carries)):
-                return self._inside_function(before.body, after.body, bodies[0], bodies[1], inner)
-            count += 1
+            if mine.goes_on != other.goes_on:
+                return self._inside_function(before.cond, after.cond, mine.tested, other.tested, inner)
+            if any(map(self._differ, mine.carry, other.carry)):
+                return self._inside_function(before.body, after.body, mine.given, other.given, inner)
+        return None
 
     # Values
 
@@ -224,6 +211,15 @@ class _Lockstep:
         )
 
 
+class _Round(NamedTuple):
+    """A round of a ``while`` loop: the operands of its condition and of its body, and what is carried after it."""
+
+    tested: list[Any]
+    given: list[Any]
+    carry: list[Any]
+    goes_on: bool
+
+
 class _Runner:
     """Runs the functions of a program and keeps what every node computes."""
 
@@ -254,6 +250,18 @@ class _Runner:
             results = self.run(node.body, given)
             yield index, given, results
             carry = results[: node.num_carry]
+
+    def rounds(self, node: While, operands: list[Any]) -> Iterator[_Round]:
+        """Yield the rounds of a loop; the last is the one whose condition does not hold."""
+        split = node.cond_nconsts + node.body_nconsts
+        of_cond, of_body, carry = operands[: node.cond_nconsts], operands[node.cond_nconsts : split], operands[split:]
+        while True:
+            tested, given = [*of_cond, *carry], [*of_body, *carry]
+            if not bool(self.run(node.cond, tested)[0]):
+                yield _Round(tested, given, carry, goes_on=False)
+                return
+            carry = self.run(node.body, given)
+            yield _Round(tested, given, carry, goes_on=True)
 
 
 def _free_name(program: Program) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ..ir.errors import LoweringError
-from ..ir.interface import SequenceTree, Tree, leaves
+from ..ir.interface import LeafTree, NoneTree, SequenceTree, Tree, leaves
 from . import jax_compat
 from .keys.function_keys import FunctionKeys
 from .keys.lowering_keys import LoweringKeys
@@ -121,17 +121,24 @@ def callback(equation: Any, names: ExternalNames) -> Operation:
 
 
 def _tree(value: Any) -> Tree:
-    """Return the structure of an argument; one that a file cannot hold is given as the list of its leaves."""
-    reader = TreeReader()
+    """Return the structure of an argument; of anything but tuples, lists and dicts, the list of its leaves.
+
+    A program names no class that emission would have to import and call to make the argument anew.
+    """
+    where = "an argument of the callback"
     try:
-        tree = reader.read(value, "an argument of the callback")
+        tree = TreeReader().read(value, where)
     except LoweringError:
-        tree = None
-    if tree is None or reader.has_custom:
-        tree = TreeReader().read(jax.tree.leaves(value), "the leaves of an argument of the callback")
+        tree = TreeReader().read(jax.tree.leaves(value), where)
     if any(leaf.unit is not None for leaf in leaves(tree)):
-        raise UnsupportedError("an argument of the callback is a quantity; give it the mantissa")
-    return tree
+        raise UnsupportedError(f"{where} is a quantity; give it the mantissa")
+    return tree if _has_no_class(tree) else TreeReader().read(jax.tree.leaves(value), where)
+
+
+def _has_no_class(tree: Tree) -> bool:
+    if isinstance(tree, (LeafTree, NoneTree)):
+        return True
+    return tree.kind in ("tuple", "list", "dict") and all(map(_has_no_class, tree.children))
 
 
 def custom_call(equation: Any) -> Operation:

@@ -1,6 +1,7 @@
-"""Every name that JAX may move or rename, but those of rules, implementations, references, scans and tracing.
+"""Every name that JAX may move or rename, but those of rules, implementations, references, scans, tracing and keys.
 
-Those are in `derivatives/jax_*.py`, `primitive_rules`, `implementations`, `jax_references`, `jax_scans` and `tracing`.
+Those are in `derivatives/jax_*.py`, `foreign/primitive_rules`, `foreign/implementations`, `jax_references`,
+`jax_scans`, `tracing` and `keys/wrapped`.
 
 A jaxpr is read through :func:`open_jaxpr` only, because ``ClosedJaxpr`` and ``Jaxpr`` became one class in JAX 0.12.
 """

@@ -15,6 +15,7 @@ from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from .attributes import array_attributes, refuse_written
 from .entry import bind_arguments, build_program, check_state_types, strong
 from .jax_compat import OpenJaxpr, open_jaxpr
 from .jaxprs import has_unused, maps
@@ -45,7 +46,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     ------
     StateError
         If states are not initialised, if the step writes a parameter, or changes the structure, unit, shape or dtype of
-        a state; the message names the path.
+        a state, or keeps what lasts from step to step in a plain attribute; the message names the path.
     LoweringError
         If the step uses operations or containers that cannot be stored; every place is listed.
 
@@ -61,10 +62,12 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
             "use brainir.lower for a function, brainir.lower_step for a pure step"
         )
     positional, keywords, listed = bind_arguments(module.update, inputs, kwargs)
-    present = module_states(module)
+    leaves = [*brainstate.graph.iter_leaf(module)]
+    present, attributes = module_states(module, leaves), array_attributes(module, leaves)
     traced = _traced(module, present, positional, keywords)
     key = traced.get_arg_cache_key(*positional, **keywords)
     closed = traced.get_jaxpr_by_cache(key)
+    refuse_written(attributes, closed.consts)
     if maps(closed) and has_unused(closed):
         # What brainstate maps for the first time, it also runs once as it is, to see which states that reads.
         traced = _traced(module, present, positional, keywords)

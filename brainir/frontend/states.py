@@ -26,13 +26,20 @@ DEFAULT_RANDOM: StatePath = ("brainstate", "random", "DEFAULT")
 """Where programs have brainstate's random state, which no module holds."""
 
 
-def module_states(module: Any) -> dict[StatePath, Any]:
+def module_states(module: Any, leaves: Iterable[tuple[GraphPath, Any]] | None = None) -> dict[StatePath, Any]:
     """Return the states of a brainstate module by path, in the order of its graph.
 
     brainpy keeps the synapses of ``align_pre`` under keys that are neither text nor whole numbers. Such a key becomes
     text: what it reads as if it consists of plain values, else the class of what is kept under it.
+
+    Parameters
+    ----------
+    module : brainstate.nn.Module
+    leaves : iterable, optional
+        Paths and leaves of the graph of the module, where they are known.
     """
-    states = {tuple(path): state for path, state in module.states().items()}
+    leaves = brainstate.graph.iter_leaf(module) if leaves is None else leaves
+    states = {tuple(path): leaf for path, leaf in leaves if isinstance(leaf, brainstate.State)}
     if all(_is_path_key(key) for path in states for key in path):
         return states
     held = {tuple(path): node for path, node in module.nodes().items()} | states

@@ -69,11 +69,6 @@ class TreeReader:
         spelling = {text: next(other for other in numbers if numbers[other] == numbers[text]) for text in numbers}
         return with_units(first, spelling) == with_units(second, spelling)
 
-    @property
-    def has_custom(self) -> bool:
-        """Whether a container was met of which only the arrays can be stored."""
-        return bool(self._origins)
-
     def read(self, value: Any, where: str) -> Tree:
         """Return the structure of a pytree; anything that is not a container is a leaf.
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from brainir.ir.errors import StateError
 from brainir.ir.interface import DictTree, LeafTree
 from tests.compare import assert_same_bits
 from tests.models import MODELS
@@ -237,6 +238,8 @@ def test_a_host_callback_is_an_external_that_runs_when_it_is_bound() -> None:
 def test_passes_remove_a_check_of_what_is_constant_and_its_call_of_the_host() -> None:
     case = MODELS["dropout_RNN"]
     program = brainir.lower_module(case.build(), *case.inputs(0))
+    with pytest.raises(brainir.BrainIRError, match=r"calls '_check_p' .* run_passes\(program\) removes"):
+        brainir.to_callable(program)
     simplified = brainir.run_passes(program)
     assert not any(node.traits.effectful for function in simplified.functions for node in function.nodes)
     states = brainir.read_states(case.build(), program)
@@ -416,3 +419,33 @@ def test_mapped_module_is_one_program_before_and_after_it_was_run() -> None:
     assert product.types == ("f32[5,4]",)
     module(x)
     assert brainir.dumps(brainir.lower_module(module, x)) == brainir.dumps(program)
+
+
+class Current(brainstate.nn.Module):
+    """A current in a plain attribute; with memory, the step reads it too."""
+
+    def __init__(self, value: Any, remembers: bool = True) -> None:
+        super().__init__()
+        self.current = value
+        self.decay = jnp.ones(3)
+        self.remembers = remembers
+
+    def update(self, x: Any) -> Any:
+        """Return the new current."""
+        self.current = self.decay * self.current + x if self.remembers else self.decay * x
+        return self.current
+
+
+@pytest.mark.parametrize("value", [jnp.zeros(3), jnp.zeros(3) * u.mA])
+def test_an_array_in_a_plain_attribute_that_the_step_reads_and_replaces_is_refused_and_stays(value: Any) -> None:
+    cell = Cell(lambda cell: cell.part(u.math.ones_like(value)))
+    cell.part = Current(value)
+    with pytest.raises(StateError, match=r"at part keeps an array in its attribute 'current'.*that is a state"):
+        brainir.lower_module(cell, X)
+    assert cell.part.current is value
+
+
+def test_an_attribute_that_the_step_replaces_without_reading_it_is_no_state() -> None:
+    current = Current(jnp.zeros(3), remembers=False)
+    current(X)
+    assert brainir.lower_module(current, X).interface.states == ()

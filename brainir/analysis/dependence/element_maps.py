@@ -67,9 +67,7 @@ def flow_from(program: Program, source: Source) -> DependenceFlow:
     return DependenceFlow(program, [source], through_stop_gradient=False)
 
 
-def input_maps(
-    function: Function, flow: DependenceFlow, shapes: Sequence[tuple[int, ...]]
-) -> list[tuple[IndexMap, ...] | None]:
+def input_maps(function: Function, flow: DependenceFlow) -> list[tuple[IndexMap, ...] | None]:
     """Return which elements of the first input of a function each of its results sees.
 
     Parameters
@@ -77,8 +75,6 @@ def input_maps(
     function : Function
     flow : DependenceFlow
         From its first input (:func:`flow_from`). It works out once what nodes of many functions make of the same.
-    shapes : sequence of tuple of int
-        Those of the results.
 
     Returns
     -------
@@ -86,6 +82,5 @@ def input_maps(
         For each result, index maps all of which hold; None where it sees the input in another way.
     """
     known = flow.run(function, {function.inputs[0]: flow.start(0)})
-    found = [known.get(output, NOTHING) for output in function.outputs]
-    pairs = zip(found, shapes, strict=True)
-    return [None if dependence.mixing else flow.maps(dependence, 0, shape) for dependence, shape in pairs]
+    found = [(known.get(output, NOTHING), function.type_of(output)) for output in function.outputs]
+    return [None if dependence.mixing else flow.maps(dependence, 0, kind.shape) for dependence, kind in found]

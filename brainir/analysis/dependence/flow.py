@@ -13,7 +13,8 @@ from ...ir.types import TensorType
 from ..bit_sets import bits
 from ..dataflow import ForwardAnalysis
 from ..dataflow.sites import Site
-from ..rearrange import Array, Known, is_order_preserving, pooled, product_layouts, rearrange, writes_in_place
+from ..pooling import pooled, product_layouts
+from ..rearrange import Array, Known, is_order_preserving, rearrange, writes_in_place
 from .index_maps import MAX_MAP_SIZE, IndexMap, merged, nowhere
 from .lattice import NO_MAPS, NOTHING, Dependence, Source
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -92,8 +93,7 @@ def clusters_of(scan: WeightScan, groups: Sequence[HiddenGroup]) -> tuple[tuple[
             program, _ = extract(
                 "reach", scan.function, scan.program, [member.name], [new.name for _, new in others], cut=scan.cut
             )
-            flow = flow_from(program, Source(member.shape))
-            found = input_maps(program.entry_function, flow, [new.shape for _, new in others])
+            found = input_maps(program.entry_function, flow_from(program, Source(member.shape)))
             for (index, _), maps in zip(others, found, strict=True):
                 if maps:
                     clusters.join(one.index, index)
@@ -127,8 +127,7 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     name = f"tail_{number}_{group.index}"
     cut = scan.cut - {y.name}
     whole, _ = extract(name, scan.function, scan.program, [y.name], [each.new for each in members], cut=cut, stop=stop)
-    flow = flow_from(whole, Source(y.shape))
-    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
+    found = input_maps(whole.entry_function, flow_from(whole, Source(y.shape)))
     reached = [place for place, maps in enumerate(found) if maps is None or maps]
     if not reached:
         return None
@@ -137,32 +136,28 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     if not reached:
         return "flat"
     pairs = _pairs(found, members, reached, y.aval.size) or _together(whole, members, reached, y.aval.size)
-    if pairs is None or (term.form == "product" and pairs[0] == "by_position"):
+    if pairs is None:
         return "mixing"
+    pairing, places = pairs
+    if term.form == "product" and pairing == "by_position":
+        return "mixing"
+    ends = [members[place] for place in reached]
     program, invars = extract(
-        name,
-        scan.function,
-        scan.program,
-        [y.name],
-        [members[place].new for place in reached],
-        cut=cut,
-        stop=stop,
+        name, scan.function, scan.program, [y.name], [each.new for each in ends], cut=cut, stop=stop
     )
     unknown: Derivative = "any"
-    structure = tuple((unknown,) * members[place].state.num_state for place in reached)
+    structure = tuple((unknown,) * each.state.num_state for each in ends)
     # What is known of a derivative is of a real or a complex one; that of real states by a complex result is neither.
-    is_mixed = y.aval.is_complex and not all(members[place].kind.is_complex for place in reached)
-    if pairs[0] != "by_result" and not is_mixed:
-        rows = [members[place].state for place in reached]
-        known = structure_of(program, input_variations(invars, scan.variations), [None], rows)
-        found_rows = [derivative_of(known.at(row, 0)) for row in range(len(known.states))]
-        ends = np.cumsum([state.num_state for state in rows]).tolist()
-        structure = tuple(tuple(found_rows[end - state.num_state : end]) for state, end in zip(rows, ends, strict=True))
+    is_mixed = y.aval.is_complex and not all(each.kind.is_complex for each in ends)
+    if pairing != "by_result" and not is_mixed:
+        known = structure_of(program, input_variations(invars, scan.variations), [None], [each.state for each in ends])
+        derivatives = (derivative_of(known.at(row, 0)) for row in range(len(known.states)))
+        structure = tuple(tuple(islice(derivatives, each.state.num_state)) for each in ends)
     return Tail(
         term=number,
         group=group.index,
-        pairing=pairs[0],
-        places=pairs[1],
+        pairing=pairing,
+        places=places,
         program=program,
         invars=invars,
         members=tuple(reached),
@@ -207,8 +202,7 @@ def _together(
     count, rest = divmod(size, positions.size or 1)
     if rest or count < 2:
         return None
-    flow = flow_from(whole, Source(positions.shape, count))
-    found = input_maps(whole.entry_function, flow, [each.kind.shape for each in members])
+    found = input_maps(whole.entry_function, flow_from(whole, Source(positions.shape, count)))
     pairs = _pairs(found, members, reached, positions.size)
     if pairs is None or pairs[0] == "by_position":
         return None

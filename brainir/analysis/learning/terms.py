@@ -11,12 +11,13 @@ from ...ir.node import Node
 from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
 from ...ir.printer import format_node
 from ...ir.program import Program, Value
-from ..bit_sets import union
+from ..bit_sets import bits, union
 from ..facts import Facts
 from ..inline import inline_calls
 from ..slicing import extract
-from ..weights.scan import Meeting, WeightScan, moves, scales
+from ..weights.scan import Meeting, WeightScan
 from .linear_rules import product_behind_rule
+from .rows import products_in_a_row
 
 __all__ = ["Form", "Term", "find_terms"]
 
@@ -92,32 +93,8 @@ def find_terms(scan: WeightScan) -> tuple[Term, ...]:
 class _Finder:
     def __init__(self, scan: WeightScan) -> None:
         self.scan = scan
-        self.meetings = {meeting.index: meeting for meeting in self.scan.meetings}
-        self.products: dict[int, tuple[Meeting, ...]] = {}
+        self.products = products_in_a_row(scan)
         self._numbers = itertools.count()
-        for meeting in self.scan.meetings:
-            before = self._before(meeting)
-            if before is not None:
-                row = (*self.products.get(before.index, (before,)), meeting)
-                self.products.update((each.index, row) for each in row)
-
-    def _before(self, meeting: Meeting) -> Meeting | None:
-        """Return the weight operation whose scaled result, used nowhere else, is the data of this one."""
-        if not self._maps_rows(meeting):
-            return None
-        name = meeting.data[0]
-        places = self.scan.function.places
-        while name not in self.scan.reused and name in places:
-            index = places[name]
-            if index in self.meetings:
-                before = self.meetings[index]
-                return before if self._maps_rows(before) and self._belong_together(before, meeting) else None
-            node = self.scan.function.nodes[index]
-            data = [operand for operand in node.inputs if self.scan.is_data(operand)]
-            if len(data) != 1 or not _keeps_rows(node, data[0]):
-                return None
-            (name,) = data
-        return None
 
     def terms(self) -> Iterator[Term]:
         scan = self.scan
@@ -158,8 +135,8 @@ class _Finder:
         # The chain starts at parameters only, so at those behind a `stop_gradient`, too.
         needed = mask | union(self.scan.frozen, weights)
         params = self.scan.states.params
-        leaves = [leaf for number, leaf in enumerate(params) if mask >> number & 1]
-        sources = [leaf.value.name for number, leaf in enumerate(params) if needed >> number & 1]
+        leaves = [params[number] for number in bits(mask)]
+        sources = [params[number].value.name for number in bits(needed)]
         chain, invars = extract(f"{name}_weight", self.scan.function, self.scan.program, sources, weights)
         return chain, invars, tuple(dict.fromkeys(leaf.path for leaf in leaves if leaf.value.aval.is_inexact))
 
@@ -168,7 +145,7 @@ class _Finder:
         results = [output for output in node.outputs if scan.function.type_of(output).is_inexact]
         if len(results) != 1:
             return
-        form = self._form(node, weight) if node.inputs.count(weight) == 1 else "jacobian"
+        form = _form_of(node, weight, scan) if node.inputs.count(weight) == 1 else "jacobian"
         term = self._operation(form, meeting, [weight], results[0], (meeting.index,))
         yield self._opened(term, meeting) if form == "jacobian" else term
 
@@ -191,30 +168,6 @@ class _Finder:
                 "weight_operand": last.inputs.index(entry.inputs[0]) if form == "dot" else 0,
             }
         )
-
-    def _form(self, node: Node, weight: str) -> Form:
-        if isinstance(node, DotGeneral):
-            return "dot"
-        if isinstance(node, ConvGeneralDilated):
-            return "conv" if node.batch_group_count == 1 and node.inputs[1] == weight else "jacobian"
-        table = self.scan.function.type_of(weight).shape
-        if isinstance(node, DynamicSlice) and node.inputs[0] == weight:
-            # A whole row: the starts along its own axes are clamped to zero.
-            return (
-                "embedding" if node.slice_sizes == (1, *table[1:]) and self.scan.is_data(node.inputs[1]) else "jacobian"
-            )
-        if isinstance(node, Gather) and node.inputs[0] == weight:
-            numbers = node.dimension_numbers
-            result = len(self.scan.function.type_of(node.outputs[0]).shape)
-            rows = (
-                numbers.collapsed_slice_dims == (0,)
-                and numbers.start_index_map == (0,)
-                and not numbers.operand_batching_dims
-                and node.slice_sizes == (1, *table[1:])
-                and numbers.offset_dims == tuple(range(result - len(table) + 1, result))
-            )
-            return "embedding" if rows else "jacobian"
-        return "jacobian"
 
     def _sum(self, meeting: Meeting, total: Node, weight: str) -> Term:
         y = total.outputs[0]
@@ -273,23 +226,32 @@ class _Finder:
             source=meeting.node.source if meeting is not None else "",
         )
 
-    def _belong_together(self, one: Meeting, two: Meeting) -> bool:
-        """Whether weights in a row are one: those of one state; in a step of a params pytree, each leaf is a state."""
-        if self.scan.program.interface.kind == "step":
-            return True
-        mask = union(self.scan.leaves, (*one.weights, *two.weights))
-        return len({leaf.path for number, leaf in enumerate(self.scan.states.params) if mask >> number & 1}) == 1
 
-    def _maps_rows(self, meeting: Meeting) -> bool:
-        """Whether a product takes each row of the data, along its last axis, to a row of the result."""
-        node = meeting.node
-        if not isinstance(node, DotGeneral) or meeting.how != "product" or node.inputs[0] != meeting.data[0]:
-            return False
-        (left, _), (batch, _) = node.dimension_numbers
-        kinds = [self.scan.function.type_of(operand) for operand in node.inputs]
-        return left == (kinds[0].ndim - 1,) and not batch and kinds[1].ndim == 2
+def _form_of(node: Node, weight: str, scan: WeightScan) -> Form:
+    """Return how the result of a node depends on a weight that is one of its operands, once."""
+    match node:
+        case DotGeneral():
+            return "dot"
+        case ConvGeneralDilated() if node.batch_group_count == 1 and node.inputs[1] == weight:
+            return "conv"
+        case Gather() | DynamicSlice() if node.inputs[0] == weight and _picks_rows(node, scan):
+            return "embedding"
+        case _:
+            return "jacobian"
 
 
-def _keeps_rows(node: Node, operand: str) -> bool:
-    """Whether a node scales or converts its operand, and moves no element."""
-    return scales(node, operand) or (moves(node) and not node.traits.structural)
+def _picks_rows(node: Gather | DynamicSlice, scan: WeightScan) -> bool:
+    """Whether a node gives whole rows of its first operand, picked by data."""
+    table = scan.function.type_of(node.inputs[0]).shape
+    if node.slice_sizes != (1, *table[1:]):
+        return False
+    if isinstance(node, DynamicSlice):
+        # The starts along its own axes are clamped to zero.
+        return scan.is_data(node.inputs[1])
+    numbers, rank = node.dimension_numbers, scan.function.type_of(node.outputs[0]).ndim
+    return (
+        numbers.collapsed_slice_dims == (0,)
+        and numbers.start_index_map == (0,)
+        and not numbers.operand_batching_dims
+        and numbers.offset_dims == tuple(range(rank - len(table) + 1, rank))
+    )

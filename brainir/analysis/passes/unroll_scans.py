@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ...ir.effects import effectful_functions, runs_effects
-from ...ir.ops import BroadcastInDim, Concatenate, OptimizationBarrier, Scan, Slice, Squeeze
+from ...ir.ops import BroadcastInDim, Concatenate, Scan, Slice, Squeeze
 from ...ir.program import Function, Program
 from ...ir.types import TensorType, is_literal
 from ..inline import Splicer
@@ -22,7 +22,7 @@ class UnrollScans(Pass):
     """Replace ``scan`` by as many copies of its body as it has steps.
 
     Slices of what it scans over become ``slice`` and ``squeeze``, stacked results ``broadcast_in_dim`` and
-    ``concatenate``. What is the same in all steps, such as a function of parameters, is computed once.
+    ``concatenate``. What is the same in all steps is copied, too, but for what `once` says.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class UnrollScans(Pass):
         Rewrite only the nodes for which it is true.
     max_nodes : int
         A scan stays where its function would grow beyond this.
+    once : frozenset of str
+        Values of the function with the scan. What its body computes from these alone is computed once.
     """
 
     name: ClassVar[str] = "unroll_scans"
@@ -39,6 +41,7 @@ class UnrollScans(Pass):
     max_length: int = 16
     select: Callable[[Scan], bool] | None = None
     max_nodes: int = 100_000
+    once: frozenset[str] = frozenset()
 
     def run(self, program: Program) -> PassResult:
         """See :meth:`Pass.run`."""
@@ -51,6 +54,7 @@ class _Unrolling(Replacement[Scan]):
     def __init__(self, options: UnrollScans) -> None:
         super().__init__(Scan, options.select, options.max_nodes)
         self._max_length = options.max_length
+        self._once = options.once
 
     def size(self, node: Scan, table: Mapping[str, Function]) -> int:
         """See :meth:`Replacement.size`."""
@@ -67,24 +71,27 @@ class _Unrolling(Replacement[Scan]):
 
     def replace(self, node: Scan, flat: Splicer) -> None:
         """See :meth:`Replacement.replace`."""
-        _unroll(flat, node)
+        _unroll(flat, node, self._once)
 
 
-def _unroll(flat: Splicer, node: Scan) -> None:
+def _unroll(flat: Splicer, node: Scan, once: Collection[str]) -> None:
     first = node.num_consts + node.num_carry
     consts, carry, scanned = node.inputs[: node.num_consts], node.inputs[node.num_consts : first], node.inputs[first:]
     stem = node.outputs[0] if node.outputs else "scan"
     body = flat.table[node.body]
-    same, rest = _parted(body, node.num_consts, effectful_functions(flat.table))
-    once = flat.splice_body(node, same, consts, stem) if node.length else ()
-    item_kinds = [TensorType.parse(kind) for kind in body.types[first:]]
+    given = {name for name, const in zip(body.inputs, consts, strict=False) if const in once}
+    made: tuple[str, ...] = ()
+    if given and node.length:
+        same, body = _parted(body, node.num_consts, given, effectful_functions(flat.table))
+        made = flat.splice_body(node, same, consts, stem)
+    item_kinds = [TensorType.parse(kind) for kind in body.types[first : len(node.inputs)]]
     stacked: list[list[str]] = [[] for _ in node.outputs[node.num_carry :]]
     for step in reversed(range(node.length)) if node.reverse else range(node.length):
         items = [
             _item(flat, node, array, step, kind, f"{stem}.{step}.x{number}")
             for number, (array, kind) in enumerate(zip(scanned, item_kinds, strict=True))
         ]
-        results = flat.splice_body(node, rest, (*consts, *carry, *items, *once), f"{stem}.{step}")
+        results = flat.splice_body(node, body, (*consts, *carry, *items, *made), f"{stem}.{step}")
         carry = results[: node.num_carry]
         for rows, value in zip(stacked, results[node.num_carry :], strict=True):
             rows.append(value)
@@ -94,24 +101,24 @@ def _unroll(flat: Splicer, node: Scan) -> None:
         _stack(flat, node, rows[::-1] if node.reverse else rows, result, kind)
 
 
-def _parted(body: Function, num_consts: int, effects: set[str]) -> tuple[Function, Function]:
-    """Part a body into what is the same in all steps, and the rest, which takes the results of the former."""
-    known = {*body.inputs[:num_consts], *(constant.name for constant in body.constants)}
+def _parted(
+    body: Function, num_consts: int, given: Collection[str], effects: Collection[str]
+) -> tuple[Function, Function]:
+    """Part a body into what it computes from these inputs alone, and the rest, which takes what that gives."""
+    known = {*given, *(constant.name for constant in body.constants)}
     same, rest = [], []
     for node in body.nodes:
-        if (
-            all(is_literal(operand) or operand in known for operand in node.inputs)
-            and not runs_effects(node, effects)
-            and not isinstance(node, OptimizationBarrier)
-        ):
+        is_same = all(is_literal(operand) or operand in known for operand in node.inputs)
+        if is_same and not runs_effects(node, effects):
             same.append(node)
             known.update(node.outputs)
         else:
             rest.append(node)
-    made = tuple(name for node in same for name in node.outputs)
-    kinds = tuple(kind for node in same for kind in node.types)
+    made = tuple([name for node in same for name in node.outputs])
+    kinds = tuple([kind for node in same for kind in node.types])
+    consts, types = body.inputs[:num_consts], body.types[:num_consts]
     return (
-        body.replace(inputs=body.inputs[:num_consts], types=body.types[:num_consts], nodes=tuple(same), outputs=made),
+        body.replace(inputs=consts, types=types, nodes=tuple(same), outputs=made),
         body.replace(inputs=(*body.inputs, *made), types=(*body.types, *kinds), nodes=tuple(rest)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ...ir.node import Node
 from ...ir.ops import Cond, Scan
@@ -49,11 +49,10 @@ def open_control_flow(program: Program) -> OpenedProgram:
     """Replace control flow in which parameters or hidden states are mixed by what it does.
 
     A ``cond`` becomes a selection among all of its branches, a ``scan`` of at most :data:`UNROLLED_LENGTH` steps as
-    many copies of its body, but for what is the same in all of them. Only nodes on a way to the new value of a
-    hidden state are opened, and of these only those into which a parameter goes, or which mix the positions of
-    hidden states. Values stay the same; gradients stay the same up to rounding, but see the caveats.
-    :func:`find_hidden_groups` and :func:`find_hidden_param_op_relations` do this first; doing it again changes
-    nothing.
+    many copies of its body, but for what this makes of parameters alone, which is computed once. Only nodes on a way to
+    the new value of a hidden state are opened, and of these only those into which a parameter goes, or which mix the
+    positions of hidden states. Values stay the same; gradients stay the same up to rounding, but see the caveats.
+    :func:`find_hidden_groups` and :func:`find_hidden_param_op_relations` do this first; doing it again changes nothing.
 
     Parameters
     ----------
@@ -76,8 +75,11 @@ def open_control_flow(program: Program) -> OpenedProgram:
 def _opened_once(program: Program) -> tuple[Program, list[Diagnostic]]:
     """Open the control flow of the entry, but not what comes out of it; the program itself if none can be opened."""
     opened = _flat(program)
-    chosen = {id(node): node for node in _nodes_to_open(opened)}
     notes: list[Diagnostic] = []
+    if not any(isinstance(node, Cond | Scan) for node in opened.entry_function.nodes):
+        return program, notes
+    params = _from_params(opened)
+    chosen = {id(node): node for node in _nodes_to_open(opened, params)}
     if not chosen:
         return program, notes
 
@@ -86,7 +88,7 @@ def _opened_once(program: Program) -> tuple[Program, list[Diagnostic]]:
 
     for each in (
         CondToSelect(select=is_chosen, max_nodes=_MAX_NODES),
-        UnrollScans(select=is_chosen, max_length=UNROLLED_LENGTH, max_nodes=_MAX_NODES),
+        UnrollScans(select=is_chosen, max_length=UNROLLED_LENGTH, max_nodes=_MAX_NODES, once=params),
     ):
         result = each.run(opened)
         opened = result.program
@@ -95,9 +97,7 @@ def _opened_once(program: Program) -> tuple[Program, list[Diagnostic]]:
     done = [node for key, node in chosen.items() if key not in left]
     for node in done:
         if isinstance(node, Scan):
-            message = (
-                f"{place_of(node)} became {node.length} copies of its body, but for what is the same in all of them"
-            )
+            message = f"{place_of(node)} became {node.length} copies of its body, each with weights of its own"
             notes.append(diagnostic("scan_unrolled", message, node=node))
     return opened if done else program, notes
 
@@ -109,17 +109,21 @@ def _flat(program: Program) -> Program:
     return program.with_entry(entry)
 
 
-def _nodes_to_open(program: Program) -> Iterator[Node]:
+def _from_params(program: Program) -> frozenset[str]:
+    """Return the parameters, and the values that are made of parameters alone."""
+    function = program.entry_function
+    weights = {leaf.value.name: 1 for leaf in StepStates.of(program).params}
+    data = reached(function, {name: 1 for name in function.inputs if name not in weights})
+    return frozenset([name for name in reached(function, weights) if name not in data])
+
+
+def _nodes_to_open(program: Program, params: Collection[str]) -> Iterator[Node]:
     """Yield the control flow that weights are inside of, or that mixes positions of hidden states."""
     function = program.entry_function
-    if not (function.callees and any(isinstance(node, Cond | Scan) for node in function.nodes)):
-        return
     states = StepStates.of(program)
     hidden = {leaf.old: 1 for leaf in states.hidden}
     from_hidden = reached(function, hidden)
-    weights = {leaf.value.name: 1 for leaf in states.params}
-    data = reached(function, {name: 1 for name in function.inputs if name not in weights})
-    params = {name for name in reached(function, weights) if name not in data}
+    data = reached(function, {name: 1 for name in function.inputs if name not in params})
     to_hidden = reaching(function, {leaf.new: 1 for leaf in states.hidden})
     for node in function.nodes:
         if not isinstance(node, Cond | Scan) or not any(name in to_hidden for name in node.outputs):

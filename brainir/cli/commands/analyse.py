@@ -17,7 +17,8 @@ from ...analysis import (
 from ...analysis import cost as find_cost
 from ...analysis import why as explain
 from ...analysis.learning.options import LearningOptions
-from ...analysis.learning.plan import plan_learning
+from ...analysis.learning.plan import Algorithm
+from ...analysis.learning.planning import plan_learning
 from ..output import AsJson, nothing_in, print_facts, print_json, print_text, progress
 from ..reading import ProgramFile, read_program
 
@@ -104,16 +105,9 @@ def _decay(text: str) -> float:
         raise typer.BadParameter(f"{text!r} is no number") from None
 
 
-class Algorithm(enum.StrEnum):
-    """What `brainir learner` plans for."""
-
-    D_RTRL = "d_rtrl"
-    ES_D_RTRL = "es_d_rtrl"
-
-
 def learner(
     program: ProgramFile,
-    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = Algorithm.D_RTRL,
+    algorithm: Annotated[Algorithm, typer.Option("--algorithm", "-a", help="How traces are kept.")] = "d_rtrl",
     decay: Annotated[
         float | None,
         typer.Option(
@@ -127,7 +121,7 @@ def learner(
     as_json: AsJson = False,
 ) -> None:
     """Say what an online learner would learn and how, and what it would not and why."""
-    options = LearningOptions.of(algorithm.value, decay=decay, window=window)
+    options = LearningOptions.of(algorithm, decay=decay, window=window)
     loaded = read_program(program)
     with progress("Planning the learner"):
         plan = plan_learning(loaded, options.algorithm, window=options.window is not None)

@@ -1,8 +1,8 @@
 """The node schemas: one class for each operation, or family of operations with the same attributes.
 
-Attributes have their standard ``jax.lax`` names. To add an operation, add its name here (or a schema of its own), a
-type rule in :mod:`brainir.ir.type_rules`, a rule in :mod:`brainir.frontend.rules` and one in
-:mod:`brainir.backend.rules`; ``tests/test_operations.py`` names whichever is missing.
+Attributes have their standard ``jax.lax`` names. To add an operation, add its name to a schema, or a schema to
+``__all__`` and ``_AnySchema``, a type rule in :mod:`brainir.ir.type_rules`, a rule in :mod:`brainir.frontend.rules` and
+one in :mod:`brainir.backend.rules`; ``tests/test_operations.py`` names whichever is missing.
 """
 
 from __future__ import annotations
