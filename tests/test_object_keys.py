@@ -314,6 +314,13 @@ def test_functions_that_lead_back_to_other_ones_are_other_functions() -> None:
     assert [key(referring(names)) for names in graphs] == [key(referring(names)) for names in graphs]
 
 
+def test_a_function_that_holds_a_class_of_jax_has_a_key() -> None:
+    def made_anew() -> Any:
+        return lambda x, kind=jax.Array: x if isinstance(x, kind) else 2 * x
+
+    assert FunctionKeys().of(made_anew()) == FunctionKeys().of(made_anew())
+
+
 def test_the_key_of_a_function_is_the_same_whatever_had_a_key_before() -> None:
     keys = FunctionKeys()
     inner = referring("bca")

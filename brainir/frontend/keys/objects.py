@@ -88,7 +88,8 @@ def is_importable(value: Any) -> bool:
     if not isinstance(module, str) or (not is_pure(module) and _can_change(value)):
         return False
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-    return isinstance(name, str) and getattr(sys.modules.get(module), name, None) is value
+    # That of jax.Array has the module in it where it is compiled, which is another one.
+    return isinstance(name, str) and getattr(sys.modules.get(module), name.rpartition(".")[2], None) is value
 
 
 def _can_change(value: Any) -> bool:

@@ -50,6 +50,8 @@ _PURE = frozenset(
         "operator",
         "optax",
         "optimistix",
+        "ott",
+        "quadax",
         "saiunit",
         "types",
         "typing",
