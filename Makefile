@@ -38,7 +38,7 @@ harness: .venv/.for-test ## JAX's primitive harness through brainir; ARGS='--per
 attributes: .venv/.for-test ## change each attribute of the programs of the tests: is it noticed?
 	.venv/bin/python -m tests.attributes $(ARGS)
 
-libraries: .venv/.for-libraries ## programs of Flax, Equinox, optax, numpyro, blackjax, Haiku, jax-md
+libraries: .venv/.for-libraries ## programs of Flax, Equinox, optax, numpyro, blackjax, Haiku, jax-md, jaxley
 	$(PYTEST) tests/libraries
 
 browser: .venv/.for-browser ## drive the page of `brainir view` in Chromium

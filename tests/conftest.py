@@ -19,8 +19,12 @@ TESTS = Path(__file__).parent
 
 # Third-party warnings, where the tests of a directory cannot do without the code that gives them.
 IGNORED_WARNINGS = {
-    # jax-md sums in double precision where it can.
-    "libraries": ("ignore:Explicitly requested dtype float64:UserWarning",),
+    "libraries": (
+        # jax-md sums in double precision where it can.
+        "ignore:Explicitly requested dtype float64:UserWarning",
+        # jaxley keeps its neurons in tables of pandas.
+        "ignore::DeprecationWarning:jaxley.*",
+    ),
     "peers": (
         # brainscale 0.1.0 builds jaxprs by hand.
         "ignore:core.Jaxpr is missing a DebugInfo object:DeprecationWarning",

@@ -402,6 +402,30 @@ def optimistix_root() -> LibraryProgram:
     return LibraryProgram(root, (jnp.array([1.0, 2.0, 3.0]), jnp.float32(0.7)), (1,))
 
 
+@program("a network of neurons with branches of jaxley", "jaxley")
+def jaxley_network() -> LibraryProgram:
+    import jaxley
+    from jaxley.channels import HH
+    from jaxley.connect import connect
+    from jaxley.synapses import IonotropicSynapse
+
+    branch = jaxley.Branch(jaxley.Compartment(), ncomp=2)
+    cell = jaxley.Cell(branch, parents=[-1, 0, 0])
+    net = jaxley.Network([cell, cell])
+    net.insert(HH())
+    here, there = net.cell(0).branch(0).comp(0), net.cell(1).branch(1).comp(0)
+    connect(here, there, IonotropicSynapse())
+    there.record(verbose=False)
+    net.make_trainable("IonotropicSynapse_gS", verbose=False)
+    net.cell("all").make_trainable("radius", verbose=False)
+
+    def voltages(params: Any, current: Any) -> Any:
+        stimuli = here.data_stimulate(current)
+        return jaxley.integrate(net, params=params, data_stimuli=stimuli, delta_t=0.025, checkpoint_lengths=[4, 5])
+
+    return LibraryProgram(voltages, (net.get_parameters(), jnp.abs(normal(20))), (0, 1))
+
+
 def register_solve(solver: str, *settings: float) -> None:
     """Register a solve of lineax."""
 
