@@ -539,4 +539,6 @@ def test_a_memory_lets_go_what_was_used_longest_ago() -> None:
     memory.keep("s", "six")
     assert [memory.find(key) for key in "ots"] == ["o", "two", "six"]
     memory.keep("l", "longer than all")
-    assert [memory.find(key) for key in "otsl"] == [None] * 4
+    assert [memory.find(key) for key in "otsl"] == ["o", "two", "six", None]
+    memory.keep("o", "longer than all")
+    assert [memory.find(key) for key in "ots"] == [None, "two", "six"]

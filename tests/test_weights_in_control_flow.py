@@ -64,14 +64,15 @@ def test_a_weight_in_a_short_scan_gives_a_relation_for_each_round() -> None:
     assert names(program) == ["scan_unrolled"]
 
 
+def preparing(p: Any, h: Any, x: Any) -> Any:
+    def advance(_: Any, c: Any) -> Any:
+        return 0.9 * c + jnp.tanh(c + x @ jnp.abs(p["w"])) + jnp.exp(p["w"][0] * p["w"][1])
+
+    return {"h": jax.lax.fori_loop(0, 3, advance, h["h"])}
+
+
 def test_what_is_made_of_parameters_alone_is_one_use_of_them_in_all_rounds_of_a_scan() -> None:
-    def run(p: Any, h: Any, x: Any) -> Any:
-        def advance(_: Any, c: Any) -> Any:
-            return 0.9 * c + jnp.tanh(c + x @ jnp.abs(p["w"])) + jnp.exp(p["w"][0] * p["w"][1])
-
-        return {"h": jax.lax.fori_loop(0, 3, advance, h["h"])}
-
-    program = step(run, P, H, X)
+    program = step(preparing, P, H, X)
     ops = [node.op for node in open_control_flow(program).program.entry_function.nodes]
     assert [ops.count(op) for op in ("tanh", "abs", "exp")] == [3, 1, 1]
     assert [each.kind for each in brainir.find_hidden_param_op_relations(program)].count("dense") == 3
@@ -104,7 +105,7 @@ def test_control_flow_without_weights_that_is_elementwise_is_left_as_it_is() -> 
 
 
 def test_opening_keeps_values_and_gradients_and_is_done_once() -> None:
-    for fn in (branching, looping(3)):
+    for fn in (branching, looping(3), preparing):
         program = step(fn, P, H, X)
         opened = open_control_flow(program)
         brainir.verify(opened.program)

@@ -15,14 +15,33 @@ from ..ir.printer import format_path
 __all__ = ["ArrayAttribute", "array_attributes", "refuse_written"]
 
 
+class _Place(NamedTuple):
+    """Where a value is before the step: an attribute of a module, or an item of a list or dict."""
+
+    container: Any
+    key: Any
+    value: Any
+
+
 class ArrayAttribute(NamedTuple):
-    """An attribute of a module in a graph of modules, its value before the step, and an array that this holds."""
+    """An attribute of a module in a graph of modules, and an array in it before the step.
+
+    Parameters
+    ----------
+    path : tuple of str and int
+        Of the module.
+    owner : brainstate.graph.Node
+    name : str
+    array : jax.Array
+    places : list of _Place
+        On the way to the array, those that can be written to: the attribute, and items of lists and dicts in it.
+    """
 
     path: StatePath
     owner: Any
     name: str
-    value: Any
     array: jax.Array
+    places: list[_Place]
 
 
 def array_attributes(module: Any, leaves: Iterable[tuple[Sequence[Any], Any]]) -> list[ArrayAttribute]:
@@ -40,15 +59,19 @@ def array_attributes(module: Any, leaves: Iterable[tuple[Sequence[Any], Any]]) -
 def _attribute(module: Any, path: Sequence[Any], array: jax.Array) -> ArrayAttribute:
     """Return the attribute of the innermost module on a path, which holds an array."""
     owner, depth, value = module, 0, module
+    places: list[_Place] = []
     for place, key in enumerate(path):
         if isinstance(value, brainstate.graph.Node) and key in vars(value):
-            owner, depth, value = value, place, vars(value)[key]
+            owner, depth, held = value, place, vars(value)[key]
+            places = [_Place(value, key, held)]
         elif isinstance(value, list | tuple | dict):
-            value = value[key]
+            held = value[key]
+            if not isinstance(value, tuple):
+                places.append(_Place(value, key, held))
         else:
             break  # what holds its leaves in another way, such as a quantity
-    name = path[depth]
-    return ArrayAttribute(tuple(path[:depth]), owner, name, vars(owner).get(name), array)
+        value = held
+    return ArrayAttribute(tuple(path[:depth]), owner, path[depth], array, places)
 
 
 def refuse_written(attributes: Iterable[ArrayAttribute], constants: Iterable[Any]) -> None:
@@ -62,9 +85,9 @@ def refuse_written(attributes: Iterable[ArrayAttribute], constants: Iterable[Any
         The attributes have their old values again then.
     """
     read = {id(constant) for constant in constants}
-    written = [each for each in attributes if id(each.array) in read and _is_traced(vars(each.owner).get(each.name))]
-    for each in written:
-        setattr(each.owner, each.name, each.value)
+    written = [each for each in attributes if id(each.array) in read and any(map(_is_replaced, each.places))]
+    for place in (place for each in written for place in each.places):
+        _content(place)[place.key] = place.value
     if written:
         path, owner, name = written[0][:3]
         where = f" at {format_path(path)}" if path else ""
@@ -74,7 +97,21 @@ def refuse_written(attributes: Iterable[ArrayAttribute], constants: Iterable[Any
         )
 
 
+def _content(place: _Place) -> Any:
+    is_module = isinstance(place.container, brainstate.graph.Node)
+    return vars(place.container) if is_module else place.container
+
+
+def _is_replaced(place: _Place) -> bool:
+    """Whether a trace has put something of its own in the place of a value."""
+    content = _content(place)
+    remains = place.key < len(content) if isinstance(content, list) else place.key in content
+    return remains and content[place.key] is not place.value and _is_traced(content[place.key])
+
+
 def _is_traced(value: Any) -> bool:
-    """Whether a trace has left something in a value; a dict, whose keys may have no order, is not looked into."""
+    """Whether a trace has left something in a value; the keys of a dict in it may have no order."""
+    if isinstance(value, dict):
+        return any(map(_is_traced, value.values()))
     leaves = jax.tree.leaves(value, is_leaf=lambda each: isinstance(each, dict))
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return any(_is_traced(leaf) if isinstance(leaf, dict) else isinstance(leaf, jax.core.Tracer) for leaf in leaves)

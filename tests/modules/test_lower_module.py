@@ -445,6 +445,32 @@ def test_an_array_in_a_plain_attribute_that_the_step_reads_and_replaces_is_refus
     assert cell.part.current is value
 
 
+class Kept(brainstate.nn.Module):
+    """An array in a container in a plain attribute, in whose place the step puts another one."""
+
+    def __init__(self, held: Any, read: Any, written: Any) -> None:
+        super().__init__()
+        self.held, self.read, self.written = held, read, written
+
+    def update(self, x: Any) -> Any:
+        """Return what is kept now."""
+        self.held[self.written] = self.held[self.read] + x
+        return self.held[self.written]
+
+
+@pytest.mark.parametrize("key", [0, "v"])
+def test_a_container_in_which_the_step_replaces_an_array_that_it_reads_is_refused_and_stays(key: Any) -> None:
+    array = jnp.zeros(3)
+    module = Kept([array] if key == 0 else {key: array}, key, key)
+    with pytest.raises(StateError, match="Kept keeps an array in its attribute 'held'"):
+        brainir.lower_module(module, X)
+    assert module.held[key] is array
+
+
+def test_an_array_that_the_step_reads_beside_one_that_it_replaces_is_no_state() -> None:
+    assert brainir.lower_module(Kept([jnp.ones(3), jnp.zeros(3)], 0, 1), X).interface.states == ()
+
+
 def test_an_attribute_that_the_step_replaces_without_reading_it_is_no_state() -> None:
     current = Current(jnp.zeros(3), remembers=False)
     current(X)

@@ -15,6 +15,7 @@ from .latest import Latest
 
 __all__ = ["FUNCTIONS", "content_key", "known_function", "written_alike"]
 
+_MOST_NODES = 1 << 12
 _MOST_BYTES = 1 << 12
 
 
@@ -39,6 +40,8 @@ FUNCTIONS: Latest[Function] = Latest(1 << 16, lambda function: len(function.node
 
 def known_function(function: Function) -> Function:
     """Return the function of an earlier program that is written as one is, or that one itself."""
+    if len(function.nodes) > _MOST_NODES:
+        return function
     key = function.name, written_form(function)
     known = FUNCTIONS.find(key)
     if known is not None and written_alike(known, function):

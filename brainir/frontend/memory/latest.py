@@ -39,10 +39,12 @@ class Latest(Generic[Held]):
             return found
 
     def keep(self, key: Hashable, value: Held) -> None:
-        """Hold a value, in place of what is there, and let go what was used longest ago."""
+        """Hold a value, in place of what is there, and let go what was used longest ago; not one that is too heavy."""
         with self._lock:
             if key in self._held:
                 self._weight -= self._weigh(self._held.pop(key))
+            if self._weigh(value) > self._most:
+                return
             self._held[key] = value
             self._weight += self._weigh(value)
             while self._weight > self._most:
