@@ -564,19 +564,6 @@ if JAX >= (0, 9):
         with pytest.raises(LoweringError, match="Accumulating has a rule vjp_bwd; give it a vjp_bwd_retval"):
             brainir.lower(functools.partial(scaled, Accumulating), X, X)
 
-    @pytest.mark.skipif(JAX < (0, 10), reason="there is no other way for custom_vjp")
-    def test_a_custom_vjp_that_is_a_primitive_of_hijax_is_refused_with_the_way_out() -> None:
-        before = jax.config.jax_custom_vjp3
-        jax.config.update("jax_custom_vjp3", True)
-        try:
-            fn = jax.custom_vjp(lambda x: jnp.sin(x))
-            fn.defvjp(lambda x: (jnp.sin(x.value), x.value), lambda x, ct: (2.0 * ct,), symbolic_zeros=True)
-            for way in (fn, jax.vmap(fn)):
-                with pytest.raises(LoweringError, match=r"a jax.custom_vjp with generic_batching.*; leave that out"):
-                    brainir.lower(way, X)
-        finally:
-            jax.config.update("jax_custom_vjp3", before)
-
     def test_a_value_of_a_type_of_hijax_is_no_constant() -> None:
         class Several:
             pass

@@ -20,6 +20,7 @@ from jax import numpy as jnp
 
 from ..ir import ops
 from ..ir.node import Node
+from ..jax_switches import established_primitives
 from .closures import constant
 from .rules.control import policy_expression
 
@@ -85,7 +86,7 @@ def _scan_arity(num_consts: int, num_carry: int, num_scanned: int, num_stacked: 
 
         return lax.scan(body, carry, xs, length=2)
 
-    with jax.disable_jit(False):  # under jax.disable_jit there would be no scan to see
+    with established_primitives(), jax.disable_jit(False):  # under jax.disable_jit there would be no scan to see
         closed = jax.make_jaxpr(scanned)([zero] * num_consts, [zero] * num_carry, [one] * num_scanned)
     (equation,) = (equation for equation in closed.jaxpr.eqns if equation.primitive is lax.scan_p)
     return dict(equation.params)
@@ -196,12 +197,12 @@ def _platform_index_p() -> Any:
 @functools.cache
 def _template(name: str) -> Any:
     """Return an equation with a primitive that JAX does not export: what a small use of it traces to."""
-    uses: dict[str, Callable[[Any], Any]] = {
-        "checkpoint": jax.checkpoint(lambda x: x + 1),
-        "custom_linear_solve": lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y),
-        "linear_call": lambda x: jax.custom_derivatives.linear_call(lambda _, y: y, lambda _, y: y, (), x),
-    }
-    with jax.disable_jit(False):
+    with established_primitives(), jax.disable_jit(False):
+        uses: dict[str, Callable[[Any], Any]] = {
+            "checkpoint": jax.checkpoint(lambda x: x + 1),
+            "custom_linear_solve": lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y),
+            "linear_call": lambda x: jax.custom_derivatives.linear_call(lambda _, y: y, lambda _, y: y, (), x),
+        }
         (equation,) = jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns
     return equation
 

@@ -13,6 +13,7 @@ from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, leaf_paths
 from ..ir.printer import format_tree
 from ..ir.program import Program
+from ..jax_switches import established_primitives
 from .entry import (
     bind_arguments,
     build_program,
@@ -30,6 +31,7 @@ __all__ = ["lower", "lower_step"]
 
 
 @collector_paused()
+@established_primitives()
 def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), **kwargs: Any) -> Program:
     """Turn a JAX function into a program.
 
@@ -77,6 +79,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
 
 
 @collector_paused()
+@established_primitives()
 def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -> Program:
     """Turn a pure step of a recurrent network into a program that knows parameters and hidden states.
 

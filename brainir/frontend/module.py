@@ -15,6 +15,7 @@ from ..ir.interface import Argument, Interface, Role, State, leaf_paths
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from ..jax_switches import established_primitives
 from .attributes import array_attributes, refuse_written
 from .entry import bind_arguments, build_program, check_state_types, strong
 from .jax_compat import OpenJaxpr, open_jaxpr
@@ -26,6 +27,7 @@ __all__ = ["lower_module"]
 
 
 @collector_paused()
+@established_primitives()
 def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     """Turn one step of a brainstate module into a program.
 

@@ -17,7 +17,7 @@ from jax.interpreters import ad, batching
 from ..jax_compat import Equation, moves
 from ..rules import UnsupportedError
 
-__all__ = ["implementation", "is_brainevent", "primitive_functions"]
+__all__ = ["implementation", "is_brainevent", "is_for_reverse_mode", "primitive_functions"]
 
 
 def implementation(equation: Equation) -> Any:
@@ -27,8 +27,8 @@ def implementation(equation: Equation) -> Any:
     itself, but for ``call_hi_primitive``, which holds an object with functions.
     """
     primitive, params = equation.primitive, equation.params
-    if primitive.name == "call_hi_primitive":
-        (held,) = params.values()  # JAX 0.10 renamed it
+    held = _held_by_hijax(equation)
+    if held is not None:
         return _hi_implementation(held)
     kernel = _brainevent_registry().get(primitive.name)
     if kernel is not None:
@@ -42,29 +42,58 @@ def implementation(equation: Equation) -> Any:
     return functools.partial(primitive.impl, **params)
 
 
+def is_for_reverse_mode(equation: Equation) -> bool:
+    """Whether a primitive has rules for reverse mode alone; its implementation carries them."""
+    held = _held_by_hijax(equation)
+    return held is not None and _has_reverse_rules(_single(held))
+
+
+def _held_by_hijax(equation: Equation) -> Any:
+    """Return the object that a primitive of hijax holds; None for another primitive."""
+    if equation.primitive.name != "call_hi_primitive":
+        return None
+    (held,) = equation.params.values()  # JAX 0.10 renamed it
+    return held
+
+
+def _single(held: Any) -> Any:
+    """Return what such an object maps over a batch, or itself."""
+    while type(held).__name__ == "VmapOf":
+        held = held.prim
+    return held
+
+
+def _has_reverse_rules(single: Any) -> bool:
+    """Whether such an object has rules for reverse mode alone, of which JAX makes that of a ``jax.custom_vjp``."""
+    return _is_custom_vjp(single) or (_is_own(single, "vjp_fwd") and not _is_own(single, "jvp"))
+
+
+def _is_custom_vjp(single: Any) -> bool:
+    return type(single).__name__ == "CustomVJPTraced"
+
+
 def _hi_implementation(held: Any) -> Any:
-    """Return what computes a primitive of hijax; with its rules for reverse mode, where it has none for forward mode.
+    """Return what computes a primitive of hijax; with its rules for reverse mode, where it has only those.
 
     Raises
     ------
     UnsupportedError
-        If the rule of its cotangents puts them into references rather than returns them, or if it is what JAX makes of
-        a ``jax.custom_vjp`` in the way that it still changes.
+        If the rule of its cotangents puts them into references rather than returns them, or asks which are zero.
     """
 
     def expand(*operands: Any) -> list[Any]:
         return jax.tree.leaves(held.expand(*jax.tree.unflatten(held.in_tree, operands)))
 
-    single = held
-    while type(single).__name__ == "VmapOf":
-        single = single.prim
-    if type(single).__name__ == "CustomVJPTraced":
-        raise UnsupportedError(
-            "a jax.custom_vjp with generic_batching, or under jax_custom_vjp3, which JAX still changes; leave that out"
-        )
-    if _is_own(single, "jvp") or not _is_own(single, "vjp_fwd"):
+    single = _single(held)
+    if not _has_reverse_rules(single):
         return expand
-    if not _is_own(single, "vjp_bwd_retval"):
+    if _is_custom_vjp(single) and single.symbolic_zeros:
+        raise UnsupportedError("a jax.custom_vjp with both generic_batching and symbolic_zeros; leave one of them out")
+    if _is_own(single, "vjp_bwd_retval"):
+        rule = held.vjp_bwd_retval
+    elif _is_custom_vjp(single):
+        rule = functools.partial(_custom_vjp_cotangents, held)
+    else:
         raise UnsupportedError(f"{type(single).__name__} has a rule vjp_bwd; give it a vjp_bwd_retval in its place")
     moving = [moves(kind) for kind in held.in_avals_flat]
 
@@ -74,7 +103,7 @@ def _hi_implementation(held: Any) -> Any:
         return jax.tree.leaves(results), residuals
 
     def backward(residuals: Any, cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        found = held.vjp_bwd_retval(residuals, jax.tree.unflatten(held.out_tree, cotangents))
+        found = rule(residuals, jax.tree.unflatten(held.out_tree, cotangents))
         each = held.in_tree.flatten_up_to(found)
         return tuple(
             cotangent if is_moving and not isinstance(cotangent, ad.Zero) else None
@@ -84,6 +113,15 @@ def _hi_implementation(held: Any) -> Any:
     ruled = jax.custom_vjp(expand)
     ruled.defvjp(forward, backward)
     return ruled
+
+
+def _custom_vjp_cotangents(held: Any, residuals: Any, cotangents: Any) -> tuple[Any, ...]:
+    """Return what the rule of a ``jax.custom_vjp`` gives, which JAX 0.12 makes a primitive of hijax of.
+
+    Two operands of its own come first, and move nothing: the constants of the function, and those of its rule.
+    """
+    found, _ = held.bwd(residuals, cotangents)
+    return *jax.tree.map(ad.Zero, held.in_avals[:2]), *found
 
 
 def _is_own(held: Any, method: str) -> bool:

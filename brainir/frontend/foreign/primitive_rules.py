@@ -16,7 +16,7 @@ from ..derivatives.jax_rules import operand_specs
 from ..jax_compat import Equation, bind, moves
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
-from .implementations import implementation
+from .implementations import implementation, is_for_reverse_mode
 
 __all__ = [
     "solve_linear",
@@ -51,6 +51,8 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     NotImplementedError
         If the primitive has no such rule.
     """
+    if is_for_reverse_mode(equation):
+        raise NotImplementedError(f"{equation.primitive.name} has no rule for forward mode")
     return _trace_jvp(equation, functools.partial(bind, equation), _inexact(equation.invars))
 
 

@@ -14,7 +14,6 @@ _SETTINGS = (
     "jax_auto_pcast",
     "jax_bcoo_cusparse_lowering",
     "jax_check_static_indices",
-    "jax_custom_vjp3",
     "jax_default_matmul_precision",
     "jax_default_prng_impl",
     "jax_disable_bwd_checks",
@@ -32,9 +31,7 @@ _SETTINGS = (
     "jax_numpy_rank_promotion",
     "jax_random_seed_offset",
     "jax_refs_to_pins",
-    "jax_remat3",
     "jax_remove_size_one_mesh_axis_from_type",
-    "jax_scan3",
     "jax_softmax_custom_jvp",
     "jax_threefry_partitionable",
     "jax_use_direct_linearize",
@@ -43,5 +40,5 @@ _SETTINGS = (
 
 
 def settings() -> tuple[Any, ...]:
-    """Return what JAX is set to, as far as what it traces depends on that; hashable."""
+    """Return what JAX is set to, as far as what it traces for a program depends on that; hashable."""
     return tuple([getattr(jax.config, name, None) for name in _SETTINGS])
