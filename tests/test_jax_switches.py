@@ -78,6 +78,18 @@ if JAX >= (0, 10):
         brainir.lower(SWITCHED[switch], X)
         assert getattr(jax.config, switch)
 
+    def test_remat_that_was_traced_with_its_switch_on_is_kept() -> None:
+        jax.config.update("jax_remat3", True)
+        try:
+            traced = jax.make_jaxpr(remat)(X)
+        finally:
+            jax.config.update("jax_remat3", False)
+        program = brainir.lower(lambda x: jax.core.eval_jaxpr(traced.jaxpr, traced.consts, x), X)
+        (kept,) = [node for function in program.functions for node in function.nodes if node.op == "checkpoint"]
+        assert kept.policy.names == ("kept",)
+        assert "name" in [node.op for function in program.functions for node in function.nodes]
+        assert_same_bits(jax.jit(brainir.to_callable(program))(X), [jax.jit(remat)(X)])
+
 
 if JAX >= (0, 12):
 

@@ -16,7 +16,8 @@ from ..derivatives.jax_rules import operand_specs
 from ..jax_compat import Equation, bind, moves
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
-from .implementations import implementation, is_for_reverse_mode
+from . import hijax
+from .implementations import implementation
 
 __all__ = [
     "solve_linear",
@@ -51,7 +52,8 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     NotImplementedError
         If the primitive has no such rule.
     """
-    if is_for_reverse_mode(equation):
+    held = hijax.held_by(equation)
+    if held is not None and not hijax.has_rule_apart(held):
         raise NotImplementedError(f"{equation.primitive.name} has no rule for forward mode")
     return _trace_jvp(equation, functools.partial(bind, equation), _inexact(equation.invars))
 
