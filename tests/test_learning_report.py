@@ -235,10 +235,10 @@ def test_a_state_that_is_not_hidden_but_carries_a_derivative_is_among_the_paths_
         "of a delay, make each step one",
     ]
     assert "before is not a hidden state" in report._repr_html_()
-    assert lines[0] == "d_rtrl of delayed"
+    assert lines[0] == "d_rtrl of delayed, with traces of 12 bytes"
     report, error = far(window=4)
     assert error < 1e-5
-    assert str(report).splitlines()[0] == "d_rtrl of delayed, over windows of several steps"
+    assert str(report).splitlines()[0] == "d_rtrl of delayed, over windows of several steps, with traces of 12 bytes"
 
 
 @pytest.mark.parametrize("rows", [None, 2])
@@ -267,3 +267,36 @@ def test_products_that_are_scattered_onto_a_weight_are_learned_as_the_weight_is(
     found, expected = learner.run(params, learner.init(v), xs, targets)[2], jax.grad(of_all_steps)(params)
     for name in params:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def kept_bytes(program: brainir.Program, algorithm: str, hidden: Any) -> tuple[int, int]:
+    """Return the bytes of the traces that the report tells, and those of the arrays."""
+    options = {"decay": 0.9} if algorithm == "es_d_rtrl" else {}
+    learner = brainir.compile_learner(program, algorithm, loss=loss, **options)  # type: ignore[arg-type]
+    traces = jax.eval_shape(learner.init, hidden)["traces"]
+    return learner.report().trace_bytes, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(traces))
+
+
+@pytest.mark.parametrize("algorithm", ["d_rtrl", "es_d_rtrl"])
+@pytest.mark.parametrize("name", ONLINE_MODELS)
+def test_the_report_says_how_many_bytes_the_traces_take(name: str, algorithm: str) -> None:
+    case = ONLINE_MODELS[name]
+    params, hidden = case.start(jnp.float32)
+    program = brainir.lower_step(plain_step(case), params, hidden, case.inputs(1, jnp.float32)[0])
+    told, are = kept_bytes(program, algorithm, hidden)
+    assert told == are
+
+
+@pytest.mark.parametrize(
+    ("weights", "states"), [("bfloat16", "float16"), ("bfloat16", "float32"), ("float16", "float16")]
+)
+def test_the_bytes_of_traces_of_mixed_element_types(weights: str, states: str) -> None:
+    def mixed(params: Any, hidden: Any, x: Any) -> Any:
+        v = (jnp.float32(0.9) * hidden["v"] + x @ params["w"]).astype(states)
+        return {"v": jnp.tanh(v) * hidden["v"] + v}, v
+
+    hidden = {"v": jnp.zeros(4, states)}
+    program = brainir.lower_step(mixed, {"w": jnp.ones((3, 4), weights)}, hidden, jnp.ones(3, weights))
+    for algorithm in ("d_rtrl", "es_d_rtrl"):
+        told, are = kept_bytes(program, algorithm, hidden)
+        assert told == are > 0

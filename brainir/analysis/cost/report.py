@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import Literal
 
 from ...ir.errors import AnalysisError
 from ...ir.printer import format_path
 from ..diagnostics import Diagnostic
 from ..facts import Facts
+from ..learning.plan import Algorithm
 from .traces import TraceCost
 
 __all__ = ["Cost", "Part"]
@@ -71,7 +71,7 @@ class Cost(Facts):
     traces: tuple[TraceCost, ...] = ()
     caveats: tuple[Diagnostic, ...] = ()
 
-    def trace_bytes(self, algorithm: Literal["d_rtrl", "es_d_rtrl"], *, live: bool = True) -> int:
+    def trace_bytes(self, algorithm: Algorithm, *, live: bool = True) -> int:
         """Return the bytes of all traces of a learning rule.
 
         Parameters
@@ -152,7 +152,7 @@ class Cost(Facts):
 
 
 _SHOWN = 12
-_ALGORITHMS: dict[Literal["d_rtrl", "es_d_rtrl"], str] = {"d_rtrl": "D-RTRL", "es_d_rtrl": "ES-D-RTRL"}
+_ALGORITHMS: dict[Algorithm, str] = {"d_rtrl": "D-RTRL", "es_d_rtrl": "ES-D-RTRL"}
 
 
 def _counts(part: Part) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard, assert_never, get_args
 
 import numpy as np
 
@@ -49,15 +49,21 @@ class LearningOptions:
 
 
 def _decay(algorithm: Algorithm, decay: Any) -> float:
-    if algorithm == "d_rtrl":
-        if decay is not None:
-            raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
-        return 0.0
-    if _is_integer(decay) and decay >= 1:
-        return (int(decay) - 1) / (int(decay) + 1)
-    if isinstance(decay, float | np.floating) and 0 <= decay < 1:
-        return float(decay)
-    raise EmissionError(f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}")
+    match algorithm:
+        case "d_rtrl":
+            if decay is not None:
+                raise EmissionError("d_rtrl has no decay; leave it out, or use algorithm='es_d_rtrl'")
+            return 0.0
+        case "es_d_rtrl":
+            if _is_integer(decay) and decay >= 1:
+                return (int(decay) - 1) / (int(decay) + 1)
+            if isinstance(decay, float | np.floating) and 0 <= decay < 1:
+                return float(decay)
+            raise EmissionError(
+                f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}"
+            )
+        case _:
+            assert_never(algorithm)
 
 
 def _is_integer(value: Any) -> TypeGuard[int]:

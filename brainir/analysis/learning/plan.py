@@ -68,6 +68,8 @@ class TracePlan(Facts):
     others : tuple of TracePlan
         Of further terms of the same weight that lie in the same way over the positions. All traces of a group follow
         the same Jacobian, and all that is asked of them is linear, so their sum is kept instead; for D-RTRL.
+    same_as : str
+        The name of the trace that this one always equals, and that is kept in its place; for ES-D-RTRL.
     """
 
     name: str
@@ -75,6 +77,7 @@ class TracePlan(Facts):
     direct: tuple[Derivative, ...]
     roles: tuple[Role, ...]
     others: tuple[TracePlan, ...] = ()
+    same_as: str = ""
 
     @property
     def is_needed(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import get_args
+from typing import assert_never, get_args
 
 from ...ir.errors import AnalysisError
 from ...ir.program import Program
@@ -19,6 +19,8 @@ from .plan import Algorithm, Forward, GroupPlan, LearningPlan, Role, TracePlan
 from .repeating import repeat_weights
 from .report import Learned, Lost, learning_report
 from .roles import roles_of
+from .sharing import with_shared
+from .spaces import trace_bytes
 from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
 from .terms import find_terms
 
@@ -93,6 +95,7 @@ class _Planner:
             for trace in planned
             if not trace.is_needed
         ]
+        traces = self._merged(needed, groups)
         return LearningPlan(
             algorithm=self.algorithm,
             window=self.window,
@@ -100,7 +103,7 @@ class _Planner:
             hidden=tuple(leaf.old if leaf.kind.is_inexact else "" for leaf in self.hidden),
             groups=groups,
             terms=self.terms,
-            traces=self._summed(needed) if self.algorithm == "d_rtrl" else needed,
+            traces=traces,
             exit_form=form,
             forward=self._forward(tails),
             report=learning_report(
@@ -111,6 +114,10 @@ class _Planner:
                 lost=lost,
                 followed=[self.terms[number] for number in sorted({tail.term for tail in tails})],
                 groups=self.groups,
+                kept=sum(
+                    trace_bytes(self.algorithm, groups[each.tail.group], each, self.terms[each.tail.term])
+                    for each in traces
+                ),
             ),
         )
 
@@ -161,6 +168,16 @@ class _Planner:
             direct=direct,
             roles=roles_of(plan, direct, factor=factor),
         )
+
+    def _merged(self, traces: Sequence[TracePlan], groups: Sequence[GroupPlan]) -> tuple[TracePlan, ...]:
+        """Keep once what several traces have in common."""
+        match self.algorithm:
+            case "d_rtrl":
+                return self._summed(traces)
+            case "es_d_rtrl":
+                return with_shared(traces, groups, self.terms)
+            case _:
+                assert_never(self.algorithm)
 
     def _summed(self, traces: Sequence[TracePlan]) -> tuple[TracePlan, ...]:
         """Put traces of one weight together that lie in the same way over weight and positions."""

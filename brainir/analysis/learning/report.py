@@ -115,6 +115,8 @@ class LearningReport(Facts):
         is learned; a window follows these paths inside of it.
     diagnostics : tuple of Diagnostic
         What the analyses have to say about the states and parameters.
+    trace_bytes : int
+        Bytes of all traces that go on from step to step.
     """
 
     program: str
@@ -124,6 +126,7 @@ class LearningReport(Facts):
     excluded: tuple[Excluded, ...]
     diagnostics: tuple[Diagnostic, ...]
     dropped: tuple[Blocked, ...] = ()
+    trace_bytes: int = 0
 
     @property
     def recurrences(self) -> tuple[Diagnostic, ...]:
@@ -132,7 +135,9 @@ class LearningReport(Facts):
 
     @property
     def _title(self) -> str:
-        return f"{self.algorithm} of {self.program}{', over windows of several steps' if self.window else ''}"
+        windows = ", over windows of several steps" if self.window else ""
+        memory = f", with traces of {self.trace_bytes:,} bytes" if self.trace_bytes else ""
+        return f"{self.algorithm} of {self.program}{windows}{memory}"
 
     def __repr__(self) -> str:
         lines = [self._title, "learned with a trace:"]
@@ -179,6 +184,7 @@ def learning_report(
     lost: Iterable[Lost],
     followed: Iterable[Term],
     groups: Iterable[HiddenGroup],
+    kept: int,
 ) -> LearningReport:
     """Put the report together.
 
@@ -192,6 +198,8 @@ def learning_report(
     followed : iterable of Term
         Terms with a trace.
     groups : iterable of HiddenGroup
+    kept : int
+        Bytes of the traces.
     """
     diagnostics = diagnostics_of(WeightOperations.of(scan))
     excluded = [
@@ -224,6 +232,7 @@ def learning_report(
         dropped=tuple(
             dict.fromkeys(each for group in groups for each in group.blocked if each.kind != "stop_gradient")
         ),
+        trace_bytes=kept,
     )
 
 

@@ -34,7 +34,7 @@ class TraceUse:
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, functions: PlanFunctions) -> None:
         self.pairs = Pairs(trace.tail, plan.group.varshape)
         self.direct = DirectDerivative(plan, trace, self.pairs, functions)
-        self.form = form_of(term, self.pairs, functions)
+        self.form = form_of(term, trace.tail, plan.group.varshape, self.pairs, functions)
         self.rule = OperationRule(term, self.pairs, self.form, functions)
 
     def data(self, operands: Sequence[Any]) -> Any:

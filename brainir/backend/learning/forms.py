@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import jax
 from jax import lax
 from jax import numpy as jnp
 
-from ...analysis.learning.tails import takes_data
+from ...analysis.learning.spaces import TraceSpace, rows_picked, space_of, trace_form
+from ...analysis.learning.tails import Tail
 from ...analysis.learning.terms import Term
-from ...ir.ops import ConvGeneralDilated, DotGeneral, DynamicSlice, Gather
+from ...ir.ops import DynamicSlice
+from ...ir.ops.contraction import DimensionNumbers
+from ...ir.program import Value
 from .host import Environment, PlanFunctions, goes_forward
 from .pairs import Pairs
 
@@ -50,32 +53,31 @@ class _Dot:
     So the gradient needs no transpose; the axes of W that are free are those of the positions.
     """
 
-    def __init__(self, node: DotGeneral, weight_operand: int, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
-        contract, batch = node.dimension_numbers
+    def __init__(
+        self, space: TraceSpace, dimension_numbers: DimensionNumbers, weight_operand: int, ranks: tuple[int, int]
+    ) -> None:
+        self.space, self.vector = space
+        contract, batch = dimension_numbers
         w, x = weight_operand, 1 - weight_operand
-        weight, data = shapes[w], shapes[x]
-        data_free = [axis for axis in range(len(data)) if axis not in (*contract[x], *batch[x])]
-        weight_free = [axis for axis in range(len(weight)) if axis not in (*contract[w], *batch[w])]
+        data_free = [axis for axis in range(ranks[x]) if axis not in (*contract[x], *batch[x])]
+        weight_free = [axis for axis in range(ranks[w]) if axis not in (*contract[w], *batch[w])]
         count = len(batch[w])
         first = count + (len(data_free) if x == 0 else len(weight_free))
         data_at = range(count, first) if x == 0 else range(first, first + len(data_free))
         weight_at = range(count, first) if w == 0 else range(first, first + len(weight_free))
         self._free = len(data_free)
-        self.space = (*(data[axis] for axis in data_free), *weight)
         # Axes of y, and of x, in the order of the space.
         result_axis = {
             **dict(zip(batch[w], range(count), strict=True)),
             **dict(zip(weight_free, weight_at, strict=True)),
         }
-        self._result_order = [*data_at, *(result_axis[axis] for axis in range(len(weight)) if axis in result_axis)]
+        self._result_order = [*data_at, *(result_axis[axis] for axis in range(ranks[w]) if axis in result_axis)]
         self._without_sum = [*range(self._free), *(self._free + axis for axis in result_axis)]
         data_axis = {
             **dict(zip(batch[w], batch[x], strict=True)),
             **dict(zip(contract[w], contract[x], strict=True)),
         }
-        self._data_order = [*data_free, *(data_axis[axis] for axis in range(len(weight)) if axis in data_axis)]
-        with_data = {*range(self._free), *(self._free + axis for axis in data_axis)}
-        self.vector = tuple(size if axis in with_data else 1 for axis, size in enumerate(self.space))
+        self._data_order = [*data_free, *(data_axis[axis] for axis in range(ranks[w]) if axis in data_axis)]
 
     def arrange(self, x: Any) -> Any:
         return jnp.transpose(x, self._data_order).reshape(self.vector)
@@ -90,9 +92,10 @@ class _Dot:
 
 
 class _DotForm(_Dot):
-    def __init__(self, term: Term, node: DotGeneral) -> None:
-        weight, x = term.weights[0].shape, _shape(term)
-        super().__init__(node, term.weight_operand, (weight, x) if term.weight_operand == 0 else (x, weight))
+    def __init__(self, term: Term, space: TraceSpace) -> None:
+        node: Any = term.main_node
+        left, right = (term.weights[0], term.x) if term.weight_operand == 0 else (term.x, term.weights[0])
+        super().__init__(space, node.dimension_numbers, term.weight_operand, (_rank(left), _rank(right)))
         self._x = _name(term)
 
     def data(self, env: Environment) -> Any:
@@ -102,16 +105,10 @@ class _DotForm(_Dot):
 class _EmbeddingForm(_Dot):
     """Rows of a table, or one row: a product with one-hot data."""
 
-    def __init__(self, term: Term, node: Gather | DynamicSlice) -> None:
-        lead = (1,) if isinstance(node, DynamicSlice) else _shape(term)[:-1]
-        table = term.weights[0].shape
-        product = DotGeneral(
-            inputs=("x", "w"),
-            outputs=("y",),
-            types=("f32[]",),
-            dimension_numbers=(((len(lead),), (0,)), ((), ())),
-        )
-        super().__init__(product, 1, ((*lead, table[0]), table))
+    def __init__(self, term: Term, space: TraceSpace) -> None:
+        node: Any = term.main_node
+        lead, table = rows_picked(term), term.weights[0].shape
+        super().__init__(space, (((len(lead),), (0,)), ((), ())), 1, (len(lead) + 1, len(table)))
         self._x, self._lead, self._rows = _name(term), lead, table[0]
         self._clip = isinstance(node, DynamicSlice) or node.mode == "clip"
         self._dtype = jnp.dtype(term.weights[0].dtype)
@@ -129,15 +126,14 @@ class _ConvolutionForm:
     With groups of features, a feature of the result sees the patches of its group.
     """
 
-    def __init__(self, term: Term, node: ConvGeneralDilated) -> None:
+    def __init__(self, term: Term, space: TraceSpace) -> None:
+        self.space, self.vector = space
+        node: Any = term.main_node
         numbers, result, weight = node.dimension_numbers, term.y.shape, term.weights[0].shape
         self._features, self._out = numbers.out_spec[1], numbers.rhs_spec[0]
         lead = tuple(size for axis, size in enumerate(result) if axis != self._features)
-        self.space = (*lead, *weight)
         groups, features = node.feature_group_count, weight[self._out]
         self._repeats = features // groups if groups > 1 else 1
-        seen = features if groups > 1 else 1
-        self.vector = (*lead, *(seen if axis == self._out else size for axis, size in enumerate(weight)))
         self._x, self._lead, self._weight = _name(term), len(lead), weight
         window = tuple(weight[axis] for axis in numbers.rhs_spec[2:])
         # Patches have their features in the order of the input features, then of the places in the window.
@@ -181,8 +177,8 @@ class _SumForm:
     which the transpose of the operation gives, for ones in place of the data.
     """
 
-    def __init__(self, term: Term, run: Any) -> None:
-        self.space = self.vector = term.weights[0].shape
+    def __init__(self, term: Term, space: TraceSpace, run: Any) -> None:
+        self.space, self.vector = space
         self._weight, self._result, self._run = term.weights[0], term.y, run
         self._names = [value.name for value in term.operation_invars[1:]]
         x, *others = term.operation_invars[1:]
@@ -211,12 +207,11 @@ class _SumForm:
 class _ProductForm:
     """Weights in a row, seen as the one matrix that takes x to y; its gradient goes on to each of them."""
 
-    def __init__(self, term: Term, run: Any) -> None:
-        self._shape = _shape(term)
-        *lead, inner = self._shape
-        self.space = (*lead, inner, term.y.shape[-1])
-        self.vector = (*lead, inner, 1)
-        self._lead, self._x, self._run = tuple(lead), _name(term), run
+    def __init__(self, term: Term, space: TraceSpace, run: Any) -> None:
+        self.space, self.vector = space
+        self._shape = self.vector[:-1]
+        lead = self._shape[:-1]
+        self._lead, self._x, self._run = lead, _name(term), run
         self._weights = [weight.name for weight in term.weights]
 
     def data(self, env: Environment) -> Any:
@@ -241,8 +236,8 @@ class _ProductForm:
 class ElementwiseForm:
     """The weight meets data element by element: the space is that of the pairs."""
 
-    def __init__(self, pairs: Pairs, dtype: str) -> None:
-        self.space, self.vector = pairs.shape, (1,) * len(pairs.shape)
+    def __init__(self, space: TraceSpace, pairs: Pairs, dtype: str) -> None:
+        self.space, self.vector = space
         self._pairs, self._dtype = pairs, dtype
 
     def data(self, env: Environment) -> Any:
@@ -261,9 +256,9 @@ class ElementwiseForm:
 class _JacobianForm:
     """Anything else: the derivative of each element of the result with respect to each of the weight."""
 
-    def __init__(self, term: Term, pairs: Pairs, run: Any, forward: bool) -> None:
+    def __init__(self, term: Term, space: TraceSpace, pairs: Pairs, run: Any, forward: bool) -> None:
+        self.space, self.vector = space
         self._pairs, self._weight = pairs, term.weights[0].shape
-        self.space = self.vector = (*pairs.shape, *self._weight)
         self._run = run
         self._names = [value.name for value in term.operation_invars]
         few = math.prod(self._weight) < math.prod(pairs.shape)
@@ -285,28 +280,33 @@ class _JacobianForm:
         return [gradient.sum(axis=tuple(range(len(self._pairs.shape))))]
 
 
-def form_of(term: Term, pairs: Pairs, functions: PlanFunctions) -> Form:
-    """Return how a term acts in the tail with these pairs."""
-    if term.form == "elementwise" or term.operation is None:
-        return ElementwiseForm(pairs, term.weights[0].dtype)
+def form_of(term: Term, tail: Tail, positions: tuple[int, ...], pairs: Pairs, functions: PlanFunctions) -> Form:
+    """Return how a term acts in a tail, which has these pairs."""
+    form, space = trace_form(term, tail), space_of(term, tail, positions)
+    if term.operation is None:
+        return ElementwiseForm(space, pairs, term.weights[0].dtype)
     run = functions.of_part(term.operation)
-    node = term.main_node
-    if takes_data(term.form, pairs.pairing):
-        if term.form == "dot" and isinstance(node, DotGeneral):
-            return _DotForm(term, node)
-        if term.form == "embedding" and isinstance(node, Gather | DynamicSlice):
-            return _EmbeddingForm(term, node)
-        if term.form == "conv" and isinstance(node, ConvGeneralDilated):
-            return _ConvolutionForm(term, node)
-        if term.form == "product":
-            return _ProductForm(term, run)
-    if term.form == "sum" and pairs.pairing != "by_position":
-        return _SumForm(term, run)
-    return _JacobianForm(term, pairs, run, goes_forward(term.operation))
+    match form:
+        case "elementwise":
+            return ElementwiseForm(space, pairs, term.weights[0].dtype)
+        case "dot":
+            return _DotForm(term, space)
+        case "embedding":
+            return _EmbeddingForm(term, space)
+        case "conv":
+            return _ConvolutionForm(term, space)
+        case "product":
+            return _ProductForm(term, space, run)
+        case "sum":
+            return _SumForm(term, space, run)
+        case "jacobian":
+            return _JacobianForm(term, space, pairs, run, goes_forward(term.operation))
+        case _:
+            assert_never(form)
 
 
-def _shape(term: Term) -> tuple[int, ...]:
-    return term.x.shape if term.x is not None else ()
+def _rank(value: Value | None) -> int:
+    return len(value.shape) if value is not None else 0
 
 
 def _name(term: Term) -> str:

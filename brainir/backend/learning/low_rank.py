@@ -44,30 +44,9 @@ class LowRankTrace(TermTrace):
     def __init__(self, plan: GroupPlan, trace: TracePlan, term: Term, decay: float, functions: PlanFunctions) -> None:
         super().__init__(plan, trace, term, functions)
         self.decay = decay
-        self._tail, self._roles = trace.tail, trace.roles
         use = TraceUse(plan, trace, term, functions)
         self._pairs, self.direct, self.form, self.rule = use.pairs, use.direct, use.form, use.rule
         self.is_outer = term.x is None or term.x.aval.is_inexact
-
-    def has_factors_of(self, other: LowRankTrace) -> bool:
-        """Whether this is the trace of a bias that is added to a sum of which the other term's result is a part.
-
-        If both reach the states in no other way, the derivatives of the new states with respect to both are the same,
-        and so is their trace; a bias has no data.
-        """
-        if self.term.x is not None or self._pairs.shape != other._pairs.shape or self._roles != other._roles:
-            return False
-        tail, function = self._tail, self._tail.program.entry_function
-        bias, users = function.inputs[0], function.users.get(function.inputs[0], ())
-        if self._pairs.pairing != other._pairs.pairing or len(users) != 1 or users[0].op != "add":
-            return False
-        stands_for = dict(zip(function.inputs, (value.name for value in tail.invars), strict=True))
-        result = next((stands_for.get(operand) for operand in users[0].inputs if operand != bias), None)
-        followed = other._tail.program.entry_function
-        name = followed.inputs[0]
-        while name != result and [node.op for node in followed.users.get(name, ())] == ["add"]:
-            name = followed.users[name][0].outputs[0]
-        return name == result and len(followed.users.get(name, ())) == 1
 
     def init(self) -> dict[str, Any]:
         """See :meth:`TermTrace.init`; ``x``, ``steps``, and ``f`` by slot."""

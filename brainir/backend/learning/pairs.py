@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jax import numpy as jnp
 
+from ...analysis.learning.spaces import pairs_shape
 from ...analysis.learning.tails import Tail
 
 __all__ = ["Pairs"]
@@ -34,7 +35,7 @@ class Pairs:
         self._result = tail.invars[0].shape
         self._by_position = tail.pairing == "by_position"
         self._places = np.asarray(tail.places)
-        self.shape = positions if self._by_position else self._result
+        self.shape = pairs_shape(tail, positions)
 
     def of_positions(self, values: Any) -> Any:
         """Take a value for each position to one for each pair, and one number to one number."""

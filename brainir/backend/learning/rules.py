@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import jax
 from jax import numpy as jnp
 
-from ...analysis.learning.plan import GroupPlan, LearningPlan
+from ...analysis.learning.plan import GroupPlan, LearningPlan, TracePlan
 from ...ir.types import is_literal, literal_array
 from .base import TermTrace
 from .derivatives import ForwardStep, GroupJacobian, Signals, SlotValues
@@ -84,15 +84,8 @@ class OnlineRule:
         self.forward = ForwardStep(plan.forward, functions.of_step(plan.forward.program))
         self.signals = Signals(plan, functions)
         self._functions = functions
-        self.traces: dict[str, TermTrace] = {}
-        for trace in plan.traces:
-            group, term = plan.groups[trace.tail.group], plan.terms[trace.tail.term]
-            self.traces[trace.name] = (
-                EligibilityTrace(group, trace, plan.terms, functions)
-                if plan.algorithm == "d_rtrl"
-                else LowRankTrace(group, trace, term, decay, functions)
-            )
-        self.owners = self._owners()
+        self.traces = {trace.name: _trace(plan, trace, decay, functions) for trace in plan.traces}
+        self.owners = {trace.name: trace.same_as for trace in plan.traces if trace.same_as}
         self.jacobians = [
             GroupJacobian(
                 group,
@@ -110,16 +103,6 @@ class OnlineRule:
         self.hidden_places = {hidden[name]: place for place, name in enumerate(self._old) if name in hidden}
         self._results = entry.outputs[program.interface.returned_leaves() :]
         self._new = [value.name for state, new in program.state_outputs() if state.role != "param" for value in new]
-
-    def _owners(self) -> dict[str, str]:
-        """Find the traces that are those of another term."""
-        found: dict[str, str] = {}
-        low_rank = {name: trace for name, trace in self.traces.items() if isinstance(trace, LowRankTrace)}
-        for name, trace in low_rank.items():
-            for owner, other in low_rank.items():
-                if other.group == trace.group and trace.has_factors_of(other):
-                    found.setdefault(name, owner)
-        return found
 
     @functools.cached_property
     def forward_again(self) -> ForwardStep:
@@ -188,6 +171,17 @@ class OnlineRule:
         return [
             gradients[name] if name in gradients else jnp.zeros(kind.shape, kind.dtype) for name, kind in self.params
         ]
+
+
+def _trace(plan: LearningPlan, trace: TracePlan, decay: float, functions: PlanFunctions) -> TermTrace:
+    group = plan.groups[trace.tail.group]
+    match plan.algorithm:
+        case "d_rtrl":
+            return EligibilityTrace(group, trace, plan.terms, functions)
+        case "es_d_rtrl":
+            return LowRankTrace(group, trace, plan.terms[trace.tail.term], decay, functions)
+        case _:
+            assert_never(plan.algorithm)
 
 
 def array_types(traces: Any) -> dict[str, str]:
