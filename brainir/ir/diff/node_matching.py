@@ -3,8 +3,8 @@
 Nodes are numbered by what they compute (bottom-up) and by what becomes of their results (top-down). After an edit the
 first numbers change and the second stay; before it, the other way round. So one edit leaves only itself unmatched.
 Between two edits both change; there the matching spreads from what is matched, past what is not. What is left is
-numbered again, with matched nodes as equal leaves. A round takes time in the number of nodes that are still unmatched;
-the number of rounds and their time are bounded, so that versions with little in common are not searched for long.
+numbered again, with matched nodes as equal leaves. A round takes time in the number of nodes that are still unmatched,
+and the time of all rounds is bounded, so that versions with little in common are not searched for long.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ __all__ = ["Pairs", "match_nodes"]
 Pairs = Sequence[tuple[int, int]]
 """Positions or indices in the old and in the new version that correspond."""
 
-_ROUNDS = 32
-_VISITS = 8
-"""How often a round may look at each node of two large functions."""
+_VISITS = 32
+"""How often rounds may look at each node of two large functions; an edit in every layer of a model takes twenty."""
 _ALWAYS = 100_000
 """As many visits as need not be counted."""
 _Keys = Iterable[Hashable]
@@ -120,10 +119,9 @@ class _Matching:
             self._used_alike,
             self._made_alike,
         )
-        stage = rounds = 0
+        stage = 0
         left = max(_ALWAYS, _VISITS * (len(self.old.todo) + len(self.new.todo)))
-        while stage < len(stages) and rounds < _ROUNDS and left > 0 and self.old.todo and self.new.todo:
-            rounds += 1
+        while stage < len(stages) and left > 0 and self.old.todo and self.new.todo:
             left -= len(self.old.todo) + len(self.new.todo)
             if stages[stage]():
                 self._spread(past=False)

@@ -26,9 +26,9 @@ class Numbered(Protocol):
 class Spreading:
     """Matches nodes of equal content whose operands are all matched, and so on for those that use them.
 
-    Where that comes to an end, nodes without a counterpart are looked past: what uses them is compared as if it used
-    their first operand. So nodes that were put in, taken out or replaced, one by one, do not stop it. Each node is
-    looked at when its last operand gets a number, so that the time is linear in the number of edges.
+    Where that comes to an end, nodes without a counterpart are looked past: what uses their first result is compared as
+    if it used their first operand. So nodes that were put in, taken out or replaced, one by one, do not stop it. Each
+    node is looked at when its last operand gets a number, so that the time is linear in the number of edges.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Spreading:
 
     def __init__(self, old: Numbered, new: Numbered, intern: Interner) -> None:
         self._intern = intern
-        self._sides = _Front(old), _Front(new)
+        self._sides = _Front(old, intern), _Front(new, intern)
         self._changed: list[Hashable] = []
         for front in self._sides:
             for index in front.side.todo:
@@ -128,9 +128,10 @@ class _Front:
         The nodes reached since the spreading last came to an end.
     """
 
-    def __init__(self, side: Numbered) -> None:
+    def __init__(self, side: Numbered, intern: Interner) -> None:
         graph = side.graph
         self.side = side
+        self._intern = intern
         owner, partner = graph.owner, side.partner
         self.missing = [0] * len(graph.nodes)
         for index in side.todo:
@@ -149,8 +150,12 @@ class _Front:
     def _number(self, operand: int) -> int:
         if operand < 0:
             return self.side.exact_leaves[~operand]
-        owner = self.side.graph.owner[operand]
-        return self._stand_ins[owner] if self.passed[owner] else self.side.slots[operand]
+        graph = self.side.graph
+        owner = graph.owner[operand]
+        if not self.passed[owner]:
+            return self.side.slots[operand]
+        rank = operand - graph.start[owner]
+        return self._intern["past", self._stand_ins[owner], rank] if rank else self._stand_ins[owner]
 
     def waiting(self, key: Hashable) -> list[int]:
         """Return the unmatched nodes that were last reached as `key`; too many to tell apart count as none."""
@@ -168,7 +173,7 @@ class _Front:
             if operand >= 0 and self.passed[owner := graph.owner[operand]]
         ]
         self.depth[index] = 1 + max((self.depth[owner] for owner in behind), default=0)
-        if self.depth[index] > _DEEPEST or graph.start[index + 1] - graph.start[index] != 1:
+        if self.depth[index] > _DEEPEST or graph.start[index + 1] == graph.start[index]:
             return False
         for operand in graph.operands[index][:_NEAR]:
             if operand >= 0 or not graph.is_number(~operand):
