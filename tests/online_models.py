@@ -235,6 +235,26 @@ def strided_convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     return {"v": v}, jnp.tanh(v)
 
 
+def pooled_convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    def convolve(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    y = at.weigh("w", convolve, x, p["w"])
+    window = (1, 2, 2, 1)
+    largest = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, window, window, "VALID")
+    batch, height, width, features = largest.shape
+    mean = jnp.tanh(y).reshape(batch, height, 2, width, 2, features).mean((2, 4))
+    v = 0.9 * h["v"] + largest * jnp.tanh(h["v"]) + mean
+    return {"v": v}, jnp.tanh(v)
+
+
+def maxout(p: Any, h: Any, x: Any, at: Hooks) -> Any:
+    data = _joined(x, at.cut(jnp.tanh(h["v"])))
+    y = at.weigh("w", _product, data, p["w"]) + at.weigh("b", identity, None, p["b"])
+    v = 0.9 * h["v"] + y.reshape(3, -1).max(axis=0)
+    return {"v": v}, jnp.tanh(v)
+
+
 def written_out_sum(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     data = _joined(x, at.cut(jnp.tanh(h["v"])))
     v = 0.9 * h["v"] + at.weigh("w", lambda x, w: (x[:, None] * w).sum(axis=0), data, p["w"])
@@ -521,6 +541,10 @@ _CASES = (
     OnlineModel(
         "strided_convolution", strided_convolution, {"w": (4, 2, 2, 3)}, {"v": (BATCH, 4, 3, 5)}, (BATCH, 4, 6, 6), True
     ),
+    OnlineModel(
+        "pooled_convolution", pooled_convolution, {"w": (3, 2, 2, 3)}, {"v": (BATCH, 2, 3, 3)}, (BATCH, 4, 6, 2), True
+    ),
+    OnlineModel("maxout", maxout, {"w": (N_IN + N, 3 * N), "b": (3 * N,)}, {"v": (N,)}),
     OnlineModel("written_out_sum", written_out_sum, {"w": _W}, {"v": (N,)}),
     OnlineModel("repeated_in_a_sum", repeated_in_a_sum, {"gain": (3,)}, {"v": (N,)}, (N,), exact_bptt=True),
     OnlineModel("repeated_before_a_sum", repeated_before_a_sum, {"w": (N_IN,)}, {"v": (N,)}, exact_bptt=True),

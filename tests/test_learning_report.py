@@ -300,3 +300,36 @@ def test_the_bytes_of_traces_of_mixed_element_types(weights: str, states: str) -
     for algorithm in ("d_rtrl", "es_d_rtrl"):
         told, are = kept_bytes(program, algorithm, hidden)
         assert told == are > 0
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding", "is_traced"),
+    [(2, 2, "VALID", True), (2, 2, "SAME", True), (1, 2, "VALID", True), (3, 2, "SAME", False), (2, 1, "VALID", False)],
+)
+def test_a_pool_is_followed_where_its_windows_do_not_overlap(
+    window: int, stride: int, padding: str, is_traced: bool
+) -> None:
+    def pooled(params: Any, hidden: Any, x: Any) -> Any:
+        largest = jax.lax.reduce_window(x @ params["w"], -jnp.inf, jax.lax.max, (window,), (stride,), padding)
+        v = 0.9 * hidden["v"] + largest
+        return {"v": v}, v
+
+    params = {"w": array(3, 7)}
+    size = jax.eval_shape(
+        lambda y: jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (window,), (stride,), padding), array(7)
+    ).shape
+    hidden = {"v": jnp.zeros(size)}
+    learner = brainir.compile_learner(brainir.lower_step(pooled, params, hidden, array(3)), loss=loss)
+    excluded = [each.reason for each in learner.report().excluded]
+    assert excluded == [] if is_traced else "mixes positions" in excluded[0]
+    xs, targets = array(6, 3), array(6, *size)
+
+    def total(params: Any) -> Any:
+        def body(carried: Any, given: Any) -> Any:
+            carried, out = pooled(params, carried, given[0])
+            return carried, loss(out, given[1])
+
+        return jax.lax.scan(body, hidden, (xs, targets))[1].sum()
+
+    found = learner.run(params, learner.init(hidden), xs, targets)[2]["w"]
+    assert np.allclose(found, jax.grad(total)(params)["w"], rtol=1e-5, atol=1e-5) == is_traced

@@ -27,7 +27,7 @@ OF_EACH_KIND = (
     "batched", "two_layers", "late_layer", "shared_weight", "shared_result", "integrate_and_fire", "adaptive",
     "batched_adaptive_plastic", "gated", "long_short_term", "batched_long_short_term", "linear_recurrent_unit",
     "products_with_rules", "backward_rules", "branches", "substeps", "old_state_readout",
-    "batched_dendrites",
+    "batched_dendrites", "pooled_convolution", "maxout",
 )  # fmt: skip
 
 

@@ -1,18 +1,23 @@
-"""Which entries elements share that an operation combines: sums along axes, cumulative ones, and products."""
+"""Which entries elements share that an operation combines: along axes, in windows, cumulatively, and in products."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from ..ir.ops import Cumulative, DotGeneral, Reduce
-from .rearrange import Array
+from ..ir.ops import Cumulative, DotGeneral, Reduce, ReduceWindowMonoid
+from .rearrange import Array, padded
 
-__all__ = ["pooled", "product_layouts", "unpooled"]
+__all__ = ["Common", "Pooling", "common", "pooled", "product_layouts", "unpooled"]
+
+Pooling: TypeAlias = Reduce | Cumulative | ReduceWindowMonoid
+Common: TypeAlias = Callable[[Array, Sequence[int]], Array | None]
+"""See :func:`common`."""
 
 
-def _common(array: Array, axes: Sequence[int]) -> Array | None:
+def common(array: Array, axes: Sequence[int]) -> Array | None:
     """Return the entry that all entries along some axes share, in axes of length one; None if they differ.
 
     Entries that come from nowhere (-1) fit to any.
@@ -27,13 +32,39 @@ def _common(array: Array, axes: Sequence[int]) -> Array | None:
     return None if bool(((array >= 0) & (array != highest)).any()) else highest
 
 
-def pooled(node: Reduce | Cumulative, array: Array) -> Array | None:
-    """Return where the elements come from that are combined into each result; None if from several places."""
+def pooled(node: Pooling, array: Array, join: Common = common) -> Array | None:
+    """Return where the elements come from that are combined into each result; None if from several places.
+
+    Parameters
+    ----------
+    node : Node
+    array : ndarray
+        Where the elements of the operand come from.
+    join : callable
+        Says what elements that are combined have in common.
+    """
     if isinstance(node, Cumulative):
-        shared = _common(array, (node.axis,))
+        shared = join(array, (node.axis,))
         return None if shared is None else np.broadcast_to(shared, array.shape)
-    shared = _common(array, node.axes)
-    return None if shared is None else np.squeeze(shared, axis=node.axes)
+    axes: Sequence[int]
+    if isinstance(node, Reduce):
+        axes = node.axes
+    else:
+        array, axes = _windows(node, array), range(array.ndim, 2 * array.ndim)
+    shared = join(array, axes)
+    return None if shared is None else np.squeeze(shared, axis=tuple(axes))
+
+
+def _windows(node: ReduceWindowMonoid, array: Array) -> Array:
+    """Return the entries of each window, in further axes behind."""
+    gaps = (step - 1 for step in node.base_dilation)
+    ends = [(low, high, gap) for (low, high), gap in zip(node.padding, gaps, strict=True)]
+    spans = zip(node.window_dimensions, node.window_dilation, strict=True)
+    wider, spanned = padded(array, -1, ends), [(size - 1) * step + 1 for size, step in spans]
+    if any(size < span for size, span in zip(wider.shape, spanned, strict=True)):
+        return np.empty((0,) * 2 * array.ndim, array.dtype)  # there is no window
+    views = np.lib.stride_tricks.sliding_window_view(wider, spanned)
+    return views[tuple([slice(None, None, step) for step in (*node.window_strides, *node.window_dilation)])]
 
 
 def unpooled(
@@ -52,7 +83,7 @@ def unpooled(
     if isinstance(node, Reduce):
         return [np.broadcast_to(np.expand_dims(result, node.axes), shapes[0])]
     if isinstance(node, Cumulative):
-        shared = _common(result, (node.axis,))
+        shared = common(result, (node.axis,))
         return [None if shared is None else np.broadcast_to(shared, shapes[0])]
     found: list[Array | None] = []
     batch = len(node.dimension_numbers[1][0])
@@ -61,7 +92,7 @@ def unpooled(
         free = [axis for axis in range(len(shape)) if axis not in (*gone, *shared_axes)]
         mine = [*range(batch), *range(first, first + len(free))]
         first += len(free)
-        shared = _common(result, [axis for axis in range(result.ndim) if axis not in mine])
+        shared = common(result, [axis for axis in range(result.ndim) if axis not in mine])
         if shared is None:
             found.append(None)
             continue
@@ -71,10 +102,10 @@ def unpooled(
     return found
 
 
-def product_layouts(node: DotGeneral, lhs: Array, rhs: Array) -> tuple[Array, Array] | None:
+def product_layouts(node: DotGeneral, lhs: Array, rhs: Array, *, join: Common = common) -> tuple[Array, Array] | None:
     """Lay the maps of both operands out in the shape of the product; None if elements of several places are summed."""
     (left_sum, right_sum), (left_batch, right_batch) = node.dimension_numbers
-    left_shared, right_shared = _common(lhs, left_sum), _common(rhs, right_sum)
+    left_shared, right_shared = join(lhs, left_sum), join(rhs, right_sum)
     if left_shared is None or right_shared is None:
         return None
     lhs, rhs = left_shared, right_shared

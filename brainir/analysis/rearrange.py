@@ -34,7 +34,7 @@ from ..ir.ops import (
 )
 from ..ir.types import TensorType
 
-__all__ = ["Array", "Known", "is_order_preserving", "rearrange", "writes_in_place"]
+__all__ = ["Array", "Known", "is_order_preserving", "padded", "rearrange", "writes_in_place"]
 
 Array: TypeAlias = NDArray[Any]
 Known: TypeAlias = Callable[[str], Array | None]
@@ -107,7 +107,7 @@ def rearrange(node: Node, operands: Sequence[Array], known: Known) -> list[Array
         case Tile():
             return [np.tile(first, node.reps)]
         case Pad():
-            return [_pad(first, operands[1], node.padding_config)]
+            return [padded(first, operands[1], node.padding_config)]
         case Reduce() if all(first.shape[axis] == 1 for axis in node.axes):
             return [np.squeeze(first, axis=node.axes)]
         case Cumulative() if first.shape[node.axis] <= 1:
@@ -129,18 +129,19 @@ def rearrange(node: Node, operands: Sequence[Array], known: Known) -> list[Array
             return None
 
 
-def _pad(array: Array, value: Array, config: tuple[tuple[int, int, int], ...]) -> Array:
+def padded(array: Array, value: Array | int, config: Sequence[tuple[int, int, int]]) -> Array:
+    """Pad axes at both ends and between their elements, as ``lax.pad`` does; what is negative cuts off."""
     for axis, (low, high, interior) in enumerate(config):
         length = array.shape[axis]
         inner = length + max(length - 1, 0) * interior
         shape = list(array.shape)
         shape[axis] = max(low, 0) + inner + max(high, 0)
-        padded = np.full(shape, value, dtype=np.int64)
+        wider = np.full(shape, value, dtype=np.int64)
         target: list[slice] = [slice(None)] * array.ndim
         target[axis] = slice(max(low, 0), max(low, 0) + inner, interior + 1)
-        padded[tuple(target)] = array
+        wider[tuple(target)] = array
         target[axis] = slice(max(-low, 0), shape[axis] - max(-high, 0))
-        array = padded[tuple(target)]
+        array = wider[tuple(target)]
     return array
 
 

@@ -7,13 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from ...ir.node import Node
-from ...ir.ops import BitcastConvertType, Cumulative, CustomJvp, CustomVjp, DotGeneral, Reduce
+from ...ir.ops import (
+    BitcastConvertType,
+    Cumulative,
+    CustomJvp,
+    CustomVjp,
+    DotGeneral,
+    Reduce,
+    ReduceWindowMonoid,
+)
 from ...ir.program import Program
 from ...ir.types import TensorType
 from ..bit_sets import bits
 from ..dataflow import ForwardAnalysis
 from ..dataflow.sites import Site
-from ..pooling import pooled, product_layouts
+from ..pooling import Common, Pooling, common, pooled, product_layouts
 from ..rearrange import Array, Known, is_order_preserving, rearrange, writes_in_place
 from .index_maps import MAX_MAP_SIZE, IndexMap, merged, nowhere
 from .lattice import NO_MAPS, NOTHING, Dependence, Source
@@ -43,6 +51,8 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
 
     nothing = NOTHING
     shares = True
+    join_entries: Common = staticmethod(common)
+    """What elements that are combined have in common."""
 
     def __init__(
         self,
@@ -156,7 +166,7 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
             return [NOTHING] * len(node.outputs)
         if isinstance(node, DotGeneral):
             return self._product(node, facts, kinds, results[0])
-        if isinstance(node, Reduce | Cumulative) and not self._depth:
+        if isinstance(node, Reduce | Cumulative | ReduceWindowMonoid) and not self._depth:
             return [self._pooled(node, facts[0], kinds[0])]
         return self._moved(node, facts, kinds, results, site.constants)
 
@@ -246,21 +256,21 @@ class DependenceFlow(ForwardAnalysis[Dependence]):
         found: list[tuple[int, IndexMap]] = []
         for index, (operand, kind) in enumerate(zip(operands, kinds, strict=True)):
             for mask, each in self.layouts(operand, kind.shape):
-                layouts = product_layouts(node, *[*blank[:index], each, *blank[index + 1 :]])
+                layouts = product_layouts(node, *[*blank[:index], each, *blank[index + 1 :]], join=self.join_entries)
                 if layouts is None:
                     mixing |= mask
                 else:
                     found.append((mask, layouts[index]))
         return [self._pack(0, mixing, found)]
 
-    def _pooled(self, node: Reduce | Cumulative, operand: Dependence, kind: TensorType) -> Dependence:
+    def _pooled(self, node: Pooling, operand: Dependence, kind: TensorType) -> Dependence:
         """Combine elements; those that see one position, such as the members of a grouped state, go on seeing it."""
         if kind.size > MAX_MAP_SIZE:
             return Dependence(mixing=operand.any)
         mixing = operand.mixing
         found: list[tuple[int, IndexMap]] = []
         for mask, each in self.layouts(operand, kind.shape):
-            places = pooled(node, each)
+            places = pooled(node, each, self.join_entries)
             if places is None:
                 mixing |= mask
             else:

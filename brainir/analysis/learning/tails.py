@@ -11,6 +11,7 @@ import numpy as np
 from ...ir.program import Program, Value
 from ..dependence.element_maps import flow_from, input_maps
 from ..dependence.index_maps import IndexMap
+from ..dependence.joining import JoiningFlow
 from ..dependence.lattice import Source
 from ..facts import Facts
 from ..groups import HiddenGroup, Partition
@@ -135,7 +136,7 @@ def _tail(scan: WeightScan, number: int, term: Term, group: HiddenGroup, stop: s
     reached = [place for place in reached if members[place].kind.is_inexact]
     if not reached:
         return "flat"
-    pairs = _pairs(found, members, reached, y.aval.size) or _together(whole, members, reached, y.aval.size)
+    pairs = _pairs(found, members, reached, y.aval.size) or _joined(whole, members, reached, y)
     if pairs is None:
         return "mixing"
     pairing, places = pairs
@@ -191,20 +192,26 @@ def _pairs(
     return None
 
 
-def _together(
-    whole: Program, members: Sequence[HiddenLeaf], reached: Sequence[int], size: int
+def _joined(
+    whole: Program, members: Sequence[HiddenLeaf], reached: Sequence[int], y: Value
 ) -> tuple[Pairing, tuple[int, ...]] | None:
-    """Pair with positions the elements of a result that lie as the members of a grouped state do.
+    """Pair elements of a result with positions where several are combined on the way; None if some reach several.
 
-    Whatever becomes of those of one position, such as their sum, sees no other position.
+    Examples are pools, and sums over what lies at one position, such as the members of a grouped state.
     """
-    positions = members[0].source
-    count, rest = divmod(size, positions.size or 1)
-    if rest or count < 2:
-        return None
-    found = input_maps(whole.entry_function, flow_from(whole, Source(positions.shape, count)))
-    pairs = _pairs(found, members, reached, positions.size)
-    if pairs is None or pairs[0] == "by_position":
-        return None
-    places = pairs[1] or range(positions.size)
-    return "by_result", tuple(place for place in places for _ in range(count))
+    flow = JoiningFlow(whole, y.shape)
+    found = input_maps(whole.entry_function, flow)
+    classes = flow.classes()
+    positions = np.full(classes.size, -1)
+    for place in reached:
+        maps = found[place]
+        if maps is None:
+            return None
+        for each in maps:
+            flat = each.reshape(-1)
+            at, joined = np.arange(flat.size)[flat >= 0] // members[place].state.num_state, classes[flat[flat >= 0]]
+            before = positions[joined]
+            positions[joined] = at
+            if ((before >= 0) & (before != at)).any() or (positions[joined] != at).any():
+                return None
+    return "by_result", tuple(positions[classes].tolist())
