@@ -14,10 +14,11 @@ from typing import Any
 
 import brainir
 from brainir.analysis.passes import PASSES
-from brainir.ir.interface import Argument, Interface, LeafTree, SequenceTree, Unit
+from brainir.ir.interface import Argument, Interface, Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import Binary, Call, Reshape, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import LeafTree, SequenceTree
 
 SIZES = (1_000, 10_000, 100_000)
 KIND = "f32[8]"

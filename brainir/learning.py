@@ -22,9 +22,9 @@ from .backend.learning.host import PlanFunctions
 from .backend.learning.rules import OnlineRule
 from .frontend.function import lower
 from .ir.errors import BrainIRError, EmissionError
-from .ir.interface import leaf_count
 from .ir.printer import format_path
 from .ir.program import Program, require_program
+from .ir.trees import leaf_count
 
 __all__ = ["Learner", "compile_learner"]
 

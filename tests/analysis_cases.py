@@ -11,8 +11,9 @@ import brainir
 from brainir.analysis import inline_calls
 from brainir.analysis.slicing import extract
 from brainir.analysis.weights.scan import WeightScan
-from brainir.ir.interface import DictTree, LeafTree, State
+from brainir.ir.interface import State
 from brainir.ir.program import Program
+from brainir.ir.trees import DictTree, LeafTree
 
 N_IN = 3
 N = 4

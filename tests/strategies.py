@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from brainir.ir.constant import Constant
-from brainir.ir.interface import Argument, Interface, LeafTree, NoneTree, SequenceTree, State, Unit
+from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.model import Model
 from brainir.ir.node import Node
 from brainir.ir.ops import (
@@ -36,6 +36,7 @@ from brainir.ir.ops import (
     UnaryAccuracy,
 )
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import LeafTree, NoneTree, SequenceTree
 from brainir.ir.types import DTYPES, TensorType
 
 # Hypothesis warns of models of which it could make one value only, because their fields have defaults.

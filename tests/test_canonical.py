@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from brainir.ir.canonical import canonicalize, fingerprint, structural_key
 from brainir.ir.constant import Constant
 from brainir.ir.files import load, save
-from brainir.ir.interface import Argument, Interface, LeafTree, SequenceTree, State, Unit
+from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.node import Node, Traits
 from brainir.ir.ops import SCHEMAS, Binary, Call, Iota, Reduce, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
 from brainir.ir.serialization import dumps
 from brainir.ir.sharing import share_equal_functions
+from brainir.ir.trees import LeafTree, SequenceTree
 from brainir.ir.verifier import verify
 
 from .strategies import (

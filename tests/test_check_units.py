@@ -13,8 +13,9 @@ from jax import lax
 import brainir
 from brainir.analysis.units.dimensions import Dimension
 from brainir.ir.errors import AnalysisError
-from brainir.ir.interface import DictTree, LeafTree, SequenceTree, Tree, Unit
+from brainir.ir.interface import Unit
 from brainir.ir.program import Program
+from brainir.ir.trees import DictTree, LeafTree, SequenceTree, Tree
 
 MV = Unit(text="mV", dimension=(2.0, 1.0, -3.0, -1.0, 0.0, 0.0, 0.0), scale=-3.0)
 V = Unit(text="V", dimension=MV.dimension)

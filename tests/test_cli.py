@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 import brainir
 from brainir.cli.app import app
-from brainir.ir.interface import LeafTree, Unit
+from brainir.ir.interface import Unit
+from brainir.ir.trees import LeafTree
 
 ROOT = Path(__file__).parents[1]
 MODEL = """

@@ -12,7 +12,7 @@ import pytest
 from jax.experimental import sparse
 
 import brainir
-from brainir.ir.interface import Aux, ClassName, CustomTree, DataclassTree, LeafTree, StaticDict, Tree
+from brainir.ir.trees import Aux, ClassName, CustomTree, DataclassTree, LeafTree, StaticDict, Tree
 from tests.compare import assert_same_bits
 
 X = jnp.linspace(-1.0, 1.5, 4)

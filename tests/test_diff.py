@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 import brainir
 from brainir.analysis import ProgramDiff
-from brainir.ir.interface import Argument, CustomTree, DataclassTree, Interface, LeafTree, SequenceTree, State, Unit
+from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.node import Node, Traits
 from brainir.ir.ops import Binary, Iota, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import CustomTree, DataclassTree, LeafTree, SequenceTree
 
 from .edits import delete, insert, random_edit, with_function
 from .strategies import chain, constant, disguise, f32, program_of, programs

@@ -15,23 +15,20 @@ from hypothesis import strategies as st
 
 from brainir.ir.canonical import fingerprint
 from brainir.ir.constant import Constant
-from brainir.ir.interface import (
-    Argument,
+from brainir.ir.interface import Argument, Interface, State, Unit
+from brainir.ir.program import Function, Program
+from brainir.ir.trees import (
     Aux,
     ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
-    Interface,
     LeafTree,
     NamedTupleTree,
     NoneTree,
     SequenceTree,
-    State,
     StaticDict,
-    Unit,
 )
-from brainir.ir.program import Function, Program
 
 from .strategies import program_of, programs
 from .variants import Variant, copied, variants

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
-from brainir.ir.interface import LeafTree, SequenceTree, State
+from brainir.ir.interface import State
 from brainir.ir.program import Program, Value
+from brainir.ir.trees import LeafTree, SequenceTree
 from tests.analysis_cases import N_IN, N, array, step, with_parameter_states
 
 P = {"lin": {"bias": array(N), "weight": array(N_IN, N)}}

@@ -10,9 +10,10 @@ import pytest
 
 import brainir
 from brainir.backend.prelude import prelude
-from brainir.ir.interface import Argument, Interface, LeafTree
+from brainir.ir.interface import Argument, Interface
 from brainir.ir.ops import Polynomial
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import LeafTree
 from tests.compare import assert_same_bits
 
 X = jnp.array([0.3, -1.2, 2.0])

@@ -18,11 +18,12 @@ from brainir.ir.constant import Constant
 from brainir.ir.encoding import dump_node
 from brainir.ir.errors import BrainIRError, FormatError, VerificationError
 from brainir.ir.files import load, save
-from brainir.ir.interface import DataclassTree, Interface, LeafTree, SequenceTree, Unit
+from brainir.ir.interface import Interface, Unit
 from brainir.ir.node import Node
 from brainir.ir.ops import SCHEMAS, AnyNode
 from brainir.ir.program import SCHEMA_VERSION, Function, Program
 from brainir.ir.serialization import Limits, dumps, loads
+from brainir.ir.trees import DataclassTree, LeafTree, SequenceTree
 
 from .strategies import attribute_values, chain, constant, f32, program_of, programs, spike, weights
 

@@ -24,19 +24,10 @@ import brainir
 from brainir.backend.evaluate import Evaluator
 from brainir.ir.constant import Constant
 from brainir.ir.errors import BrainIRError, EmissionError, VerificationError
-from brainir.ir.interface import (
-    Argument,
-    DataclassTree,
-    DictTree,
-    Interface,
-    LeafTree,
-    NamedTupleTree,
-    SequenceTree,
-    State,
-    Unit,
-)
+from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.ops import Binary, Call, Compare, CustomJvp, DotGeneral, Scan, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import DataclassTree, DictTree, LeafTree, NamedTupleTree, SequenceTree
 from brainir.ir.types import TensorType
 from tests import alone
 from tests.compare import assert_same_function

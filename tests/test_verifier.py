@@ -10,21 +10,10 @@ import brainir
 from brainir.ir import ops
 from brainir.ir.constant import Constant
 from brainir.ir.errors import VerificationError
-from brainir.ir.interface import (
-    Argument,
-    CustomTree,
-    DataclassTree,
-    DictTree,
-    Interface,
-    LeafTree,
-    NamedTupleTree,
-    NoneTree,
-    SequenceTree,
-    State,
-    Unit,
-)
+from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.node import Node
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import CustomTree, DataclassTree, DictTree, LeafTree, NamedTupleTree, NoneTree, SequenceTree
 from brainir.ir.types import TensorType
 from brainir.ir.verifier import ensure_verified, verify
 

@@ -9,19 +9,11 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
 from brainir.ir.constant import Constant
-from brainir.ir.interface import (
-    CustomTree,
-    DataclassTree,
-    DictTree,
-    Interface,
-    LeafTree,
-    NamedTupleTree,
-    NoneTree,
-    SequenceTree,
-)
+from brainir.ir.interface import Interface
 from brainir.ir.model import Model
 from brainir.ir.node import Node
 from brainir.ir.program import Function, Program
+from brainir.ir.trees import CustomTree, DataclassTree, DictTree, LeafTree, NamedTupleTree, NoneTree, SequenceTree
 from brainir.ir.types import DTYPES
 
 Variant = tuple[str, Any]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ..ir.interface import Argument, Interface, LeafTree, SequenceTree
+from ..ir.interface import Argument, Interface
 from ..ir.node import Node
 from ..ir.program import Function, Program, Value
+from ..ir.trees import LeafTree, SequenceTree
 from ..ir.types import is_literal
 from .constants import fixed_values
 from .dataflow.sites import Signature, keep_signatures, signatures_of

@@ -6,11 +6,12 @@ import functools
 from dataclasses import dataclass
 
 from ..ir.errors import AnalysisError
-from ..ir.interface import State, leaf_paths
+from ..ir.interface import State
 from ..ir.kept import kept
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program, Value
+from ..ir.trees import leaf_paths
 from ..ir.types import TensorType
 from .dependence.index_maps import IndexMap
 from .dependence.lattice import Source

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..ir.errors import EmissionError
-from ..ir.interface import (
+from ..ir.interface import Interface, Unit
+from ..ir.model import PathKey, StatePath
+from ..ir.program import Program
+from ..ir.trees import (
     CustomTree,
     DataclassTree,
     DictTree,
-    Interface,
     LeafTree,
     NamedTupleTree,
     NoneTree,
     SequenceTree,
     Tree,
-    Unit,
     leaf_paths,
 )
-from ..ir.model import PathKey, StatePath
-from ..ir.program import Program
 from ..ir.types import TensorType
 from .constants import ModuleConstants
 from .entry_docstring import written_type

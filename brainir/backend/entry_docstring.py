@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..ir.interface import Argument, LeafTree, State, leaf_paths
+from ..ir.interface import Argument, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from ..ir.trees import LeafTree, leaf_paths
 from ..ir.types import TensorType
 from .layout import docstring
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..ir.errors import EmissionError
-from ..ir.interface import ClassName, DataclassTree, NamedTupleTree, Static, StaticDict
+from ..ir.trees import ClassName, DataclassTree, NamedTupleTree, Static, StaticDict
 from .layout import Doc, call, display, pair, statement
 from .scope import ModuleScope
 

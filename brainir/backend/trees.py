@@ -17,7 +17,8 @@ from typing import Any
 import jax
 
 from ..ir.errors import EmissionError
-from ..ir.interface import (
+from ..ir.interface import Unit
+from ..ir.trees import (
     ClassName,
     CustomTree,
     DataclassTree,
@@ -29,7 +30,6 @@ from ..ir.interface import (
     Static,
     StaticDict,
     Tree,
-    Unit,
 )
 
 __all__ = ["Origins", "TreeBuilder"]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.errors import FormatError
-from ..ir.interface import LeafTree
 from ..ir.printer import format_path
 from ..ir.program import Program
+from ..ir.trees import LeafTree
 from ..ir.types import TensorType
 from .output import spare_programs
 

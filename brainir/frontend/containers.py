@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from ..ir.interface import Aux, ClassName, Scalar, Static, StaticDict
 from ..ir.model import PathKey
+from ..ir.trees import Aux, ClassName, Scalar, Static, StaticDict
 
 __all__ = ["NotDataError", "class_name", "scalar_fields", "stored_aux", "stored_fields"]
 

@@ -13,10 +13,11 @@ import numpy as np
 from jax import numpy as jnp
 
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, State, leaf_paths
+from ..ir.interface import Argument, Interface, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from ..ir.trees import leaf_paths
 from ..ir.verifier import ensure_verified
 from . import jax_compat
 from .jax_compat import OpenJaxpr

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ..ir.errors import LoweringError
-from ..ir.interface import LeafTree, NoneTree, SequenceTree, Tree, leaves
+from ..ir.trees import LeafTree, NoneTree, SequenceTree, Tree, leaves
 from . import jax_compat
 from .keys.function_keys import FunctionKeys
 from .keys.lowering_keys import LoweringKeys

@@ -10,9 +10,10 @@ import jax
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, LeafTree, Role, State, Tree, leaf_paths
+from ..ir.interface import Argument, Interface, Role, State
 from ..ir.printer import format_tree
 from ..ir.program import Program
+from ..ir.trees import LeafTree, Tree, leaf_paths
 from ..jax_switches import established_primitives
 from .entry import (
     bind_arguments,

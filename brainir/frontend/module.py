@@ -11,10 +11,11 @@ import jax
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, Role, State, leaf_paths
+from ..ir.interface import Argument, Interface, Role, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
+from ..ir.trees import leaf_paths
 from ..jax_switches import established_primitives
 from .attributes import array_attributes, refuse_written
 from .entry import bind_arguments, build_program, check_state_types, strong

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from ..ir.errors import StateError
-from ..ir.interface import State, leaf_paths
+from ..ir.interface import State
 from ..ir.model import PathKey, StatePath
 from ..ir.printer import format_path, format_tree
 from ..ir.program import Program, Value, require_program
+from ..ir.trees import leaf_paths
 from .jax_compat import tensor_type
 from .trees import TreeReader
 

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 
 from ..ir.errors import LoweringError
-from ..ir.interface import (
+from ..ir.interface import Unit
+from ..ir.model import PathKey
+from ..ir.trees import (
     DEEPEST_TREE,
     Aux,
     CustomTree,
@@ -24,10 +26,8 @@ from ..ir.interface import (
     SequenceTree,
     Static,
     Tree,
-    Unit,
     with_units,
 )
-from ..ir.model import PathKey
 from .containers import NotDataError, class_name, scalar_fields, stored_aux, stored_fields
 
 __all__ = ["ResultReader", "TreeReader"]

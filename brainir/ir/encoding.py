@@ -13,10 +13,11 @@ from typing import Any
 
 from .constant import Constant
 from .errors import FormatError
-from .interface import DEEPEST_TREE, Interface, tree_depth
+from .interface import Interface
 from .model import Model
 from .node import Node
 from .program import Function
+from .trees import DEEPEST_TREE, tree_depth
 
 __all__ = [
     "array_text",

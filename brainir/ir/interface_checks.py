@@ -9,25 +9,24 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .errors import VerificationError
-from .interface import (
+from .interface import Interface, State
+from .model import PathKey, StatePath
+from .printer import format_path
+from .program import Function
+from .trees import (
     DEEPEST_TREE,
     Aux,
     ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
-    Interface,
     LeafTree,
     NamedTupleTree,
-    State,
     Static,
     StaticDict,
     Tree,
     customs,
 )
-from .model import PathKey, StatePath
-from .printer import format_path
-from .program import Function
 from .violation import violation
 
 __all__ = ["check_interface", "is_name"]

@@ -8,26 +8,25 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from .constant import Constant
-from .interface import (
+from .interface import Interface, State
+from .model import Model, StatePath
+from .node import Node
+from .ops import MeshShape, Sharding, SpreadSpec
+from .program import Function, Program, Value
+from .trees import (
     ClassName,
     CustomTree,
     DataclassTree,
     DictTree,
-    Interface,
     LeafTree,
     NamedTupleTree,
     NoneTree,
     SequenceTree,
-    State,
     Static,
     StaticDict,
     Tree,
     leaf_paths,
 )
-from .model import Model, StatePath
-from .node import Node
-from .ops import MeshShape, Sharding, SpreadSpec
-from .program import Function, Program, Value
 from .wording import counted
 
 __all__ = [

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 
 from .constant import Constant
 from .errors import BrainIRError, VerificationError
-from .interface import Interface, State, leaf_count
+from .interface import Interface, State
 from .model import Model
 from .node import Node
 from .ops import AnyNode
+from .trees import leaf_count
 from .types import TensorType, is_literal, literal_type
 from .wording import counted
 

@@ -18,10 +18,10 @@ from pydantic_core import to_json
 from .collector import collector_paused
 from .encoding import array_text, dump_function, dump_interface, encode, object_text
 from .errors import FormatError
-from .interface import DEEPEST_TREE, tree_depth
 from .large_constants import strip_constants
 from .malformed import invalid_program, not_json
 from .program import SCHEMA_VERSION, Program, require_program
+from .trees import DEEPEST_TREE, tree_depth
 from .verifier import verify
 
 __all__ = [

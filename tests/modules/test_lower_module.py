@@ -13,7 +13,7 @@ import pytest
 
 import brainir
 from brainir.ir.errors import StateError
-from brainir.ir.interface import DictTree, LeafTree
+from brainir.ir.trees import DictTree, LeafTree
 from tests.compare import assert_same_bits
 from tests.models import MODELS
 

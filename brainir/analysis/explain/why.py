@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 
 from ...ir.errors import AnalysisError
-from ...ir.interface import State, leaf_paths
+from ...ir.interface import State
 from ...ir.model import StatePath
 from ...ir.printer import format_path
 from ...ir.program import Program, require_program
+from ...ir.trees import leaf_paths
 from ..diagnostics import diagnostic
 from ..relation_diagnostics import diagnostics_of
 from ..weights.operations import WeightOperations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...ir.interface import Argument, Interface, LeafTree, SequenceTree, State
+from ...ir.interface import Argument, Interface, State
 from ...ir.kept import kept
 from ...ir.model import StatePath
 from ...ir.ops import Call, Scan
 from ...ir.printer import format_node, format_path
 from ...ir.program import Function, Program
 from ...ir.sharing import reachable_functions
+from ...ir.trees import LeafTree, SequenceTree
 from ..bit_sets import union
 from ..dataflow.reachability import nodes_behind, reached
 from ..facts import Facts

@@ -10,9 +10,10 @@ import jax
 from jax import numpy as jnp
 
 from ...ir.errors import EmissionError
-from ...ir.interface import State, leaf_count
+from ...ir.interface import State
 from ...ir.printer import format_path
 from ...ir.program import Program
+from ...ir.trees import leaf_count
 from ...ir.types import TensorType
 from ..callable import checked_leaf
 from ..trees import Origins, TreeBuilder

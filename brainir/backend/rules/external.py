@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...ir.errors import EmissionError
-from ...ir.interface import DictTree, LeafTree, NoneTree, SequenceTree, Tree
+from ...ir.trees import DictTree, LeafTree, NoneTree, SequenceTree, Tree
 from ...ir.types import TensorType
 from ..expressions import Apply, DictOf, Expression, ExternalOf, ListOf, Literal, Name, PrimitiveOf, Tuple
 from .registry import Types, as_keywords, as_operands, dtype, rule

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..canonical import canonical_interface
-from ..interface import BASE_UNITS, LeafTree, State, Tree, Unit, leaf_count, leaf_paths
+from ..interface import BASE_UNITS, State, Unit
 from ..model import StatePath
 from ..printer import format_path, format_tree
+from ..trees import LeafTree, Tree, leaf_count, leaf_paths
 from .interface_matching import owners_of
 from .program_matching import ProgramMatching
 from .record import Change, ChangeKind

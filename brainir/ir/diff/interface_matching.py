@@ -7,8 +7,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..interface import Argument, Interface, State, Tree, leaf_count, leaf_paths
+from ..interface import Argument, Interface, State
 from ..program import Program
+from ..trees import Tree, leaf_count, leaf_paths
 from .node_matching import Pairs
 
 __all__ = ["InterfaceMatching", "Owner", "match_in_order", "match_interfaces", "owners_of"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..interface import Tree
 from ..node import Node, Traits
+from ..trees import Tree
 from .traits import Scalar
 
 _Row = Scalar | tuple[Scalar, ...]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import ops
 from ..errors import FormatError
-from ..interface import leaf_count
+from ..trees import leaf_count
 from ..types import TensorType
 from ..wording import counted
 from .registry import Callees, TypeRuleError, Types, rule
