@@ -17,7 +17,7 @@ from brainir.analysis.dataflow.sites import signatures_of
 from brainir.analysis.passes import PASSES, CondToSelect, InlineCalls, Pass, UnrollScans, apply_passes
 from brainir.ir.errors import AnalysisError, PassError
 from brainir.ir.node import Traits
-from brainir.ir.ops import Call, Cond, Scan, Unary, UnaryAccuracy, While
+from brainir.ir.ops import Binary, Call, Cond, Scan, Unary, UnaryAccuracy, While
 from brainir.ir.program import Program
 from tests.compare import assert_same_bits
 from tests.programs import PROGRAMS
@@ -237,6 +237,37 @@ def test_cond_to_select_names_what_can_make_gradients_nan() -> None:
     assert jnp.isfinite(jax.grad(brainir.to_callable(program))(0.0))
     assert jnp.isnan(gradient(0.0)), "the caveat is real"
     assert "BIR401" in dict(brainir.run_passes(program, ["cond_to_select"]).metadata)["pass 1 cond_to_select"]
+
+
+WITHOUT_DERIVATIVE = {
+    "clz", "conj", "imag", "is_finite", "population_count", "real",
+    "add_any", "and", "complex", "igamma_grad_a", "mulhi", "nextafter", "or", "polygamma", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical", "xor", "zeta",
+}  # fmt: skip
+"""Of real numbers in all operands, or as a function of ``jax.lax``."""
+
+POINTS = jnp.array([-200.0, -1.0, -0.5, 0.0, 0.5, 1.0, jnp.pi / 2, 200.0])
+
+
+@pytest.mark.parametrize(
+    ("op", "arity"),
+    [
+        (op, arity)
+        for arity, schemas in ((1, (Unary, UnaryAccuracy)), (2, (Binary,)))
+        for op in sorted({*(op for schema in schemas for op in schema.ops())} - WITHOUT_DERIVATIVE)
+        if hasattr(jax.lax, op)
+    ],
+)
+def test_cond_to_select_knows_every_operation_whose_derivative_is_infinite_somewhere(op: str, arity: int) -> None:
+    function = getattr(jax.lax, op)
+    program = brainir.lower(lambda x: jax.lax.cond(x > 0, lambda x: function(*[x] * arity), lambda x: x, x), 1.0)
+    grid = [axis.ravel() for axis in jnp.meshgrid(*[POINTS] * arity)]
+    gradients = jax.vmap(jax.grad(function, tuple(range(arity))))(*grid)
+    is_infinite = not all(bool(jnp.isfinite(each).all()) for each in gradients)
+    named = {caveat.name for caveat in CondToSelect().run(program).caveats}
+    assert not is_infinite or "nan_gradient" in named, (
+        f"name {op} in _STEEP of brainir/analysis/passes/cond_to_select.py"
+    )
 
 
 def test_a_branch_with_a_while_loop_is_left_alone() -> None:
