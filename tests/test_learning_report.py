@@ -1,5 +1,6 @@
 """What a learner says that it does not learn, or not wholly, and what such parameters get."""
 
+import functools
 from typing import Any
 
 import jax
@@ -333,3 +334,19 @@ def test_a_pool_is_followed_where_its_windows_do_not_overlap(
 
     found = learner.run(params, learner.init(hidden), xs, targets)[2]["w"]
     assert np.allclose(found, jax.grad(total)(params)["w"], rtol=1e-5, atol=1e-5) == is_traced
+
+
+def test_with_a_stop_gradient_around_what_mixes_the_rest_has_a_trace() -> None:
+    def normalized(params: Any, hidden: Any, x: Any, hold: Any = jax.lax.stop_gradient) -> Any:
+        y = x @ params["w"]
+        v = 0.9 * hidden["v"] + (y - hold(y.mean())) / hold(jnp.std(y) + 1e-3)
+        return {"v": v}, v
+
+    def reasons(step: Any) -> list[str]:
+        program = brainir.lower_step(step, {"w": array(3, 4)}, {"v": array(4)}, array(3))
+        report = brainir.compile_learner(program, loss=loss).report()
+        return [each.reason for each in report.excluded]
+
+    assert reasons(normalized) == []
+    (mixed,) = reasons(functools.partial(normalized, hold=lambda value: value))
+    assert mixed.endswith("with a stop_gradient around what mixes, such as a mean, the rest has a trace")

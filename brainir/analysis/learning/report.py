@@ -32,7 +32,10 @@ _REASONS = {
 }
 
 _UNTRACED: dict[Untraced, str] = {
-    "mixing": " through an operation that mixes positions, which no trace follows",
+    "mixing": (
+        " through an operation that mixes positions, which no trace follows; with a stop_gradient around what mixes, "
+        "such as a mean, the rest has a trace"
+    ),
     "flat": " only in integers or booleans, which have no derivative",
     "unseen": ", from where only paths that no trace carries lead to a loss, if any do",
 }
