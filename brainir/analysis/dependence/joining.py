@@ -1,12 +1,13 @@
-"""Which elements of a value end up together, because an operation combines them, and where those go."""
+"""Where the elements of a value go, those included that an operation combines on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ...ir.program import Program
+from ..pooling import common
 from ..rearrange import Array
 from .flow import DependenceFlow
 from .index_maps import IndexMap
@@ -16,9 +17,9 @@ __all__ = ["JoiningFlow"]
 
 
 class JoiningFlow(DependenceFlow):
-    """Follows the elements of one value; those that a sum or an extreme combines count as one from there on.
+    """Follows the elements of one value; what a sum or an extreme makes of several has a number of its own.
 
-    An index map names one of them, and :meth:`classes` says which others it stands for.
+    Index maps hold these numbers, which come after those of the elements; :meth:`places` takes them apart again.
 
     Parameters
     ----------
@@ -28,29 +29,48 @@ class JoiningFlow(DependenceFlow):
 
     def __init__(self, program: Program, shape: tuple[int, ...]) -> None:
         super().__init__(program, [Source(shape)], through_stop_gradient=False)
-        self._pairs: list[IndexMap] = []
+        self._count = self.sources[0].size
+        self._parts: list[tuple[IndexMap, IndexMap]] = []
+        self._known: dict[tuple[object, ...], IndexMap] = {}
 
     def join_entries(self, array: Array, axes: Sequence[int]) -> Array | None:
-        """Return one of the entries along some axes, and note that it stands for all of them."""
-        if not axes:
-            return array
-        if not array.size:
-            return None
-        highest: Array = array.max(axis=tuple(axes), keepdims=True)
-        pairs = np.stack([array, np.broadcast_to(highest, array.shape)], axis=-1).reshape(-1, 2)
-        self._pairs.append(np.unique(pairs[(pairs[:, 0] >= 0) & (pairs[:, 0] != pairs[:, 1])], axis=0))
-        return highest
+        """Return one number for what is combined along some axes, and note what it is made of."""
+        shared = common(array, axes)
+        if shared is not None or not array.size:
+            return shared
+        # The sum and the largest of the same elements, say, are made of the same.
+        key = (array.shape, tuple(axes), array.tobytes())
+        if key not in self._known:
+            used = array >= 0
+            made = used.any(axis=tuple(axes), keepdims=True)
+            numbers = np.where(made, np.arange(self._count, self._count + made.size).reshape(made.shape), -1)
+            self._parts.append((np.broadcast_to(numbers, array.shape)[used], array[used]))
+            self._count += made.size
+            self._known[key] = numbers
+        return self._known[key]
 
-    def classes(self) -> IndexMap:
-        """Return, for each element, one and the same of those that it was combined with."""
-        found = np.arange(self.sources[0].size)
-        one, other = np.concatenate([np.empty((0, 2), np.int64), *self._pairs]).T
-        while True:
-            lowest = np.minimum(found[one], found[other])
-            joined = found.copy()
-            np.minimum.at(joined, one, lowest)
-            np.minimum.at(joined, other, lowest)
-            joined = joined[joined]
-            if np.array_equal(joined, found):
-                return found
-            found = joined
+    def places(self, results: Iterable[tuple[IndexMap, IndexMap]]) -> IndexMap | None:
+        """Return the place that each element goes to, -1 for none; None if one goes to several.
+
+        Parameters
+        ----------
+        results : iterable of pairs of ndarray
+            Index maps of results, and the places of their elements.
+        """
+        found = np.full(self._count, -1)
+        for numbers, at in results:
+            used = numbers >= 0
+            if not _put(found, numbers[used], at[used]):
+                return None
+        for whole, parts in reversed(self._parts):
+            at = found[whole]
+            if not _put(found, parts[at >= 0], at[at >= 0]):
+                return None
+        return found[: self.sources[0].size]
+
+
+def _put(found: IndexMap, numbers: IndexMap, at: IndexMap) -> bool:
+    """Note places of numbers; false if one has another place already, or gets two."""
+    before = found[numbers]
+    found[numbers] = at
+    return not (((before >= 0) & (before != at)).any() or (found[numbers] != at).any())

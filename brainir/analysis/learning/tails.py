@@ -201,17 +201,11 @@ def _joined(
     """
     flow = JoiningFlow(whole, y.shape)
     found = input_maps(whole.entry_function, flow)
-    classes = flow.classes()
-    positions = np.full(classes.size, -1)
+    seen: list[tuple[IndexMap, IndexMap]] = []
     for place in reached:
         maps = found[place]
         if maps is None:
             return None
-        for each in maps:
-            flat = each.reshape(-1)
-            at, joined = np.arange(flat.size)[flat >= 0] // members[place].state.num_state, classes[flat[flat >= 0]]
-            before = positions[joined]
-            positions[joined] = at
-            if ((before >= 0) & (before != at)).any() or (positions[joined] != at).any():
-                return None
-    return "by_result", tuple(positions[classes].tolist())
+        seen += [(each.reshape(-1), np.arange(each.size) // members[place].state.num_state) for each in maps]
+    places = flow.places(seen)
+    return None if places is None else ("by_result", tuple(places.tolist()))
