@@ -20,8 +20,8 @@ from .repeating import repeat_weights
 from .report import Learned, Lost, learning_report
 from .roles import roles_of
 from .sharing import with_shared
-from .spaces import trace_bytes
-from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails, takes_data
+from .spaces import has_data_apart, trace_bytes
+from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails
 from .terms import find_terms
 
 __all__ = ["plan_learning"]
@@ -161,7 +161,7 @@ class _Planner:
         found = dict(zip(tail.members, tail.structure, strict=True))
         none: Derivative = "zero"
         direct = tuple(found[member][component] if member in found else none for member, component in plan.slots)
-        factor = self.algorithm == "es_d_rtrl" or term.form == "elementwise" or takes_data(term.form, tail.pairing)
+        factor = self.algorithm == "es_d_rtrl" or has_data_apart(term, tail)
         return TracePlan(
             name=f"{'.'.join(map(str, term.paths[0]))}/{tail.group}/{tail.term}",
             tail=tail,

@@ -12,7 +12,7 @@ from .plan import Algorithm, GroupPlan, TracePlan
 from .tails import Tail
 from .terms import Form, Term
 
-__all__ = ["TraceSpace", "pairs_shape", "rows_picked", "space_of", "trace_bytes", "trace_form"]
+__all__ = ["TraceSpace", "has_data_apart", "pairs_shape", "rows_picked", "space_of", "trace_bytes", "trace_form"]
 
 _STEP_COUNTER = 4
 """Bytes of the number of steps, which ES-D-RTRL keeps with each trace."""
@@ -35,11 +35,12 @@ class TraceSpace(NamedTuple):
 
 def trace_form(term: Term, tail: Tail) -> Form:
     """Return the form in which the trace of a term is kept in one tail: its own, or its whole Jacobian."""
-    if term.operation is None:
-        return "elementwise"
-    if tail.pairing != "by_position":
-        return term.form
-    return "elementwise" if term.form == "elementwise" else "jacobian"
+    return "jacobian" if tail.pairing == "by_position" and term.form != "elementwise" else term.form
+
+
+def has_data_apart(term: Term, tail: Tail) -> bool:
+    """Whether the trace of a term in one tail is an outer product with its data, rather than whole Jacobians."""
+    return trace_form(term, tail) in ("elementwise", "dot", "embedding", "conv", "product")
 
 
 def pairs_shape(tail: Tail, positions: tuple[int, ...]) -> tuple[int, ...]:

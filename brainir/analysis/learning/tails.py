@@ -19,9 +19,9 @@ from ..jacobian import JacobianEntry, input_variations, structure_of
 from ..slicing import extract
 from ..states import HiddenLeaf
 from ..weights.scan import WeightScan
-from .terms import Form, Term
+from .terms import Term
 
-__all__ = ["Derivative", "Pairing", "Tail", "Untraced", "clusters_of", "derivative_of", "find_tails", "takes_data"]
+__all__ = ["Derivative", "Pairing", "Tail", "Untraced", "clusters_of", "derivative_of", "find_tails"]
 
 Pairing = Literal["same", "by_result", "by_position"]
 Derivative = Literal["zero", "uniform", "any"] | float
@@ -63,11 +63,6 @@ class Tail(Facts):
     invars: tuple[Value, ...]
     members: tuple[int, ...]
     structure: tuple[tuple[Derivative, ...], ...]
-
-
-def takes_data(form: Form, pairing: Pairing) -> bool:
-    """Whether the trace of a term is an outer product with its data; otherwise its whole Jacobian is kept."""
-    return form in ("dot", "embedding", "conv", "product") and pairing != "by_position"
 
 
 def derivative_of(entry: JacobianEntry | None) -> Derivative:

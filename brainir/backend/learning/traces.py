@@ -13,7 +13,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ...analysis.learning.plan import GroupPlan, TracePlan
-from ...analysis.learning.tails import takes_data
+from ...analysis.learning.spaces import has_data_apart
 from ...analysis.learning.terms import Term
 from .base import TermTrace, TraceUse
 from .derivatives import Entries, SlotValues
@@ -58,7 +58,7 @@ class EligibilityTrace(TermTrace):
         super().__init__(plan, trace, term, functions)
         self.uses = tuple(TraceUse(plan, each, terms[each.tail.term], functions) for each in (trace, *trace.others))
         self._pairs, self.form = self.uses[0].pairs, self.uses[0].form
-        self.is_outer = term.form == "elementwise" or takes_data(term.form, trace.tail.pairing)
+        self.is_outer = has_data_apart(term, trace.tail)
         self.is_large = self.form.space != plan.group.varshape
         has_complex = self._dtype in (jnp.float32, jnp.float64)
         self.twins = tuple(_twins(plan, trace.slots("full"))) if self.is_large and has_complex else ()
