@@ -260,7 +260,26 @@ def test_types_that_follow_from_others_are_counted_only() -> None:
     found = brainir.diff(brainir.lower(net, jnp.ones(3)), brainir.lower(net, jnp.ones(4)))
     assert [(each.kind, each.follows) for each in found.changes if each.kind == "type"] == [("type", True)] * 3
     assert told(found)[0] == ("argument", "x", "type", "f32[3]", "f32[4]")
-    assert "and 3 types that follow from those of operands" in str(found)
+    assert "and, in 1 other function, 3 types that follow from others" in str(found)
+
+
+def test_nodes_that_moved_to_one_scope_together_are_one_line() -> None:
+    def net(scope: str) -> Any:
+        def fn(x: Any) -> Any:
+            with jax.named_scope(scope):
+                y = jnp.tanh(x)
+                with jax.named_scope("inner"):
+                    y = y * 2
+            return jnp.cos(y)
+
+        return brainir.lower(fn, jnp.ones(3))
+
+    found = brainir.diff(net("layer"), net("block/layer_1"))
+    assert [(each.kind, each.before, each.after) for each in found.changes] == [
+        ("moved", "layer", "block/layer_1"),
+        ("moved", "layer/inner", "block/layer_1/inner"),
+    ]
+    assert "~ 2 nodes moved: layer -> block/layer_1" in str(found)
 
 
 def test_order_of_effects_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,9 +78,7 @@ class WeightChange(Facts):
         parts = [f"gained {format_paths(self.gained)}"] if self.gained else []
         parts += [f"lost {format_paths(self.lost)}"] if self.lost else []
         if self.learned_before != self.learned_after:
-            parts.append(
-                "is now related to hidden states" if self.learned_after else "reaches no hidden state any more"
-            )
+            parts.append(f"is {'now' if self.learned_after else 'no longer'} related to hidden states")
         return f"weight {format_path(self.path)}: {'; '.join(parts)}"
 
 

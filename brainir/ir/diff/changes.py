@@ -131,7 +131,8 @@ class _FunctionChanges:
                 yield self._change("order", names, "place among the inputs", str(before), str(after))
             last = max(last, after)
             if old.types[before] != new.types[after]:
-                yield self._change("argument", names, "type", old.types[before], new.types[after])
+                change = self._change("argument", names, "type", old.types[before], new.types[after])
+                yield change.replace(follows=True)
 
     def _constants(self) -> Iterator[Change]:
         pair = self.pair
@@ -226,8 +227,9 @@ class _FunctionChanges:
             yield self._node_change("operation", old, new, "operation", old.op, new.op)
         if old.scope != new.scope:
             yield self._node_change("moved", old, new, "scope", old.scope or "(none)", new.scope or "(none)")
-        yield from self._attributes(old, new)
-        retyped = self._operands_retyped(old, new)
+        attributes = list(self._attributes(old, new))
+        yield from attributes
+        retyped = bool(attributes) or self._operands_retyped(old, new)
         for rank, (before, after) in enumerate(zip_longest(old.types, new.types)):
             if before != after:
                 change = self._node_change("type", old, new, f"result {rank}", before or "none", after or "none")

@@ -43,7 +43,8 @@ class Change(Model):
     source : str
         The model's line.
     follows : bool
-        Whether the type differs because that of an operand does.
+        Whether a type differs because that of an operand or an attribute of the node does, or, of an argument of a
+        function that nodes refer to, because that of their operand does.
     max_abs_difference : float or None
         For constants of one shape whose data is there and whose difference is finite.
     """

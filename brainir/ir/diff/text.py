@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from ..wording import counted
 from .record import Change
 
 __all__ = ["format_changes", "summarize"]
@@ -38,22 +39,60 @@ def summarize(changes: Iterable[Change]) -> str:
 
 
 def format_changes(changes: Sequence[Change], shown: int = _SHOWN) -> str:
-    """Write changes by function, at most `shown` of them; types that follow from others are counted only."""
+    """Write changes by function, at most `shown` of them.
+
+    Types that follow from others are counted only, and so are nodes that moved to one scope together.
+    """
     lines: list[str] = []
     blocks: dict[str, list[Change]] = {}
     for change in changes:
         blocks.setdefault(_title(change), []).append(change)
     room = shown
+    elsewhere: Counter[str] = Counter()
     for title, inside in blocks.items():
-        lines.append(title)
         told = [change for change in inside if not change.follows]
+        follow = len(inside) - len(told)
+        if not told:
+            elsewhere[title] = follow
+            continue
+        lines.append(title)
+        told, moves = _moved_together(told)
+        lines += moves
         lines += _block(told[:room])
         if len(told) > room:
-            lines.append(f"  and {len(told) - room} more changes")
+            lines.append(f"  and {counted(len(told) - room, 'more change')}")
         room = max(0, room - len(told))
-        if follow := len(inside) - len(told):
-            lines.append(f"  and {follow} types that follow from those of operands")
+        if follow:
+            lines.append(f"  and {_following(follow)}")
+    if elsewhere:
+        lines.append(f"and, in {counted(len(elsewhere), 'other function')}, {_following(elsewhere.total())}")
     return "\n".join(lines)
+
+
+def _following(count: int) -> str:
+    return f"{counted(count, 'type')} that {'follows' if count == 1 else 'follow'} from others"
+
+
+def _moved_together(changes: list[Change]) -> tuple[list[Change], list[str]]:
+    """Take out the nodes that moved from one scope to another with others, and return a line for all of them."""
+    together: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        if not change.counts:
+            together.setdefault(_scopes(change), []).append(change)
+    groups = {scopes: moved for scopes, moved in together.items() if len(moved) > 1}
+    lines = [
+        f"  ~ {len(moved)} nodes moved: {before or '(none)'} -> {after or '(none)'}"
+        for (before, after), moved in groups.items()
+    ]
+    return [change for change in changes if change.counts or _scopes(change) not in groups], lines
+
+
+def _scopes(change: Change) -> tuple[str, str]:
+    """Return the old and the new scope of a node that moved, without the inner scopes that it kept."""
+    before, after = (text.split("/") if text != "(none)" else [] for text in (change.before, change.after))
+    while before and after and before[-1] == after[-1]:
+        del before[-1], after[-1]
+    return "/".join(before), "/".join(after)
 
 
 def _title(change: Change) -> str:
