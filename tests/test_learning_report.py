@@ -312,6 +312,17 @@ def held_normalization(y: Any) -> Any:
     return ((y - hold(y.mean())) / hold(jnp.std(y))).reshape(3, 2).max(axis=1)
 
 
+@jax.custom_jvp
+def largest(y: Any) -> Any:
+    return y.reshape(3, 2).max(axis=1)
+
+
+@largest.defjvp
+def _largest_jvp(primals: Any, tangents: Any) -> Any:
+    (y,), (dy,) = primals, tangents
+    return largest(y), jnp.sum(jax.nn.softmax(y.reshape(3, 2)) * dy.reshape(3, 2), axis=1)
+
+
 COMBINED: dict[str, tuple[Any, bool]] = {
     "windows side by side": (window(2, 2, "VALID"), True),
     "the last window is half empty": (window(4, 4, "SAME"), True),
@@ -325,6 +336,7 @@ COMBINED: dict[str, tuple[Any, bool]] = {
     ),
     "twice": (lambda y: y.reshape(3, 2).max(1) * y.reshape(3, 2).min(1) + jnp.tanh(y[::2]), True),
     "and once more elsewhere": (lambda y: y.reshape(3, 2).max(1) + y[:3], False),
+    "by a function with a rule": (largest, True),
     "by a product": (lambda y: y.reshape(3, 2) @ jnp.array([0.3, 0.7]), True),
     "after a normalization that is held": (held_normalization, True),
 }

@@ -417,13 +417,13 @@ def test_rules_that_jit_functions_of_other_names_are_other_rules() -> None:
 
 def test_rule_is_traced_again_under_another_setting_of_softmax() -> None:
     fn = _with_rule(lambda t: jax.nn.softmax(t) * t)
-    programs = []
+    programs, before = [], jax.config.jax_softmax_custom_jvp
     for custom in (True, False):
         jax.config.update("jax_softmax_custom_jvp", custom)
         try:
             programs.append(brainir.dumps(brainir.lower(fn, X)))
         finally:
-            jax.config.update("jax_softmax_custom_jvp", True)
+            jax.config.update("jax_softmax_custom_jvp", before)
     assert "softmax_jvp" in programs[0]
     assert "softmax_jvp" not in programs[1]
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...ir.program import Program
+from ..dataflow.sites import Site
 from ..pooling import common
 from ..rearrange import Array
 from .flow import DependenceFlow
 from .index_maps import IndexMap
-from .lattice import Source
+from .lattice import Dependence, Source
 
 __all__ = ["JoiningFlow"]
 
@@ -48,6 +49,14 @@ class JoiningFlow(DependenceFlow):
             self._count += made.size
             self._known[key] = numbers
         return self._known[key]
+
+    def custom_rule(self, site: Site, facts: list[Dependence]) -> Sequence[Dependence]:
+        """See :meth:`ForwardAnalysis.custom_rule`; what a function with a rule combines is followed, too."""
+        self._depth -= 1
+        try:
+            return super().custom_rule(site, facts)
+        finally:
+            self._depth += 1
 
     def places(self, results: Iterable[tuple[IndexMap, IndexMap]]) -> IndexMap | None:
         """Return the place that each element goes to, -1 for none; None if one goes to several.
