@@ -244,7 +244,7 @@ def pooled_convolution(p: Any, h: Any, x: Any, at: Hooks) -> Any:
     largest = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, window, window, "VALID")
     batch, height, width, features = largest.shape
     mean = jnp.tanh(y).reshape(batch, height, 2, width, 2, features).mean((2, 4))
-    v = 0.9 * h["v"] + largest * jnp.tanh(h["v"]) + mean
+    v = 0.9 * h["v"] + 0.1 * largest * jnp.cos(h["v"]) + mean
     return {"v": v}, jnp.tanh(v)
 
 

@@ -20,7 +20,7 @@ import brainir
 from brainir.analysis import ProgramDiff
 from brainir.ir.interface import Argument, Interface, State, Unit
 from brainir.ir.node import Node, Traits
-from brainir.ir.ops import Binary, Iota, Unary, UnaryAccuracy
+from brainir.ir.ops import Binary, Call, CustomJvp, Iota, Unary, UnaryAccuracy
 from brainir.ir.program import Function, Program
 from brainir.ir.trees import CustomTree, DataclassTree, LeafTree, SequenceTree
 
@@ -101,6 +101,39 @@ def test_relabel_undoes_a_renaming_of_everything(written: Program, seed: int) ->
     assert not brainir.diff(written, other)
     assert (other.entry, other.entry_function.inputs) == (written.entry, written.entry_function.inputs)
     assert other.entry_function.outputs == written.entry_function.outputs
+
+
+def test_functions_that_are_written_twice_and_called_by_each_others_names_are_no_difference() -> None:
+    def call(result: str, callee: str) -> Node:
+        return Call(inputs=("x",), outputs=(result,), types=(KIND,), function=callee)
+
+    def spiking(rule: str) -> Node:
+        return CustomJvp(inputs=("x",), outputs=("y",), types=(KIND,), function="spike", jvp=rule)
+
+    def function(name: str, nodes: tuple[Node, ...], result: str, inputs: tuple[str, ...] = ("x",)) -> Function:
+        return Function(name=name, inputs=inputs, types=(KIND,) * len(inputs), nodes=nodes, outputs=(result,))
+
+    def version(fire: str, other: str, *rules: str) -> Program:
+        """Call two functions for nothing, in an order of their own; each rule differentiates with the first."""
+        unused = tuple(unary("neg", "x", f"z{number}") for number in range(6))
+        parts = (
+            function("main", (call("a", "fire"), call("b", "other")), "x"),
+            function(fire, (spiking(rules[-1]),), "y"),
+            function(other, (*unused, call("c", fire)), "x"),
+            function("spike", (unary("sign", "x", "y"),), "y"),
+        )
+        slopes = (
+            UnaryAccuracy(op="logistic", inputs=("x",), outputs=("s",), types=(KIND,)),
+            binary("mul", "s", "t", "d"),
+        )
+        written = [
+            function(rule, (spiking(rules[0]), *slopes), "y", ("x", "t")).replace(outputs=("y", "d")) for rule in rules
+        ]
+        return program_of(*parts, *written)
+
+    first, second = version("fire", "other", "rule"), version("other", "fire", "rule", "again")
+    assert brainir.fingerprint(first) == brainir.fingerprint(second)
+    assert not brainir.diff(first, second)
 
 
 def test_the_same_program_has_no_differences() -> None:
