@@ -1,6 +1,6 @@
 """How each JAX primitive becomes a node: its operation and attributes.
 
-Every parameter of a primitive is named as a keyword, so that one which a new JAX release adds fails loudly instead of
+Every parameter of a primitive is named, so that one which a new JAX release adds fails loudly instead of
 being dropped. Rules that see the whole equation, those of primitives that run other functions among them, are in
 :mod:`brainir.frontend.control` and the other tables that :mod:`brainir.frontend.lowering` puts together.
 """

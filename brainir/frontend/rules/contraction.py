@@ -8,7 +8,7 @@ import jax
 
 from ...ir.ops import ConvNumbers, RaggedDotNumbers
 from ...ir.ops.contraction import DimensionNumbers
-from .registry import Attributes, absent, dtype_name, ints, precision_name, rule
+from .registry import Attributes, absent, dtype_name, int_tuples, ints, precision_name, reads, rule
 from .shardings import layout
 
 
@@ -47,14 +47,6 @@ def _ragged_dot_general(
     }
 
 
-@rule("scaled_dot")
-def _scaled_dot(*, dimension_numbers: Any, preferred_element_type: Any) -> Attributes:
-    return {
-        "dimension_numbers": _dot_numbers(dimension_numbers),
-        "preferred_element_type": dtype_name(preferred_element_type),
-    }
-
-
 @rule("conv_general_dilated")
 def _conv_general_dilated(
     *,
@@ -76,7 +68,7 @@ def _conv_general_dilated(
             out_spec=ints(dimension_numbers.out_spec),
         ),
         "window_strides": ints(window_strides),
-        "padding": tuple(map(ints, padding)),
+        "padding": int_tuples(padding),
         "lhs_dilation": ints(lhs_dilation),
         "rhs_dilation": ints(rhs_dilation),
         "feature_group_count": int(feature_group_count),
@@ -87,14 +79,13 @@ def _conv_general_dilated(
     }
 
 
-@rule("fft")
-def _fft(*, fft_type: Any, fft_lengths: Any) -> Attributes:
-    return {"fft_type": jax.lax.FftType(fft_type).name, "fft_lengths": ints(fft_lengths)}
-
-
 def _dot_numbers(numbers: Any) -> DimensionNumbers:
     (lhs, rhs), (lhs_batch, rhs_batch) = numbers
     return (ints(lhs), ints(rhs)), (ints(lhs_batch), ints(rhs_batch))
+
+
+rule("scaled_dot")(reads(dimension_numbers=_dot_numbers, preferred_element_type=dtype_name))
+rule("fft")(reads(fft_type=lambda kind: jax.lax.FftType(kind).name, fft_lengths=ints))
 
 
 def _optional_dtype(dtype: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from ...ir.ops import Binary, Compare, MulOutDtype, Unary, UnaryAccuracy, Unvmap
-from .registry import Attributes, Operation, UnsupportedError, absent, dtype_name, rule
+from .registry import Attributes, Operation, UnsupportedError, absent, dtype_name, reads, rule
 from .shardings import layout
 
 
@@ -27,9 +27,13 @@ def _unary_accuracy(*, accuracy: Any = None) -> Attributes:
     raise UnsupportedError(f"accuracy={accuracy!r}")
 
 
-@rule(*(op for op in Binary.ops() if op != "mul"), *Compare.ops(), "regularized_incomplete_beta")
-def _without_attributes() -> Attributes:
-    return {}
+rule(*(op for op in Binary.ops() if op != "mul"), *Compare.ops(), *Unvmap.ops(), "clamp", "select_n")(reads())
+rule("dynamic_update_slice", "optimization_barrier", "regularized_incomplete_beta")(reads())
+rule("random_clone", "random_fold_in", "random_unwrap", "threefry2x32")(reads())
+rule("stage", op="copy")(reads())
+rule("integer_pow")(reads(y=int))
+rule("round")(reads(rounding_method=int))
+rule("reduce_precision")(reads(exponent_bits=int, mantissa_bits=int))
 
 
 @rule("mul", others=MulOutDtype.ops())
@@ -43,41 +47,6 @@ def _mul(*, out_dtype: Any = None) -> Attributes | Operation:
 @rule("polynomial")
 def _polynomial(*, unroll: int | None = None) -> Attributes:
     return {"unroll": None if unroll is None else int(unroll)}
-
-
-@rule(
-    "select_n",
-    "clamp",
-    "optimization_barrier",
-    "random_clone",
-    "random_fold_in",
-    "random_unwrap",
-    "threefry2x32",
-    "dynamic_update_slice",
-    *Unvmap.ops(),
-)
-def _plain() -> Attributes:
-    return {}
-
-
-@rule("stage", op="copy")
-def _stage() -> Attributes:
-    return {}
-
-
-@rule("integer_pow")
-def _integer_pow(*, y: int) -> Attributes:
-    return {"y": int(y)}
-
-
-@rule("round")
-def _round(*, rounding_method: Any) -> Attributes:
-    return {"rounding_method": int(rounding_method)}
-
-
-@rule("reduce_precision")
-def _reduce_precision(*, exponent_bits: int, mantissa_bits: int) -> Attributes:
-    return {"exponent_bits": int(exponent_bits), "mantissa_bits": int(mantissa_bits)}
 
 
 @rule("convert_element_type")

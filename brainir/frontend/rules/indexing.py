@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import numpy as np
 
 from ...ir.ops import GatherNumbers, Scatter, ScatterNumbers
-from ...ir.types import scalar_text
-from .registry import RULES, Attributes, ints, rule
+from .registry import RULES, Attributes, ints, reads, rule
 
 _MODES = {
     jax.lax.GatherScatterMode.CLIP: "clip",
     jax.lax.GatherScatterMode.FILL_OR_DROP: "fill_or_drop",
     jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS: "promise_in_bounds",
 }
+
+
+rule("dynamic_slice")(reads(slice_sizes=ints))
 
 
 @rule("gather")
@@ -28,6 +29,7 @@ def _gather(
     mode: Any,
     fill_value: Any,
 ) -> Attributes:
+    del fill_value  # which is of the operand's element type
     names = GatherNumbers.model_fields
     return {
         "dimension_numbers": GatherNumbers(**{name: ints(getattr(dimension_numbers, name)) for name in names}),
@@ -35,7 +37,6 @@ def _gather(
         "indices_are_sorted": bool(indices_are_sorted),
         "unique_indices": bool(unique_indices),
         "mode": _MODES[mode],
-        "fill_value": None if fill_value is None else scalar_text(np.asarray(fill_value)),
     }
 
 
@@ -59,8 +60,3 @@ def _scatter(
 
 
 RULES.update({op.replace("_", "-"): (op, _scatter) for op in Scatter.ops()})
-
-
-@rule("dynamic_slice")
-def _dynamic_slice(*, slice_sizes: Any) -> Attributes:
-    return {"slice_sizes": ints(slice_sizes)}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import Matrices
-from .registry import Attributes, UnsupportedError, rule
+from .registry import Attributes, UnsupportedError, reads, rule
 
-
-@rule(*Matrices.ops())
-def _matrices() -> Attributes:
-    return {}
+rule(*Matrices.ops())(reads())
+rule("lu_pivots_to_permutation")(reads(permutation_size=int))
+rule("ormqr")(reads(left=bool, transpose=bool))
+rule("symmetric_product")(reads(alpha=float, beta=float))
+rule("triangular_solve")(reads(left_side=bool, lower=bool, transpose_a=bool, conjugate_a=bool, unit_diagonal=bool))
+rule("tridiagonal")(reads(lower=bool))
 
 
 @rule("geqp3")
@@ -44,16 +46,6 @@ def _eigh(*, lower: bool, sort_eigenvalues: bool, subset_by_index: Any, algorith
     }
 
 
-@rule("lu_pivots_to_permutation")
-def _lu_pivots_to_permutation(*, permutation_size: int) -> Attributes:
-    return {"permutation_size": int(permutation_size)}
-
-
-@rule("ormqr")
-def _ormqr(*, left: bool, transpose: bool) -> Attributes:
-    return {"left": bool(left), "transpose": bool(transpose)}
-
-
 @rule("qr")
 def _qr(*, pivoting: bool, full_matrices: bool, use_magma: bool | None = None) -> Attributes:
     return {
@@ -78,29 +70,6 @@ def _svd(*, full_matrices: bool, compute_uv: bool, subset_by_index: Any, algorit
         "subset_by_index": _range(subset_by_index),
         "algorithm": _member(algorithm),
     }
-
-
-@rule("symmetric_product")
-def _symmetric_product(*, alpha: float, beta: float) -> Attributes:
-    return {"alpha": float(alpha), "beta": float(beta)}
-
-
-@rule("triangular_solve")
-def _triangular_solve(
-    *, left_side: bool, lower: bool, transpose_a: bool, conjugate_a: bool, unit_diagonal: bool
-) -> Attributes:
-    return {
-        "left_side": bool(left_side),
-        "lower": bool(lower),
-        "transpose_a": bool(transpose_a),
-        "conjugate_a": bool(conjugate_a),
-        "unit_diagonal": bool(unit_diagonal),
-    }
-
-
-@rule("tridiagonal")
-def _tridiagonal(*, lower: bool) -> Attributes:
-    return {"lower": bool(lower)}
 
 
 @rule("tridiagonal_solve")

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 
 from ...ir.ops import Device, Sharding
-from .registry import Attributes, Operation, UnsupportedError, ints, rule
+from .registry import Attributes, Operation, UnsupportedError, int_tuples, reads, rule
 from .shardings import axis_names, mesh_shape, sharding_record
 
 
 def _groups(groups: Any) -> tuple[tuple[int, ...], ...] | None:
-    return None if groups is None else tuple(map(ints, groups))
+    return None if groups is None else int_tuples(groups)
 
 
 @rule("sharding_constraint")
@@ -52,19 +52,9 @@ def _pvary(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     return {"axes": tuple(sorted(axis_names(axes)))}
 
 
-@rule("preduced")
-def _preduced(*, axes: Any) -> Attributes:
-    return {"axes": axis_names(axes)}
-
-
-@rule("reduced_vary_cast", "reduced_vary_cast_p", op="reduced_vary_cast")
-def _reduced_vary_cast(*, axes: Any) -> Attributes:
-    return {"axes": axis_names(axes)}
-
-
-@rule("vary_unreduced_cast", "vary_unreduced_cast_p", op="vary_unreduced_cast")
-def _vary_unreduced_cast(*, axes: Any) -> Attributes:
-    return {"axes": axis_names(axes)}
+rule("preduced")(reads(axes=axis_names))
+rule("reduced_vary_cast", "reduced_vary_cast_p", op="reduced_vary_cast")(reads(axes=axis_names))
+rule("vary_unreduced_cast", "vary_unreduced_cast_p", op="vary_unreduced_cast")(reads(axes=axis_names))
 
 
 @rule("all_gather_invariant", "all_gather_reduced")
@@ -124,7 +114,7 @@ def _broadcast(*, axis_name: Any, source: int | None = None) -> Attributes:
 
 @rule("ppermute")
 def _ppermute(*, axis_name: Any, perm: Any) -> Attributes:
-    return {"axes": axis_names(axis_name), "perm": tuple(map(ints, perm))}
+    return {"axes": axis_names(axis_name), "perm": int_tuples(perm)}
 
 
 @rule("axis_index")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...ir.ops import Cumulative, Reduce
-from .registry import Attributes, dtype_name, ints, rule
+from .registry import Attributes, dtype_name, ints, reads, rule
 from .shardings import layout
+
+rule("argmax", "argmin")(reads(axes=ints, index_dtype=dtype_name))
+rule(*Cumulative.ops())(reads(axis=int, reverse=bool))
 
 
 @rule(*Reduce.ops())
@@ -18,13 +21,3 @@ def _reduce(*, axes: Any, out_sharding: Any = None) -> Attributes:
 def _reduce_with(*, jaxpr: Any, dimensions: Any, computation: Any = None) -> Attributes:
     del jaxpr, computation  # the combination, which is a function of the program
     return {"dimensions": ints(dimensions)}
-
-
-@rule("argmax", "argmin")
-def _arg_reduce(*, axes: Any, index_dtype: Any) -> Attributes:
-    return {"axes": ints(axes), "index_dtype": dtype_name(index_dtype)}
-
-
-@rule(*Cumulative.ops())
-def _cumulative(*, axis: int, reverse: bool) -> Attributes:
-    return {"axis": int(axis), "reverse": bool(reverse)}

@@ -21,9 +21,11 @@ __all__ = [
     "UnsupportedError",
     "absent",
     "dtype_name",
+    "int_tuples",
     "ints",
     "platform_names",
     "precision_name",
+    "reads",
     "rule",
 ]
 
@@ -72,6 +74,17 @@ def rule(*primitives: str, op: str | None = None, others: Iterable[str] = ()) ->
     return register
 
 
+def reads(**readers: Callable[[Any], Any]) -> Rule:
+    """Return the rule of primitives whose parameters are attributes of the same names, as these functions read them."""
+
+    def read(**params: Any) -> Attributes:
+        if params.keys() != readers.keys():
+            raise TypeError(f"it takes {', '.join(readers) or 'none'}")
+        return {name: reader(params[name]) for name, reader in readers.items()}
+
+    return read
+
+
 def absent(**params: Any) -> None:
     """Refuse parameters that say something."""
     for name, value in params.items():
@@ -82,6 +95,11 @@ def absent(**params: Any) -> None:
 def ints(values: Any) -> tuple[int, ...]:
     """Return plain integers."""
     return tuple(int(value) for value in values)
+
+
+def int_tuples(values: Any) -> tuple[tuple[int, ...], ...]:
+    """Return tuples of plain integers."""
+    return tuple(map(ints, values))
 
 
 def platform_names(platforms: Any) -> tuple[tuple[str, ...] | None, ...]:

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from .registry import Attributes, Operation, UnsupportedError, absent, dtype_name, ints, platform_names, rule
+from .registry import (
+    Attributes,
+    Operation,
+    UnsupportedError,
+    absent,
+    dtype_name,
+    int_tuples,
+    ints,
+    platform_names,
+    reads,
+    rule,
+)
 from .shardings import has_layout, layout, sharding_record
 
-
-@rule("bitcast_convert_type")
-def _bitcast_convert_type(*, new_dtype: Any) -> Attributes:
-    return {"new_dtype": dtype_name(new_dtype)}
+rule("bitcast_convert_type")(reads(new_dtype=dtype_name))
+rule("concatenate")(reads(dimension=int))
+rule("iota_2x32_shape")(reads(shape=ints))
+rule("pad")(reads(padding_config=int_tuples))
+rule("platform_index")(reads(platforms=platform_names))
+rule("slice")(
+    reads(start_indices=ints, limit_indices=ints, strides=lambda given: None if given is None else ints(given))
+)
+rule("split")(reads(sizes=ints, axis=int))
+rule("squeeze", "rev")(reads(dimensions=ints))
+rule("stack", "unstack")(reads(axis=int))
+rule("tile")(reads(reps=ints))
+rule("transpose")(reads(permutation=ints))
 
 
 @rule("broadcast_in_dim", others=("copy", "reshard"))
@@ -30,50 +50,6 @@ def _reshape(*, new_sizes: Any, dimensions: Any = None, sharding: Any = None) ->
     return Operation("reshape_dimensions", {"dimensions": ints(dimensions), **given})
 
 
-@rule("squeeze", "rev")
-def _dimensions(*, dimensions: Any) -> Attributes:
-    return {"dimensions": ints(dimensions)}
-
-
-@rule("transpose")
-def _transpose(*, permutation: Any) -> Attributes:
-    return {"permutation": ints(permutation)}
-
-
-@rule("slice")
-def _slice(*, start_indices: Any, limit_indices: Any, strides: Any) -> Attributes:
-    return {
-        "start_indices": ints(start_indices),
-        "limit_indices": ints(limit_indices),
-        "strides": None if strides is None else ints(strides),
-    }
-
-
-@rule("split")
-def _split(*, sizes: Any, axis: int) -> Attributes:
-    return {"sizes": ints(sizes), "axis": int(axis)}
-
-
-@rule("concatenate")
-def _concatenate(*, dimension: int) -> Attributes:
-    return {"dimension": int(dimension)}
-
-
-@rule("stack", "unstack")
-def _axis(*, axis: int) -> Attributes:
-    return {"axis": int(axis)}
-
-
-@rule("tile")
-def _tile(*, reps: Any) -> Attributes:
-    return {"reps": ints(reps)}
-
-
-@rule("pad")
-def _pad(*, padding_config: Any) -> Attributes:
-    return {"padding_config": tuple(ints(axis) for axis in padding_config)}
-
-
 @rule("iota")
 def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> Attributes:
     made = {"dtype": dtype_name(dtype), "shape": ints(shape), "dimension": int(dimension)}
@@ -83,16 +59,6 @@ def _iota(*, dtype: Any, shape: Any, dimension: int, sharding: Any = None) -> At
 @rule("empty")
 def _empty(*, dtype: Any, shape: Any, out_sharding: Any = None) -> Attributes:
     return {"dtype": dtype_name(dtype), "shape": ints(shape), **layout(out_sharding)}
-
-
-@rule("platform_index")
-def _platform_index(*, platforms: Any) -> Attributes:
-    return {"platforms": platform_names(platforms)}
-
-
-@rule("iota_2x32_shape")
-def _iota_2x32_shape(*, shape: Any) -> Attributes:
-    return {"shape": ints(shape)}
 
 
 @rule("dce_sink")

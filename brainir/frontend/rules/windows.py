@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
 
 from ...ir.ops import ReduceWindowMonoid
-from .registry import Attributes, ints, rule
+from .registry import int_tuples, ints, reads, rule
 
+_WINDOW = {"window_dimensions": ints, "window_strides": ints, "padding": int_tuples}
+_DILATED = {**_WINDOW, "base_dilation": ints, "window_dilation": ints}
 
-@rule(*ReduceWindowMonoid.ops())
-def _reduce_window(
-    *, window_dimensions: Any, window_strides: Any, padding: Any, base_dilation: Any, window_dilation: Any
-) -> Attributes:
-    return {
-        "window_dimensions": ints(window_dimensions),
-        "window_strides": ints(window_strides),
-        "padding": tuple(map(ints, padding)),
-        "base_dilation": ints(base_dilation),
-        "window_dilation": ints(window_dilation),
-    }
-
-
-@rule("select_and_scatter_add")
-def _select_and_scatter_add(
-    *, select_prim: Any, window_dimensions: Any, window_strides: Any, padding: Any
-) -> Attributes:
-    return {
-        "select_prim": select_prim.name,
-        "window_dimensions": ints(window_dimensions),
-        "window_strides": ints(window_strides),
-        "padding": tuple(map(ints, padding)),
-    }
-
-
-@rule("select_and_gather_add")
-def _select_and_gather_add(*, select_prim: Any, **window: Any) -> Attributes:
-    return {"select_prim": select_prim.name, **_reduce_window(**window)}
+rule(*ReduceWindowMonoid.ops())(reads(**_DILATED))
+rule("select_and_scatter_add")(reads(select_prim=operator.attrgetter("name"), **_WINDOW))
+rule("select_and_gather_add")(reads(select_prim=operator.attrgetter("name"), **_DILATED))
