@@ -10,13 +10,7 @@ import jax
 from ...ir.node import Node
 from ...ir.ops import Binary, Compare, Unary, UnaryAccuracy, layout_of
 from ...ir.types import is_literal
-from ..expressions import (
-    Apply,
-    Expression,
-    Literal,
-    Name,
-    Operand,
-)
+from ..expressions import Apply, Expression, Literal, Name, Operand, Plain
 from .registry import Types, as_keywords, call, dtype, member, rule, sharding_parameter
 
 _LAX_NAMES = {"and": "bitwise_and", "not": "bitwise_not", "or": "bitwise_or", "xor": "bitwise_xor"}
@@ -29,6 +23,7 @@ _PRIMITIVES = {
     "eq_to": "lax.eq_to_p.bind",
     "le_to": "lax.le_to_p.bind",
     "lt_to": "lax.lt_to_p.bind",
+    "regularized_incomplete_beta": "lax.regularized_incomplete_beta_p.bind",
 }
 
 
@@ -46,15 +41,16 @@ def _log2(x: Operand) -> Expression:
 _WRITTEN_OUT = {"one_minus_square": _one_minus_square, "log2": _log2}
 
 
-def _is_written_out(op: str) -> bool:
-    return op in _WRITTEN_OUT and not hasattr(jax.lax, op)
-
-
-@rule(*{*Unary.ops()} - {"stop_gradient"}, *Binary.ops(), *Compare.ops(), "select_n", "clamp")
-def _same_name(node: Node, types: Types) -> Expression:
-    if _is_written_out(node.op):
+def _named(node: Node, **keywords: Plain | Expression) -> Expression:
+    if node.op in _WRITTEN_OUT and not hasattr(jax.lax, node.op):
         return _WRITTEN_OUT[node.op](Operand(node.inputs[0], as_array=is_literal(node.inputs[0])))
-    return call(_PRIMITIVES.get(node.op) or f"lax.{_LAX_NAMES.get(node.op, node.op)}", node)
+    return call(_PRIMITIVES.get(node.op) or f"lax.{_LAX_NAMES.get(node.op, node.op)}", node, **keywords)
+
+
+@rule(*{*Unary.ops()} - {"stop_gradient"}, *Binary.ops(), *Compare.ops(), "select_n", "clamp", "integer_pow")
+@rule("reduce_precision", "regularized_incomplete_beta")
+def _same_name(node: Node, types: Types) -> Expression:
+    return _named(node, **node.attributes())
 
 
 @rule("stop_gradient")
@@ -65,21 +61,14 @@ def _stop_gradient(node: Node, types: Types) -> Expression:
 
 @rule(*UnaryAccuracy.ops())
 def _unary_accuracy(node: Any, types: Types) -> Expression:
-    if _is_written_out(node.op):
-        return _WRITTEN_OUT[node.op](Operand(node.inputs[0], as_array=is_literal(node.inputs[0])))
     if node.accuracy is None:
-        return call(f"lax.{node.op}", node)
-    return call(f"lax.{node.op}", node, accuracy=member("lax.AccuracyMode", node.accuracy))
+        return _named(node)
+    return _named(node, accuracy=member("lax.AccuracyMode", node.accuracy))
 
 
 @rule("mul_out_dtype")
 def _mul_out_dtype(node: Any, types: Types) -> Expression:
     return call("lax.mul", node, out_dtype=dtype(node.out_dtype))
-
-
-@rule("regularized_incomplete_beta")
-def _regularized_incomplete_beta(node: Node, types: Types) -> Expression:
-    return call("lax.regularized_incomplete_beta_p.bind", node)
 
 
 @rule("polynomial")
@@ -88,19 +77,9 @@ def _polynomial(node: Any, types: Types) -> Expression:
     return call("lax.polynomial_p.bind" if hasattr(jax.lax, "polynomial") else "prelude.polynomial", node, **keywords)
 
 
-@rule("integer_pow")
-def _integer_pow(node: Any, types: Types) -> Expression:
-    return call("lax.integer_pow", node, y=node.y)
-
-
 @rule("round")
 def _round(node: Any, types: Types) -> Expression:
     return call("lax.round", node, rounding_method=Apply(Name("lax.RoundingMethod"), (Literal(node.rounding_method),)))
-
-
-@rule("reduce_precision")
-def _reduce_precision(node: Any, types: Types) -> Expression:
-    return call("lax.reduce_precision", node, exponent_bits=node.exponent_bits, mantissa_bits=node.mantissa_bits)
 
 
 @rule("convert_element_type")

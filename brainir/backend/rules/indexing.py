@@ -47,12 +47,6 @@ def _scatter_apply(node: Any, types: Types) -> Expression:
     return Tuple((Apply(Name("lax.scatter_p.bind"), as_operands(node.inputs), keywords),))
 
 
-@rule("dynamic_slice")
-def _dynamic_slice(node: Any, types: Types) -> Expression:
-    operand, *starts = as_operands(node.inputs)
-    return Apply(Name("lax.dynamic_slice_p.bind"), (operand, *starts), as_keywords({"slice_sizes": node.slice_sizes}))
-
-
-@rule("dynamic_update_slice")
-def _dynamic_update_slice(node: Node, types: Types) -> Expression:
-    return call("lax.dynamic_update_slice_p.bind", node)
+@rule("dynamic_slice", "dynamic_update_slice")
+def _dynamic(node: Node, types: Types) -> Expression:
+    return call(f"lax.{node.op}_p.bind", node, **node.attributes())

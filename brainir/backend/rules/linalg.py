@@ -10,20 +10,20 @@ from ..expressions import Expression, Literal
 from .registry import Types, call, first_of, member, rule
 
 
-@rule("geqrf")
-def _geqrf(node: Node, types: Types) -> Expression:
-    return call("prelude.geqrf", node)
+@rule("geqrf", "geqp3")
+def _own(node: Node, types: Types) -> Expression:
+    return call(f"prelude.{node.op}", node, **node.attributes())
 
 
-@rule("geqp3")
-def _geqp3(node: Any, types: Types) -> Expression:
-    return call("prelude.geqp3", node, use_magma=node.use_magma)
+@rule("lu_pivots_to_permutation", "ormqr", "qr", "symmetric_product", "tridiagonal")
+def _public(node: Node, types: Types) -> Expression:
+    return call(f"lax.linalg.{node.op}", node, **node.attributes())
 
 
-@rule(*(op for op in Matrices.ops() if op != "geqrf"))
-def _matrices(node: Node, types: Types) -> Expression:
-    # The public functions symmetrize and cut off a triangle, or do the same.
-    return call(f"lax.linalg.{node.op}_p.bind", node)
+@rule(*(op for op in Matrices.ops() if op != "geqrf"), "triangular_solve")
+def _bound(node: Node, types: Types) -> Expression:
+    # The public functions symmetrize, cut off a triangle, or drop what says nothing of a real matrix.
+    return call(f"lax.linalg.{node.op}_p.bind", node, **node.attributes())
 
 
 @rule("eig")
@@ -52,59 +52,16 @@ def _eigh(node: Any, types: Types) -> Expression:
     return call("lax.linalg.eigh", node, **keywords)
 
 
-@rule("lu_pivots_to_permutation")
-def _lu_pivots_to_permutation(node: Any, types: Types) -> Expression:
-    return call("lax.linalg.lu_pivots_to_permutation", node, permutation_size=node.permutation_size)
-
-
-@rule("ormqr")
-def _ormqr(node: Any, types: Types) -> Expression:
-    return call("lax.linalg.ormqr", node, left=node.left, transpose=node.transpose)
-
-
-@rule("qr")
-def _qr(node: Any, types: Types) -> Expression:
-    return call(
-        "lax.linalg.qr", node, pivoting=node.pivoting, full_matrices=node.full_matrices, use_magma=node.use_magma
-    )
-
-
 @rule("schur")
-def _schur(node: Any, types: Types) -> Expression:
-    keywords = {"compute_schur_vectors": node.compute_schur_vectors, "sort_eig_vals": node.sort_eig_vals}
-    return first_of(node, call("lax.linalg.schur", node, **keywords))
+def _schur(node: Node, types: Types) -> Expression:
+    return first_of(node, call("lax.linalg.schur", node, **node.attributes()))
 
 
 @rule("svd")
 def _svd(node: Any, types: Types) -> Expression:
     # The public function puts the results in another order.
     algorithm = Literal(None) if node.algorithm is None else member("lax.linalg.SvdAlgorithm", node.algorithm)
-    results = call(
-        "lax.linalg.svd_p.bind",
-        node,
-        full_matrices=node.full_matrices,
-        compute_uv=node.compute_uv,
-        subset_by_index=node.subset_by_index,
-        algorithm=algorithm,
-    )
-    return first_of(node, results)
-
-
-@rule("symmetric_product")
-def _symmetric_product(node: Any, types: Types) -> Expression:
-    return call("lax.linalg.symmetric_product", node, alpha=node.alpha, beta=node.beta)
-
-
-@rule("triangular_solve")
-def _triangular_solve(node: Any, types: Types) -> Expression:
-    names = ("left_side", "lower", "transpose_a", "conjugate_a", "unit_diagonal")
-    # The public function drops conjugate_a of a real matrix.
-    return call("lax.linalg.triangular_solve_p.bind", node, **{name: getattr(node, name) for name in names})
-
-
-@rule("tridiagonal")
-def _tridiagonal(node: Any, types: Types) -> Expression:
-    return call("lax.linalg.tridiagonal", node, lower=node.lower)
+    return first_of(node, call("lax.linalg.svd_p.bind", node, **{**node.attributes(), "algorithm": algorithm}))
 
 
 @rule("tridiagonal_solve")

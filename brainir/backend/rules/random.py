@@ -41,34 +41,16 @@ def _random_unwrap(node: Node, types: Types) -> Expression:
     return call("jax.random.key_data", node)
 
 
-@rule("random_fold_in")
-def _random_fold_in(node: Node, types: Types) -> Expression:
-    return call("primitives.random_fold_in_p.bind", node)
-
-
-@rule("random_split")
-def _random_split(node: Any, types: Types) -> Expression:
-    return call("primitives.random_split_p.bind", node, shape=node.shape)
-
-
-@rule("random_bits")
-def _random_bits(node: Any, types: Types) -> Expression:
-    return call("primitives.random_bits_p.bind", node, bit_width=node.bit_width, shape=node.shape)
+@rule("random_bits", "random_fold_in", "random_gamma", "random_split", "threefry2x32")
+def _bound(node: Node, types: Types) -> Expression:
+    # Whether bits are those under jax_threefry_partitionable, a module checks once.
+    params = {name: value for name, value in node.attributes().items() if name != "partitionable"}
+    return call(f"primitives.{node.op}_p.bind", node, **params)
 
 
 @rule("random_clone")
 def _random_clone(node: Node, types: Types) -> Expression:
     return call("jax.random.clone", node)
-
-
-@rule("random_gamma")
-def _random_gamma(node: Any, types: Types) -> Expression:
-    return call("primitives.random_gamma_p.bind", node, log_space=node.log_space)
-
-
-@rule("threefry2x32")
-def _threefry2x32(node: Node, types: Types) -> Expression:
-    return call("primitives.threefry2x32_p.bind", node)
 
 
 @rule("rng_bit_generator")

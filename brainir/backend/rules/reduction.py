@@ -28,4 +28,4 @@ def _arg_reduce(node: Any, types: Types) -> Expression:
 
 @rule(*Cumulative.ops())
 def _cumulative(node: Any, types: Types) -> Expression:
-    return call(f"lax.{node.op}", node, axis=node.axis, reverse=node.reverse)
+    return call(f"lax.{node.op}", node, **node.attributes())

@@ -48,27 +48,15 @@ def _reshape_dimensions(node: Any, types: Types) -> Expression:
     return call("lax.reshape_p.bind", node, **keywords, sharding=sharding_parameter(node))
 
 
-@rule("squeeze", "rev")
-def _dimensions(node: Any, types: Types) -> Expression:
-    return call(f"lax.{node.op}", node, dimensions=node.dimensions)
+@rule("dce_sink", "pad", "rev", "slice", "squeeze")
+def _public(node: Node, types: Types) -> Expression:
+    return call(f"lax.{node.op}", node, **node.attributes())
 
 
 @rule("transpose")
 def _transpose(node: Any, types: Types) -> Expression:
-    if node.permutation != tuple(range(len(node.permutation))):
-        return call("lax.transpose", node, permutation=node.permutation)
-    return call("lax.transpose_p.bind", node, permutation=node.permutation)
-
-
-@rule("slice")
-def _slice(node: Any, types: Types) -> Expression:
-    return call(
-        "lax.slice",
-        node,
-        start_indices=node.start_indices,
-        limit_indices=node.limit_indices,
-        strides=node.strides,
-    )
+    is_identity = node.permutation == tuple(range(len(node.permutation)))
+    return call("lax.transpose_p.bind" if is_identity else "lax.transpose", node, permutation=node.permutation)
 
 
 @rule("split")
@@ -96,11 +84,6 @@ def _unstack(node: Any, types: Types) -> Expression:
 @rule("tile")
 def _tile(node: Any, types: Types) -> Expression:
     return call("jnp.tile", node, reps=node.reps)
-
-
-@rule("pad")
-def _pad(node: Any, types: Types) -> Expression:
-    return call("lax.pad", node, padding_config=node.padding_config)
 
 
 @rule("iota")
@@ -154,8 +137,3 @@ def _platform_index(node: Any, types: Types) -> Expression:
 @rule("iota_2x32_shape")
 def _iota_2x32_shape(node: Any, types: Types) -> Expression:
     return Apply(Name("prelude.iota_2x32"), (Literal(node.shape),))
-
-
-@rule("dce_sink")
-def _dce_sink(node: Node, types: Types) -> Expression:
-    return call("lax.dce_sink", node)
