@@ -41,11 +41,7 @@ class LearningOptions:
         """
         if algorithm not in get_args(Algorithm):
             raise EmissionError(f"algorithm must be {' or '.join(map(repr, get_args(Algorithm)))}, not {algorithm!r}")
-        if window is not None and (not _is_integer(window) or window < 1):
-            raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
-        if window is not None and algorithm != "d_rtrl":
-            raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
-        return cls(algorithm, _decay(algorithm, decay), None if window is None else int(window))
+        return cls(algorithm, _decay(algorithm, decay), _window(algorithm, window))
 
 
 def _decay(algorithm: Algorithm, decay: Any) -> float:
@@ -62,6 +58,20 @@ def _decay(algorithm: Algorithm, decay: Any) -> float:
             raise EmissionError(
                 f"es_d_rtrl needs a decay: a float in [0, 1), or an integer rank of at least 1; not {decay!r}"
             )
+        case _:
+            assert_never(algorithm)
+
+
+def _window(algorithm: Algorithm, window: Any) -> int | None:
+    if window is None:
+        return None
+    if not _is_integer(window) or window < 1:
+        raise EmissionError(f"window must be a number of steps, at least 1, not {window!r}")
+    match algorithm:
+        case "d_rtrl":
+            return int(window)
+        case "es_d_rtrl":
+            raise EmissionError("a window needs the traces of d_rtrl; leave window out, or use algorithm='d_rtrl'")
         case _:
             assert_never(algorithm)
 

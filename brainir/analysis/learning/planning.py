@@ -22,7 +22,7 @@ from .roles import roles_of
 from .sharing import with_shared
 from .spaces import has_data_apart, trace_bytes
 from .tails import Derivative, Tail, clusters_of, derivative_of, find_tails
-from .terms import find_terms
+from .terms import Term, find_terms
 
 __all__ = ["plan_learning"]
 
@@ -161,13 +161,22 @@ class _Planner:
         found = dict(zip(tail.members, tail.structure, strict=True))
         none: Derivative = "zero"
         direct = tuple(found[member][component] if member in found else none for member, component in plan.slots)
-        factor = self.algorithm == "es_d_rtrl" or has_data_apart(term, tail)
         return TracePlan(
             name=f"{'.'.join(map(str, term.paths[0]))}/{tail.group}/{tail.term}",
             tail=tail,
             direct=direct,
-            roles=roles_of(plan, direct, factor=factor),
+            roles=roles_of(plan, direct, factor=self._has_data_apart(term, tail)),
         )
+
+    def _has_data_apart(self, term: Term, tail: Tail) -> bool:
+        """Return whether the trace has its data apart, so that it can be a vector over the inputs."""
+        match self.algorithm:
+            case "d_rtrl":
+                return has_data_apart(term, tail)
+            case "es_d_rtrl":
+                return True
+            case _:
+                assert_never(self.algorithm)
 
     def _merged(self, traces: Sequence[TracePlan], groups: Sequence[GroupPlan]) -> tuple[TracePlan, ...]:
         """Keep once what several traces have in common."""
