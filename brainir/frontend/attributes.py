@@ -12,7 +12,7 @@ from ..ir.errors import StateError
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 
-__all__ = ["ArrayAttribute", "array_attributes", "refuse_written"]
+__all__ = ["array_attributes", "refuse_written"]
 
 
 class _Place(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -19,35 +18,13 @@ from .rules.shardings import sharding_record
 from .tracing import evaluated, make_jaxpr, without_source
 from .weak_types import as_weak_as
 
-__all__ = ["RULES", "FunctionLowering"]
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+__all__ = ["RULES"]
 
 
-class FunctionLowering(Protocol):
-    """What a rule needs that lowers functions: the part of :class:`~.lowering.Lowering` that rules see."""
-
-    @property
-    def in_region(self) -> bool:
-        """Whether what is lowered runs under a mesh with axes of other kinds than the program around it."""
-
-    def shared(self, closed: Any, name: str, *, is_kept: bool = False) -> str:
-        """Lower a nested jaxpr, or find the equal function lowered before; return its name.
-
-        One that JAX keeps, as of a nested jit, can come from an earlier program though this one meets it first.
-        """
-
-    def by_rule(
-        self, equation: Any, name: str, made_of: Any, lower: Callable[[FunctionLowering], NodeByRules]
-    ) -> Attributes:
-        """Return attributes of what an equation runs by a rule: lowered apart from the program, or remembered."""
-
-    def region(self, jaxpr: Any, mesh: Any) -> str:
-        """Lower a part of a jaxpr that runs under another mesh, or find the equal function; return its name."""
-
-    def external(self, function: Any) -> str:
-        """Return the name of a Python function that a file cannot hold, always the same for one function."""
-
-
-def _call(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _call(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     unusual = jax_compat.unusual_jit_params(params)
     if unusual:
@@ -69,7 +46,7 @@ def _shardings(given: Any) -> tuple[Sharding | None, ...]:
     return found if any(found) else ()
 
 
-def _plain_call(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _plain_call(lowering: Lowering, equation: Any) -> Attributes:
     """Lower a call that adds nothing to its function, such as ``closed_call`` or one that JAX only batches apart."""
     params = equation.params
     # What is closed_call before JAX 0.12, is eval_jaxpr since.
@@ -95,7 +72,7 @@ def _for_operands(equation: Any, closed: Any) -> Any:
     return make_jaxpr(run)(*(jax_compat.spec_of(atom.aval) for atom in equation.invars))
 
 
-def _composite(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _composite(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     given = ((name, tree.unflatten(leaves)) for name, leaves, tree in params["attributes"])
     return dict(
@@ -113,7 +90,7 @@ def _composite_attribute(name: str, value: Any) -> Any:
     return literal(value, f"attribute {name}")
 
 
-def _custom_vmap(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _custom_vmap(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     rule = jax_compat.batching_rule(params["rule"])
     return dict(
@@ -123,7 +100,7 @@ def _custom_vmap(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _cond(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _cond(lowering: Lowering, equation: Any) -> Attributes:
     branches = equation.params["branches"]
     return dict(
         branches=tuple(lowering.shared(branch, f"branch_{index}") for index, branch in enumerate(branches)),
@@ -131,7 +108,7 @@ def _cond(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _scan(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _scan(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     num_consts, num_carry = scan_arity(params)
     return dict(
@@ -145,7 +122,7 @@ def _scan(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _while(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _while(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     return dict(
         cond=lowering.shared(params["cond_jaxpr"], "cond"),
@@ -155,7 +132,7 @@ def _while(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _checkpoint(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _checkpoint(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     prevent_cse = params["prevent_cse"]
     if not isinstance(prevent_cse, bool):
@@ -169,7 +146,7 @@ def _checkpoint(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _custom_linear_solve(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _custom_linear_solve(lowering: Lowering, equation: Any) -> Attributes:
     jaxprs, lengths = equation.params["jaxprs"], equation.params["const_lengths"]
     parts = ("matvec", "vecmat", "solve", "transpose_solve")
     given = {part: getattr(jaxprs, part) for part in parts}
@@ -177,7 +154,7 @@ def _custom_linear_solve(lowering: FunctionLowering, equation: Any) -> Attribute
     return dict(functions, const_lengths=tuple(int(getattr(lengths, part)) for part in parts))
 
 
-def _linear_call(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _linear_call(lowering: Lowering, equation: Any) -> Attributes:
     params = equation.params
     made_of = tuple([params[name] for name in ("transpose_thunk", "num_callee_consts", "num_res")])
     return dict(
@@ -188,7 +165,7 @@ def _linear_call(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _transpose(lowering: FunctionLowering, equation: Any) -> NodeByRules:
+def _transpose(lowering: Lowering, equation: Any) -> NodeByRules:
     return NodeByRules("linear_call", {"transpose": lowering.shared(_traced_transpose(equation), "transpose")})
 
 

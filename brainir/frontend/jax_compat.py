@@ -35,7 +35,6 @@ __all__ = [
     "constant_array",
     "equation_traceback",
     "function_name",
-    "is_literal",
     "is_mapped",
     "is_ordered",
     "is_sequential",
@@ -114,11 +113,6 @@ def as_closed(jaxpr: Any, consts: Sequence[Any] = ()) -> Any:
 def kept_jaxpr(closed: Any) -> Any:
     """Return what JAX keeps of a closed jaxpr, the same object wherever it hands out that jaxpr again."""
     return closed if closed.consts else closed.jaxpr
-
-
-def is_literal(atom: Any) -> bool:
-    """Whether an operand of an equation is a literal rather than a variable."""
-    return isinstance(atom, Literal)
 
 
 def literal_operand(atom: Any) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from .jax_compat import (
+    Literal,
     OpenJaxpr,
     as_closed,
-    is_literal,
     is_mapped,
     kept_jaxpr,
     open_jaxpr,
@@ -44,11 +44,11 @@ def maps(closed: Any) -> bool:
 def has_unused(closed: Any) -> bool:
     """Whether a jaxpr, or one that it calls, has an equation without effects whose results nothing needs."""
     for called in _called(closed):
-        needed = {var for var in called.outvars if not is_literal(var)}
+        needed = {var for var in called.outvars if not isinstance(var, Literal)}
         for equation in reversed(called.equations):
             if not equation.effects and needed.isdisjoint(equation.outvars):
                 return True
-            needed.update(var for var in equation.invars if not is_literal(var))
+            needed.update(var for var in equation.invars if not isinstance(var, Literal))
     return False
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from jax.extend.core import Primitive
 
-from .control import FunctionLowering
-from .jax_compat import Equation, OpenJaxpr, is_literal, mesh_around, without_scopes
+from .jax_compat import Equation, Literal, OpenJaxpr, mesh_around, without_scopes
 from .rules import Attributes
 from .rules.shardings import is_explicit, mesh_shape
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
 
 __all__ = ["RULES", "equations_here"]
 
 _USE_MESH = Primitive("use_mesh")
 
 
-def _use_mesh(lowering: FunctionLowering, equation: Equation) -> Attributes:
+def _use_mesh(lowering: Lowering, equation: Equation) -> Attributes:
     jaxpr, mesh = equation.params["jaxpr"], equation.params["mesh"]
     return {"function": lowering.region(jaxpr, mesh), "mesh": mesh_shape(mesh)}
 
@@ -37,11 +39,11 @@ def equations_here(jaxpr: OpenJaxpr) -> Sequence[Equation]:
     if not any(_differs(mesh_around(equation), here) for equation in jaxpr.equations):
         return jaxpr.equations
     runs = [(mesh, [*equations]) for mesh, equations in itertools.groupby(jaxpr.equations, mesh_around)]
-    needed = {atom for atom in jaxpr.outvars if not is_literal(atom)}
+    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
     found: list[list[Equation]] = []
     for mesh, equations in reversed(runs):
         found.append([_region(jaxpr, mesh, equations, needed)] if _differs(mesh, here) else equations)
-        needed.update(atom for equation in equations for atom in equation.invars if not is_literal(atom))
+        needed.update(atom for equation in equations for atom in equation.invars if not isinstance(atom, Literal))
     return [equation for equations in reversed(found) for equation in equations]
 
 
@@ -52,7 +54,7 @@ def _differs(mesh: Any, here: Any) -> bool:
 def _region(jaxpr: OpenJaxpr, mesh: Any, equations: Sequence[Equation], needed: set[Any]) -> Equation:
     """Return an equation that runs some equations of a jaxpr under a mesh, and gives what is needed after them."""
     made = {var: None for equation in equations for var in equation.outvars}
-    read = {atom: None for equation in equations for atom in equation.invars if not is_literal(atom)}
+    read = {atom: None for equation in equations for atom in equation.invars if not isinstance(atom, Literal)}
     inputs, outputs = [var for var in read if var not in made], [var for var in made if var in needed]
     inner = jaxpr._replace(invars=inputs, outvars=outputs, constvars=(), consts=(), equations=equations)
     # The scopes of the equations are in the function.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from ..ir.ops import Reshard
 from . import jax_compat
-from .control import FunctionLowering
 from .rules import Attributes, Operation
 from .rules.shardings import has_layout, is_explicit, mesh_shape, partition_spec, sharding_record
 from .tracing import manual_axes, within_shard_map
 
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
 __all__ = ["RULES", "laid_out", "settled"]
 
 
-def _shard_map(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _shard_map(lowering: Lowering, equation: Any) -> Attributes:
     params: Mapping[str, Any] = equation.params
     mesh = mesh_shape(params["mesh"])
     manual = manual_axes(params)
@@ -34,7 +36,7 @@ def _shard_map(lowering: FunctionLowering, equation: Any) -> Attributes:
     )
 
 
-def _reshard(lowering: FunctionLowering, equation: Any) -> Attributes | Operation:
+def _reshard(lowering: Lowering, equation: Any) -> Attributes | Operation:
     wanted, (operand,) = equation.params["dst_sharding"], equation.invars
     if not (lowering.in_region or has_layout(wanted) or is_explicit(operand.aval.sharding.mesh)):
         return Operation("copy", {})
@@ -53,7 +55,7 @@ def settled(equation: jax_compat.Equation, constants: Container[Any]) -> jax_com
             return equation.replace(params={**params, "sharding": said})
     elif equation.primitive.name == "device_put":
         # Where a constant comes from is where whoever traces made it; no cotangent goes back there.
-        fixed = [jax_compat.is_literal(atom) or atom in constants for atom in equation.invars]
+        fixed = [isinstance(atom, jax_compat.Literal) or atom in constants for atom in equation.invars]
         if any(fixed):
             places = zip(params["srcs"], fixed, strict=True)
             return equation.replace(

@@ -19,12 +19,12 @@ __all__ = ["Table", "identifier"]
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def identifier(text: str, default: str = "fn") -> str:
-    """Turn a text into a Python identifier; `default` if nothing of it can be kept."""
+def identifier(text: str) -> str:
+    """Turn a text into a Python identifier; ``fn`` if nothing of it can be kept."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", text) if text != "<lambda>" else ""
     if not name.strip("_"):
-        return default
-    return f"{default}_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+        return "fn"
+    return f"fn_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
 
 
 class Finished(NamedTuple):
@@ -134,9 +134,7 @@ class Table:
         parts = reached.functions
         if any(self.functions.get(name) is not parts[name] for name in self.wanted.keys() & parts.keys()):
             return False
-        self.functions.update(parts)
-        self.wanted.update(reached.wanted)
-        self.rules.update(reached.rules)
+        self.add(parts, reached.wanted, reached.rules)
         self._unread.append(reached)
         if all(known is not other for other in self._before):
             self._before.append(known)

@@ -26,7 +26,7 @@ _ANY_OPERANDS = inspect.Signature([inspect.Parameter("operands", inspect.Paramet
 def trace(
     flat: Callable[..., Sequence[Any]],
     operands: Sequence[Any],
-    fn: Callable[..., Any] | None = None,
+    fn: Callable[..., Any],
     names: Sequence[str] | None = None,
 ) -> Any:
     """Trace a function of arrays that returns a list of arrays; return the closed jaxpr.
@@ -36,8 +36,8 @@ def trace(
     flat : callable
     operands : sequence
         Arrays, Python numbers or what stands for them, such as ``jax.ShapeDtypeStruct``.
-    fn : callable, optional
-        What JAX names when something goes wrong, with its line; `flat` itself by default.
+    fn : callable
+        What JAX names when something goes wrong, with its line.
     names : sequence of str, optional
         What it calls the operands.
     """
@@ -49,7 +49,7 @@ def trace(
         return jax.make_jaxpr(flat)(*operands)  # it says which of them is too large
     if not all(type(kind) is jax.core.ShapedArray for kind in kinds):
         return jax.make_jaxpr(flat)(*operands)  # references, and types of packages: it does more for those
-    info = debug_info("jit", flat if fn is None else fn, (), {}, signature=_ANY_OPERANDS)
+    info = debug_info("jit", fn, (), {}, signature=_ANY_OPERANDS)
     info = info._replace(arg_names=None if names is None else tuple(names))
     jaxpr, _, consts = partial_eval.trace_to_jaxpr_dynamic(linear_util.wrap_init(flat, debug_info=info), kinds)
     return as_closed(jaxpr, consts)

@@ -15,7 +15,7 @@ from ..jax_compat import OpenJaxpr
 from ..jax_scans import scan_arity
 from ..jaxprs import body_of
 
-__all__ = ["Activity", "LazyActivity", "Roots"]
+__all__ = ["LazyActivity", "Roots"]
 
 Flags = tuple[bool, ...]
 
@@ -123,7 +123,7 @@ class Activity:
         asked = {
             var
             for var, flag in zip(jaxpr.outvars, useful, strict=True)
-            if flag and not jax_compat.is_literal(var) and jax_compat.moves(var.aval)
+            if flag and not isinstance(var, jax_compat.Literal) and jax_compat.moves(var.aval)
         }
         for equation in reversed(jaxpr.equations):
             given = _flags(equation.outvars, asked)
@@ -132,7 +132,7 @@ class Activity:
             asked |= {
                 var
                 for var, flag in zip(equation.invars, found, strict=False)
-                if flag and not jax_compat.is_literal(var) and jax_compat.moves(var.aval)
+                if flag and not isinstance(var, jax_compat.Literal) and jax_compat.moves(var.aval)
             }
         known = self._backward_known[key] = _flags(jaxpr.invars, asked)
         return known
@@ -236,7 +236,7 @@ def _differentiated(equation: Any, given: Flags) -> Iterator[tuple[Any, Flags]]:
 
 
 def _flags(atoms: Sequence[Any], chosen: set[Any]) -> Flags:
-    return tuple([not jax_compat.is_literal(atom) and atom in chosen for atom in atoms])
+    return tuple([not isinstance(atom, jax_compat.Literal) and atom in chosen for atom in atoms])
 
 
 def _places(flags: Flags) -> list[int]:

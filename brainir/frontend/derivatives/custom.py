@@ -26,15 +26,6 @@ _TRACING = threading.RLock()
 """What JAX notes while it traces a rule is in the rule, of which programs of several threads can have the same."""
 
 
-def _custom_jvp(lowering: Lowering, equation: Any) -> Operation:
-    """Lower ``custom_jvp_call`` with its rule, as a ``custom_vjp`` where that is only for reverse mode."""
-    return _with_rules(lowering, equation, jvp_rules, covering_jvp)
-
-
-def _custom_vjp(lowering: Lowering, equation: Any) -> Operation:
-    return _with_rules(lowering, equation, vjp_rules, covering_vjp)
-
-
 def _with_rules(
     lowering: Lowering,
     equation: Any,
@@ -82,7 +73,8 @@ def _with_rules(
 
 
 RULES = {
-    "custom_jvp_call": ("custom_jvp", _custom_jvp),
-    "custom_vjp_call": ("custom_vjp", _custom_vjp),
+    # Or custom_vjp, where the rule is only for reverse mode.
+    "custom_jvp_call": ("custom_jvp", functools.partial(_with_rules, trace=jvp_rules, trace_covering=covering_jvp)),
+    "custom_vjp_call": ("custom_vjp", functools.partial(_with_rules, trace=vjp_rules, trace_covering=covering_vjp)),
 }
 """Primitive name to operation and rule."""

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.interpreters import ad
 
-from ..jax_compat import Equation, is_literal, moves, open_jaxpr, spec_of
+from ..jax_compat import Equation, Literal, moves, open_jaxpr, spec_of
 from ..tracing import make_jaxpr
 from .jax_rules import avals, float0, forget, instantiate, zeros
 
@@ -118,9 +118,9 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
     arrays = dict(zip(traced.constvars, traced.consts, strict=True))
     left = traced.outvars[len(outputs) :]
     fixed = {
-        place: atom.val if is_literal(atom) else arrays[atom]
+        place: atom.val if isinstance(atom, Literal) else arrays[atom]
         for place, atom in enumerate(left)
-        if is_literal(atom) or atom in arrays
+        if isinstance(atom, Literal) or atom in arrays
     }
     residuals = _Residuals([spec_of(atom.aval) for place, atom in enumerate(left) if place not in fixed], fixed)
     if fixed:

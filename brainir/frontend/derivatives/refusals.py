@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HigherOrderError", "NoRuleError", "Refusal", "RefusedError"]
+__all__ = ["NoRuleError", "Refusal", "RefusedError"]
 
 
 class NoRuleError(Exception):
@@ -20,10 +20,6 @@ class RefusedError(NoRuleError):
 
     def __init__(self, function: str) -> None:
         super().__init__(function, "its derivative rule refuses some operands, and which move here is not known")
-
-
-class HigherOrderError(NoRuleError):
-    """The rule is another one for every order of derivative, and orders as high as this are not stored."""
 
 
 @dataclass(frozen=True, slots=True)

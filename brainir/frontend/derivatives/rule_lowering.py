@@ -14,7 +14,7 @@ from ..memory.rules import NodeByRules
 from ..rules import Attributes
 from ..table import Table, identifier
 from .cases import TracedRules
-from .refusals import HigherOrderError
+from .refusals import NoRuleError
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
@@ -133,13 +133,13 @@ class RuleLowering:
 
         Raises
         ------
-        HigherOrderError
+        NoRuleError
             With the name of the `function`.
         """
         around = [each for each in self._open if each.base == key.base]
         smaller = [each for each in around if by_size and each.elements < key.elements]
         if len(smaller) >= _MOST_LARGER or is_too_high(key.parts, [each.parts for each in around]):
-            raise HigherOrderError(function, f"derivatives of order {len(around) + 1} and above are not stored")
+            raise NoRuleError(function, f"derivatives of order {len(around) + 1} and above are not stored")
 
     def stored(self, lowering: Lowering, key: RuleKey, rules: TracedRules, **others: str) -> NodeByRules:
         """Lower derivative rules; return what refers to them, with `others` of its attributes.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from jax import lax
 from jax.extend.core import Primitive
 
-from ..control import FunctionLowering
-from ..jax_compat import is_literal, spec_of
+from ..jax_compat import Literal, spec_of
 from ..rules import Attributes, UnsupportedError
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering
 
 __all__ = ["RULES", "operands_of"]
 
@@ -21,7 +23,7 @@ _IS_VMAPPED = Primitive("is_vmapped")
 _IS_VMAPPED.def_abstract_eval(lambda x: jax.core.ShapedArray((), bool))
 
 
-def _select_if_vmap(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _select_if_vmap(lowering: Lowering, equation: Any) -> Attributes:
     """Lower Equinox's choice in a loop, which a batch makes for each example; for one, the first array is taken."""
     kind = equation.outvars[0].aval
 
@@ -40,13 +42,13 @@ def operands_of(equation: Any) -> Sequence[Any]:
     return operands[1:] if equation.primitive.name == "noinline" else operands
 
 
-def _noinline(lowering: FunctionLowering, equation: Any) -> Attributes:
+def _noinline(lowering: Lowering, equation: Any) -> Attributes:
     """Lower a call of what ``equinox.internal.noinline`` was given, or of a derivative, transpose or batch of it.
 
     Its derivatives and batches are those of the function, so it needs no rule.
     """
     place = equation.invars[0]
-    if not is_literal(place):
+    if not isinstance(place, Literal):
         raise UnsupportedError("which function it runs is an operand; call that function without noinline")
 
     def run(*operands: Any) -> list[Any]:

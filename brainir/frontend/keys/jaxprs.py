@@ -57,7 +57,7 @@ class JaxprWalk(Walk):
         return tuple([(atom.aval, self._atom(atom, numbers)) for atom in atoms])
 
     def _atom(self, atom: Any, numbers: dict[Any, int]) -> Hashable:
-        if not jax_compat.is_literal(atom):
+        if not isinstance(atom, jax_compat.Literal):
             return numbers.setdefault(atom, len(numbers))
         return self._data(atom.val)
 

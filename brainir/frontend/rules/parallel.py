@@ -33,15 +33,11 @@ def _sharding_constraint(
     return {"sharding": place}
 
 
+@rule("psum_invariant", op="psum")
 @rule("psum", "pmax", "pmin", "unreduced_psum", "unreduced_pmax", "unreduced_pmin")
 def _all_reduce(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
     named = (int(axis) if isinstance(axis, int) else axis_names(axis)[0] for axis in axes)
     return {"axes": tuple(named), "axis_index_groups": _groups(axis_index_groups)}
-
-
-@rule("psum_invariant", op="psum")
-def _psum_invariant(*, axes: Any, axis_index_groups: Any = None) -> Attributes:
-    return _all_reduce(axes=axes, axis_index_groups=axis_index_groups)
 
 
 @rule("pvary")
