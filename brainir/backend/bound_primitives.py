@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.extend
@@ -24,24 +24,11 @@ from ..jax_switches import established_primitives
 from .closures import constant
 from .rules.control import policy_expression
 
-__all__ = ["Tracer", "bind", "is_bound"]
+__all__ = ["bind", "is_bound"]
 
 Values = Sequence[Any]
-
-
-class Tracer(Protocol):
-    """Traces functions of a program."""
-
-    def closed(self, name: str, operands: Values) -> Any:
-        """Return the closed jaxpr of a function.
-
-        Parameters
-        ----------
-        name : str
-        operands : sequence
-            What it is called with, or their types; what is scanned has an axis in front that the function does not
-            see. Only their place in a mesh is read.
-        """
+Trace = Callable[[str, Values], Any]
+"""From the name of a function of the program, and what it is called with or the types of that, to its closed jaxpr."""
 
 
 def is_bound(node: Node) -> bool:
@@ -49,22 +36,22 @@ def is_bound(node: Node) -> bool:
     return type(node) in _BINDINGS
 
 
-def bind(node: Any, operands: Values, tracer: Tracer) -> Values:
+def bind(node: Any, operands: Values, trace: Trace) -> Values:
     """Bind the primitive of a node and return its results."""
-    return _BINDINGS[type(node)](node, operands, tracer)
+    return _BINDINGS[type(node)](node, operands, trace)
 
 
-def _cond(node: ops.Cond, operands: Values, tracer: Tracer) -> Values:
+def _cond(node: ops.Cond, operands: Values, trace: Trace) -> Values:
     index, *rest = operands
-    branches = tuple(tracer.closed(branch, rest) for branch in node.branches)
+    branches = tuple(trace(branch, rest) for branch in node.branches)
     platforms = {"branches_platforms": node.platforms} if node.platforms else {}
     results: Values = lax.cond_p.bind(index, *rest, branches=branches, **platforms)
     return results
 
 
-def _scan(node: ops.Scan, operands: Values, tracer: Tracer) -> Values:
+def _scan(node: ops.Scan, operands: Values, trace: Trace) -> Values:
     num_scanned = len(operands) - node.num_consts - node.num_carry
-    jaxpr = tracer.closed(node.body, operands)
+    jaxpr = trace(node.body, operands)
     params = _scan_arity(node.num_consts, node.num_carry, num_scanned, len(node.outputs) - node.num_carry)
     changes = {"jaxpr": jaxpr, "length": node.length, "reverse": node.reverse, "unroll": node.unroll}
     if "_split_transpose" in params:
@@ -92,21 +79,21 @@ def _scan_arity(num_consts: int, num_carry: int, num_scanned: int, num_stacked: 
     return dict(equation.params)
 
 
-def _while(node: ops.While, operands: Values, tracer: Tracer) -> Values:
+def _while(node: ops.While, operands: Values, trace: Trace) -> Values:
     split, first = node.cond_nconsts, node.cond_nconsts + node.body_nconsts
     carry = operands[first:]
     results: Values = lax.while_p.bind(
         *operands,
         cond_nconsts=node.cond_nconsts,
-        cond_jaxpr=tracer.closed(node.cond, [*operands[:split], *carry]),
+        cond_jaxpr=trace(node.cond, [*operands[:split], *carry]),
         body_nconsts=node.body_nconsts,
-        body_jaxpr=tracer.closed(node.body, [*operands[split:first], *carry]),
+        body_jaxpr=trace(node.body, [*operands[split:first], *carry]),
     )
     return results
 
 
-def _checkpoint(node: ops.Checkpoint, operands: Values, tracer: Tracer) -> Values:
-    closed = tracer.closed(node.function, operands)
+def _checkpoint(node: ops.Checkpoint, operands: Values, trace: Trace) -> Values:
+    closed = trace(node.function, operands)
     jaxpr = closed.jaxpr
     if jaxpr.constvars:
         jaxpr = jaxpr.replace(invars=[*jaxpr.constvars, *jaxpr.invars], constvars=[])
@@ -127,7 +114,7 @@ def _checkpoint_policy(policy: ops.RematPolicy | None) -> Any:
     return constant(policy_expression(policy))
 
 
-def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, tracer: Tracer) -> Values:
+def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, trace: Trace) -> Values:
     template = _template("custom_linear_solve").params["jaxprs"]
     parts = ("matvec", "vecmat", "solve", "transpose_solve")
     vector = operands[sum(node.const_lengths) :]
@@ -135,7 +122,7 @@ def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, tracer: 
     for part, length in zip(parts, node.const_lengths, strict=True):
         constants, position = operands[position : position + length], position + length
         name = getattr(node, part)
-        jaxprs[part] = None if name is None else tracer.closed(name, [*constants, *vector])
+        jaxprs[part] = None if name is None else trace(name, [*constants, *vector])
     results: Values = lax.linear_solve_p.bind(
         *operands,
         const_lengths=type(template)(**dict(zip(parts, node.const_lengths, strict=True))),
@@ -144,10 +131,10 @@ def _custom_linear_solve(node: ops.CustomLinearSolve, operands: Values, tracer: 
     return results
 
 
-def _linear_call(node: ops.LinearCall, operands: Values, tracer: Tracer) -> Values:
-    callee = tracer.closed(node.function, operands)
+def _linear_call(node: ops.LinearCall, operands: Values, trace: Trace) -> Values:
+    callee = trace(node.function, operands)
     residuals = operands[node.num_fixed - node.num_residuals : node.num_fixed]
-    transpose = tracer.closed(node.transpose, [*residuals, *callee.out_avals])
+    transpose = trace(node.transpose, [*residuals, *callee.out_avals])
     results: Values = _primitive("linear_call").bind(
         *operands,
         callee=callee,
@@ -158,17 +145,17 @@ def _linear_call(node: ops.LinearCall, operands: Values, tracer: Tracer) -> Valu
     return results
 
 
-def _platform_index(node: ops.PlatformIndex, operands: Values, tracer: Tracer) -> Values:
-    index: Values = _platform_index_p().bind(platforms=node.platforms)
+def _platform_index(node: ops.PlatformIndex, operands: Values, trace: Trace) -> Values:
+    index: Values = _primitive("platform_index").bind(platforms=node.platforms)
     return index
 
 
-def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Values, tracer: Tracer) -> Values:
+def _iota_2x32_shape(node: ops.Iota2x32Shape, operands: Values, trace: Trace) -> Values:
     results: Values = _words_p().bind(shape=node.shape)
     return results
 
 
-def _drawn(node: ops.RandomBits | ops.RandomGamma | ops.RandomSplit, operands: Values, tracer: Tracer) -> Any:
+def _drawn(node: ops.RandomBits | ops.RandomGamma | ops.RandomSplit, operands: Values, trace: Trace) -> Any:
     params = {name: value for name, value in node.attributes().items() if name != "partitionable"}
     primitive = getattr(jax.extend.core.primitives, f"{node.op}_p")
     if jax.config.jax_threefry_partitionable == node.partitionable:  # type: ignore[attr-defined]  # set by name
@@ -187,31 +174,23 @@ def _words_p() -> Any:
 
 
 @functools.cache
-def _platform_index_p() -> Any:
-    """Return the primitive that chooses a branch for ``jax.lax.platform_dependent``."""
-    with jax.disable_jit(False):
-        traced = jax.make_jaxpr(lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.cos))(np.float32(0))
-    return traced.jaxpr.eqns[0].primitive
-
-
-@functools.cache
 def _template(name: str) -> Any:
-    """Return an equation with a primitive that JAX does not export: what a small use of it traces to."""
+    """Return an equation with a primitive that JAX does not export: the first one that a small use of it traces to."""
     with established_primitives(), jax.disable_jit(False):
         uses: dict[str, Callable[[Any], Any]] = {
             "checkpoint": jax.checkpoint(lambda x: x + 1),
             "custom_linear_solve": lambda x: lax.custom_linear_solve(lambda y: y, x, lambda _, y: y),
             "linear_call": lambda x: jax.custom_derivatives.linear_call(lambda _, y: y, lambda _, y: y, (), x),
+            "platform_index": lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.cos),
         }
-        (equation,) = jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns
-    return equation
+        return jax.make_jaxpr(uses[name])(np.float32(0)).jaxpr.eqns[0]
 
 
 def _primitive(name: str) -> Any:
     return _template(name).primitive
 
 
-_BINDINGS: dict[type[Node], Callable[[Any, Values, Tracer], Values]] = {
+_BINDINGS: dict[type[Node], Callable[[Any, Values, Trace], Values]] = {
     ops.Checkpoint: _checkpoint,
     ops.Cond: _cond,
     ops.CustomLinearSolve: _custom_linear_solve,

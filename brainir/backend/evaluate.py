@@ -103,7 +103,7 @@ class Evaluator:
     def _step(self, node: Node, function: Function) -> tuple[Callable[..., Any], bool]:
         """Return what computes a node from its operands, and whether that gives a tuple; one for all that are alike."""
         if is_bound(node):
-            return lambda *operands: bind(node, operands, self), gives_tuple(node)
+            return lambda *operands: bind(node, operands, self._closed), gives_tuple(node)
         kinds = function.value_types
         key = (node.op, tuple([kinds.get(name, name) for name in node.inputs]), len(node.outputs), _attributes(node))
         step = self._steps.get(key)
@@ -125,8 +125,11 @@ class Evaluator:
         compiled = self._closures.of(expression)
         return lambda *operands: compiled(dict(zip(places, operands, strict=True)))
 
-    def closed(self, name: str, operands: Sequence[Any]) -> Any:
-        """See :class:`~brainir.backend.bound_primitives.Tracer`; JAX remembers what it has traced."""
+    def _closed(self, name: str, operands: Sequence[Any]) -> Any:
+        """Return the closed jaxpr of a function; JAX remembers what it has traced.
+
+        Of the operands, or their types, only the place in a mesh is read; what is scanned has an axis more in front.
+        """
         function = self._program.function(name)
         types = [abstract(TensorType.parse(kind)) for kind in function.types]
         specs = [placed(spec, operand) for spec, operand in zip(types, operands, strict=True)]

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
-    "WIDTH",
     "Doc",
-    "Group",
     "call",
     "commas",
-    "comment",
     "display",
     "docstring",
     "flat",

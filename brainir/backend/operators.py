@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..ir.types import TensorType
 
-__all__ = ["ATOM", "Operator", "OperatorOperand", "operator_of"]
+__all__ = ["ATOM", "OperatorOperand", "operator_of"]
 
 ATOM = 9
 """Binding of what needs no parentheses anywhere."""

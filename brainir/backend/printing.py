@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 
 from ..ir.node import Node
 from ..ir.ops import While
@@ -52,9 +51,9 @@ class FunctionPrinter:
         function: Function,
         constants: ModuleConstants,
         table: References,
-        arrays: Collection[str] = (),
-        reserved: Collection[str] = (),
-        names: Mapping[str, str] = MappingProxyType({}),
+        arrays: Collection[str],
+        reserved: Collection[str],
+        names: Mapping[str, str],
     ) -> None:
         self._function = function
         self._table = table
@@ -76,7 +75,7 @@ class FunctionPrinter:
         """Return the outputs; to be asked for after :meth:`body`, which may leave some of them to be computed here."""
         return [self._values.operand(name, in_python=True) for name in self._function.outputs]
 
-    def body(self, indent: int = 4) -> Iterator[str]:
+    def body(self) -> Iterator[str]:
         """Yield the lines of the nodes, with the model's line where it changes."""
         pending: list[Pending] = []
         shown = ""
@@ -93,14 +92,14 @@ class FunctionPrinter:
                     pending = [*before, made]
                     continue
             for doc, note in (*map(self._waited, before), (self._assignment(node, expression), source)):
-                yield from statement(doc, indent, note if note != shown else "")
+                yield from statement(doc, 4, note if note != shown else "")
                 shown = note or shown
             pending = []
         # What is left and only returned is written where it is returned.
         last = pending[-1].source if pending else ""
         first = len(pending) - fitting(pending, self._function.outputs, last or shown)
         for doc, note in map(self._waited, pending[:first]):
-            yield from statement(doc, indent, note if note != shown else "")
+            yield from statement(doc, 4, note if note != shown else "")
             shown = note or shown
         self._values.inlined = {each.name: each for each in pending[first:]}
         self.note = last if self._values.inlined and last != shown else ""

@@ -135,7 +135,8 @@ class _Module:
             *self._constants.mesh_definitions,
             *self._arrays(),
         ]
-        top = [_title(self._program), *_import_blocks(scope.imports())]
+        title = f'"""{self._program.entry}: a JAX function, written by brainir from its IR."""'
+        top = [[title], *_import_blocks(scope.imports())]
         if not helpers:
             top.append(tables)
         text = "\n\n".join("\n".join(block) for block in top if block)
@@ -205,10 +206,6 @@ def _kinds(function: Function) -> Iterator[TensorType]:
 def _weights(scope: ModuleScope) -> list[str]:
     name, path = scope.use("WEIGHTS"), f'{scope.use("pathlib")}.Path(__file__).with_suffix(".npz")'
     return [f"with {scope.use('np')}.load({path}) as {name}:", f"    {name} = dict({name})"]
-
-
-def _title(program: Program) -> list[str]:
-    return [f'"""{program.entry}: a JAX function, written by brainir from its IR."""']
 
 
 def _import_blocks(statements: Iterator[str]) -> list[list[str]]:

@@ -33,7 +33,7 @@ from .adjoints import Adjoints
 from .base import TraceUse
 from .derivatives import Entries, SlotValues
 from .host import Environment
-from .low_rank import LowRankTrace, without_steps
+from .low_rank import LowRankTrace
 from .rules import OnlineRule, PieceState, Steps, by_slot
 from .traces import EligibilityTrace
 
@@ -217,7 +217,8 @@ class _LowRankTraces(ChunkedRule):
 
     def start(self, traces: Mapping[str, Any]) -> dict[str, Any]:
         # How many steps there were before is known without a loop.
-        return {name: without_steps(traces[name]) for name in self.traces if name not in self.rule.owners}
+        kept = {name: traces[name] for name in self.traces if name not in self.rule.owners}
+        return {name: {key: each[key] for key in each if key != "steps"} for name, each in kept.items()}
 
     def see(
         self, env: Environment, jacobians: Sequence[Entries], signals: Sequence[_Signals], rolled: dict[str, Any]

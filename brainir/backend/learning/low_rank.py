@@ -17,7 +17,7 @@ from .element_types import as_type
 from .host import Environment, PlanFunctions
 from .settling import settled
 
-__all__ = ["LowRankTrace", "without_steps"]
+__all__ = ["LowRankTrace"]
 
 
 class LowRankTrace(TermTrace):
@@ -133,8 +133,3 @@ class LowRankTrace(TermTrace):
     def keep(self, new: Mapping[Any, Any]) -> dict[str, Any]:
         """See :meth:`TermTrace.keep`."""
         return {str(key): value for key, value in new.items() if key in self.kept or not isinstance(key, int)}
-
-
-def without_steps(kept: Environment) -> dict[str, Any]:
-    """Return traces without the number of steps."""
-    return {key: value for key, value in kept.items() if key != "steps"}
