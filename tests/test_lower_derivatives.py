@@ -75,6 +75,22 @@ def counted_jvp(primals: Any, tangents: Any) -> Any:
     return (y, m), (dx * x * 3, np.zeros(jnp.shape(m), jax.dtypes.float0))
 
 
+@jax.custom_jvp
+def picked(x: Any, places: Any) -> Any:
+    return jnp.sin(x)[places]
+
+
+picked.defjvp(lambda primals, tangents: jax.jvp(lambda x, places: x[places] ** 2, primals, tangents))
+
+
+def root(x: Any) -> Any:
+    def solve(f: Callable[[Any], Any], guess: Any) -> Any:
+        return lax.fori_loop(0, 12, lambda _, v: v - f(v) / (3 * v * v + 1), guess)
+
+    places = jnp.argsort(x)
+    return lax.custom_root(lambda v: v**3 + v - x[places], x, solve, lambda g, y: y / g(jnp.ones_like(y)))
+
+
 @jax.custom_vjp
 def backward(x: Any, y: Any) -> Any:
     return jnp.sin(x) * y, y
@@ -143,6 +159,8 @@ FORWARD: dict[str, Callable[..., Any]] = {
     "rule that closes over an array": closes,
     "arguments without derivative": lambda x: applied(jnp.sin, x, 2) + applied(jnp.cos, x, 3),
     "integer operands and results": lambda x: counted(x, 3),
+    "rule that pushes the tangents of integers on": lambda x: picked(x, jnp.argsort(x)),
+    "root of a function that holds integers": root,
     "rules in a scan": spiking,
     "rules in rules": lambda x: wrong(wrong(x)) * jax.jit(closes)(x),
     "rule in a cond": lambda x: lax.cond(x[0] < 0, wrong, closes, x),

@@ -21,15 +21,18 @@ def trace_custom_jvp(equation: Equation) -> Any:
     """Trace the rule of a ``custom_jvp_call``; signature as in :func:`~.primitive_rules.trace_primitive_jvp`."""
     kinds, outputs = avals(equation)
     own = equation.params["num_consts"]
-    still = [not moves(kind) for kind in kinds[own:]]
-    jaxpr, consts, zero_tangents = traced_again(equation.params["jvp_jaxpr_fun"], still)
+    operands = kinds[own:]
+    symbolic = [equation.params["symbolic_zeros"] and not moves(kind) for kind in operands]
+    jaxpr, consts, zero_tangents = traced_again(equation.params["jvp_jaxpr_fun"], symbolic)
     takes_all = not own and [var.aval for var in jaxpr.invars] == [*kinds, *kinds] and all(map(moves, kinds))
     if takes_all and all(map(moves, outputs)) and not any(zero_tangents):
         return as_closed(without_source(jaxpr), consts)
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         closed_over = sum(map(moves, kinds[:own]))
-        results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *tangents[closed_over:])
+        all_tangents = with_float0(tangents[closed_over:], operands)
+        taken = [tangent for tangent, zero in zip(all_tangents, symbolic, strict=True) if not zero]
+        results = jax.core.eval_jaxpr(jaxpr, consts, *primals[own:], *taken)
         given = iter(results[len(outputs) :])
         full = [None if zero else next(given) for zero in zero_tangents]
         moved = [instantiate(tangent, kind) for tangent, kind in zip(full, outputs, strict=True) if moves(kind)]
