@@ -9,7 +9,7 @@ from ..ir.program import Function, Program
 from ..ir.types import TensorType
 from .constants import ModuleConstants
 from .expressions import CustomJvpOf, CustomOf, CustomVjpOf, JitOf
-from .layout import Doc, call, commas, display, flat, lines, statement
+from .layout import Doc, call, commas, display, flat, implied, lines, statement
 from .model_names import input_names
 from .printing import FunctionPrinter
 from .references import References
@@ -86,7 +86,7 @@ class Definitions:
         """Return values as the function returns them: one alone, several in a tuple."""
         if self._table.returns_bare(function):
             return values[0]
-        return commas(values) if len(values) > 1 else display(values)
+        return implied(display(values))
 
     def _rule(self, function: str, reserved: Sequence[str], arrays: Iterable[int]) -> _Rule:
         """Return a rule; if others use the function too, one that calls it."""
@@ -99,10 +99,7 @@ class Definitions:
         inputs = [unique(f"x{index}", self._scope.taken, reserved) for index in range(len(rule.inputs))]
         outputs: list[Doc] = [(unique(f"y{index}", self._scope.taken, reserved),) for index in range(len(rule.outputs))]
         called = call((self._table.name(function),), [(value,) for value in inputs])
-        if self._table.returns_bare(function):
-            targets = outputs[0]
-        else:
-            targets = display(outputs) if len(outputs) == 1 else commas(outputs)
+        targets = outputs[0] if self._table.returns_bare(function) else implied(display(outputs))
         body = statement((*targets, " = ", *called) if outputs else called, 4)
         return _Rule(self._scope.new(f"{self._table.name(function)}_rule"), inputs, body, outputs)
 
@@ -110,7 +107,7 @@ class Definitions:
         """Yield the lines that take values out of a tuple, as arrays: a caller's numbers can be in it."""
         if not names:
             return
-        targets = display([(name,) for name in names]) if len(names) == 1 else commas([(name,) for name in names])
+        targets = implied(display([(name,) for name in names]))
         arrays = [name for name, kind in zip(names, kinds, strict=True) if name != "_" and kind.dtype != "float0"]
         convert = f"{self._scope.use('jnp')}.asarray"
         if len(arrays) == len(names):
@@ -168,7 +165,7 @@ class Definitions:
         yield from ("", "", f"def {backward.name}(residuals, cotangents):")
         if count:
             names: list[Doc] = [(name,) for name in backward.inputs[:count]]
-            yield from statement((*(display(names) if count == 1 else commas(names)), " = residuals"), 4)
+            yield from statement((*implied(display(names)), " = residuals"), 4)
         if is_bare and results[0].is_inexact:
             yield f"    {cotangents[0]} = {self._scope.use('jnp')}.asarray(cotangents)"
         elif any(kind.is_inexact for kind in results):
@@ -176,7 +173,6 @@ class Definitions:
         yield from backward.body
         given = iter(backward.outputs)
         gradients: list[Doc] = [next(given) if kind.is_inexact else ("None",) for kind in kinds]
-        returned = commas(gradients) if len(gradients) > 1 else display(gradients)
-        yield from statement(("return ", *returned), 4, backward.note)
+        yield from statement(("return ", *implied(display(gradients))), 4, backward.note)
         wrapped = flat(self._table.callee(key))
         yield from ("", "", f"{wrapped}.defvjp({forward.name}, {backward.name})")

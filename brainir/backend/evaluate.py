@@ -20,9 +20,8 @@ from .bindings import Bindings
 from .bound_primitives import bind, is_bound
 from .closures import Closures, Environment, constant, is_constant, resolve, split_at
 from .expressions import Apply, CallableOf, CustomJvpOf, CustomVjpOf, FunctionOf, JitOf, Name, Operand
-from .meshes import placed
 from .rules import expression_of, gives_tuple
-from .values import abstract, constant_value, literal_value
+from .values import abstract, constant_value, literal_value, placed
 
 __all__ = ["Evaluator"]
 

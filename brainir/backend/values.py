@@ -18,7 +18,7 @@ from ..ir.types import TensorType, literal_type
 from ..ir.types import literal_array as stored_literal
 from .rules import KEY_IMPLEMENTATIONS
 
-__all__ = ["abstract", "constant_value", "literal_array", "literal_value", "stored_value"]
+__all__ = ["abstract", "constant_value", "literal_array", "literal_value", "placed", "stored_value"]
 
 
 _NO_MESH = jax.sharding.Mesh(np.array(None), ())
@@ -42,6 +42,26 @@ def abstract(kind: TensorType) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(kind.shape, keys.dtype)
     dtype = jax.dtypes.float0 if kind.dtype == "float0" else kind.storage[0]
     return jax.ShapeDtypeStruct(kind.shape, dtype, weak_type=kind.weak_type)
+
+
+def placed(spec: jax.ShapeDtypeStruct, like: Any) -> jax.ShapeDtypeStruct:
+    """Return an abstract array that is on a mesh as an array or its type is, which may have more axes in front.
+
+    It is divided over the explicit axes of the mesh as that is, and differs between devices along the same manual ones.
+    """
+    kind = like if isinstance(like, jax.core.ShapedArray) else jax.typeof(like)
+    around, sharding = jax.sharding.get_abstract_mesh(), getattr(kind, "sharding", None)
+    if sharding is None or sharding.mesh.empty:
+        if jax.sharding.AxisType.Manual not in around.axis_types:
+            return spec
+        sharding = jax.sharding.NamedSharding(around, jax.sharding.PartitionSpec())
+    elif len(kind.shape) > len(spec.shape):
+        entries = getattr(sharding.spec, "partitions", sharding.spec)  # since JAX 0.10
+        left = tuple(entries[len(kind.shape) - len(spec.shape) :])
+        sharding = jax.sharding.NamedSharding(sharding.mesh, sharding.spec.update(partitions=left))
+    name = "vma" if jax.__version_info__ < (0, 10) else "manual_axis_type"
+    mark: Any = {name: getattr(kind, name, None)}
+    return jax.ShapeDtypeStruct(spec.shape, spec.dtype, weak_type=spec.weak_type, sharding=sharding, **mark)
 
 
 def literal_value(operand: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...ir.ops import DotAlgorithm
 from ..expressions import Apply, Expression, Literal, Name, Tuple
-from .registry import Types, as_keywords, as_operands, call, dtype, layout, member, rule
+from .registry import Types, as_keywords, as_operands, call, dtype, layout, member, record, rule
 
 _PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
@@ -29,7 +29,7 @@ def _ragged_dot_general(node: Any, types: Types) -> Expression:
     return call(
         "lax.ragged_dot_general",
         node,
-        ragged_dot_dimension_numbers=_record("lax.RaggedDotDimensionNumbers", numbers),
+        ragged_dot_dimension_numbers=record("lax.RaggedDotDimensionNumbers", numbers),
         precision=_precision(node.precision),
         preferred_element_type=_optional_dtype(node.preferred_element_type),
         **layout(node),
@@ -57,7 +57,7 @@ def _conv_general_dilated(node: Any, types: Types) -> Expression:
         padding=node.padding,
         lhs_dilation=node.lhs_dilation,
         rhs_dilation=node.rhs_dilation,
-        dimension_numbers=_record("lax.ConvDimensionNumbers", node.dimension_numbers),
+        dimension_numbers=record("lax.ConvDimensionNumbers", node.dimension_numbers),
         feature_group_count=node.feature_group_count,
         batch_group_count=node.batch_group_count,
         precision=_precision(node.precision),
@@ -73,10 +73,6 @@ def _fft(node: Any, types: Types) -> Expression:
     return call("lax.fft_p.bind", node, fft_type=kind, fft_lengths=node.fft_lengths)
 
 
-def _record(dotted: str, record: Any) -> Expression:
-    return Apply(Name(dotted), (), as_keywords({name: getattr(record, name) for name in type(record).model_fields}))
-
-
 def _optional_dtype(name: str | None) -> Expression:
     return Literal(None) if name is None else dtype(name)
 
@@ -87,7 +83,6 @@ def _precision(precision: str | tuple[str, str] | DotAlgorithm | None) -> Expres
     if isinstance(precision, str):
         return member("lax.Precision" if precision in _PRECISIONS else "lax.DotAlgorithmPreset", precision)
     if isinstance(precision, DotAlgorithm):
-        fields = {name: getattr(precision, name) for name in type(precision).model_fields}
-        named = {name: dtype(value) if name.endswith("_type") else value for name, value in fields.items()}
+        named = {name: dtype(value) if name.endswith("_type") else value for name, value in precision}
         return Apply(Name("lax.DotAlgorithm"), (), as_keywords(named))
     return Tuple(tuple(member("lax.Precision", part) for part in precision))

@@ -8,13 +8,12 @@ from ...ir.node import Node
 from ...ir.ops import Scatter
 from ...ir.types import parse_scalar
 from ..expressions import Apply, Attribute, Expression, FunctionOf, Literal, Name, Tuple
-from .registry import Types, as_keywords, as_operands, call, dtype, rule
+from .registry import Types, as_operands, call, dtype, record, rule
 
 
 def _indexing(node: Any, numbers: str) -> dict[str, Expression]:
-    fields = {name: getattr(node.dimension_numbers, name) for name in type(node.dimension_numbers).model_fields}
     return {
-        "dimension_numbers": Apply(Name(numbers), (), as_keywords(fields)),
+        "dimension_numbers": record(numbers, node.dimension_numbers),
         "indices_are_sorted": Literal(node.indices_are_sorted),
         "unique_indices": Literal(node.unique_indices),
         "mode": Name(f"lax.GatherScatterMode.{node.mode.upper()}"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...ir.errors import EmissionError
+from ...ir.model import Model
 from ...ir.node import Node
 from ...ir.ops import layout_of
 from ...ir.types import TensorType
@@ -21,6 +22,7 @@ __all__ = [
     "first_of",
     "layout",
     "member",
+    "record",
     "rule",
     "sharding_parameter",
 ]
@@ -56,6 +58,11 @@ def as_keywords(keywords: Mapping[str, Plain | Expression]) -> dict[str, Express
         name: Literal(value) if value is None or isinstance(value, bool | int | float | str | tuple) else value
         for name, value in keywords.items()
     }
+
+
+def record(dotted: str, held: Model) -> Apply:
+    """Return a record of JAX with the fields that one of the IR has."""
+    return Apply(Name(dotted), (), as_keywords(dict(held)))
 
 
 def as_operands(names: tuple[str, ...]) -> tuple[Expression, ...]:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .. import jax_compat
+from .. import control, jax_compat
 from ..jax_compat import OpenJaxpr
 from ..jax_scans import scan_arity
 from ..jaxprs import body_of
@@ -23,17 +23,7 @@ Flags = tuple[bool, ...]
 _STILL = frozenset(("ceil", "floor", "is_finite", "round", "sign", "stop_gradient"))
 # Primitives whose equation runs one jaxpr with the operands that it has.
 _CALLS = frozenset(
-    (
-        "checkpoint",
-        "closed_call",
-        "composite",
-        "core_call",
-        "custom_vmap_call",
-        "eval_jaxpr",
-        "jit",
-        "remat2",
-        "remat_opt",
-    )
+    [name for name, (op, _) in control.RULES.items() if op in ("call", "checkpoint", "composite", "custom_vmap")]
 )
 
 

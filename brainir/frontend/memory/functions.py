@@ -7,13 +7,15 @@ verified, its signature, and what it is under other names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...ir.canonical import structural_key
 from ...ir.kept import kept
 from ...ir.program import Function
 from ...ir.sharing import written_form
 from .latest import Latest
 
-__all__ = ["FUNCTIONS", "content_key", "known_function", "written_alike"]
+__all__ = ["FUNCTIONS", "constant_bytes", "content_key", "known_function", "written_alike"]
 
 _MOST_NODES = 1 << 12
 _MOST_BYTES = 1 << 12
@@ -34,6 +36,11 @@ def content_key(function: Function) -> str:
     return kept(function, "_content_key", lambda: structural_key(function, {name: name for name in function.callees}))
 
 
+def constant_bytes(functions: Iterable[Function]) -> int:
+    """Return how many bytes the constants of functions hold."""
+    return sum(len(constant.data or b"") for function in functions for constant in function.constants)
+
+
 FUNCTIONS: Latest[Function] = Latest(1 << 16, lambda function: len(function.nodes))
 """The functions that were lowered last, up to so many nodes, by name and :func:`~brainir.ir.sharing.written_form`."""
 
@@ -46,6 +53,6 @@ def known_function(function: Function) -> Function:
     known = FUNCTIONS.find(key)
     if known is not None and written_alike(known, function):
         return known
-    if sum(len(constant.data or b"") for constant in function.constants) <= _MOST_BYTES:
+    if constant_bytes([function]) <= _MOST_BYTES:
         FUNCTIONS.keep(key, function)
     return function

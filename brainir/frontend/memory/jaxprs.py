@@ -15,6 +15,7 @@ from ...ir.program import Function
 from ...ir.sharing import reachable_functions, written_form
 from .alive import WhileAlive
 from .dependencies import Dependency
+from .functions import constant_bytes
 
 __all__ = ["LOWERED_JAXPRS", "LoweredFunctions", "LoweredJaxpr"]
 
@@ -87,8 +88,8 @@ class LoweredFunctions:
     def can_be_kept(self) -> bool:
         """Whether they hold little."""
         functions = self.functions.values()
-        held = sum(len(constant.data or b"") for function in functions for constant in function.constants)
-        return sum(len(function.nodes) for function in functions) <= _MOST_NODES and held <= _MOST_BYTES
+        nodes = sum(len(function.nodes) for function in functions)
+        return nodes <= _MOST_NODES and constant_bytes(functions) <= _MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)

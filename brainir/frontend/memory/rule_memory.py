@@ -173,12 +173,11 @@ def _calling(function: Function, names: Mapping[str, str]) -> Function:
     """Return a function with other names for its externals; itself if that changes nothing."""
     if names.keys().isdisjoint(_called([function])):
         return function
-    return function.replace(nodes=tuple([_node_calling(node, names) for node in function.nodes]))
-
-
-def _node_calling(node: Node, names: Mapping[str, str]) -> Node:
-    field = _external_field(node)
-    return node.replace(**{field: names[getattr(node, field)]}) if field else node
+    nodes = [
+        node.replace(**{field: names[getattr(node, field)]}) if (field := _external_field(node)) else node
+        for node in function.nodes
+    ]
+    return function.replace(nodes=tuple(nodes))
 
 
 def _external_field(node: Node) -> str:

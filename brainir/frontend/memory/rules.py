@@ -12,6 +12,7 @@ from ...ir.program import Function
 from ..derivatives.refusals import Refusal
 from ..externals import External
 from ..rules import Attributes
+from .functions import constant_bytes
 from .latest import Latest
 
 __all__ = ["LOWERED_RULES", "LoweredRules", "NodeByRules"]
@@ -63,10 +64,8 @@ class LoweredRules:
 
     def can_be_kept(self) -> bool:
         """Whether they are the same in every program, and small."""
-        constants = (constant for function in self.functions.values() for constant in function.constants)
-        return all(external.held is None for external in self.externals.values()) and (
-            sum(len(constant.data or b"") for constant in constants) <= _MOST_BYTES
-        )
+        is_same = all(external.held is None for external in self.externals.values())
+        return is_same and constant_bytes(self.functions.values()) <= _MOST_BYTES
 
 
 LOWERED_RULES: Latest[LoweredRules] = Latest(1 << 10)

@@ -8,7 +8,7 @@ import jax
 
 from ...ir.ops import ConvNumbers, RaggedDotNumbers
 from ...ir.ops.contraction import DimensionNumbers
-from .registry import Attributes, absent, dtype_name, int_tuples, ints, precision_name, reads, rule
+from .registry import Attributes, absent, dtype_name, int_tuples, ints, numbers, precision_name, reads, rule
 from .shardings import layout
 
 
@@ -34,12 +34,12 @@ def _ragged_dot_general(
     out_sharding: Any = None,
 ) -> Attributes:
     absent(group_offset=group_offset)
-    numbers = ragged_dot_dimension_numbers
+    given = ragged_dot_dimension_numbers
     return {
         "ragged_dot_dimension_numbers": RaggedDotNumbers(
-            dot_dimension_numbers=_dot_numbers(numbers.dot_dimension_numbers),
-            lhs_ragged_dimensions=ints(numbers.lhs_ragged_dimensions),
-            rhs_group_dimensions=ints(numbers.rhs_group_dimensions),
+            dot_dimension_numbers=_dot_numbers(given.dot_dimension_numbers),
+            lhs_ragged_dimensions=ints(given.lhs_ragged_dimensions),
+            rhs_group_dimensions=ints(given.rhs_group_dimensions),
         ),
         "precision": precision_name(precision),
         "preferred_element_type": _optional_dtype(preferred_element_type),
@@ -62,11 +62,7 @@ def _conv_general_dilated(
     out_sharding: Any = None,
 ) -> Attributes:
     return {
-        "dimension_numbers": ConvNumbers(
-            lhs_spec=ints(dimension_numbers.lhs_spec),
-            rhs_spec=ints(dimension_numbers.rhs_spec),
-            out_spec=ints(dimension_numbers.out_spec),
-        ),
+        "dimension_numbers": numbers(ConvNumbers, dimension_numbers),
         "window_strides": ints(window_strides),
         "padding": int_tuples(padding),
         "lhs_dilation": ints(lhs_dilation),
@@ -79,8 +75,8 @@ def _conv_general_dilated(
     }
 
 
-def _dot_numbers(numbers: Any) -> DimensionNumbers:
-    (lhs, rhs), (lhs_batch, rhs_batch) = numbers
+def _dot_numbers(given: Any) -> DimensionNumbers:
+    (lhs, rhs), (lhs_batch, rhs_batch) = given
     return (ints(lhs), ints(rhs)), (ints(lhs_batch), ints(rhs_batch))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 
 from ...ir.ops import GatherNumbers, Scatter, ScatterNumbers
-from .registry import RULES, Attributes, ints, reads, rule
+from .registry import RULES, Attributes, ints, numbers, reads, rule
 
 _MODES = {
     jax.lax.GatherScatterMode.CLIP: "clip",
@@ -17,27 +18,16 @@ _MODES = {
 
 
 rule("dynamic_slice")(reads(slice_sizes=ints))
-
-
-@rule("gather")
-def _gather(
-    *,
-    dimension_numbers: Any,
-    slice_sizes: Any,
-    indices_are_sorted: bool,
-    unique_indices: bool,
-    mode: Any,
-    fill_value: Any,
-) -> Attributes:
-    del fill_value  # which is of the operand's element type
-    names = GatherNumbers.model_fields
-    return {
-        "dimension_numbers": GatherNumbers(**{name: ints(getattr(dimension_numbers, name)) for name in names}),
-        "slice_sizes": ints(slice_sizes),
-        "indices_are_sorted": bool(indices_are_sorted),
-        "unique_indices": bool(unique_indices),
-        "mode": _MODES[mode],
-    }
+rule("gather")(
+    reads(
+        dimension_numbers=functools.partial(numbers, GatherNumbers),
+        slice_sizes=ints,
+        indices_are_sorted=bool,
+        unique_indices=bool,
+        mode=_MODES.__getitem__,
+        fill_value=lambda value: None,  # equations.py writes it, in the operand's element type
+    )
+)
 
 
 def _scatter(
@@ -50,9 +40,8 @@ def _scatter(
     update_consts: Any,
 ) -> Attributes:
     del update_jaxpr, update_consts  # follow from the operation
-    names = ScatterNumbers.model_fields
     return {
-        "dimension_numbers": ScatterNumbers(**{name: ints(getattr(dimension_numbers, name)) for name in names}),
+        "dimension_numbers": numbers(ScatterNumbers, dimension_numbers),
         "indices_are_sorted": bool(indices_are_sorted),
         "unique_indices": bool(unique_indices),
         "mode": _MODES[mode],

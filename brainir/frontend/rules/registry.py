@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from ...ir.model import Model
 from ...ir.ops import DotAlgorithm
 from ...ir.ops.contraction import Precision
 
@@ -23,6 +24,7 @@ __all__ = [
     "dtype_name",
     "int_tuples",
     "ints",
+    "numbers",
     "platform_names",
     "precision_name",
     "reads",
@@ -46,6 +48,7 @@ class Operation(NamedTuple):
 
 Rule = Callable[..., Attributes | Operation]
 AnyRule = TypeVar("AnyRule", bound=Rule)
+Numbers = TypeVar("Numbers", bound=Model)
 
 
 class UnsupportedError(Exception):
@@ -100,6 +103,11 @@ def ints(values: Any) -> tuple[int, ...]:
 def int_tuples(values: Any) -> tuple[tuple[int, ...], ...]:
     """Return tuples of plain integers."""
     return tuple(map(ints, values))
+
+
+def numbers(kind: type[Numbers], given: Any) -> Numbers:
+    """Return a record of JAX that says which axes are what as one of the IR, whose fields have the same names."""
+    return kind(**{name: ints(getattr(given, name)) for name in kind.model_fields})
 
 
 def platform_names(platforms: Any) -> tuple[tuple[str, ...] | None, ...]:
