@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import brainir
+from brainir.frontend.rules import RULES, UnsupportedError, operation_of
 from tests.harness import primitives as harness
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,17 @@ def test_a_primitive_that_nothing_is_known_of_is_found(monkeypatch: pytest.Monke
     monkeypatch.setattr(jax.lax, "new_p", jax.extend.core.Primitive("new"), raising=False)
     assert "new" in harness.primitives()
     assert harness.classes("new") == []
+
+
+def test_a_parameter_that_no_rule_names_is_refused_rather_than_dropped() -> None:
+    for name in RULES:
+        with pytest.raises(UnsupportedError, match="do not fit the rule"):
+            operation_of(name, {"added": 1})
+    params = {"dimension": 0, "is_stable": True, "num_keys": 1}
+    assert operation_of("sort", params).attributes == params
+    for changed in ({**params, "added": 1}, {"dimension": 0, "is_stable": True}):
+        with pytest.raises(UnsupportedError, match="it takes dimension, is_stable, num_keys"):
+            operation_of("sort", changed)
 
 
 def test_the_page_is_what_the_tables_say() -> None:
