@@ -389,6 +389,19 @@ def test_a_backward_rule_that_gives_nothing_for_an_integer_has_no_node_for_it() 
     assert brainir.fingerprint(brainir.lower(round_trip(program), X, places)) == brainir.fingerprint(program)
 
 
+def test_a_rule_that_linearizes_keeps_constants_out_of_its_residuals() -> None:
+    @jax.custom_jvp
+    def scaled(x: Any) -> Any:
+        return x * x
+
+    @scaled.defjvp
+    def scaled_jvp(primals: Any, tangents: Any) -> Any:
+        return scaled(*primals), jax.linearize(lambda x: clipped(x, 0.5) * TABLE, *primals)[1](*tangents)
+
+    program = brainir.lower(scaled, X)
+    assert brainir.fingerprint(brainir.lower(round_trip(program), X)) == brainir.fingerprint(program)
+
+
 def test_a_tangent_of_a_function_with_backward_rules_is_refused_with_the_way_out() -> None:
     clipped = jax.custom_gradient(lambda x: (jnp.sin(x), lambda ct: (jnp.clip(ct, -1, 1),)))
     with pytest.raises(LoweringError, match=r"custom_lin: it is a tangent of a function .*; use jax\.vjp"):

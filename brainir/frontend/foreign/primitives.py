@@ -9,7 +9,7 @@ from ...ir.program import Function
 from .. import jax_compat, jaxprs
 from ..derivatives.cases import UNTRACEABLE, TracedRules
 from ..derivatives.covering import covering_rule
-from ..derivatives.refusals import NoRuleError, Refusal, RefusedError
+from ..derivatives.refusals import NoRuleError, Refusal, RefusedError, reason_of
 from ..derivatives.rule_lowering import RuleKey, RuleLowering
 from ..externals import custom_call
 from ..memory.functions import content_key
@@ -190,10 +190,10 @@ def _traced_rules(use: _Use) -> TracedRules | Refusal | None:
         return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
     except NotImplementedError:
         return None
-    except RecursionError:
-        raise  # that Python's stack is full says nothing of the rule
-    except (RuntimeError, AssertionError) as error:
-        return Refusal(str(error) or "its derivative rule fails", isinstance(error, AssertionError))
+    except (RecursionError, UnsupportedError):
+        raise  # that Python's stack is full, or what a parameter holds, says nothing of the rule
+    except Exception as error:
+        return Refusal(reason_of(error), not isinstance(error, RuntimeError))
 
 
 def _implementation(equation: Any) -> Any:
