@@ -17,7 +17,7 @@ from ..ir.trees import (
     NoneTree,
     SequenceTree,
     Tree,
-    leaf_paths,
+    leaves,
 )
 from ..ir.types import TensorType
 from .constants import ModuleConstants
@@ -64,8 +64,8 @@ class Boundary:
         self._origins: dict[int, Doc] = {}
         entry = program.entry_function
         self._types = entry.input_types
-        trees = (*(tree for _, tree, _ in self._inputs()), self._interface.result)
-        self._has_units = any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree))
+        trees = self._interface.trees()
+        self._has_units = any(leaf.unit is not None for tree in trees for leaf in leaves(tree))
         self._quantities = printer.new_name("quantities") if self._has_units else ""
 
     @property
@@ -124,16 +124,16 @@ class Boundary:
         names = iter(self._program.entry_function.inputs)
         kinds = iter(self._types)
         plain = {argument.name for argument in self._interface.arguments if isinstance(argument.tree, LeafTree)}
-        leaves: list[tuple[Doc, LeafTree, bool]] = []
+        found: list[tuple[Doc, LeafTree, bool]] = []
         if self._interface.kind == "module":
             yield from self._expect((self._leading[0],), "dict", len(self._interface.states))
         for value, tree, is_plain in self._inputs():
             yield from self._check(value, tree)
-            leaves += [(inner, leaf, is_plain) for inner, leaf in self._leaves(value, tree)]
+            found += [(inner, leaf, is_plain) for inner, leaf in self._leaves(value, tree)]
         if self._has_units:
-            telling = [(value, leaf) for value, leaf, is_plain in leaves if leaf.unit is not None and not is_plain]
+            telling = [(value, leaf) for value, leaf, is_plain in found if leaf.unit is not None and not is_plain]
             yield from self._detect(telling)
-        for value, leaf, is_plain in leaves:
+        for value, leaf, is_plain in found:
             name = next(names)
             # An argument that is one array keeps its name.
             local = self._printer.name(name, plain & {flat(value)})
@@ -187,10 +187,10 @@ class Boundary:
         for inner, child in self._children(value, tree):
             yield from self._leaves(inner, child)
 
-    def _detect(self, leaves: list[tuple[Doc, LeafTree]]) -> Iterator[str]:
+    def _detect(self, given: list[tuple[Doc, LeafTree]]) -> Iterator[str]:
         """Yield the line that finds out whether the caller works with quantities."""
-        telling = [value for value, leaf in leaves if not _is_unitless(self._units[leaf.unit or ""])]
-        first = next(iter(telling or [value for value, _ in leaves]), None)
+        telling = [value for value, leaf in given if not _is_unitless(self._units[leaf.unit or ""])]
+        first = next(iter(telling or [value for value, _ in given]), None)
         if first is None:
             yield f'    {self._quantities} = "saiunit" in {self._scope.use("sys")}.modules'
         else:

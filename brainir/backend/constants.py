@@ -138,11 +138,7 @@ class ModuleConstants:
         """
         kind = TensorType.parse(constant.type)
         if kind.dtype == "float0":
-            zeros = call(
-                (f"{self.scope.use('np')}.zeros",),
-                [self.scope.plain(kind.shape), (f"{self.scope.use('jax')}.dtypes.float0",)],
-            )
-            return self._constant((constant.type, ""), zeros)
+            return self._constant((constant.type, ""), self.no_tangent(kind))
         try:
             array = constant.array()
         except BrainIRError as error:
@@ -156,6 +152,11 @@ class ModuleConstants:
             return self._constant(key, wrapped)
         doc = self._large_array(array) if small is None else call((f"{self.scope.use('jnp')}.asarray",), [small])
         return self._constant(key, self._weakly(doc, kind.dtype) if kind.weak_type else doc)
+
+    def no_tangent(self, kind: TensorType) -> Doc:
+        """Return the tangent of a value that has none."""
+        zero = (f"{self.scope.use('jax')}.dtypes.float0",)
+        return call((f"{self.scope.use('np')}.zeros",), [self.scope.plain(kind.shape), zero])
 
     def _constant(self, key: tuple[str, str], doc: Doc, wanted: str = "") -> str:
         if key not in self._constants:

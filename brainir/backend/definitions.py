@@ -134,13 +134,9 @@ class Definitions:
             yield from self._take(tangents, kinds, "tangents")
         yield from rule.body
         values, given = rule.outputs[: len(results)], iter(rule.outputs[len(results) :])
-        moved = [next(given) if kind.is_inexact else self._no_tangent(kind) for kind in results]
+        moved = [next(given) if kind.is_inexact else self._constants.no_tangent(kind) for kind in results]
         parts = [values[0], moved[0]] if self._table.returns_bare(key.function) else [display(values), display(moved)]
         yield from statement(("return ", *commas(parts)), 4, rule.note)
-
-    def _no_tangent(self, kind: TensorType) -> Doc:
-        zero = (f"{self._scope.use('jax')}.dtypes.float0",)
-        return call((f"{self._scope.use('np')}.zeros",), [self._scope.plain(kind.shape), zero])
 
     def _vjp(self, key: CustomVjpOf) -> Iterator[str]:
         """Yield the rules of a ``jax.custom_vjp``."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ..ir.interface import Argument, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
-from ..ir.trees import LeafTree, leaf_paths
+from ..ir.trees import LeafTree, leaves
 from ..ir.types import TensorType
 from .layout import docstring
 
@@ -24,31 +22,23 @@ _FIRST = {
 def entry_docstring(program: Program) -> list[str]:
     """Return the lines of the docstring."""
     interface, entry = program.interface, program.entry_function
-    kinds, results = iter(entry.input_types), iter(entry.output_types)
-    owners: tuple[State | Argument, ...] = (*interface.states, *interface.arguments)
     sections = [_FIRST[interface.kind].format(program.entry)]
-    if taken := [line for owner in owners for line in _described(owner, kinds)]:
-        sections += ["", "Takes:", *taken]
-    for state in interface.states:
-        if state.returned:
-            for _ in leaf_paths(state.tree):
-                next(results)
-    if given := [_line("", keys, next(results), leaf) for keys, leaf in leaf_paths(interface.result)]:
-        sections += ["", "Result:" if interface.kind == "function" else "Output:", *given]
-    trees = (*(owner.tree for owner in owners), interface.result)
-    if any(leaf.unit is not None for tree in trees for _, leaf in leaf_paths(tree)):
+    taken = zip(interface.input_leaves(), entry.input_types, strict=True)
+    if lines := [_line(_written(owner), keys, kind, leaf) for (owner, keys, leaf), kind in taken]:
+        sections += ["", "Takes:", *lines]
+    given = zip(interface.output_leaves(), entry.output_types, strict=True)
+    if lines := [_line("", keys, kind, leaf) for (state, keys, leaf), kind in given if state is None]:
+        sections += ["", "Result:" if interface.kind == "function" else "Output:", *lines]
+    if any(leaf.unit is not None for tree in interface.trees() for leaf in leaves(tree)):
         form = "Values with a unit are numbers in that unit or, if the first is, quantities of brainunit."
         sections += ["", form]
     return docstring(sections, 4)
 
 
-def _described(owner: State | Argument, kinds: Iterator[TensorType]) -> Iterator[str]:
+def _written(owner: State | Argument) -> str:
     if isinstance(owner, Argument):
-        name = owner.name
-    else:
-        name = f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}"
-    for keys, leaf in leaf_paths(owner.tree):
-        yield _line(name, keys, next(kinds), leaf)
+        return owner.name
+    return f"{'state' if owner.role == 'other' else owner.role} {format_path(owner.path)}"
 
 
 def _line(name: str, keys: StatePath, kind: TensorType, leaf: LeafTree) -> str:

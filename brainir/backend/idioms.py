@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from ..ir.node import Node
 from ..ir.ops import Cond, ConvertElementType, PlatformIndex
 from ..ir.program import Function
 from ..ir.types import TensorType, is_literal
@@ -82,9 +81,7 @@ def platform_places(function: Function, uses: Counter[str]) -> frozenset[str]:
     return frozenset(place for place in places if 0 < asked[place] == uses[place])
 
 
-def two_way_cond(node: Node, predicate: str) -> Expression:
+def two_way_cond(node: Cond, predicate: str) -> Expression:
     """Return a cond as ``lax.cond`` with its branches in the order true, false."""
-    if not isinstance(node, Cond):
-        raise TypeError(f"{node.op} is no cond")
     if_false, if_true = map(FunctionOf, node.branches)
     return Apply(Name("lax.cond"), (Operand(predicate), if_true, if_false, *map(Operand, node.inputs[1:])))

@@ -104,13 +104,10 @@ def flat(doc: Doc) -> str:
 def lines(doc: Doc, indent: int, ending: str = "") -> list[str]:
     """Break a document into lines, from its last bracket on, where it is too long for one."""
     line = " " * indent + flat(doc) + ending
-    groups = [index for index, part in enumerate(doc) if isinstance(part, Group) and part.items]
+    groups = [(index, part) for index, part in enumerate(doc) if isinstance(part, Group) and part.items]
     if len(line) <= WIDTH or not groups:
         return [line]
-    last = groups[-1]
-    group = doc[last]
-    if isinstance(group, str):
-        raise TypeError("a group was found, and it is text")
+    last, group = groups[-1]
     return [
         *lines(doc[:last], indent, group.opening),
         *group.body(indent + _STEP),

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..ir.node import Node
-from ..ir.ops import While
+from ..ir.ops import Cond, While
 from ..ir.program import Function
 from .constants import ModuleConstants
 from .expression_printing import ExpressionPrinter
-from .expressions import (
-    Apply,
-    CustomJvpOf,
-    CustomVjpOf,
-    Expression,
-    JitOf,
-    Join,
-    Lambda,
-    Name,
-    SplitAt,
-)
+from .expressions import Apply, CustomJvpOf, CustomVjpOf, Expression, JitOf, Join, Lambda, Name, SplitAt
 from .idioms import idiom, platform_places, predicates, two_way_cond
 from .inlining import Pending, evaluated, fitting, is_nameless, use_counts
 from .layout import Doc, call, commas, display, flat, statement
@@ -32,13 +22,8 @@ _WIDEST = 72
 """Columns of an expression that goes into another one, or has one in it."""
 
 
-class FunctionPrinter:
+class FunctionPrinter(ExpressionPrinter):
     """Writes the body of one function.
-
-    Parameters
-    ----------
-    function, constants, table, arrays, reserved, names
-        As of :class:`~brainir.backend.expression_printing.ExpressionPrinter`.
 
     Attributes
     ----------
@@ -55,25 +40,15 @@ class FunctionPrinter:
         reserved: Collection[str],
         names: Mapping[str, str],
     ) -> None:
-        self._function = function
-        self._table = table
-        self._values = ExpressionPrinter(function, constants, table, arrays, reserved, names)
+        super().__init__(function, constants, table, arrays, reserved, names)
         self._uses = use_counts(function)
         self._predicates = predicates(function, self._uses)
         self._implied = platform_places(function, self._uses) | self._predicates.keys()
         self.note = ""
 
-    def name(self, value: str, allowed: Collection[str] = ()) -> str:
-        """See :meth:`ExpressionPrinter.name`."""
-        return self._values.name(value, allowed)
-
-    def new_name(self, wanted: str) -> str:
-        """See :meth:`ExpressionPrinter.new_name`."""
-        return self._values.new_name(wanted)
-
     def outputs(self) -> list[Doc]:
         """Return the outputs; to be asked for after :meth:`body`, which may leave some of them to be computed here."""
-        return [self._values.operand(name, in_python=True) for name in self._function.outputs]
+        return [self.operand(name, in_python=True) for name in self._function.outputs]
 
     def body(self) -> Iterator[str]:
         """Yield the lines of the nodes, with the model's line where it changes."""
@@ -87,7 +62,7 @@ class FunctionPrinter:
             source = node.source or next((each.source for each in reversed(taken) if each.source), "")
             before = pending[: len(pending) - len(taken)]
             if self._can_wait(node, expression):
-                made = Pending(node.outputs[0], *self._values.value(expression), source)
+                made = Pending(node.outputs[0], *self.value(expression), source)
                 if made.width <= _WIDEST:
                     pending = [*before, made]
                     continue
@@ -101,12 +76,12 @@ class FunctionPrinter:
         for doc, note in map(self._waited, pending[:first]):
             yield from statement(doc, 4, note if note != shown else "")
             shown = note or shown
-        self._values.inlined = {each.name: each for each in pending[first:]}
-        self.note = last if self._values.inlined and last != shown else ""
+        self.inlined = {each.name: each for each in pending[first:]}
+        self.note = last if self.inlined and last != shown else ""
 
     def _expression(self, node: Node) -> Expression:
         """Return the call that a node is, as it reads best."""
-        if node.op == "cond" and node.inputs[0] in self._predicates:
+        if isinstance(node, Cond) and node.inputs[0] in self._predicates:
             return two_way_cond(node, self._predicates[node.inputs[0]])
         expression = self._table.expression(node, self._function)
         if isinstance(node, While) and isinstance(expression, Apply) and self._table.result_types(node.cond)[0].ndim:
@@ -122,10 +97,10 @@ class FunctionPrinter:
         source = source or (pending[-1].source if pending else "")
         for count in range(fitting(pending, tuple(evaluated(expression)), source), 0, -1):
             taken = pending[len(pending) - count :]
-            self._values.inlined = {each.name: each for each in taken}
-            if len(flat(self._values.doc(expression))) <= _WIDEST:
+            self.inlined = {each.name: each for each in taken}
+            if len(flat(self.doc(expression))) <= _WIDEST:
                 return taken
-        self._values.inlined = {}
+        self.inlined = {}
         return ()
 
     def _can_wait(self, node: Node, expression: Expression) -> bool:
@@ -145,7 +120,7 @@ class FunctionPrinter:
         match expression:
             case Apply(JitOf() | CustomJvpOf() | CustomVjpOf() as key, arguments) if single:
                 # A function with one result gives it without a tuple around it, or the tuple is taken apart.
-                value = call(self._table.callee(key), self._values.items(arguments))
+                value = call(self._table.callee(key), self.items(arguments))
                 return (
                     *(names[0] if self._table.returns_bare(key.function) else display(names)),
                     " = ",
@@ -153,8 +128,8 @@ class FunctionPrinter:
                 )
             case Join(Apply(_, (Lambda(_, SplitAt(_, index)), *_)) as both) if names:
                 parts = [display(part) if part else ("_",) for part in (names[:index], names[index:])]
-                return (*commas(parts), " = ", *self._values.doc(both))
-        value = self._values.doc(expression)
+                return (*commas(parts), " = ", *self.doc(both))
+        value = self.doc(expression)
         if not names:
             return value
         targets = display(names) if single and gives_tuple(node) else commas(names)

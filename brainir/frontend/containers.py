@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import jax
 
@@ -15,7 +15,6 @@ from ..ir.trees import Aux, ClassName, Scalar, Static, StaticDict
 
 __all__ = ["NotDataError", "class_name", "scalar_fields", "stored_aux", "stored_fields"]
 
-_SCALARS = (bool, int, float, str, type(None))
 _DEEPEST = 3
 
 
@@ -94,7 +93,7 @@ def stored_aux(origin: Any) -> Aux:
 
 def _stored(value: Any, where: str = "", depth: int = 0) -> Any:
     # A class of its own, such as a member of an enum that is a number, does not come back.
-    if type(value) in _SCALARS:
+    if type(value) in get_args(Scalar):
         return value
     if type(value) is tuple and depth < _DEEPEST:
         return tuple([_stored(item, where, depth + 1) for item in value])

@@ -115,7 +115,8 @@ class _Rewriting:
         elif name == "free_ref":
             self._now.pop(invars[0], None)
         elif any(map(is_reference, invars)):
-            _RULES.get(name, _Rewriting._apply)(self, equation)
+            is_part = equation.params.get("tree", _WHOLE) != _WHOLE
+            (_Rewriting._apply if is_part else _RULES.get(name, _Rewriting._apply))(self, equation)
         elif name == "convert_element_type" and self._is_number_of(outvars[0].aval.dtype, invars[0]):
             self._now[outvars[0]] = self._value(invars[0])
         else:
@@ -146,15 +147,9 @@ class _Rewriting:
         self._now.update(zip((*equation.outvars, *written), results, strict=True))
 
     def _get(self, equation: Any) -> None:
-        if equation.params["tree"] != _WHOLE:
-            self._apply(equation)
-            return
         self._now[equation.outvars[0]] = self._value(equation.invars[0])
 
     def _swap(self, equation: Any) -> None:
-        if equation.params["tree"] != _WHOLE:
-            self._apply(equation)
-            return
         reference, value = equation.invars
         self._now[equation.outvars[0]], self._now[reference] = self._value(reference), self._value(value)
 

@@ -15,15 +15,7 @@ from ..ir.printer import format_tree
 from ..ir.program import Program
 from ..ir.trees import LeafTree, Tree, leaf_paths
 from ..jax_switches import established_primitives
-from .entry import (
-    bind_arguments,
-    build_program,
-    check_state_types,
-    function_name,
-    input_names,
-    strong,
-    trace_entry,
-)
+from .entry import bind_arguments, build_program, check_state_types, function_name, input_names, strong, trace_entry
 from .jax_compat import open_jaxpr
 from .keys.wrapped import jitted
 from .trees import ResultReader, TreeReader

@@ -45,6 +45,7 @@ __all__ = [
     "marks",
     "mesh_around",
     "moves",
+    "moving_places",
     "name_stack",
     "open_jaxpr",
     "spec_of",
@@ -173,6 +174,11 @@ def _type_text(dtype: Any, shape: tuple[Any, ...], weak_type: bool) -> str:
 def moves(aval: Any) -> bool:
     """Whether a value of this type can have a tangent."""
     return hasattr(aval, "dtype") and bool(jnp.issubdtype(aval.dtype, np.inexact))
+
+
+def moving_places(kinds: Sequence[Any]) -> tuple[int, ...]:
+    """Return which values of these types can have tangents."""
+    return tuple([place for place, kind in enumerate(kinds) if moves(kind)])
 
 
 _VARYING = next(

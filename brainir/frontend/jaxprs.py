@@ -7,15 +7,7 @@ from typing import Any
 
 import jax
 
-from .jax_compat import (
-    Literal,
-    OpenJaxpr,
-    as_closed,
-    is_mapped,
-    kept_jaxpr,
-    open_jaxpr,
-    spec_of,
-)
+from .jax_compat import Literal, OpenJaxpr, as_closed, is_mapped, kept_jaxpr, open_jaxpr, spec_of
 from .tracing import evaluated, make_jaxpr
 
 __all__ = ["body_of", "has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]

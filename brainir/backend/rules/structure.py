@@ -8,15 +8,7 @@ import jax.extend.core.primitives
 
 from ...ir.node import Node
 from ...ir.ops import Device, Sharding
-from ..expressions import (
-    Apply,
-    Expression,
-    Item,
-    Literal,
-    Name,
-    ShardingOf,
-    Tuple,
-)
+from ..expressions import Apply, Expression, Item, Literal, Name, ShardingOf, Tuple
 from .registry import Types, as_keywords, as_operands, call, dtype, first_of, layout, rule, sharding_parameter
 
 

@@ -15,7 +15,7 @@ from ..rules import Attributes, UnsupportedError
 from .jax_jvp_rules import trace_custom_jvp, trace_jvp_case, trace_transposed_jvp
 from .jax_rules import num_closed_over, rule_operands
 from .jax_vjp_rules import trace_vjp_case, trace_vjp_rules
-from .refusals import NoRuleError, RefusedError, reason_of
+from .refusals import NoRuleError, RefusedError
 
 __all__ = [
     "UNTRACEABLE",
@@ -130,10 +130,11 @@ def traced_rules(
         rules = trace()
     except (RecursionError, UnsupportedError, RefusedError):
         raise  # that Python's stack is full, or what a parameter holds, says nothing of the rule; the last says it all
-    except Exception as error:
+    except Exception as error:  # a rule raises whatever it was written to raise
         if covering is not None:
             return traced_rules(function, covering)
-        raise NoRuleError(function, reason_of(error)) from error
+        said = str(error) if isinstance(error, RuntimeError | AssertionError) else ""
+        raise NoRuleError(function, said or f"JAX cannot trace its derivative rule ({type(error).__name__})") from error
     if any(map(jaxprs.leaks, rules.bodies())):
         raise NoRuleError(
             function,

@@ -14,7 +14,7 @@ import jax
 from jax import numpy as jnp
 
 from ...ir.ops import JvpCase, VjpCase
-from ..jax_compat import moves, spec_of
+from ..jax_compat import moves, moving_places, spec_of
 from ..tracing import evaluated, make_jaxpr
 from .cases import TracedRules
 from .jax_jvp_rules import trace_jvp_case
@@ -36,10 +36,9 @@ def covering_rule(equation: Any, perturbed: Sequence[int], trace: TraceCase, own
     seen = tuple(place - own for place in perturbed if place >= own)
     closed, moved = trace(equation, seen)
     kinds, results = avals(equation)
-    inexact = [place for place, kind in enumerate(kinds) if moves(kind)]
 
     def whole(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
-        given = dict(zip(inexact, tangents, strict=True))
+        given = dict(zip(moving_places(kinds), tangents, strict=True))
         values = evaluated(closed, *primals[own:], *(given[own + at] for at in seen))
         found = dict(zip(moved, values[len(results) :], strict=True))
         return [*values[: len(results)], *_all_moving(found, results)]
@@ -56,14 +55,13 @@ def covering_vjp(equation: Any, perturbed: Sequence[int], asked: Sequence[int]) 
     kinds, results = avals(equation)
     seen = tuple(place - own for place in perturbed if place >= own)
     forward, backward, returned = trace_vjp_case(equation, own, seen, asked)
-    inexact = [place for place, kind in enumerate(results) if moves(kind)]
     residuals = forward.out_avals[len(results) :]
 
     def fwd(*operands: Any) -> list[Any]:
         return evaluated(forward, *operands[own:])
 
     def bwd(held: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        given = dict(zip(inexact, cotangents, strict=True))
+        given = dict(zip(moving_places(results), cotangents, strict=True))
         values = evaluated(backward, *held, *(given[place] for place in asked))
         return _all_moving({own + place: value for place, value in zip(returned, values, strict=True)}, kinds)
 

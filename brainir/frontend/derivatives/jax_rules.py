@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.interpreters import ad
 
-from ..jax_compat import Equation, moves, spec_of
+from ..jax_compat import Equation, moves, moving_places, spec_of
 from ..keys.wrapped import unwrapped_rule
 
 __all__ = [
@@ -43,12 +43,10 @@ def operand_specs(equation: Equation) -> list[jax.ShapeDtypeStruct]:
     return [spec_of(atom.aval) for atom in equation.invars]
 
 
-def rule_operands(equation: Equation, own: int) -> tuple[list[Any], list[Any]]:
+def rule_operands(equation: Equation, own: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return which operands that a derivative rule sees can move, and which results; as positions."""
     kinds, outputs = avals(equation)
-    return [place for place, kind in enumerate(kinds[own:]) if moves(kind)], [
-        place for place, kind in enumerate(outputs) if moves(kind)
-    ]
+    return moving_places(kinds[own:]), moving_places(outputs)
 
 
 def made_of(equation: Equation, base: str, active: Any = None) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["NoRuleError", "Refusal", "RefusedError", "reason_of"]
+__all__ = ["NoRuleError", "Refusal", "RefusedError"]
 
 
 class NoRuleError(Exception):
@@ -35,9 +35,3 @@ class Refusal:
 
     reason: str
     asserted: bool = False
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a rule says of why it cannot be traced, or which error ends it: it raises what it was written to."""
-    said = str(error) if isinstance(error, RuntimeError) else ""
-    return said or f"JAX cannot trace its derivative rule ({type(error).__name__})"

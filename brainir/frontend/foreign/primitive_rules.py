@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..derivatives.jax_rules import operand_specs
-from ..jax_compat import Equation, bind, moves
+from ..derivatives.jax_rules import avals, operand_specs
+from ..jax_compat import Equation, bind, moving_places
 from ..tracing import make_jaxpr
 from ..weak_types import as_weak_as
 from . import hijax
@@ -55,7 +55,7 @@ def trace_primitive_jvp(equation: Equation) -> Any:
     held = hijax.held_by(equation)
     if held is not None and not hijax.has_rule_apart(held):
         raise NotImplementedError(f"{equation.primitive.name} has no rule for forward mode")
-    return _trace_jvp(equation, functools.partial(bind, equation), _inexact(equation.invars))
+    return _trace_jvp(equation, functools.partial(bind, equation), moving_places(avals(equation)[0]))
 
 
 def trace_implementation_jvp(equation: Equation) -> Any:
@@ -66,12 +66,12 @@ def trace_implementation_jvp(equation: Equation) -> Any:
     Exception
         Whatever JAX or the implementation raises when it cannot be differentiated.
     """
-    return _trace_jvp(equation, _computing(equation), _inexact(equation.invars))
+    return _trace_jvp(equation, _computing(equation), moving_places(avals(equation)[0]))
 
 
 def trace_primitive_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:
     """Trace the derivative rule of a primitive where only some operands are perturbed; as :func:`trace_jvp_case`."""
-    return _trace_jvp(equation, functools.partial(bind, equation), perturbed), _inexact(equation.outvars)
+    return _trace_jvp(equation, functools.partial(bind, equation), perturbed), moving_places(avals(equation)[1])
 
 
 def _computing(equation: Equation) -> Callable[..., list[Any]]:
@@ -85,14 +85,9 @@ def _computing(equation: Equation) -> Callable[..., list[Any]]:
     return run
 
 
-def _inexact(atoms: Sequence[Any]) -> tuple[int, ...]:
-    """Return which of these can have tangents."""
-    return tuple(place for place, atom in enumerate(atoms) if moves(atom.aval))
-
-
 def _trace_jvp(equation: Equation, run: Callable[..., list[Any]], perturbed: Sequence[int]) -> Any:
     """Trace the derivative of a function that computes an equation, for the tangents of these operands."""
-    specs, outputs = operand_specs(equation), _inexact(equation.outvars)
+    specs, outputs = operand_specs(equation), moving_places(avals(equation)[1])
 
     def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         def of_perturbed(*moving: Any) -> list[Any]:

@@ -11,7 +11,8 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from ..jax_compat import bind, moves, spec_of
+from ..derivatives.jax_rules import avals, operand_specs
+from ..jax_compat import bind, moves, moving_places, spec_of
 from ..tracing import evaluated, make_jaxpr
 from . import primitive_rules
 
@@ -34,10 +35,9 @@ def transposed(equation: Any, closed: Any, linear: Sequence[int]) -> Any:
     back = _traced_transpose(equation, linear)
     if back is None:
         return closed
-    kinds = [atom.aval for atom in equation.invars]
-    outputs = [var.aval for var in equation.outvars]
+    kinds, outputs = avals(equation)
     fixed = [place for place in range(len(kinds)) if place not in linear]
-    inexact = [place for place, kind in enumerate(outputs) if moves(kind)]
+    inexact = moving_places(outputs)
     whole, parts = _vector([kinds[place] for place in linear], [outputs[place] for place in inexact])
 
     def forwards(compute: Callable[..., Sequence[Any]], constants: Sequence[Any], x: Sequence[Any]) -> list[Any]:
@@ -78,9 +78,8 @@ def _traced_transpose(equation: Any, linear: Sequence[int]) -> Any:
 
     None if it has no such rule.
     """
-    kinds = [spec_of(atom.aval) for atom in equation.invars]
+    kinds, (_, outputs) = operand_specs(equation), avals(equation)
     fixed = [place for place in range(len(kinds)) if place not in linear]
-    outputs = [var.aval for var in equation.outvars]
     cotangents = [spec_of(kind) for kind in outputs if moves(kind)]
 
     def back(*operands: Any) -> list[Any]:
