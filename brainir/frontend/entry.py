@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from .lowering import lower_jaxpr
 from .naming import value_names
 from .table import identifier
 from .tracing import trace
+from .trees import TreeReader
 
 __all__ = [
     "bind_arguments",
@@ -32,6 +33,7 @@ __all__ = [
     "check_state_types",
     "function_name",
     "input_names",
+    "read_arguments",
     "strong",
     "trace_entry",
 ]
@@ -69,6 +71,13 @@ def bind_arguments(
     names = [*plain[: len(args)], *(f"{rest}_{index}" for index in range(len(args) - len(plain)))]
     listed = [(name, value, False) for name, value in zip(names, args, strict=True)]
     return args, kwargs, listed + [(name, kwargs[name], True) for name in sorted(kwargs)]
+
+
+def read_arguments(listed: Iterable[tuple[str, Any, bool]], reader: TreeReader) -> tuple[Argument, ...]:
+    """Return what an interface says of arguments as :func:`bind_arguments` lists them."""
+    return tuple(
+        [Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed]
+    )
 
 
 def _plain_names(fn: Callable[..., Any], count: int) -> list[str] | None:

@@ -10,12 +10,21 @@ import jax
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, Role, State
+from ..ir.interface import Interface, Role, State
 from ..ir.printer import format_tree
 from ..ir.program import Program
 from ..ir.trees import LeafTree, Tree, leaf_paths
 from ..jax_switches import established_primitives
-from .entry import bind_arguments, build_program, check_state_types, function_name, input_names, strong, trace_entry
+from .entry import (
+    bind_arguments,
+    build_program,
+    check_state_types,
+    function_name,
+    input_names,
+    read_arguments,
+    strong,
+    trace_entry,
+)
 from .jax_compat import open_jaxpr
 from .keys.wrapped import jitted
 from .trees import ResultReader, TreeReader
@@ -52,9 +61,7 @@ def lower(fn: Callable[..., Any], *args: Any, keep: str | Collection[str] = (), 
     kept = _names(keep)
     positional, keywords, listed = bind_arguments(fn, args, kwargs)
     reader = TreeReader()
-    arguments = tuple(
-        Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
-    )
+    arguments = read_arguments(listed, reader)
 
     def read(result: Any) -> Tree:
         return ResultReader(reader).read(result, "result")
@@ -100,7 +107,7 @@ def lower_step(fn: Callable[..., Any], params: Any, hidden: Any, *inputs: Any) -
     reader = TreeReader()
     param_tree, hidden_tree = reader.read(params, "params"), reader.read(hidden, "hidden")
     positional, _, listed = bind_arguments(fn, (params, hidden, *inputs), {})
-    arguments = tuple(Argument(name=name, tree=reader.read(value, name)) for name, value, _ in listed[2:])
+    arguments = read_arguments(listed[2:], reader)
     states = _leaf_states(param_tree, hidden_tree)
 
     def read(result: Any) -> tuple[Tree, Tree]:

@@ -11,14 +11,14 @@ import jax
 
 from ..ir.collector import collector_paused
 from ..ir.errors import LoweringError, StateError
-from ..ir.interface import Argument, Interface, Role, State
+from ..ir.interface import Interface, Role, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
 from ..ir.program import Program
 from ..ir.trees import leaf_paths
 from ..jax_switches import established_primitives
 from .attributes import array_attributes, refuse_written
-from .entry import bind_arguments, build_program, check_state_types, strong
+from .entry import bind_arguments, build_program, check_state_types, read_arguments, strong
 from .jax_compat import OpenJaxpr, open_jaxpr
 from .jaxprs import has_unused, maps
 from .states import DEFAULT_RANDOM, module_states, structure_change
@@ -81,9 +81,7 @@ def lower_module(module: Any, *inputs: Any, **kwargs: Any) -> Program:
     reader = TreeReader()
     paths = {id(state): path for path, state in present.items()}
     states = _state_records(accessed, new_values, paths, reader)
-    arguments = tuple(
-        Argument(name=name, tree=reader.read(value, name), keyword=keyword) for name, value, keyword in listed
-    )
+    arguments = read_arguments(listed, reader)
     result_tree = ResultReader(reader).read(result, "result")
 
     jaxpr = _states_first(open_jaxpr(closed), states, len(jax.tree.leaves((positional, keywords))))

@@ -13,27 +13,13 @@ _PRECISIONS = frozenset(("DEFAULT", "HIGH", "HIGHEST"))
 
 @rule("dot_general")
 def _dot_general(node: Any, types: Types) -> Expression:
-    return call(
-        "lax.dot_general",
-        node,
-        dimension_numbers=node.dimension_numbers,
-        precision=_precision(node.precision),
-        preferred_element_type=_optional_dtype(node.preferred_element_type),
-        **layout(node),
-    )
+    return call("lax.dot_general", node, dimension_numbers=node.dimension_numbers, **_product(node))
 
 
 @rule("ragged_dot_general")
 def _ragged_dot_general(node: Any, types: Types) -> Expression:
-    numbers = node.ragged_dot_dimension_numbers
-    return call(
-        "lax.ragged_dot_general",
-        node,
-        ragged_dot_dimension_numbers=record("lax.RaggedDotDimensionNumbers", numbers),
-        precision=_precision(node.precision),
-        preferred_element_type=_optional_dtype(node.preferred_element_type),
-        **layout(node),
-    )
+    numbers = record("lax.RaggedDotDimensionNumbers", node.ragged_dot_dimension_numbers)
+    return call("lax.ragged_dot_general", node, ragged_dot_dimension_numbers=numbers, **_product(node))
 
 
 @rule("scaled_dot")
@@ -60,9 +46,7 @@ def _conv_general_dilated(node: Any, types: Types) -> Expression:
         dimension_numbers=record("lax.ConvDimensionNumbers", node.dimension_numbers),
         feature_group_count=node.feature_group_count,
         batch_group_count=node.batch_group_count,
-        precision=_precision(node.precision),
-        preferred_element_type=_optional_dtype(node.preferred_element_type),
-        **layout(node),
+        **_product(node),
     )
 
 
@@ -73,8 +57,10 @@ def _fft(node: Any, types: Types) -> Expression:
     return call("lax.fft_p.bind", node, fft_type=kind, fft_lengths=node.fft_lengths)
 
 
-def _optional_dtype(name: str | None) -> Expression:
-    return Literal(None) if name is None else dtype(name)
+def _product(node: Any) -> dict[str, Expression]:
+    element = node.preferred_element_type
+    kind = Literal(None) if element is None else dtype(element)
+    return {"precision": _precision(node.precision), "preferred_element_type": kind, **layout(node)}
 
 
 def _precision(precision: str | tuple[str, str] | DotAlgorithm | None) -> Expression:

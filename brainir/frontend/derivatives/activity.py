@@ -7,6 +7,7 @@ constant of the program, a result that nothing uses. What is found may hold more
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ class Activity:
     def _looped(self, body: OpenJaxpr, given: Flags, consts: int, carry: int) -> Flags:
         while True:
             found = self._forward(body, given)
-            carried = _either(given[consts : consts + carry], found[:carry])
+            carried = tuple(map(operator.or_, given[consts : consts + carry], found[:carry]))
             if carried == given[consts : consts + carry]:
                 return (*carried, *found[carry:])
             given = (*given[:consts], *carried, *given[consts + carry :])
@@ -231,7 +232,3 @@ def _flags(atoms: Sequence[Any], chosen: set[Any]) -> Flags:
 
 def _places(flags: Flags) -> list[int]:
     return [place for place, flag in enumerate(flags) if flag]
-
-
-def _either(first: Flags, second: Flags) -> Flags:
-    return tuple([one or other for one, other in zip(first, second, strict=True)])

@@ -16,12 +16,8 @@ from .shardings import layout
 def _dot_general(
     *, dimension_numbers: Any, precision: Any, preferred_element_type: Any, out_sharding: Any = None
 ) -> Attributes:
-    return {
-        "dimension_numbers": _dot_numbers(dimension_numbers),
-        "precision": precision_name(precision),
-        "preferred_element_type": _optional_dtype(preferred_element_type),
-        **layout(out_sharding),
-    }
+    made = _product(precision, preferred_element_type, out_sharding)
+    return {"dimension_numbers": _dot_numbers(dimension_numbers), **made}
 
 
 @rule("ragged_dot_general")
@@ -41,9 +37,7 @@ def _ragged_dot_general(
             lhs_ragged_dimensions=ints(given.lhs_ragged_dimensions),
             rhs_group_dimensions=ints(given.rhs_group_dimensions),
         ),
-        "precision": precision_name(precision),
-        "preferred_element_type": _optional_dtype(preferred_element_type),
-        **layout(out_sharding),
+        **_product(precision, preferred_element_type, out_sharding),
     }
 
 
@@ -69,9 +63,7 @@ def _conv_general_dilated(
         "rhs_dilation": ints(rhs_dilation),
         "feature_group_count": int(feature_group_count),
         "batch_group_count": int(batch_group_count),
-        "precision": precision_name(precision),
-        "preferred_element_type": _optional_dtype(preferred_element_type),
-        **layout(out_sharding),
+        **_product(precision, preferred_element_type, out_sharding),
     }
 
 
@@ -84,5 +76,9 @@ rule("scaled_dot")(reads(dimension_numbers=_dot_numbers, preferred_element_type=
 rule("fft")(reads(fft_type=lambda kind: jax.lax.FftType(kind).name, fft_lengths=ints))
 
 
-def _optional_dtype(dtype: Any) -> str | None:
-    return None if dtype is None else dtype_name(dtype)
+def _product(precision: Any, preferred_element_type: Any, out_sharding: Any) -> Attributes:
+    return {
+        "precision": precision_name(precision),
+        "preferred_element_type": None if preferred_element_type is None else dtype_name(preferred_element_type),
+        **layout(out_sharding),
+    }
