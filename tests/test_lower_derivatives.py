@@ -408,6 +408,20 @@ def test_a_tangent_of_a_function_with_backward_rules_is_refused_with_the_way_out
         brainir.lower(lambda x, t: jax.linearize(clipped, x)[1](t), 0.5, 1.0)
 
 
+def stopped(x: Any) -> Any:
+    return lax.stop_gradient(clipped(x, 0.5)) + x
+
+
+@pytest.mark.parametrize(
+    "fn", [stopped, jax.jit(stopped), lambda x: lax.scan(lambda v, _: (stopped(v), None), x, length=2)[0]]
+)
+def test_a_tangent_of_a_function_with_backward_rules_that_nothing_needs_is_left_out(fn: Callable[[Any], Any]) -> None:
+    def moved(x: Any) -> Any:
+        return jax.jvp(fn, (x,), (jnp.cos(x),))
+
+    assert_same_bits(jax.jit(round_trip(brainir.lower(moved, X)))(X), jax.jit(moved)(X))
+
+
 def test_a_rule_that_jax_batches_to_other_shapes_is_refused_and_the_values_are_right() -> None:
     doubled = jax.custom_jvp(lambda x: x * 2.0)
     # A loop has the batch in front, where the function leaves it at the end.
