@@ -304,6 +304,20 @@ def test_an_operation_in_two_operands_is_transposed_along_those_that_move(along:
         np.testing.assert_array_equal(mine, its)
 
 
+@pytest.mark.parametrize("error", [AssertionError, KeyError, TypeError, ValueError])
+def test_a_rule_that_fails_leaves_the_values_of_its_primitive(error: type[Exception]) -> None:
+    failing_p = primitive(f"brainir_tests_{error.__name__}", lambda x: (2.0 * x,))
+
+    def failing_jvp(primals: Any, tangents: Any) -> Any:
+        raise error
+
+    ad.primitive_jvps[failing_p] = failing_jvp
+    ours = brainir.to_callable(brainir.lower(lambda x: failing_p.bind(x)[0], X))
+    np.testing.assert_array_equal(ours(X), 2.0 * X)
+    with pytest.raises(NotImplementedError, match=error.__name__):
+        jax.jvp(ours, (X,), (X,))
+
+
 def test_a_rule_that_only_refuses_to_transpose_is_left_out() -> None:
     def fn(x: Any) -> Any:
         return jnp.sin(forward_p.bind(x)[0])

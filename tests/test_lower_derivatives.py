@@ -389,10 +389,37 @@ def test_a_backward_rule_that_gives_nothing_for_an_integer_has_no_node_for_it() 
     assert brainir.fingerprint(brainir.lower(round_trip(program), X, places)) == brainir.fingerprint(program)
 
 
+def test_a_rule_that_linearizes_keeps_constants_out_of_its_residuals() -> None:
+    @jax.custom_jvp
+    def scaled(x: Any) -> Any:
+        return x * x
+
+    @scaled.defjvp
+    def scaled_jvp(primals: Any, tangents: Any) -> Any:
+        return scaled(*primals), jax.linearize(lambda x: clipped(x, 0.5) * TABLE, *primals)[1](*tangents)
+
+    program = brainir.lower(scaled, X)
+    assert brainir.fingerprint(brainir.lower(round_trip(program), X)) == brainir.fingerprint(program)
+
+
 def test_a_tangent_of_a_function_with_backward_rules_is_refused_with_the_way_out() -> None:
     clipped = jax.custom_gradient(lambda x: (jnp.sin(x), lambda ct: (jnp.clip(ct, -1, 1),)))
     with pytest.raises(LoweringError, match=r"custom_lin: it is a tangent of a function .*; use jax\.vjp"):
         brainir.lower(lambda x, t: jax.linearize(clipped, x)[1](t), 0.5, 1.0)
+
+
+def stopped(x: Any) -> Any:
+    return lax.stop_gradient(clipped(x, 0.5)) + x
+
+
+@pytest.mark.parametrize(
+    "fn", [stopped, jax.jit(stopped), lambda x: lax.scan(lambda v, _: (stopped(v), None), x, length=2)[0]]
+)
+def test_a_tangent_of_a_function_with_backward_rules_that_nothing_needs_is_left_out(fn: Callable[[Any], Any]) -> None:
+    def moved(x: Any) -> Any:
+        return jax.jvp(fn, (x,), (jnp.cos(x),))
+
+    assert_same_bits(jax.jit(round_trip(brainir.lower(moved, X)))(X), jax.jit(moved)(X))
 
 
 def test_a_rule_that_jax_batches_to_other_shapes_is_refused_and_the_values_are_right() -> None:

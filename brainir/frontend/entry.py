@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,10 +17,10 @@ from ..ir.errors import LoweringError, StateError
 from ..ir.interface import Argument, Interface, State
 from ..ir.model import StatePath
 from ..ir.printer import format_path
-from ..ir.program import Program
+from ..ir.program import Function, Program
 from ..ir.trees import leaf_paths
 from ..ir.verifier import ensure_verified
-from . import jax_compat
+from . import jax_compat, jaxprs
 from .jax_compat import OpenJaxpr
 from .lowering import lower_jaxpr
 from .naming import value_names
@@ -200,7 +201,14 @@ def build_program(jaxpr: OpenJaxpr, name: str, interface: Interface, keep: Colle
     inputs = input_names(interface.states, interface.arguments)
     states = [state for state in interface.states for _ in leaf_paths(state.tree)]
     new_names = [f"{name}_new" for name, state in zip(inputs, states, strict=False) if state.returned]
-    functions = lower_jaxpr(jaxpr, identifier(name), inputs, dict(enumerate(new_names)), keep)
+    functions = _lowered(jaxpr, identifier(name), inputs, dict(enumerate(new_names)), keep)
     program = Program(entry=functions[0].name, interface=interface, functions=functions)
     ensure_verified(program)
     return program
+
+
+def _lowered(jaxpr: OpenJaxpr, *given: Any) -> tuple[Function, ...]:
+    with contextlib.suppress(LoweringError):
+        return lower_jaxpr(jaxpr, *given)
+    # What cannot be lowered matters only where something needs it.
+    return lower_jaxpr(jaxprs.without_dead(jaxpr), *given)

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+from jax.api_util import debug_info
+from jax.extend import core
+from jax.interpreters import partial_eval
 
 from .jax_compat import Literal, OpenJaxpr, as_closed, is_mapped, kept_jaxpr, open_jaxpr, spec_of
 from .tracing import evaluated, make_jaxpr
 
-__all__ = ["body_of", "has_unused", "leaks", "maps", "uses", "uses_named", "within_jit"]
+__all__ = ["body_of", "has_unused", "leaks", "maps", "uses", "uses_named", "within_jit", "without_dead"]
 
 
 def leaks(closed: Any) -> bool:
@@ -57,6 +60,15 @@ def within_jit(closed: Any, name: str) -> Any:
 
     run.__name__ = run.__qualname__ = name
     return make_jaxpr(jax.jit(run))(*map(spec_of, closed.in_avals))
+
+
+def without_dead(jaxpr: OpenJaxpr) -> OpenJaxpr:
+    """Return a jaxpr without what nothing needs, in itself and in those that it calls; JAX compiles such a one."""
+    effects = frozenset[Any]().union(*(equation.effects for equation in jaxpr.equations))
+    info = debug_info("jit", without_dead, (), {}).with_unknown_names()
+    whole = core.Jaxpr(jaxpr.constvars, jaxpr.invars, jaxpr.outvars, jaxpr.equations, effects, info)
+    alive, _ = partial_eval.dce_jaxpr(whole, [True] * len(jaxpr.outvars), instantiate=True)
+    return jaxpr._replace(outvars=alive.outvars, equations=alive.eqns)
 
 
 def _called(closed: Any) -> Iterator[OpenJaxpr]:

@@ -133,9 +133,8 @@ def traced_rules(
     except Exception as error:  # a rule raises whatever it was written to raise
         if covering is not None:
             return traced_rules(function, covering)
-        given = str(error) if isinstance(error, RuntimeError) else ""
-        reason = given or f"JAX cannot trace its derivative rule ({type(error).__name__})"
-        raise NoRuleError(function, reason) from error
+        said = str(error) if isinstance(error, RuntimeError | AssertionError) else ""
+        raise NoRuleError(function, said or f"JAX cannot trace its derivative rule ({type(error).__name__})") from error
     if any(map(jaxprs.leaks, rules.bodies())):
         raise NoRuleError(
             function,

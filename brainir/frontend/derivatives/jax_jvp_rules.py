@@ -13,6 +13,7 @@ import jax
 from ..jax_compat import Equation, as_closed, moves, spec_of
 from ..tracing import evaluated, make_jaxpr, without_source
 from .jax_rules import avals, instantiate, operand_specs, traced_again, with_float0
+from .residuals import trace_forward
 
 __all__ = ["trace_custom_jvp", "trace_jvp_case", "trace_transposed_jvp"]
 
@@ -67,19 +68,18 @@ def trace_transposed_jvp(equation: Equation, jvp: Any) -> tuple[Any, Any]:
 
     def run_fwd(*operands: Any) -> list[Any]:
         results, back = jax.vjp(function, *operands)
-        residuals, structure = jax.tree.flatten(back)
+        left, structure = jax.tree.flatten(back)
         structures.append(structure)
-        return [*results, *residuals]
+        return [*results, *left]
 
-    fwd = make_jaxpr(run_fwd)(*operand_specs(equation))
+    fwd, residuals = trace_forward(run_fwd, operand_specs(equation), len(outputs))
 
-    def run_bwd(residuals: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        back = jax.tree.unflatten(structures[-1], residuals)
+    def run_bwd(given: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        back = jax.tree.unflatten(structures[-1], residuals.filled(given))
         returned = back(with_float0(cotangents, outputs))
         return [cotangent for cotangent, kind in zip(returned, kinds, strict=True) if moves(kind)]
 
-    residuals = [spec_of(aval) for aval in fwd.out_avals[len(outputs) :]]
-    return fwd, make_jaxpr(run_bwd)(residuals, [spec_of(kind) for kind in outputs if moves(kind)])
+    return fwd, make_jaxpr(run_bwd)(residuals.specs, [spec_of(kind) for kind in outputs if moves(kind)])
 
 
 def trace_jvp_case(equation: Equation, perturbed: Sequence[int]) -> tuple[Any, tuple[int, ...]]:

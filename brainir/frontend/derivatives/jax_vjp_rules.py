@@ -6,16 +6,16 @@ Like :mod:`.jax_rules`, it reads what JAX may rename or move between versions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax.interpreters import ad
 
-from ..jax_compat import Equation, Literal, moves, open_jaxpr, spec_of
+from ..jax_compat import Equation, moves, spec_of
 from ..tracing import make_jaxpr
 from .jax_rules import avals, float0, forget, instantiate, zeros
+from .residuals import Residuals, trace_forward
 
 __all__ = ["trace_vjp_case", "trace_vjp_rules"]
 
@@ -78,23 +78,7 @@ def trace_vjp_case(
     return forward, bwd, tuple(returned)
 
 
-@dataclass(frozen=True)
-class _Residuals:
-    """What a forward rule leaves for the backward rule: types of what it computes, and what it always leaves.
-
-    A backward rule may need the latter as Python numbers, such as the shape of an operand.
-    """
-
-    specs: list[Any]
-    fixed: dict[int, Any]
-
-    def filled(self, given: Sequence[Any]) -> list[Any]:
-        values = iter(given)
-        count = len(self.specs) + len(self.fixed)
-        return [self.fixed[place] if place in self.fixed else next(values) for place in range(count)]
-
-
-def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0) -> tuple[Any, _Residuals]:
+def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0) -> tuple[Any, Residuals]:
     """Trace a forward rule from the operands after the `first` to results and residuals that are not fixed."""
     params = equation.params
     own = params["num_consts"]
@@ -112,26 +96,7 @@ def _trace_forward(equation: Equation, perturbed: Sequence[bool], first: int = 0
         fresh, results = iter(computed[:split]), computed[split:]
         return [*results, *(next(fresh) if index is None else operands[index - first] for index in forwarded)]
 
-    specs = [spec_of(kind) for kind in kinds[first:]]
-    closed = make_jaxpr(run)(*specs)
-    traced = open_jaxpr(closed)
-    arrays = dict(zip(traced.constvars, traced.consts, strict=True))
-    left = traced.outvars[len(outputs) :]
-    fixed = {
-        place: atom.val if isinstance(atom, Literal) else arrays[atom]
-        for place, atom in enumerate(left)
-        if isinstance(atom, Literal) or atom in arrays
-    }
-    residuals = _Residuals([spec_of(atom.aval) for place, atom in enumerate(left) if place not in fixed], fixed)
-    if fixed:
-        count = len(outputs)
-        dropped = {count + place for place in fixed}
-
-        def kept(*operands: Any) -> list[Any]:
-            return [value for place, value in enumerate(run(*operands)) if place not in dropped]
-
-        closed = make_jaxpr(kept)(*specs)
-    return closed, residuals
+    return trace_forward(run, [spec_of(kind) for kind in kinds[first:]], len(outputs))
 
 
 def _backward(equation: Equation, own: int, residuals: Sequence[Any], cotangents: Sequence[Any]) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...ir.program import Function
 from .. import jax_compat, jaxprs
-from ..derivatives.cases import UNTRACEABLE, TracedRules
+from ..derivatives.cases import UNTRACEABLE, TracedRules, traced_rules
 from ..derivatives.covering import covering_rule
 from ..derivatives.refusals import NoRuleError, Refusal, RefusedError
 from ..derivatives.rule_lowering import RuleKey, RuleLowering
@@ -184,16 +184,18 @@ _BY_NAME = NodeByRules("custom_call", {})
 def _traced_rules(use: _Use) -> TracedRules | Refusal | None:
     """Trace the derivative rule of a primitive for the operands that are perturbed; None if it has none."""
     equation = use.equation
-    try:
+
+    def trace() -> TracedRules:
         if use.perturbed is not None:
             return covering_rule(equation, use.perturbed, primitive_rules.trace_primitive_jvp_case)
         return TracedRules({"jvp": primitive_rules.trace_primitive_jvp(equation)}, operands=len(equation.invars))
-    except NotImplementedError:
-        return None
-    except RecursionError:
-        raise  # that Python's stack is full says nothing of the rule
-    except (RuntimeError, AssertionError) as error:
-        return Refusal(str(error) or "its derivative rule fails", isinstance(error, AssertionError))
+
+    try:
+        return traced_rules(use.name, trace)
+    except NoRuleError as error:
+        if isinstance(error.__cause__, NotImplementedError):
+            return None
+        return Refusal(str(error), not isinstance(error.__cause__, RuntimeError))
 
 
 def _implementation(equation: Any) -> Any:
