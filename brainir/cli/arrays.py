@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..ir.errors import FormatError
 from ..ir.printer import format_path
 from ..ir.program import Program
-from ..ir.trees import LeafTree
 from ..ir.types import TensorType
 from .output import spare_programs
 
@@ -110,8 +109,7 @@ def result_names(program: Program) -> list[str]:
 
 def units_of_results(program: Program) -> list[str]:
     """Return the unit of each output, or empty text."""
-    leaves: list[LeafTree] = [leaf for _, _, leaf in program.interface.output_leaves()]
-    return [leaf.unit or "" for leaf in leaves]
+    return [leaf.unit or "" for _, _, leaf in program.interface.output_leaves()]
 
 
 def check_output(path: str) -> None:

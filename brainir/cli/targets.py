@@ -75,11 +75,12 @@ def lower_target(target: str, inputs: Sequence[str], *, step: bool) -> Program:
     LoweringError
         If it cannot be lowered.
     """
-    found = _find(target)
+    model = _find(target)
+    if _is_factory(model):
+        model = _called(model, target)
     positional: list[Any] = []
     named: dict[str, Any] = {}
     if inputs:
-        model = _called(found, target) if _is_factory(found) else found
         for text in inputs:
             name, separator, kind = text.rpartition("=")
             if separator:
@@ -87,13 +88,12 @@ def lower_target(target: str, inputs: Sequence[str], *, step: bool) -> Program:
             else:
                 positional.append(_example(kind))
     else:
-        made = _called(found, target) if _is_factory(found) else found
-        if not isinstance(made, tuple) or not made or not callable(made[0]):
+        if not isinstance(model, tuple) or not model or not callable(model[0]):
             raise TargetError(
                 f"{target} must be a function without arguments that returns (model, *inputs); "
                 "for a model itself, give the types of its inputs, as in --input f32[3,4]"
             )
-        model, *positional = made
+        model, *positional = model
     return _lower(model, target, positional, named, step=step)
 
 
@@ -101,17 +101,16 @@ def _lower(model: Any, target: str, positional: list[Any], named: dict[str, Any]
     from .. import lower, lower_module, lower_step
 
     brainstate = sys.modules.get("brainstate")
-    if brainstate is not None and isinstance(model, brainstate.nn.Module):
-        with _ModelCode(f"tracing {target}"):
-            return lower_module(model, *positional, **named)
-    if not callable(model):
-        raise TargetError(f"{target} gives an object of type {type(model).__name__}, which is no function and no model")
-    if not step:
-        with _ModelCode(f"tracing {target}"):
-            return lower(model, *positional, **named)
-    if named or len(positional) < 2:
-        raise TargetError(f"a step needs params and hidden: {target} must return (fn, params, hidden, *inputs)")
     with _ModelCode(f"tracing {target}"):
+        if brainstate is not None and isinstance(model, brainstate.nn.Module):
+            return lower_module(model, *positional, **named)
+        if not callable(model):
+            given = type(model).__name__
+            raise TargetError(f"{target} gives an object of type {given}, which is no function and no model")
+        if not step:
+            return lower(model, *positional, **named)
+        if named or len(positional) < 2:
+            raise TargetError(f"a step needs params and hidden: {target} must return (fn, params, hidden, *inputs)")
         return lower_step(model, *positional)
 
 
@@ -122,11 +121,7 @@ def _find(target: str) -> Any:
     found: Any = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     for name in path.split("."):
         if not hasattr(found, name):
-            known = (
-                ", ".join(each for each in vars(found) if not each.startswith("_"))
-                if hasattr(found, "__dict__")
-                else ""
-            )
+            known = ", ".join(each for each in getattr(found, "__dict__", ()) if not each.startswith("_"))
             raise TargetError(f"{place} has no {path!r}" + (f"; it has {known}" if known else ""))
         found = getattr(found, name)
     return found
@@ -166,9 +161,7 @@ def _import_file(path: Path) -> ModuleType:
 
 def _is_factory(found: Any) -> bool:
     """Whether it is a function that takes no arguments; a module is called with its inputs."""
-    if not inspect.isfunction(found):
-        return False
-    return not inspect.signature(found).parameters
+    return inspect.isfunction(found) and not inspect.signature(found).parameters
 
 
 def _called(factory: Any, target: str) -> Any:
