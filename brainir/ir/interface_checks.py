@@ -129,16 +129,15 @@ def _tree_problem(tree: Tree) -> str | None:
             return problem
     elif isinstance(tree, NamedTupleTree | DataclassTree):
         keys = tree.fields
-        static = [name for name, _ in tree.static] if isinstance(tree, DataclassTree) else []
-        wrong = [name for name in (*tree.fields, *static) if not is_name(name)]
-        if wrong:
+        static = tree.static if isinstance(tree, DataclassTree) else ()
+        names = [*tree.fields, *(name for name, _ in static)]
+        if wrong := [name for name in names if not is_name(name)]:
             return f"{wrong[0]!r} is not the name of a field"
-        if len({*tree.fields, *static}) != len(tree.fields) + len(static):
+        if len(set(names)) != len(names):
             return "a field appears twice"
         if not _CLASS.fullmatch(tree.type):
             return f"{tree.type!r} does not name a class as module:qualified.name"
-        values = [value for _, value in tree.static] if isinstance(tree, DataclassTree) else []
-        if problem := next(filter(None, map(_static_problem, values)), None):
+        if problem := next(filter(None, (_static_problem(value) for _, value in static)), None):
             return problem
     else:
         return None

@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 
 from .effects import runs_effects
 from .encoding import dump_bare_node
-from .node import Node
 from .program import Function
 
 __all__ = ["Walk", "content_hash"]
@@ -58,7 +57,7 @@ class Walk:
         if len(self.order) < len(self._nodes):
             self._place: dict[str, object] = {**content}
             self._place.update((name, f"x{position}") for position, name in enumerate(function.inputs))
-            self._visit_dead(dict(callee_keys))
+            self._visit_dead(callee_keys)
 
     def _visit(self, root: int) -> None:
         """Append a node, after all it needs, operands in order."""
@@ -77,7 +76,7 @@ class Walk:
                 operands = (self._producer.get(operand) for operand in reversed(self._nodes[index].inputs))
                 stack.extend(operand for operand in operands if operand is not None and not self._ordered[operand])
 
-    def _visit_dead(self, callee_keys: dict[str, str]) -> None:
+    def _visit_dead(self, callee_keys: Mapping[str, str]) -> None:
         """Append the nodes that neither outputs nor effects need.
 
         Only their content and their place in the graph give these an order. They are coloured by both; nodes
@@ -85,7 +84,7 @@ class Walk:
         """
         dead = [index for index in range(len(self._nodes)) if not self._ordered[index]]
         self.settled = not any(self._nodes[index].reference_names() for index in dead)
-        content = {index: _content(self._nodes[index], callee_keys) for index in dead}
+        content = {index: dump_bare_node(self._nodes[index], (), (), callee_keys) for index in dead}
         placed = 0
         pending = [dead]
         while pending:
@@ -145,10 +144,6 @@ class Walk:
                 colors[index] = content_hash(colors[index], above)
             refined = len(set(colors.values()))
         return colors
-
-
-def _content(node: Node, callee_keys: dict[str, str]) -> str:
-    return dump_bare_node(node, (), (), callee_keys)
 
 
 def _connected(users: dict[int, list[tuple[int, int, int]]]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -274,22 +275,17 @@ class Program(Model):
 
     def state_inputs(self) -> Iterator[tuple[State, tuple[Value, ...]]]:
         """Yield each state with the entry inputs that hold its old value."""
-        entry, position = self.entry_function, 0
+        entry = self.entry_function
+        values = map(entry.value, entry.inputs)
         for state in self.interface.states:
-            count = leaf_count(state.tree)
-            yield state, tuple(entry.value(name) for name in entry.inputs[position : position + count])
-            position += count
+            yield state, tuple(itertools.islice(values, leaf_count(state.tree)))
 
     def state_outputs(self) -> Iterator[tuple[State, tuple[Value, ...]]]:
         """Yield each state with the entry outputs that hold its new value; its inputs where it stays as it is."""
-        entry, position = self.entry_function, 0
+        entry = self.entry_function
+        values = map(entry.value, entry.outputs)
         for state, old in self.state_inputs():
-            if not state.returned:
-                yield state, old
-                continue
-            count = len(old)
-            yield state, tuple(entry.value(name) for name in entry.outputs[position : position + count])
-            position += count
+            yield state, tuple(itertools.islice(values, len(old))) if state.returned else old
 
     def node_count(self) -> int:
         """Return the number of nodes in all functions."""

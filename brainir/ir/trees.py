@@ -159,18 +159,14 @@ def leaf_paths(tree: Tree, prefix: StatePath = ()) -> Iterator[tuple[StatePath, 
     """Yield each leaf with its keys from the root: dict keys, field names, indices; a path as key is that many keys."""
     if isinstance(tree, LeafTree):
         yield prefix, tree
-    elif isinstance(tree, SequenceTree):
-        for index, child in enumerate(tree.children):
-            yield from leaf_paths(child, (*prefix, index))
-    elif isinstance(tree, DictTree):
-        for key, child in zip(tree.keys, tree.children, strict=True):
+    elif not isinstance(tree, NoneTree):
+        keys: Iterable[PathKey | StatePath]
+        if isinstance(tree, SequenceTree):
+            keys = range(len(tree.children))
+        else:
+            keys = tree.keys if isinstance(tree, DictTree | CustomTree) else tree.fields
+        for key, child in zip(keys, tree.children, strict=True):
             yield from leaf_paths(child, (*prefix, *key) if isinstance(key, tuple) else (*prefix, key))
-    elif isinstance(tree, NamedTupleTree | DataclassTree):
-        for field, child in zip(tree.fields, tree.children, strict=True):
-            yield from leaf_paths(child, (*prefix, field))
-    elif isinstance(tree, CustomTree):
-        for part, child in zip(tree.keys, tree.children, strict=True):
-            yield from leaf_paths(child, (*prefix, part))
 
 
 def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
@@ -178,11 +174,9 @@ def customs(trees: Iterable[Tree]) -> Iterator[CustomTree]:
     pending = [*trees]
     while pending:
         tree = pending.pop()
-        if isinstance(tree, (LeafTree, NoneTree)):
-            continue
         if isinstance(tree, CustomTree):
             yield tree
-        pending += tree.children
+        pending += getattr(tree, "children", ())
 
 
 def with_units(tree: Tree, units: Mapping[str, str]) -> Tree:
