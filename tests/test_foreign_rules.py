@@ -595,8 +595,6 @@ if JAX >= (0, 9):
 
         hijax.register_hitype(Several, lambda value: SeveralType())
         held = Several()
-        with pytest.raises(LoweringError, match=r"a value of the type .*SeveralType.* of the experimental hijax"):
-            brainir.lower(lambda x: lax.scan(lambda c, y: (c, y), held, x)[1], X)
 
         class Gathering(Base):
             def __init__(self, kind: Any) -> None:
@@ -606,5 +604,16 @@ if JAX >= (0, 9):
             def expand(self, array: Any) -> Any:
                 return held
 
+        class Spreading(Base):
+            def __init__(self, kind: Any) -> None:
+                self.in_avals, self.out_aval, self.params = (SeveralType(),), kind, {}
+                super().__init__()
+
+            def expand(self, several: Any) -> Any:
+                return jnp.zeros(4)
+
+        with pytest.raises(LoweringError, match=r"a value of the type .*SeveralType.* of the experimental hijax"):
+            brainir.lower(lambda x: lax.scan(lambda c, y: (c, y + Spreading(jax.typeof(X))(c)), held, x)[1], X)
         with pytest.raises(LoweringError, match=r"call_hi_primitive: a value of the type .*SeveralType.* of the exp"):
-            brainir.lower(lambda x: (Gathering(jax.typeof(x))(x), x)[1], X)
+            brainir.lower(lambda x: Spreading(jax.typeof(X))(Gathering(jax.typeof(X))(x)), X)
+        assert not brainir.lower(lambda x: (Gathering(jax.typeof(X))(x), x)[1], X).entry_function.nodes
