@@ -133,7 +133,7 @@ def traced_rules(
     except Exception as error:  # a rule raises whatever it was written to raise
         if covering is not None:
             return traced_rules(function, covering)
-        said = str(error) if isinstance(error, RuntimeError | AssertionError) else ""
+        said = str(error) if isinstance(error, RuntimeError) else ""
         raise NoRuleError(function, said or f"JAX cannot trace its derivative rule ({type(error).__name__})") from error
     if any(map(jaxprs.leaks, rules.bodies())):
         raise NoRuleError(

@@ -193,9 +193,11 @@ def _traced_rules(use: _Use) -> TracedRules | Refusal | None:
     try:
         return traced_rules(use.name, trace)
     except NoRuleError as error:
-        if isinstance(error.__cause__, NotImplementedError):
+        cause = error.__cause__
+        if isinstance(cause, NotImplementedError):
             return None
-        return Refusal(str(error), not isinstance(error.__cause__, RuntimeError))
+        said = str(cause) if isinstance(cause, AssertionError) else ""  # by whoever wrote the rule
+        return Refusal(said or str(error), not isinstance(cause, RuntimeError))
 
 
 def _implementation(equation: Any) -> Any:
